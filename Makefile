@@ -1,0 +1,88 @@
+# `make search` and `make test` do all of the set-up themselves; the second time they start at once.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+SPACE ?= arch.yaml
+ARGS ?=
+# Benchmarks print JSON lines and exit with 1 where a ratio does not hold; score_*.py are tools that take arguments.
+BENCHMARKS := $(filter-out benchmarks/score_%.py benchmarks/_%.py,$(wildcard benchmarks/*.py))
+
+# Without bytecode Ray takes twice as long to start.
+unexport PYTHONDONTWRITEBYTECODE
+export RAY_USAGE_STATS_ENABLED := 0
+
+.PHONY: help
+help: ## this list
+	@echo "sed-search: make TARGET [SPACE=arch.yaml] [ARGS='...']"
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  \1|/' | column -t -s '|'
+
+.PHONY: search
+search: $(STAMP) ## search SPACE on the demo data, or with ARGS='--data DIR ..' on your own
+	@echo "search: about 5 minutes on 2 cores with the demo data"
+	@$(BIN)/python -m trainables.search --space $(SPACE) $(ARGS)
+
+.PHONY: test
+test: $(STAMP) ## all tests
+	@echo "test: up to 12 minutes on 2 cores (make test-fast: about 4)"
+	@$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: test-fast
+test-fast: $(STAMP) ## the tests that take less than 20 s each
+	@echo "test-fast: about 4 minutes on 2 cores"
+	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+.PHONY: bench
+bench: $(STAMP) ## every benchmark; fails when a ratio does not hold
+	@echo "bench: about 10 minutes on 2 idle cores"
+	@failed=""; for script in $(BENCHMARKS); do \
+	    echo "# $$script"; $(BIN)/python "$$script" $(ARGS) || failed="$$failed $$script"; \
+	done; \
+	if [ -n "$$failed" ]; then echo "does not hold:$$failed" >&2; exit 1; fi
+
+.PHONY: lint
+lint: $(STAMP) ## ruff, mypy and the import rules
+	@echo "lint: about 1 minute, 10 s the second time"
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+.PHONY: format
+format: $(STAMP) ## rewrite the code in the project's format
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+.PHONY: setup
+setup: $(STAMP) ## only the set-up
+
+.PHONY: constraints
+constraints: $(STAMP) ## resolve the dependencies anew into constraints.txt
+	@$(BIN)/python -m uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras \
+	    --no-emit-index-url --no-annotate --no-header -o constraints.txt pyproject.toml
+
+.PHONY: clean
+clean: ## remove the virtual environment and caches; runs/ stays
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamp is written last, so that a broken set-up is taken up again.
+$(STAMP): pyproject.toml constraints.txt
+	@echo "set-up: 3 GB of packages; 2 to 5 minutes the first time"
+	@python=""; for name in python3 python3.14 python3.13 python3.12 python3.11; do \
+	    if "$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then python="$$name"; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+	    echo "No Python 3.11 or newer on PATH (python3 is $$(python3 --version 2>&1)); install one, e.g. apt-get install python3.11-venv." >&2; \
+	    exit 1; \
+	fi; \
+	$(BIN)/python -c '' 2>/dev/null || "$$python" -m venv --clear $(VENV) || \
+	    { echo "$$python cannot make a virtual environment; on Debian: apt-get install python3-venv." >&2; exit 1; }
+	@$(BIN)/python -m uv --version >/dev/null 2>&1 || \
+	    { $(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip --upgrade >/dev/null; \
+	      $(BIN)/python -m pip install --quiet --disable-pip-version-check uv; }
+	@$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --compile-bytecode -c constraints.txt -e '.[dev,analysis]'
+	@touch $@

@@ -1,0 +1,68 @@
+"""Fixtures for the whole suite: data folders, the audio cache, and one small Ray cluster."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+# Two cores, shared with Ray's workers: more threads only take turns.
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder that holds esc10_mini and birds_mini; read-only."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"{SHARED_DATA.name} with esc10_mini and birds_mini is not beside this checkout")
+    return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """An audio cache of the session's own, instead of the user's."""
+    folder = tmp_path_factory.mktemp("audio_cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SED_CACHE_DIR", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The synthetic data set in BirdCLEF layout; read-only by agreement."""
+    from sed_model.demo_data import write_demo_data
+
+    return write_demo_data(tmp_path_factory.mktemp("demo") / "data", seed=0)
+
+
+@pytest.fixture(scope="session")
+def ray_cluster(cache_dir: Path) -> Iterator[None]:
+    """One Ray of two CPUs for the whole suite; starting one takes about ten seconds."""
+    import ray
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("PYTHONDONTWRITEBYTECODE", "")
+        # Warnings are errors here, but not in Ray's own processes.
+        patch.delenv("PYTHONWARNINGS", raising=False)
+        patch.delenv("RAY_ADDRESS", raising=False)
+        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(Path.cwd()), os.environ.get("PYTHONPATH", "")])))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ray.init(
+                num_cpus=2,
+                num_gpus=0,
+                include_dashboard=False,
+                log_to_driver=False,
+                object_store_memory=300 * 2**20,
+            )
+        try:
+            yield
+        finally:
+            ray.shutdown()

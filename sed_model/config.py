@@ -93,11 +93,10 @@ class Model(_Frozen):
     backbone: str = key("seresnext26t_32x4d", "Any convolutional timm model, by timm's name.", min_length=1)
     pretrained: bool = key(True, "Start from timm's published weights (needs the model hub or its cache).")
     weights: Path | None = key(
-        None, "Local safetensors file with pretrained weights of the backbone under timm's names; replaces `pretrained`."
+        None,
+        "Local safetensors file with pretrained weights of the backbone under timm's names; replaces `pretrained`.",
     )
-    multi_resolution: bool = key(
-        False, "Stack a second log-mel (n_fft x2, hop_length /2) as a second input channel."
-    )
+    multi_resolution: bool = key(False, "Stack a second log-mel (n_fft x2, hop_length /2) as a second input channel.")
     multi_head_attention: bool = key(False, "Self-attention between frames before the scores.")
     attention_heads: int = key(4, "Heads of the self-attention; must divide 512.", "heads", ge=1, le=32)
     skip_connection: bool = key(False, "Add each head block's input to its output.")
@@ -212,12 +211,16 @@ class Loss(_Frozen):
     """Settings of the losses that the stages name."""
 
     label_smoothing: float = key(0.0, "Share of each target moved to the other classes.", "share", ge=0, lt=0.5)
-    clip_weight: float = key(0.5, "Weight of the clip loss; the rest is the loss of the loudest frame.", "share", ge=0, le=1)
+    clip_weight: float = key(
+        0.5, "Weight of the clip loss; the rest is the loss of the loudest frame.", "share", ge=0, le=1
+    )
     focal_gamma: float = key(2.0, "Focusing exponent of the focal part.", "", ge=0, le=8)
     focal_alpha: float = key(0.25, "Weight of positives in the focal part.", "share", ge=0, le=1)
     asymmetric_gamma_neg: float = key(4.0, "Focusing exponent for negatives.", "", ge=0, le=8)
     asymmetric_gamma_pos: float = key(1.0, "Focusing exponent for positives.", "", ge=0, le=8)
-    asymmetric_margin: float = key(0.05, "Probability margin below which negatives cost nothing.", "probability", ge=0, lt=1)
+    asymmetric_margin: float = key(
+        0.05, "Probability margin below which negatives cost nothing.", "probability", ge=0, lt=1
+    )
     soft_auc_bce_weight: float = key(0.25, "Share of BCE added to the soft AUC loss.", "share", ge=0, le=1)
 
 
@@ -230,7 +233,11 @@ class Stage(_Frozen):
     mixup_alpha: float = key(0.2, "Beta parameter of mixup; 0 turns it off.", "", ge=0, le=10)
     cutmix_alpha: float = key(1.0, "Beta parameter of cutmix; 0 turns it off.", "", ge=0, le=10)
     secondary_weight: float | None = key(
-        None, "Target of secondary labels; 0 leaves them out of the loss; null counts them as absent.", "target", ge=0, le=1
+        None,
+        "Target of secondary labels; 0 leaves them out of the loss; null counts them as absent.",
+        "target",
+        ge=0,
+        le=1,
     )
     freeze_backbone: bool = key(False, "Train the head alone.")
 
@@ -267,7 +274,9 @@ class Stages(_Frozen):
 class Optim(_Frozen):
     optimizer: Literal["adamw", "radam", "sgd"] = key("adamw", "Optimiser.")
     weight_decay: float = key(1e-4, "Decoupled weight decay; none on norms and biases.", "", ge=0, le=1)
-    scheduler: Literal["cosine", "cosine_restarts", "one_cycle", "constant"] = key("cosine", "Course of the learning rate.")
+    scheduler: Literal["cosine", "cosine_restarts", "one_cycle", "constant"] = key(
+        "cosine", "Course of the learning rate."
+    )
     restarts: int = key(3, "Cycles of cosine_restarts in a stage.", "cycles", ge=1, le=20)
     backbone_lr_scale: float = key(1.0, "Learning rate of the backbone over that of the head.", "ratio", gt=0, le=10)
     batch_size: int = key(64, "Clips a step and process.", "clips", ge=1, le=4096)
@@ -276,12 +285,20 @@ class Optim(_Frozen):
     )
     accumulation_steps: int = key(1, "Batches summed up for one optimiser step.", "batches", ge=1, le=256)
     grad_clip_norm: float = key(5.0, "Largest gradient norm; 0 turns clipping off.", "", ge=0)
-    ema_decay: float = key(0.999, "Decay of the averaged weights (with warm-up); 0 turns averaging off.", "", ge=0, lt=1)
-    early_stopping_epochs: int = key(5, "Stop a stage after so many epochs without a better score; 0 never stops.", "epochs", ge=0)
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = key("auto", "Autocast type; auto takes what the device is fast at.")
+    ema_decay: float = key(
+        0.999, "Decay of the averaged weights (with warm-up); 0 turns averaging off.", "", ge=0, lt=1
+    )
+    early_stopping_epochs: int = key(
+        5, "Stop a stage after so many epochs without a better score; 0 never stops.", "epochs", ge=0
+    )
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = key(
+        "auto", "Autocast type; auto takes what the device is fast at."
+    )
     channels_last: bool = key(True, "Store images channels-last: faster convolutions.")
     compile: bool = key(False, "torch.compile the model.")
-    grad_checkpointing: bool = key(False, "Recompute activations in the backward pass: less memory, about a third slower.")
+    grad_checkpointing: bool = key(
+        False, "Recompute activations in the backward pass: less memory, about a third slower."
+    )
     auto_batch: bool = key(False, "Halve a batch that does not fit into memory, and say so.")
 
 
@@ -294,7 +311,9 @@ class Data(_Frozen):
     )
     n_folds: int = key(5, "Folds, grouped by author.", "folds", ge=2, le=20)
     fold: int = key(0, "Fold that validates.", "", ge=0)
-    min_rating: float = key(0.0, "Recordings rated lower are left out; 0 (not rated) is always kept.", "stars", ge=0, le=5)
+    min_rating: float = key(
+        0.0, "Recordings rated lower are left out; 0 (not rated) is always kept.", "stars", ge=0, le=5
+    )
     rating_weight: bool = key(False, "Weight the loss of a recording by rating / 5 (unrated: 0.6).")
     sampler: Literal["uniform", "inverse_frequency"] = key("inverse_frequency", "How recordings are drawn.")
     sampler_power: float = key(0.5, "Power of the inverse class frequency.", "", ge=0, le=1)
@@ -308,15 +327,21 @@ class Data(_Frozen):
         if self.target_s > self.window_s:
             raise ValueError(f"target_s={self.target_s:g} is longer than window_s={self.window_s:g}; lower target_s.")
         if self.fold >= self.n_folds:
-            raise ValueError(f"fold={self.fold} does not exist with n_folds={self.n_folds}; use 0 to {self.n_folds - 1}.")
+            raise ValueError(
+                f"fold={self.fold} does not exist with n_folds={self.n_folds}; use 0 to {self.n_folds - 1}."
+            )
         return self
 
 
 class Inference(_Frozen):
     batch_size: int = key(32, "Windows predicted at a time.", "windows", ge=1, le=4096)
     overlap: float = key(0.5, "Overlap of pseudo-label windows.", "share", ge=0, lt=1)
-    silence_rms: float = key(0.001, "Windows at or below this level are silence: all probabilities 0.", "full scale", ge=0)
-    smoothing_centre: float = key(0.85, "Weight of a window itself against its two neighbours; 1 turns smoothing off.", "share", gt=0, le=1)
+    silence_rms: float = key(
+        0.001, "Windows at or below this level are silence: all probabilities 0.", "full scale", ge=0
+    )
+    smoothing_centre: float = key(
+        0.85, "Weight of a window itself against its two neighbours; 1 turns smoothing off.", "share", gt=0, le=1
+    )
 
 
 class Pseudo(_Frozen):
@@ -351,7 +376,11 @@ class SedConfig(_Frozen):
             raise ValueError(
                 f"front_end.hop_length={self.front_end.hop_length} is odd, but model.multi_resolution halves it; make it even."
             )
-        if self.augment.backend == "spectral" and self.augment.mix.domain == "waveform" and self.augment.mix.mixup_prob > 0:
+        if (
+            self.augment.backend == "spectral"
+            and self.augment.mix.domain == "waveform"
+            and self.augment.mix.mixup_prob > 0
+        ):
             raise ValueError(
                 "augment.backend=spectral has no waveforms in its batches; set augment.mix.domain=spectrogram "
                 "(or augment.mix.mixup_prob=0)."

@@ -1,0 +1,101 @@
+"""Any convolutional timm model as a feature extractor that keeps its time axis."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from jaxtyping import Float
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from sed_model.config import Model
+from sed_model.errors import ConfigError
+
+
+class Backbone(nn.Module):
+    """Log-mel images -> feature maps [batch, features, frequency, time]; `n_features` tells their depth."""
+
+    def __init__(self, settings: Model, in_channels: int) -> None:
+        super().__init__()
+        self.net = create_timm_model(settings, in_channels)
+        self.n_features = _probe(self.net, settings.backbone, in_channels)
+
+    def forward(
+        self, images: Float[Tensor, "batch channels mels frames"]
+    ) -> Float[Tensor, "batch features bands steps"]:
+        features: Tensor = self.net.forward_features(images)  # type: ignore[operator]
+        return features
+
+
+def create_timm_model(settings: Model, in_channels: int) -> nn.Module:
+    """The timm model without its classifier and without its global pooling.
+
+    Raises:
+        ConfigError: timm does not know the name, the weights do not fit or cannot be had, or the model refuses an option.
+    """
+    name = settings.backbone
+    if not timm.is_model(name):
+        near = difflib.get_close_matches(name.split(".")[0], timm.list_models(), n=3)
+        raise ConfigError(f"model.backbone={name}: timm knows no such model; nearest: {', '.join(near) or 'none'}.")
+    options: dict[str, Any] = {"in_chans": in_channels, "num_classes": 0, "global_pool": ""}
+    if settings.drop_path_rate > 0:
+        options["drop_path_rate"] = settings.drop_path_rate
+    if settings.weights is not None:
+        if not settings.weights.is_file():
+            raise ConfigError(f"model.weights={settings.weights}: no such file; give the path of a safetensors file.")
+        options |= {"pretrained": True, "pretrained_cfg_overlay": {"file": str(settings.weights)}}
+    elif settings.pretrained:
+        options["pretrained"] = True
+    try:
+        net = timm.create_model(name, **options)
+    except TypeError as error:
+        raise ConfigError(
+            f"model.backbone={name} does not take one of {sorted(options)} ({error}); "
+            "set model.drop_path_rate=0 or choose another backbone."
+        ) from None
+    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
+        where = f"weights={settings.weights}" if settings.weights else "pretrained=true"
+        reason = str(error).strip().splitlines()[0]
+        raise ConfigError(
+            f"model.{where}: the weights of {name} cannot be loaded ({reason}); give a file that fits with "
+            "model.weights=FILE.safetensors, or start from random weights with model.pretrained=false."
+        ) from None
+    if settings.weights is not None:
+        _check_names(net, name, settings.weights)
+    return net
+
+
+def _check_names(net: nn.Module, name: str, weights: Path) -> None:
+    """timm loads without its strict check once the classifier is gone, and would leave layers random without a word."""
+    with safe_open(weights, framework="pt") as file:
+        given = set(file.keys())
+    missing = [key for key in net.state_dict() if key not in given and not key.endswith("num_batches_tracked")]
+    if missing:
+        raise ConfigError(
+            f"model.weights={weights} lacks {len(missing)} tensors of {name} (first: {missing[0]}); "
+            "give the weights of this backbone, or set model.backbone to theirs."
+        )
+
+
+def _probe(net: nn.Module, name: str, in_channels: int) -> int:
+    """Number of features, found by running a small image through."""
+    net.eval()
+    try:
+        with torch.no_grad():
+            features = net.forward_features(torch.zeros(1, in_channels, 64, 96))  # type: ignore[operator]
+    except (AssertionError, RuntimeError) as error:
+        raise ConfigError(
+            f"model.backbone={name} needs images of a fixed size ({error}); use a convolutional one."
+        ) from None
+    finally:
+        net.train()
+    if features.ndim != 4 or features.shape[2] >= features.shape[1]:
+        raise ConfigError(
+            f"model.backbone={name} gives features of shape {tuple(features.shape)}, not [batch, features, frequency, time]; "
+            "use a convolutional one."
+        )
+    return int(features.shape[1])

@@ -1,0 +1,97 @@
+"""Which recordings an epoch draws, and in which order: a pure function of seed and epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import Sampler
+
+from sed_model import config
+from sed_model.errors import ConfigError, DataError
+
+
+def recording_weights(primary_labels: Sequence[str], settings: config.Data) -> NDArray[np.float64]:
+    """How often each recording is drawn, relative to the others; mean 1.
+
+    `uniform`: all alike. `inverse_frequency`: (1 / recordings of its class) ** sampler_power; power 1 draws every class
+    equally often, power 0 every recording.
+
+    Raises:
+        DataError: there are no recordings.
+    """
+    if len(primary_labels) == 0:
+        raise DataError("there is no recording to draw from; check the filters data.min_rating and data.on_bad_audio.")
+    if settings.sampler == "uniform":
+        return np.ones(len(primary_labels))
+    _, class_of, class_size = np.unique(np.asarray(primary_labels), return_inverse=True, return_counts=True)
+    weights = (1.0 / class_size[class_of]) ** settings.sampler_power
+    return np.asarray(weights / weights.mean(), dtype=np.float64)
+
+
+class EpochSampler(Sampler[int]):
+    """Draws `n_samples` positions an epoch, in proportion to the weights, shared out over the processes.
+
+    Each position comes up as often as expected, rounded down or up (systematic draw), in shuffled order; equal weights
+    and n_samples = number of weights give a permutation. The order depends on (seed, epoch) alone, so a resumed run needs
+    no more than `set_epoch`.
+
+    Of the order of an epoch, process `rank` takes each world_size-th position: with equal batches a process, the batches
+    of a step together are the batch of one process of their joint size. All processes draw equally many; the last
+    n_samples % world_size positions of the order are dropped rather than any other drawn twice, and as the order is
+    shuffled every epoch drops others.
+    """
+
+    def __init__(
+        self, weights: NDArray[np.floating], n_samples: int, seed: int, rank: int = 0, world_size: int = 1
+    ) -> None:
+        """
+        Raises:
+            DataError: a weight is negative or not finite, or none is above 0.
+            ConfigError: fewer samples than processes, or a rank outside 0..world_size - 1.
+        """
+        self._weights = np.asarray(weights, dtype=np.float64)
+        if not (np.isfinite(self._weights).all() and (self._weights >= 0).all() and self._weights.sum() > 0):
+            raise DataError(
+                "sampling weights have to be finite, none below 0 and one above 0; check the sampler settings."
+            )
+        if not 0 <= rank < world_size:
+            raise ConfigError(
+                f"{rank=} is outside 0..{world_size - 1}; give each of the {world_size} processes its number."
+            )
+        if n_samples < world_size:
+            raise ConfigError(f"{n_samples=} is below {world_size=}: a process would get nothing; use fewer workers.")
+        self._n_samples, self._seed, self._rank, self._world_size = n_samples, seed, rank, world_size
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch (from 0) that the next iteration draws."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return self._n_samples // self._world_size
+
+    def __iter__(self) -> Iterator[int]:
+        rng = np.random.default_rng((self._seed, self._epoch))
+        order = _systematic_draw(self._weights, self._n_samples, rng)
+        mine = order[self._rank :: self._world_size][: len(self)]
+        return iter(mine.tolist())
+
+
+def _systematic_draw(weights: NDArray[np.float64], n_samples: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """n_samples positions, shuffled, each as often as expected rounded down or up (Madow 1949)."""
+    expected = n_samples * weights / weights.sum()
+    # Sums of fractions are rarely whole: without this, equal weights could draw one position twice and another never.
+    nearest = np.rint(expected)
+    expected = np.where(np.abs(expected - nearest) < 1e-9, nearest, expected)
+    counts = np.floor(expected).astype(np.int64)
+    n_left = n_samples - int(counts.sum())
+    # Neighbours in a systematic draw exclude one another; in random order that binds no two positions for good.
+    drawing_order = rng.permutation(len(weights))
+    reached = np.cumsum((expected - counts)[drawing_order])
+    if n_left:
+        reached *= n_left / reached[-1]
+        marks = np.minimum(rng.random() + np.arange(n_left), np.nextafter(reached[-1], 0))
+        counts[drawing_order[np.searchsorted(reached, marks, side="right")]] += 1
+    return rng.permutation(np.repeat(np.arange(len(weights)), counts))

@@ -1,0 +1,139 @@
+"""A tiny run folder that follows the contract, written with pyarrow alone: what a search leaves behind, in small."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+CLASSES = ("amecro", "1139490", "grekis")
+STAGES = ("pretrain_ce", "train_bce")
+EPOCHS_PER_STAGE = 2
+N_FILES = 6
+WINDOWS_PER_FILE = 4
+
+SEARCH = {
+    "space": {
+        "model.pool_type": {"choice": ["avg", "gem"]},
+        "model.gem_p": {"uniform": [1, 6], "when": {"model.pool_type": "gem"}},
+        "stages.train_bce.lr": {"loguniform": [1.0e-4, 3.0e-3]},
+    },
+    "seed": 0,
+}
+
+# trial_id, status, best macro_auc, pool_type, gem_p, lr. gem_p of an avg trial is the default: recorded, but inactive.
+TRIALS = [
+    ("t0", "complete", 0.70, "avg", 3.0, 1.0e-4),
+    ("t1", "complete", 0.80, "gem", 2.0, 3.0e-4),
+    ("t2", "pruned", 0.60, "avg", 3.0, 2.0e-3),
+    ("t3", "complete", 0.85, "gem", 4.0, 5.0e-4),
+    ("t4", "failed", None, "gem", 5.0, 3.0e-3),
+    ("t5", "pruned", 0.70, "avg", 3.0, 1.5e-3),
+    ("t6", "running", None, "gem", 1.5, 4.0e-4),
+]
+
+
+def trial_rows() -> list[dict[str, object]]:
+    rows = []
+    for number, (trial_id, status, score, pool_type, gem_p, lr) in enumerate(TRIALS):
+        n_epochs = {"complete": 4, "pruned": 1, "running": 0, "failed": 0}[status]
+        rows.append({
+            "trial_id": trial_id, "number": number, "status": status, "macro_auc": score,
+            "stage": None if score is None else STAGES[(n_epochs - 1) // EPOCHS_PER_STAGE],
+            "epoch": None if score is None else n_epochs - 1, "epochs": n_epochs, "duration_s": 30.0 * n_epochs,
+            "params_m": 4.0 + number, "cpu_ms_per_window": [20.0, 30.0, 10.0, 60.0, None, 25.0, None][number],
+            "fold": 0, "seed": 0, "error": "out of memory" if status == "failed" else None,
+            "config.model.pool_type": pool_type, "config.model.gem_p": gem_p, "config.stages.train_bce.lr": lr,
+            "config.model.drop_rate": 0.2,
+        })  # fmt: skip
+    return rows
+
+
+def curve_rows() -> list[dict[str, object]]:
+    """Each trial climbs evenly to its best score, reached in its last epoch."""
+    return [
+        {
+            "trial_id": row["trial_id"], "stage": STAGES[epoch // EPOCHS_PER_STAGE], "epoch": epoch,
+            "stage_epoch": epoch % EPOCHS_PER_STAGE, "train_loss": 1.0 / (1 + epoch), "val_loss": 1.2 / (1 + epoch),
+            "macro_auc": row["macro_auc"] - 0.01 * (row["epochs"] - 1 - epoch), "lr": 1.0e-3, "samples_per_s": 50.0,
+        }
+        for row in trial_rows()
+        for epoch in range(row["epochs"])
+    ]  # fmt: skip
+
+
+def oof_rows(noise: float, seed: int = 0) -> list[dict[str, object]]:
+    """Predictions that agree with the targets up to Gaussian noise; every class is heard in every file."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for window in range(N_FILES * WINDOWS_PER_FILE):
+        target = np.eye(len(CLASSES))[window % len(CLASSES)]
+        scores = np.clip(0.3 + 0.4 * target + rng.normal(0, noise, len(CLASSES)), 0, 1)
+        start_s = 5.0 * (window % WINDOWS_PER_FILE)
+        rows.append({
+            "filename": f"f{window // WINDOWS_PER_FILE}.ogg", "start_s": start_s, "end_s": start_s + 5,
+            "target": target.tolist(), "probabilities": scores.tolist(),
+        })  # fmt: skip
+    return rows
+
+
+def pseudo_label_rows(filename: str) -> list[dict[str, object]]:
+    return [
+        {
+            "filename": filename, "start_s": 2.5 * step, "end_s": 2.5 * step + 5, "primary_label": "1139490",
+            "confidence": 0.9, "labels": ["1139490", "grekis"], "probabilities": [0.1, 0.9, 0.7], "n_members": 2,
+            "disagreement": 0.05, "weight": 0.9,
+        }
+        for step in range(3)
+    ]  # fmt: skip
+
+
+def write_table(
+    file: Path, rows: list[dict[str, object]], classes: tuple[str, ...] | None = None, **types: pa.DataType
+) -> None:
+    """Write rows as Parquet; `types` sets the Arrow type of single columns, `classes` goes into the metadata."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    table = pa.Table.from_pylist(rows)
+    for name, stored in types.items():
+        table = table.set_column(table.column_names.index(name), name, table.column(name).cast(stored))
+    if classes is not None:
+        table = table.replace_schema_metadata({b"classes": json.dumps(classes).encode()})
+    pq.write_table(table, file)
+
+
+def write_run(path: Path) -> Path:
+    """Write a run folder of seven trials: three complete, two pruned, one failed, one running."""
+    path.mkdir(parents=True)
+    (path / "search.yaml").write_text(yaml.safe_dump(SEARCH), encoding="utf-8")
+    write_table(path / "trials.parquet", trial_rows())
+    write_table(path / "curves.parquet", curve_rows())
+    floats = pa.list_(pa.float32())
+    for trial_id, noise in (("t0", 0.5), ("t1", 0.25), ("t3", 0.2)):
+        file = path / "trials" / trial_id / "oof.parquet"
+        write_table(file, oof_rows(noise), CLASSES, target=floats, probabilities=floats)
+    for part in range(2):
+        file = path / "ensemble" / "pseudo_labels" / f"part-{part}.parquet"
+        write_table(file, pseudo_label_rows(f"s{part}.ogg"), CLASSES, probabilities=floats)
+    return path
+
+
+@pytest.fixture
+def tiny_run(tmp_path: Path) -> Path:
+    """A run folder of its own for each test, free to be damaged."""
+    return write_run(tmp_path / "runs" / "tiny")
+
+
+@pytest.fixture
+def rewrite_trials(tiny_run: Path) -> Callable[[Callable[[list[dict[str, object]]], object]], None]:
+    """Change the rows of trials.parquet in place."""
+
+    def rewrite(change: Callable[[list[dict[str, object]]], object]) -> None:
+        rows = trial_rows()
+        change(rows)
+        write_table(tiny_run / "trials.parquet", rows)
+
+    return rewrite

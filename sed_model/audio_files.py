@@ -1,0 +1,59 @@
+"""Which audio files a folder holds, from one walk."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+AUDIO_SUFFIXES = frozenset({".flac", ".mp3", ".ogg", ".opus", ".wav"})
+
+
+@dataclass(frozen=True)
+class AudioListing:
+    """Files below `root/name`; all paths are posix and relative to `root`."""
+
+    name: str
+    sizes: dict[str, int]
+    """Audio file -> bytes."""
+    others: tuple[str, ...]
+    """Files that are not audio by their suffix."""
+    outside: frozenset[str]
+    """Links that lead out of the folder, or nowhere."""
+
+    def leads_outside(self, path: str) -> bool:
+        """Whether the path is, or runs through, a link out of the folder."""
+        return path in self.outside or any(parent.as_posix() in self.outside for parent in PurePosixPath(path).parents)
+
+
+def list_audio(root: Path, name: str) -> AudioListing:
+    """Walk `root/name` once. The folder itself may be a link; links inside it have to stay inside it or `root`."""
+    sizes: dict[str, int] = {}
+    others: list[str] = []
+    outside: set[str] = set()
+    allowed = (os.path.realpath(root), os.path.realpath(root / name))
+    seen: set[str] = set()
+    pending = [name] if (root / name).is_dir() else []
+    while pending:
+        folder = pending.pop()
+        real = os.path.realpath(root / folder)
+        if real in seen:
+            continue
+        seen.add(real)
+        with os.scandir(root / folder) as entries:
+            for entry in entries:
+                path = f"{folder}/{entry.name}"
+                if entry.is_symlink() and not _stays_inside(entry.path, allowed):
+                    outside.add(path)
+                elif entry.is_dir():
+                    pending.append(path)
+                elif Path(entry.name).suffix.lower() in AUDIO_SUFFIXES:
+                    sizes[path] = entry.stat().st_size
+                else:
+                    others.append(path)
+    return AudioListing(name, sizes, tuple(sorted(others)), frozenset(outside))
+
+
+def _stays_inside(path: str, allowed: tuple[str, ...]) -> bool:
+    real = os.path.realpath(path)
+    return Path(real).exists() and any(os.path.commonpath([real, folder]) == folder for folder in allowed)

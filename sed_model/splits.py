@@ -1,0 +1,143 @@
+"""Which recordings train and which validate."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
+
+from sed_model.config import Data
+from sed_model.errors import DataError
+from sed_model.recordings import DataFolder
+
+ALWAYS_TRAINING = -1
+
+
+@dataclass(frozen=True)
+class Split:
+    """Row indices into `DataFolder.recordings`, ascending."""
+
+    kind: Literal["folds", "soundscapes"]
+    train: np.ndarray
+    validation: np.ndarray
+    """Empty for "soundscapes": the labelled soundscapes validate."""
+
+
+def author_folds(recordings: pd.DataFrame, n_folds: int, seed: int) -> np.ndarray:
+    """The fold (0 to n_folds - 1) that each recording validates in; -1 stands for always in training.
+
+    No author is in two folds, and classes are spread as evenly as that allows. An author without whom a class would be
+    missing from the training part of some fold stays in training with all of their recordings, so that neither a class
+    goes untrained nor a recordist is heard on both sides.
+
+    Args:
+        recordings: columns primary_label and author.
+    """
+    labels = recordings["primary_label"].to_numpy(dtype=object)
+    authors = pd.factorize(recordings["author"])[0]
+    folds = np.full(len(recordings), ALWAYS_TRAINING)
+    n_authors = recordings.groupby("primary_label")["author"].transform("nunique").to_numpy()
+    free = ~np.isin(authors, authors[n_authors == 1])
+    if free.any():
+        folds[free] = _grouped_folds(labels[free], authors[free], n_folds, seed)
+    return _keep_every_class_in_training(folds, labels, authors)
+
+
+def _grouped_folds(labels: np.ndarray, authors: np.ndarray, n_folds: int, seed: int) -> np.ndarray:
+    n_folds = min(n_folds, len(np.unique(authors)))
+    if n_folds < 2:
+        return np.full(len(labels), ALWAYS_TRAINING)
+    largest_class = int(pd.Series(labels).value_counts().max())
+    splitter = (
+        StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
+        if largest_class >= n_folds
+        else GroupKFold(n_folds, shuffle=True, random_state=seed)
+    )
+    folds = np.empty(len(labels), np.int64)
+    with warnings.catch_warnings():
+        # Classes with fewer recordings than folds are usual here, and harmless.
+        warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
+        for fold, (_, validation) in enumerate(splitter.split(labels, labels, authors)):
+            folds[validation] = fold
+    return folds
+
+
+def _keep_every_class_in_training(folds: np.ndarray, labels: np.ndarray, authors: np.ndarray) -> np.ndarray:
+    """Move the smallest author of each class that lies in one single fold to training."""
+    folds = folds.copy()
+    recordings_of = np.bincount(authors)
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        if folds[rows[0]] == ALWAYS_TRAINING or np.any(folds[rows] != folds[rows[0]]):
+            continue
+        smallest = min(np.unique(authors[rows]), key=lambda author: recordings_of[author])
+        folds[authors == smallest] = ALWAYS_TRAINING
+    return folds
+
+
+def split(data: DataFolder, settings: Data, seed: int) -> Split:
+    """Training and validation rows. `min_rating` thins out training alone, so that scores stay comparable.
+
+    Raises:
+        DataError: soundscapes are asked for without a label table, the fold would be empty, or min_rating leaves a
+            class without training recordings.
+    """
+    kind = settings.validation
+    if kind == "auto":
+        kind = "folds" if data.soundscape_labels is None else "soundscapes"
+    if kind == "soundscapes" and data.soundscape_labels is None:
+        raise DataError(
+            f"data.validation=soundscapes needs {data.root / 'train_soundscapes_labels.csv'}, which is not there; "
+            "add the table or set data.validation=folds."
+        )
+    ratings = data.recordings["rating"].to_numpy()
+    good = (ratings == 0) | (ratings >= settings.min_rating)
+    if kind == "soundscapes":
+        everything = np.arange(len(data.recordings))
+        _check_rating(data.recordings, everything, good, settings)
+        return Split("soundscapes", np.flatnonzero(good), np.empty(0, np.int64))
+    folds = author_folds(data.recordings, settings.n_folds, seed)
+    if not np.any(folds == settings.fold):
+        raise DataError(_empty_fold_message(data, settings, folds))
+    training = folds != settings.fold
+    _check_rating(data.recordings, np.flatnonzero(training), good, settings)
+    return Split("folds", np.flatnonzero(training & good), np.flatnonzero(~training))
+
+
+def _check_rating(recordings: pd.DataFrame, rows: np.ndarray, good: np.ndarray, settings: Data) -> None:
+    labels = recordings["primary_label"].to_numpy(dtype=object)
+    lost = sorted(set(labels[rows]) - set(labels[rows[good[rows]]]))
+    if lost:
+        raise DataError(
+            f"data.min_rating={settings.min_rating:g} leaves {len(lost)} classes without training recordings "
+            f"({', '.join(lost[:5])}{', ...' if len(lost) > 5 else ''}); lower data.min_rating."
+        )
+
+
+def _empty_fold_message(data: DataFolder, settings: Data, folds: np.ndarray) -> str:
+    n_authors = data.recordings.groupby("primary_label")["author"].nunique()
+    lone = int((n_authors == 1).sum())
+    used = len(set(folds.tolist()) - {ALWAYS_TRAINING})
+    repair = (
+        "set data.validation=soundscapes"
+        if data.soundscape_labels is not None
+        else "add recordings by other authors, or train_soundscapes_labels.csv"
+    )
+    if used:
+        repair += f", or lower data.n_folds to {max(used, 2)} and set data.fold below {used}"
+    return (
+        f"data.fold={settings.fold} of data.n_folds={settings.n_folds} has no recordings to validate on: {lone} of "
+        f"{len(n_authors)} classes have a single author and stay in training; {repair}."
+    )
+
+
+def unlabelled_soundscapes(data: DataFolder) -> tuple[str, ...]:
+    """Soundscapes of which no window is labelled: the only ones that may be pseudo-labelled."""
+    if data.soundscape_labels is None:
+        return data.soundscapes
+    labelled = set(data.soundscape_labels["path"])
+    return tuple(path for path in data.soundscapes if path not in labelled)

@@ -1,0 +1,108 @@
+"""CSV tables as text, and one report for everything that is wrong with them."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import pandas as pd
+
+from sed_model.errors import DataError
+
+MAX_LINES_PER_KIND = 20
+
+T = TypeVar("T")
+
+
+class Problems:
+    """Collects problems by kind, so that a user mends a folder in one go."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, list[str]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._lines)
+
+    def add(self, kind: str, line: str) -> None:
+        self._lines.setdefault(kind, []).append(line)
+
+    def attempt(self, read: Callable[[], T]) -> T | None:
+        """The result of `read`, or None with its DataError added to the collection."""
+        try:
+            return read()
+        except DataError as error:
+            self.add("unusable tables", str(error).replace("\n", "\n  "))
+            return None
+
+    def report(self) -> str:
+        """Every kind with its count, and at most 20 lines of each."""
+        parts: list[str] = []
+        for kind, lines in self._lines.items():
+            parts.append(f"{kind} ({len(lines)}):")
+            parts.extend(f"  {line}" for line in lines[:MAX_LINES_PER_KIND])
+            if len(lines) > MAX_LINES_PER_KIND:
+                parts.append(f"  and {len(lines) - MAX_LINES_PER_KIND} more")
+        return "\n".join(parts)
+
+    def raise_if_any(self, source: Path) -> None:
+        """Raises DataError with the whole report, headed by `source`."""
+        if self:
+            raise DataError(f"{source} cannot be used:\n{self.report()}")
+
+
+def nearest(value: str, known: Iterable[str]) -> str:
+    """`"; did you mean X?"`, or nothing when no known value is close."""
+    close = difflib.get_close_matches(value, list(known), n=1, cutoff=0.6)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def read_text_table(path: Path, required: Sequence[str]) -> pd.DataFrame:
+    """A CSV file with every cell as stripped text ("nan", "NA" and "007" stay what they are), indexed by line number.
+
+    A byte order mark is dropped; blank lines are passed over.
+
+    Raises:
+        DataError: the file is missing, is not UTF-8 CSV, lacks or repeats columns, or has rows of another length.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); it has to be a CSV file.") from None
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path}: byte {error.start} ({error.object[error.start]:#04x}) is not UTF-8; save the table as UTF-8."
+        ) from None
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        numbered = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if row]
+    except csv.Error as error:
+        raise DataError(f"{path} line {reader.line_num}: is not CSV ({error}); check quotes and separators.") from None
+    if not numbered:
+        raise DataError(f"{path}: is empty; its first line has to name the columns {', '.join(required)}.")
+    (_, header), *numbered = numbered
+    _shape_problems(header, numbered, required).raise_if_any(path)
+    columns = zip(*(row for _, row in numbered), strict=True) if numbered else ([] for _ in header)
+    frame = pd.DataFrame(
+        {name: pd.Series(list(cells), dtype=object) for name, cells in zip(header, columns, strict=True)}, dtype=object
+    )
+    frame.index = pd.Index([line for line, _ in numbered], name="line", dtype="int64")
+    return frame
+
+
+def _shape_problems(header: list[str], rows: list[tuple[int, list[str]]], required: Sequence[str]) -> Problems:
+    problems = Problems()
+    for name in required:
+        if name not in header:
+            problems.add("missing columns", f"{name}: add the column{nearest(name, header)}")
+    for name in sorted({name for name in header if header.count(name) > 1}):
+        problems.add("repeated columns", f"{name}: {header.count(name)} times; keep one")
+    for line, row in rows:
+        if len(row) != len(header):
+            problems.add(
+                "rows of another length", f"line {line}: {len(row)} cells, but {len(header)} columns; mend the row"
+            )
+    return problems

@@ -48,7 +48,9 @@ def weighted_macro_aucs(target: np.ndarray, probabilities: np.ndarray, weights: 
         n_pairs = drawn_positive.sum(axis=1, dtype=np.float64) * drawn_negative.sum(axis=1, dtype=np.float64)
         np.divide(n_won, n_pairs, out=aucs[:, index], where=n_pairs > 0)
     n_scored = (~np.isnan(aucs)).sum(axis=1)
-    return np.divide(np.nansum(aucs, axis=1), n_scored, out=np.full(len(weights), np.nan), where=n_scored > 0)
+    means = np.full(len(weights), np.nan)
+    np.divide(np.nansum(aucs, axis=1), n_scored, out=means, where=n_scored > 0)
+    return means
 
 
 def _win_shares(positive: np.ndarray, negative: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ python -m analysis.ranking --run runs/NAME [--top 10] [--json]
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import kruskal
 
+from analysis.checks import examples
 from analysis.metrics import macro_auc, weighted_macro_aucs
 from analysis.parameters import as_text, parameter_values, varied_parameters
 from analysis.tables import STATUSES, OutOfFold, Run, RunFolderError, oof_path, read_oof, read_run
@@ -88,11 +89,15 @@ def bootstrap_spread(
         the first row itself), n_files, n_windows.
 
     Raises:
-        RunFolderError: predictions that are missing or damaged, or trials with different classes.
+        RunFolderError: predictions that are missing or damaged, that no class can be scored on, or of different classes.
+        ValueError: no trial, or one that the run does not have.
     """
+    strange = sorted(set(trial_ids) - set(run.trials["trial_id"]))
+    if strange or not trial_ids:
+        raise ValueError(f"{list(trial_ids)=} must be one or more trials of {run.path}; not there: {strange}")
     predictions = {trial_id: read_oof(run.path, trial_id) for trial_id in trial_ids}
-    _require_same_classes(run.path, predictions)
     scores = {trial_id: macro_auc(oof.target, oof.probabilities) for trial_id, oof in predictions.items()}
+    _require_comparable(run.path, predictions, scores)
     resampled = _resampled_scores(predictions, n_resamples, np.random.default_rng(seed))
     reported = run.trials.set_index("trial_id")["macro_auc"]
     order = sorted(predictions, key=lambda trial_id: scores[trial_id], reverse=True)
@@ -169,16 +174,21 @@ def _kruskal_p(groups: list[np.ndarray]) -> float:
     return float(kruskal(*groups).pvalue)
 
 
-def _require_same_classes(path: Path, predictions: dict[str, OutOfFold]) -> None:
-    (first, leader), *others = predictions.items()
-    different = [trial_id for trial_id, oof in others if oof.classes != leader.classes]
+def _require_comparable(path: Path, predictions: Mapping[str, OutOfFold], scores: Mapping[str, float]) -> None:
+    first, *others = predictions
+    different = [trial_id for trial_id in others if predictions[trial_id].classes != predictions[first].classes]
+    unscored = [trial_id for trial_id in predictions if np.isnan(scores[trial_id])]
+    problems = []
     if different:
-        repair = "compare trials of one data set."
-        raise RunFolderError(path, [f"trials/*/oof.parquet: {different} have other classes than {first}; {repair}"])
+        problems.append(f"{examples(different)} have other classes than {first}; compare trials of one data set.")
+    if unscored:
+        problems.append(f"{examples(unscored)} have no class with both a positive and a negative; use another fold.")
+    if problems:
+        raise RunFolderError(path, [f"trials/*/oof.parquet: {problem}" for problem in problems])
 
 
 def _resampled_scores(
-    predictions: dict[str, OutOfFold], n_resamples: int, rng: np.random.Generator
+    predictions: Mapping[str, OutOfFold], n_resamples: int, rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
     """macro_auc [resamples] of each trial under the same draws of files."""
     files = sorted(set().union(*(oof.windows["filename"] for oof in predictions.values())))

@@ -1,7 +1,6 @@
 """A tiny run folder that follows the contract, written with pyarrow alone: what a search leaves behind, in small."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -125,15 +124,3 @@ def write_run(path: Path) -> Path:
 def tiny_run(tmp_path: Path) -> Path:
     """A run folder of its own for each test, free to be damaged."""
     return write_run(tmp_path / "runs" / "tiny")
-
-
-@pytest.fixture
-def rewrite_trials(tiny_run: Path) -> Callable[[Callable[[list[dict[str, object]]], object]], None]:
-    """Change the rows of trials.parquet in place."""
-
-    def rewrite(change: Callable[[list[dict[str, object]]], object]) -> None:
-        rows = trial_rows()
-        change(rows)
-        write_table(tiny_run / "trials.parquet", rows)
-
-    return rewrite

@@ -1,0 +1,197 @@
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from analysis.ranking import bootstrap_spread, main, rank_trials, what_mattered
+from analysis.tables import RunFolderError, read_run
+
+
+def test_trials_are_ranked_by_score_complete_before_pruned_failed_last(tiny_run: Path) -> None:
+    ranking = rank_trials(read_run(tiny_run))
+
+    assert ranking["trial_id"].tolist() == ["t3", "t1", "t0", "t5", "t2", "t6", "t4"]
+    assert ranking["rank"].dropna().tolist() == [1, 2, 3, 4, 5]
+    assert ranking["error"].tolist()[-1] == "out of memory"
+
+
+def test_a_failed_trial_has_no_rank_whatever_it_reached(tiny_run: Path) -> None:
+    run = read_run(tiny_run)
+    trials = run.trials.assign(macro_auc=run.trials["macro_auc"].fillna(0.99))
+
+    ranking = rank_trials(replace(run, trials=trials)).set_index("trial_id")
+
+    assert ranking["rank"].isna()["t4"]
+    assert ranking["rank"]["t6"] == 1
+    assert ranking["gap"]["t3"] == pytest.approx(0.14)
+
+
+def test_the_gap_is_the_distance_to_the_best(tiny_run: Path) -> None:
+    gaps = rank_trials(read_run(tiny_run))["gap"]
+
+    assert gaps.dropna().tolist() == pytest.approx([0, 0.05, 0.15, 0.15, 0.25])
+
+
+def test_only_varied_settings_are_shown(tiny_run: Path) -> None:
+    ranking = rank_trials(read_run(tiny_run))
+
+    assert list(ranking.columns[-3:]) == ["pool_type", "gem_p", "lr"]
+
+
+def test_a_run_where_all_trials_failed_has_no_ranks(tiny_run: Path) -> None:
+    run = read_run(tiny_run)
+
+    ranking = rank_trials(replace(run, trials=run.trials.assign(status="failed")))
+
+    assert ranking["rank"].isna().all()
+
+
+def test_the_interval_holds_the_score_and_the_leader_beats_a_noisy_trial(tiny_run: Path) -> None:
+    spread = bootstrap_spread(read_run(tiny_run), ["t0", "t1", "t3"]).set_index("trial_id")
+
+    assert spread.index.tolist() == ["t3", "t1", "t0"]
+    assert (spread["low"] < spread["macro_auc"]).all()
+    assert (spread["macro_auc"] < spread["high"]).all()
+    assert np.isnan(spread["p_leader_better"]["t3"])
+    assert spread["p_leader_better"]["t0"] > 0.95
+    assert spread["n_files"].tolist() == [6, 6, 6]
+
+
+def test_equal_predictions_are_a_coin_flip(tiny_run: Path) -> None:
+    source = tiny_run / "trials" / "t3" / "oof.parquet"
+    (tiny_run / "trials" / "t1" / "oof.parquet").write_bytes(source.read_bytes())
+
+    spread = bootstrap_spread(read_run(tiny_run), ["t1", "t3"])
+
+    assert spread["p_leader_better"][1] == 0.5
+
+
+def test_one_file_leaves_nothing_to_resample(tiny_run: Path) -> None:
+    file = tiny_run / "trials" / "t3" / "oof.parquet"
+    pq.write_table(pq.read_table(file).slice(0, 4), file)
+
+    spread = bootstrap_spread(read_run(tiny_run), ["t3"])
+
+    assert spread["low"][0] == spread["macro_auc"][0] == spread["high"][0]
+
+
+def test_the_same_seed_draws_the_same_spread(tiny_run: Path) -> None:
+    run = read_run(tiny_run)
+
+    first, again, other = (bootstrap_spread(run, ["t0", "t1"], n_resamples=50, seed=seed) for seed in (1, 1, 2))
+
+    assert first.equals(again)
+    assert not first.equals(other)
+
+
+def test_trials_of_other_classes_cannot_be_compared(tiny_run: Path) -> None:
+    file = tiny_run / "trials" / "t1" / "oof.parquet"
+    pq.write_table(pq.read_table(file).replace_schema_metadata({b"classes": b'["a", "b", "c"]'}), file)
+
+    with pytest.raises(RunFolderError, match=r"t1 have other classes than t3"):
+        bootstrap_spread(read_run(tiny_run), ["t3", "t1"])
+
+
+def test_predictions_that_cannot_be_scored_are_named(tiny_run: Path) -> None:
+    file = tiny_run / "trials" / "t1" / "oof.parquet"
+    pq.write_table(pq.read_table(file).slice(0, 1), file)
+
+    with pytest.raises(RunFolderError, match="t1 have no class with both a positive and a negative"):
+        bootstrap_spread(read_run(tiny_run), ["t3", "t1"])
+
+
+def test_an_unknown_trial_is_named(tiny_run: Path) -> None:
+    with pytest.raises(ValueError, match=r"not there: \['t9'\]"):
+        bootstrap_spread(read_run(tiny_run), ["t3", "t9"])
+
+
+def test_what_mattered_gives_medians_by_value(tiny_run: Path) -> None:
+    mattered = what_mattered(read_run(tiny_run))
+
+    pooling = mattered[mattered["parameter"] == "pool_type"].set_index("value")
+    # gem: .80 and .85 (t4 failed, t6 runs); avg: .60, .70, .70.
+    assert pooling["median"].to_dict() == pytest.approx({"gem": 0.825, "avg": 0.70})
+    assert pooling["n_trials"].to_dict() == {"gem": 2, "avg": 3}
+    assert pooling["n_complete"].to_dict() == {"gem": 2, "avg": 1}
+    assert pooling["effect"].tolist() == pytest.approx([0.125, 0.125])
+
+
+def test_an_inactive_setting_does_not_count_for_its_default(tiny_run: Path) -> None:
+    mattered = what_mattered(read_run(tiny_run))
+
+    assert mattered.loc[mattered["parameter"] == "gem_p", "value"].tolist() == ["4", "2"]
+
+
+def test_numbers_with_many_values_are_cut_into_terciles(tiny_run: Path) -> None:
+    mattered = what_mattered(read_run(tiny_run))
+
+    rates = mattered[mattered["parameter"] == "lr"]
+    assert rates["n_trials"].sum() == 5
+    assert rates["value"].tolist() == ["0.0003667 to 0.001167", "0.0001 to 0.0003667", "0.001167 to 0.002"]
+
+
+def test_the_widest_effect_comes_first(tiny_run: Path) -> None:
+    assert what_mattered(read_run(tiny_run))["parameter"].unique().tolist() == ["lr", "pool_type", "gem_p"]
+
+
+def test_nothing_mattered_where_nothing_was_scored(tiny_run: Path) -> None:
+    run = read_run(tiny_run)
+
+    mattered = what_mattered(replace(run, trials=run.trials.assign(status="failed")))
+
+    assert mattered.empty
+    assert "effect" in mattered
+
+
+def test_the_command_prints_the_ranking_and_the_verdict(tiny_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status = main(["--run", str(tiny_run), "--top", "2"])
+
+    printed = capsys.readouterr().out
+    assert status == 0
+    assert "0.8500" in printed
+    assert "t0" not in printed
+    assert "t3 is clearly ahead of t1" in printed
+    assert "failed: t4: out of memory" in printed
+
+
+def test_the_command_prints_json(tiny_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--run", str(tiny_run), "--top", "3", "--json"])
+
+    document = json.loads(capsys.readouterr().out)
+    assert document["n_trials"] == {"complete": 3, "pruned": 2, "failed": 1, "running": 1}
+    assert [trial["trial_id"] for trial in document["trials"]] == ["t3", "t1", "t0"]
+    assert document["trials"][2]["gem_p"] is None
+    assert document["spread"][0]["p_leader_better"] is None
+
+
+def test_a_run_without_predictions_is_still_ranked(tiny_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for file in tiny_run.glob("trials/*/oof.parquet"):
+        file.unlink()
+
+    assert main(["--run", str(tiny_run)]) == 0
+    assert "nothing said about luck" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [["--top", "0"], ["--top", "many"], ["--tops", "3"], []])
+def test_a_wrong_argument_exits_with_2(tiny_run: Path, arguments: list[str]) -> None:
+    run = ["--run", str(tiny_run)] if arguments else []
+
+    with pytest.raises(SystemExit, match="2"):
+        main([*run, *arguments])
+
+
+def test_a_broken_run_exits_with_2_and_one_message(tiny_run: Path) -> None:
+    (tiny_run / "trials.parquet").unlink()
+
+    done = subprocess.run(
+        [sys.executable, "-m", "analysis.ranking", "--run", str(tiny_run)], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 2
+    assert "trials.parquet: missing" in done.stderr
+    assert "Traceback" not in done.stderr

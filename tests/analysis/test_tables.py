@@ -1,0 +1,256 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from analysis.tables import (
+    CURVE_COLUMNS,
+    TRIAL_COLUMNS,
+    RunFolderError,
+    newest_run,
+    read_oof,
+    read_pseudo_labels,
+    read_run,
+)
+
+
+def change_table(file: Path, change) -> None:
+    pq.write_table(change(pq.read_table(file)), file)
+
+
+def replace(name: str, values: list, stored: pa.DataType | None = None):
+    def change(table: pa.Table) -> pa.Table:
+        return table.set_column(table.column_names.index(name), name, pa.array(values, type=stored))
+
+    return change
+
+
+def test_tables_hold_the_contract_columns_in_their_types(tiny_run: Path) -> None:
+    run = read_run(tiny_run)
+
+    assert list(run.trials.columns[: len(TRIAL_COLUMNS)]) == list(TRIAL_COLUMNS)
+    assert list(run.curves.columns) == list(CURVE_COLUMNS)
+    assert run.search["seed"] == 0
+    assert run.trials["epoch"].dtype == "Int64"
+    assert run.trials["error"].dtype == "str"
+    assert run.trials["config.model.pool_type"].tolist() == ["avg", "gem", "avg", "gem", "gem", "avg", "gem"]
+
+
+def test_integers_that_pandas_stored_as_floats_are_read_as_integers(tiny_run: Path) -> None:
+    change_table(tiny_run / "trials.parquet", replace("epoch", [3.0, 3.0, 0.0, 3.0, None, 0.0, None], pa.float64()))
+
+    assert read_run(tiny_run).trials["epoch"].tolist()[:3] == [3, 3, 0]
+
+
+def test_columns_of_nulls_only_are_read_as_their_kind(tiny_run: Path) -> None:
+    for name in ("error", "fold", "params_m"):
+        change_table(tiny_run / "trials.parquet", replace(name, [None] * 7, pa.null()))
+
+    trials = read_run(tiny_run).trials
+
+    assert [str(trials[name].dtype) for name in ("error", "fold", "params_m")] == ["str", "Int64", "float64"]
+
+
+def test_config_integers_with_gaps_stay_integers(tiny_run: Path) -> None:
+    heads = pa.array([2, None, 4, 8, None, 2, None], type=pa.int64())
+    change_table(tiny_run / "trials.parquet", lambda table: table.append_column("config.model.attention_heads", heads))
+
+    assert str(read_run(tiny_run).trials["config.model.attention_heads"].dtype) == "Int64"
+
+
+def test_all_problems_are_reported_at_once(tiny_run: Path) -> None:
+    (tiny_run / "search.yaml").unlink()
+    change_table(tiny_run / "trials.parquet", replace("status", ["complete"] * 6 + ["done"]))
+    change_table(tiny_run / "curves.parquet", lambda table: table.drop_columns(["lr"]))
+
+    with pytest.raises(RunFolderError) as caught:
+        read_run(tiny_run)
+
+    message = str(caught.value)
+    assert "search.yaml: missing" in message
+    assert "unknown status done; known: complete, pruned, failed, running" in message
+    assert "column 'lr' is missing" in message
+
+
+@pytest.mark.parametrize("name", ["trials.parquet", "curves.parquet"])
+def test_a_missing_table_is_named(tiny_run: Path, name: str) -> None:
+    (tiny_run / name).unlink()
+
+    with pytest.raises(RunFolderError, match=f"{name}: missing"):
+        read_run(tiny_run)
+
+
+@pytest.mark.parametrize("n_bytes", [0, 3, 500])
+def test_a_truncated_table_is_named(tiny_run: Path, n_bytes: int) -> None:
+    file = tiny_run / "trials.parquet"
+    file.write_bytes(file.read_bytes()[:n_bytes])
+
+    with pytest.raises(RunFolderError, match=r"trials\.parquet: not readable as Parquet .*; write it again"):
+        read_run(tiny_run)
+
+
+@pytest.mark.parametrize("text", ["a: [", "- a list", "\x00"])
+def test_a_search_file_that_is_no_mapping_is_named(tiny_run: Path, text: str) -> None:
+    (tiny_run / "search.yaml").write_text(text)
+
+    with pytest.raises(RunFolderError, match=r"search\.yaml: (not readable as YAML|holds list)"):
+        read_run(tiny_run)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        ("macro_auc", ["0.7"] * 7, "column 'macro_auc' is string, not number"),
+        ("number", [0.5, 1, 2, 3, 4, 5, 6], "column 'number' holds 0.5, not integers"),
+        ("number", [None, 1, 2, 3, 4, 5, 6], "column 'number' is empty in 1 of 7 rows"),
+        ("number", [0, 0, 2, 3, 4, 5, 6], "number 0 stands in more than one row"),
+        ("macro_auc", [0.7, 1.5, 0.6, 0.85, None, 0.7, None], "macro_auc is 1.5, must be within 0..1"),
+        ("macro_auc", [0.7, None, 0.6, 0.85, None, 0.7, None], "complete trials without macro_auc: t1"),
+        ("macro_auc", [0.7, float("nan"), 0.6, 0.85, None, 0.7, None], "complete trials without macro_auc: t1"),
+        ("duration_s", [-1.0] * 7, "duration_s is -1.0, must be at least 0"),
+    ],
+)
+def test_a_wrong_value_among_the_trials_is_named(tiny_run: Path, name: str, values: list, message: str) -> None:
+    change_table(tiny_run / "trials.parquet", replace(name, values))
+
+    with pytest.raises(RunFolderError, match=message):
+        read_run(tiny_run)
+
+
+def test_a_trial_with_two_rows_is_named(tiny_run: Path) -> None:
+    change_table(tiny_run / "trials.parquet", lambda table: pa.concat_tables([table, table.slice(2, 1)]))
+
+    with pytest.raises(RunFolderError, match="trial_id t2 stands in more than one row"):
+        read_run(tiny_run)
+
+
+def test_a_renamed_column_is_found(tiny_run: Path) -> None:
+    change_table(tiny_run / "trials.parquet", lambda table: table.rename_columns({"duration_s": "duration"}))
+
+    with pytest.raises(RunFolderError, match=r"column 'duration_s' is missing \(it has 'duration'\)"):
+        read_run(tiny_run)
+
+
+def test_curves_of_an_unknown_trial_are_named(tiny_run: Path) -> None:
+    change_table(tiny_run / "trials.parquet", lambda table: table.slice(1))
+
+    with pytest.raises(RunFolderError, match=r"epochs of trials that trials\.parquet lacks: t0"):
+        read_run(tiny_run)
+
+
+def test_an_epoch_reported_twice_is_named(tiny_run: Path) -> None:
+    change_table(tiny_run / "curves.parquet", lambda table: pa.concat_tables([table, table.slice(1, 1)]))
+
+    with pytest.raises(RunFolderError, match="the same epoch twice: t0 epoch 1"):
+        read_run(tiny_run)
+
+
+def test_a_missing_folder_names_its_neighbour(tiny_run: Path) -> None:
+    with pytest.raises(RunFolderError, match=r"no such folder; did you mean .*tiny\?"):
+        read_run(tiny_run.with_name("tinny"))
+
+
+def test_pseudo_label_parts_are_joined(tiny_run: Path) -> None:
+    pseudo_labels = read_pseudo_labels(tiny_run)
+
+    assert pseudo_labels.classes == ("amecro", "1139490", "grekis")
+    assert pseudo_labels.table["filename"].tolist() == ["s0.ogg"] * 3 + ["s1.ogg"] * 3
+    assert pseudo_labels.probabilities.dtype == np.float32
+    np.testing.assert_allclose(pseudo_labels.probabilities[4], [0.1, 0.9, 0.7])
+
+
+def test_a_run_without_pseudo_labels_says_what_writes_them(tiny_run: Path) -> None:
+    for part in (tiny_run / "ensemble" / "pseudo_labels").iterdir():
+        part.unlink()
+
+    with pytest.raises(RunFolderError, match=r"no part-\*\.parquet; write it with python -m trainables\.ensemble"):
+        read_pseudo_labels(tiny_run)
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        (b'["amecro", "grekis", "1139490"]', r"or another order of them, than part-0\.parquet in part-1\.parquet"),
+        (b'["amecro", "1139490"]', "probabilities has 3 values in 3 rows, but the file names 2 classes"),
+        (b"amecro", "metadata 'classes' is not JSON"),
+        (b"[1, 2, 3]", "metadata 'classes' must be a JSON list of labels"),
+        (b'["amecro", "amecro", "grekis"]', "names a class twice"),
+        (None, "no 'classes' in the file's metadata"),
+    ],
+)
+def test_wrong_classes_of_a_part_are_named(tiny_run: Path, classes: bytes | None, message: str) -> None:
+    metadata = None if classes is None else {b"classes": classes}
+    file = tiny_run / "ensemble" / "pseudo_labels" / "part-1.parquet"
+    change_table(file, lambda table: table.replace_schema_metadata(metadata))
+
+    with pytest.raises(RunFolderError, match=message):
+        read_pseudo_labels(tiny_run)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        ("primary_label", ["1139490", "cat", "grekis"], "unknown primary_label cat"),
+        ("labels", [["grekis"], [], ["dog"]], "unknown labels dog"),
+        ("confidence", [0.5, 0.5, 1.5], "confidence is 1.5"),
+        ("weight", [0.5, 0.5, -1.0], "weight is -1.0, must be at least 0"),
+        (
+            "probabilities",
+            [[0.1, 0.2, float("nan")]] * 3,
+            r"probabilities leaves 0\.\.1 \(or is not finite\) in 3 rows",
+        ),
+        ("end_s", [5.0, 1.0, 10.0], "end_s not after start_s"),
+        ("labels", ["grekis"] * 3, "column 'labels' is string, not list of text"),
+    ],
+)
+def test_a_wrong_value_of_a_pseudo_label_is_named(tiny_run: Path, name: str, values: list, message: str) -> None:
+    change_table(tiny_run / "ensemble" / "pseudo_labels" / "part-1.parquet", replace(name, values))
+
+    with pytest.raises(RunFolderError, match=message):
+        read_pseudo_labels(tiny_run)
+
+
+def test_a_window_in_two_parts_is_named(tiny_run: Path) -> None:
+    folder = tiny_run / "ensemble" / "pseudo_labels"
+    (folder / "part-2.parquet").write_bytes((folder / "part-0.parquet").read_bytes())
+
+    with pytest.raises(RunFolderError, match=r"windows given twice in s0\.ogg"):
+        read_pseudo_labels(tiny_run)
+
+
+def test_out_of_fold_predictions_are_arrays_in_the_order_of_the_classes(tiny_run: Path) -> None:
+    oof = read_oof(tiny_run, "t3")
+
+    assert oof.classes == ("amecro", "1139490", "grekis")
+    assert oof.target.shape == oof.probabilities.shape == (24, 3)
+    assert oof.target[1].tolist() == [0, 1, 0]
+    assert oof.windows.iloc[1].to_dict() == {"filename": "f0.ogg", "start_s": 5.0, "end_s": 10.0}
+
+
+def test_out_of_fold_predictions_without_a_window_are_refused(tiny_run: Path) -> None:
+    change_table(tiny_run / "trials" / "t3" / "oof.parquet", lambda table: table.slice(0, 0))
+
+    with pytest.raises(RunFolderError, match="holds no window"):
+        read_oof(tiny_run, "t3")
+
+
+def test_a_trial_without_predictions_is_named(tiny_run: Path) -> None:
+    with pytest.raises(RunFolderError, match=r"t2.oof\.parquet: missing"):
+        read_oof(tiny_run, "t2")
+
+
+def test_the_newest_run_is_the_one_written_last(tiny_run: Path) -> None:
+    older = tiny_run.with_name("zebra")
+    older.mkdir()
+    (older / "trials.parquet").write_bytes(b"")
+    os.utime(older / "trials.parquet", (0, 0))
+
+    assert newest_run(tiny_run.parent) == tiny_run
+
+
+def test_a_folder_without_runs_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match=r"no folder with a trials\.parquet"):
+        newest_run(tmp_path)

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
 import numpy as np
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sed_model.errors import ConfigError
+from sed_model.yaml_file import read_yaml
 
 StageName = Literal["pretrain_ce", "train_bce", "finetune", "pseudo"]
 LossName = Literal["ce", "bce", "focal_bce", "asymmetric", "soft_auc"]
@@ -463,27 +463,6 @@ def _problem(detail: Any) -> str:
     if detail["type"] == "value_error":
         return f"{name}: {message}" if name else message
     return f"{name}={detail['input']!r}: {message[0].lower()}{message[1:]}."
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML file whose top level is a mapping.
-
-    Raises:
-        ConfigError: the file is missing, is not YAML, or holds something else.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read ({error}); give the path of a YAML file.") from None
-    try:
-        tree = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise ConfigError(f"{path}: is not valid YAML: {error}") from None
-    if tree is None:
-        return {}
-    if not isinstance(tree, dict) or not all(isinstance(name, str) for name in tree):
-        raise ConfigError(f"{path}: holds a {type(tree).__name__}; its top level has to be a mapping of keys.")
-    return tree
 
 
 def load_config(path: Path) -> SedConfig:

@@ -1,0 +1,1 @@
+"""Runs many configurations of `sed_model` on Ray: searches, stages, ensembles. One command a module."""

@@ -1,0 +1,92 @@
+"""The `search:` section of a search space: what is optimised, for how long, and how."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from sed_model.config import STAGE_NAMES, StageName
+from trainables.distributions import nearest
+
+MODES: dict[str, str] = {"macro_auc": "max", "val_loss": "min"}
+"""The metrics that every trial reports after each epoch, and the better direction."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class AshaSettings(_Section):
+    """Asynchronous successive halving (Li et al. 2020). Epochs are counted over all stages of a trial."""
+
+    grace_period: int = Field(3, ge=1, description="Epochs that every trial may run.")
+    reduction_factor: float = Field(3.0, gt=1, le=100, description="One trial of so many goes on at each rung.")
+    brackets: int = Field(1, ge=1, le=10, description="Number of brackets, each with a later first rung.")
+
+
+class SearchSettings(_Section):
+    metric: Literal["macro_auc", "val_loss"] = "macro_auc"
+    mode: Literal["max", "min"] = "max"
+    num_trials: int = Field(20, ge=1, le=1_000_000)
+    epochs_scale: float = Field(1.0, gt=0, le=100, description="Multiplies the epochs of every stage.")
+    stages: tuple[StageName, ...] = ("pretrain_ce", "train_bce", "finetune")
+    scheduler: AshaSettings | None = Field(default_factory=AshaSettings)
+    searcher: Literal["optuna", "random"] = "optuna"
+    seed: int = Field(0, ge=0, lt=2**31)
+
+    @field_validator("stages")
+    @classmethod
+    def _in_order(cls, stages: tuple[StageName, ...]) -> tuple[StageName, ...]:
+        ordered = tuple(name for name in STAGE_NAMES if name in stages)
+        if stages != ordered or not stages:
+            raise ValueError(f"is {list(stages)}; list each stage once, in the order {', '.join(STAGE_NAMES)}.")
+        return stages
+
+    @field_validator("scheduler", mode="before")
+    @classmethod
+    def _known_scheduler(cls, value: Any) -> Any:
+        if value in ("none", None):
+            return None
+        if value == "asha":
+            return AshaSettings()
+        if isinstance(value, dict) and list(value) == ["asha"]:
+            return value["asha"] or AshaSettings()
+        if isinstance(value, AshaSettings):
+            return value
+        raise ValueError(f"is {value!r}; write none, asha or {{asha: {{grace_period: 3, reduction_factor: 3}}}}.")
+
+    @model_validator(mode="after")
+    def _better_direction(self) -> Self:
+        if self.mode != MODES[self.metric]:
+            raise ValueError(f"mode={self.mode} makes {self.metric} worse; write mode: {MODES[self.metric]}.")
+        return self
+
+    def as_dict(self) -> dict[str, Any]:
+        """The section as it is written in YAML."""
+        tree = self.model_dump(mode="json")
+        tree["scheduler"] = "none" if self.scheduler is None else {"asha": tree["scheduler"]}
+        return tree
+
+
+def parse_search(section: Any) -> tuple[SearchSettings, list[str]]:
+    """The settings and a message for each problem; the defaults when there is one."""
+    if not isinstance(section, dict):
+        return SearchSettings(), [
+            f"search: is {section!r}; write a mapping such as {{metric: macro_auc, num_trials: 20}}."
+        ]
+    try:
+        return SearchSettings.model_validate(section), []
+    except ValidationError as error:
+        return SearchSettings(), [_problem(detail) for detail in error.errors()]
+
+
+def _problem(detail: Any) -> str:
+    name = ".".join(["search", *map(str, detail["loc"])])
+    if detail["type"] == "extra_forbidden":
+        fields = [*SearchSettings.model_fields, *AshaSettings.model_fields]
+        return f"{name}: unknown setting{nearest(detail['loc'][-1], fields)}; known are {', '.join(fields)}."
+    message = detail["msg"].removeprefix("Value error, ")
+    if detail["type"] == "value_error":
+        return f"{name}: {message}"
+    return f"{name}={detail['input']!r}: {message[0].lower()}{message[1:]}."

@@ -1,0 +1,131 @@
+"""The search space itself: what is drawn for a trial, when, and the configuration that it makes."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import optuna
+
+from sed_model.config import SedConfig
+from sed_model.errors import ConfigError
+from trainables.distributions import Distribution, contains
+from trainables.search_settings import SearchSettings
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Holds when the parent parameter is drawn and has one of the values."""
+
+    parent: str
+    values: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A dotted key of the configuration, what it is drawn from, and when it is drawn at all."""
+
+    key: str
+    distribution: Distribution
+    when: tuple[Condition, ...] = ()
+
+    def active(self, values: Mapping[str, Any]) -> bool:
+        """Whether all conditions hold; `values` has the parameters drawn so far, and only those."""
+        return all(c.parent in values and contains(c.values, values[c.parent]) for c in self.when)
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """What a search draws from. `parameters` come in an order in which every parent is before its children."""
+
+    name: str
+    base: SedConfig
+    search: SearchSettings = field(default_factory=SearchSettings)
+    parameters: tuple[Parameter, ...] = ()
+    repairs: tuple[tuple[str, tuple[Any, ...]], ...] = ()
+
+    def draw(self, pick: Callable[[Parameter], Any]) -> dict[str, Any]:
+        """Dotted key -> value of every active parameter; `pick` chooses each value."""
+        values: dict[str, Any] = {}
+        for parameter in self.parameters:
+            if parameter.active(values):
+                values[parameter.key] = pick(parameter)
+        return values
+
+    def suggest(self, trial: optuna.trial.BaseTrial) -> dict[str, Any]:
+        """Draw through Optuna, which knows the parameters by their dotted keys."""
+        return self.draw(lambda parameter: parameter.distribution.suggest(trial, parameter.key))
+
+    def __call__(self, trial: optuna.trial.BaseTrial) -> None:
+        """Draw as OptunaSearch wants it: it records the suggestions itself, and the space has to be picklable."""
+        self.suggest(trial)
+
+    def base_point(self) -> dict[str, Any]:
+        """The base's own values where the space holds them: a good first trial. Other parameters are left out."""
+        flat = self.base.flat()
+        point = self.draw(lambda parameter: flat[parameter.key])
+        known = {parameter.key: parameter.distribution for parameter in self.parameters}
+        return {name: value for name, value in point.items() if known[name].contains(value)}
+
+    def config(self, values: Mapping[str, Any]) -> SedConfig:
+        """The base with the values put in, and repaired as the space says where the combination is refused.
+
+        Raises:
+            ConfigError: no repair makes the combination valid; the message is that of the values as drawn.
+        """
+        try:
+            return self.base.with_overrides(values)
+        except ConfigError:
+            repaired = self._repaired(values)
+            if repaired is None:
+                raise
+            return repaired
+
+    def _repaired(self, values: Mapping[str, Any]) -> SedConfig | None:
+        current = {**self.base.flat(), **values}
+        # Reversed, because the last factor of a product changes first.
+        names = [name for name, _ in reversed(self.repairs)]
+        ladders = [(current[name], *replacements) for name, replacements in reversed(self.repairs)]
+        for replacements in itertools.islice(itertools.product(*ladders), 1, None):
+            mended = dict(zip(names, replacements, strict=True))
+            try:
+                return self.base.with_overrides({**values, **mended})
+            except ConfigError:
+                continue
+        return None
+
+    def without(self, fixed: Mapping[str, Any]) -> SearchSpace:
+        """The space with some keys fixed: they leave the search, and conditions on them are settled.
+
+        Raises:
+            ConfigError: an unknown key, or a value that the configuration refuses.
+        """
+        base = self.base.with_overrides(fixed)
+        settled = {name: base.flat()[name] for name in fixed}
+        kept: list[Parameter] = []
+        dropped: set[str] = set()
+        for parameter in self.parameters:
+            impossible = any(
+                c.parent in dropped or (c.parent in settled and not contains(c.values, settled[c.parent]))
+                for c in parameter.when
+            )
+            if impossible:
+                dropped.add(parameter.key)
+            elif parameter.key not in settled:
+                kept.append(replace(parameter, when=tuple(c for c in parameter.when if c.parent not in settled)))
+        repairs = tuple((name, values) for name, values in self.repairs if name not in settled)
+        return replace(self, base=base, parameters=tuple(kept), repairs=repairs)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The space as a file that `load_space` reads back, with the base written out."""
+        tree: dict[str, Any] = {"base": self.base.model_dump(mode="json"), "search": self.search.as_dict(), "space": {}}
+        for parameter in self.parameters:
+            entry = parameter.distribution.as_dict()
+            if parameter.when:
+                entry["when"] = {c.parent: list(c.values) for c in parameter.when}
+            tree["space"][parameter.key] = entry
+        if self.repairs:
+            tree["repair"] = {name: list(values) for name, values in self.repairs}
+        return tree

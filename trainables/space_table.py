@@ -1,0 +1,90 @@
+"""`python -m trainables.space show FILE`: a search space as a table, its size, and three samples."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Sequence
+
+import optuna
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from sed_model.errors import UserError
+from trainables.distributions import Choice
+from trainables.space import Parameter, SearchSpace, load_space, parse_overrides
+
+
+def combinations(space: SearchSpace) -> int:
+    """Number of distinct settings of the parameters that have a countable number of values."""
+    branching = {condition.parent for parameter in space.parameters for condition in parameter.when}
+    counts: Counter[tuple[tuple[str, object], ...]] = Counter({(): 1})
+    for parameter in space.parameters:
+        following: Counter[tuple[tuple[str, object], ...]] = Counter()
+        for drawn, count in counts.items():
+            if not parameter.active(dict(drawn)):
+                following[drawn] += count
+            elif parameter.key not in branching:
+                following[drawn] += count * (parameter.distribution.size or 1)
+            else:
+                for value in _values(parameter):
+                    following[*drawn, (parameter.key, value)] += count
+        counts = following
+    return counts.total()
+
+
+def _values(parameter: Parameter) -> list[object]:
+    distribution = parameter.distribution
+    if isinstance(distribution, Choice):
+        return list(distribution.values)
+    return [distribution.low + i * (distribution.step or 0) for i in range(distribution.size or 0)]
+
+
+def samples(space: SearchSpace, n_samples: int, seed: int) -> list[dict[str, object]]:
+    """What random search would draw first."""
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+    return [space.suggest(study.ask()) for _ in range(n_samples)]
+
+
+def print_space(space: SearchSpace, console: Console) -> None:
+    flat = space.base.flat()
+    table = Table(title=f"{space.name}: {len(space.parameters)} parameters", title_justify="left")
+    table.add_column("key", no_wrap=True)
+    for column in ("drawn from", "when", "base"):
+        table.add_column(column, overflow="fold")
+    for parameter in space.parameters:
+        kind, arguments = next(iter(parameter.distribution.as_dict().items()))
+        when = " and ".join(f"{c.parent} in {list(c.values)}" for c in parameter.when)
+        table.add_row(*map(escape, (parameter.key, f"{kind} {', '.join(map(str, arguments))}", when, str(flat[parameter.key]))))
+    console.print(table)
+    continuous = sum(parameter.distribution.size is None for parameter in space.parameters)
+    size = f"{combinations(space):,} combinations"
+    console.print(
+        f"size: {size} of the countable parameters, and {continuous} continuous" if continuous else f"size: {size}"
+    )
+    for number, sample in enumerate(samples(space, 3, space.search.seed), start=1):
+        text = ", ".join(
+            f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}" for name, value in sample.items()
+        )
+        console.print(escape(f"sample {number}: {text}"), highlight=False)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; 2 when the space or an override is wrong."""
+    parser = argparse.ArgumentParser(prog="python -m trainables.space", description="Look at a search space.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    show = commands.add_parser("show", help="print the space as a table, its size and three samples")
+    show.add_argument("space", help="a YAML file, or a name in search_spaces/")
+    show.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="fix a key (repeatable)")
+    options = parser.parse_args(arguments)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        space = load_space(options.space, parse_overrides(options.set))
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    console = Console()
+    print_space(space, console if console.is_terminal else Console(width=120))
+    return 0

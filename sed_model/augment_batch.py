@@ -123,7 +123,7 @@ def mix_masks(mask: Tensor, mix: Mix) -> Tensor:
 
 
 def spec_augment(log_mel: Tensor, settings: SpecAugment, generator: torch.Generator) -> Tensor:
-    """Mask bands and frames of log-mels [B, C, F, T], each sample with masks of its own (SpecAugment, Park et al. 2019).
+    """Mask bands and frames of log-mels [B, C, F, T], each sample with masks of its own (Park et al. 2019).
 
     Masked cells take the mean of their sample and channel; the channels of a sample share masks. A mask covers at most
     half of its axis. Each sample is masked with probability `settings.prob`.

@@ -1,0 +1,119 @@
+"""Sounds that augmentation mixes in: background recordings and room impulse responses, from folders or generated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+from jaxtyping import Float32
+
+from sed_model.audio_files import AUDIO_SUFFIXES
+from sed_model.config import WaveAugment
+from sed_model.errors import ConfigError
+
+Waveform = Float32[np.ndarray, " samples"]
+
+MAX_RESPONSE_S = 2.0
+"""Longer impulse responses are cut here: a fall of 60 dB in 2 s is a cathedral."""
+N_GENERATED = 32
+GENERATED_RT60_S = (0.1, 1.0)
+GENERATED_DIRECT_TO_REVERB_DB = (-6.0, 12.0)
+
+
+@dataclass(frozen=True)
+class Sound:
+    """A file of a folder that was found readable."""
+
+    path: Path
+    duration_s: float
+
+
+def find_sounds(folder: Path, key: str) -> tuple[Sound, ...]:
+    """Every audio file below a folder, in the order of their paths; `key` is the configuration key that named it.
+
+    Raises:
+        ConfigError: no such folder, no audio in it, or files that are unreadable or empty (all of them are listed).
+    """
+    advice = f"give a folder of audio files, or set {key}=null."
+    if not folder.is_dir():
+        raise ConfigError(f"{key}={folder}: there is no such folder; {advice}")
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES)
+    if not paths:
+        raise ConfigError(f"{key}={folder}: holds no audio ({', '.join(sorted(AUDIO_SUFFIXES))}); {advice}")
+    sounds, problems = [], []
+    for path in paths:
+        try:
+            duration_s = soundfile.info(path).duration
+        except (soundfile.LibsndfileError, OSError) as error:
+            problems.append(f"{key}: {path} cannot be read ({error}); remove it or replace it.")
+            continue
+        if duration_s == 0:
+            problems.append(f"{key}: {path} is empty; remove it or replace it.")
+        sounds.append(Sound(path, duration_s))
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return tuple(sounds)
+
+
+def read_span(path: Path, sample_rate_hz: int, start_s: float = 0.0, duration_s: float | None = None) -> Waveform:
+    """Samples of a file from `start_s`, mixed to mono and resampled; shorter where the file ends before."""
+    with soundfile.SoundFile(path) as file:
+        file.seek(min(round(start_s * file.samplerate), max(0, file.frames - 1)))
+        n_frames = -1 if duration_s is None else max(1, round(duration_s * file.samplerate))
+        samples = file.read(n_frames, dtype="float32", always_2d=True).mean(axis=1)
+        if file.samplerate != sample_rate_hz:
+            samples = soxr.resample(samples, file.samplerate, sample_rate_hz)
+    return np.ascontiguousarray(samples, np.float32)
+
+
+@dataclass(frozen=True)
+class Rooms:
+    """Impulse responses, by number: read when they are asked for, or generated from their number."""
+
+    sample_rate_hz: int
+    paths: tuple[Path, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.paths) or N_GENERATED
+
+    def response(self, number: int) -> Waveform:
+        """Impulse response of room `number`, 0 <= number < len, at most `MAX_RESPONSE_S` long."""
+        if self.paths:
+            return _read_response(self.paths[number], self.sample_rate_hz)
+        return generate_response(self.sample_rate_hz, number)
+
+
+def open_rooms(settings: WaveAugment, sample_rate_hz: int) -> Rooms:
+    """The impulse responses of `room_folder`, or generated ones without it.
+
+    Raises:
+        ConfigError: the folder cannot be used.
+    """
+    if settings.room_folder is None:
+        return Rooms(sample_rate_hz)
+    return Rooms(sample_rate_hz, tuple(s.path for s in find_sounds(settings.room_folder, "augment.wave.room_folder")))
+
+
+@lru_cache(maxsize=64)
+def _read_response(path: Path, sample_rate_hz: int) -> Waveform:
+    return read_span(path, sample_rate_hz, duration_s=MAX_RESPONSE_S)
+
+
+@lru_cache(maxsize=N_GENERATED)
+def generate_response(sample_rate_hz: int, number: int) -> Waveform:
+    """A direct sound and a tail of exponentially decaying noise (Polack's model of a diffuse room).
+
+    Reverberation time and direct-to-reverberant ratio are drawn from the ranges above, with `number` as the seed.
+    """
+    rng = np.random.default_rng(number)
+    rt60_s = np.exp(rng.uniform(*np.log(GENERATED_RT60_S)))
+    direct_to_reverb_db = rng.uniform(*GENERATED_DIRECT_TO_REVERB_DB)
+    n_samples = int(rt60_s * sample_rate_hz)
+    tail = rng.standard_normal(n_samples) * 10 ** (-3 * np.arange(n_samples) / n_samples)
+    tail *= 10 ** (-direct_to_reverb_db / 20) / np.linalg.norm(tail)
+    tail[0] += 1
+    return tail.astype(np.float32)

@@ -1,8 +1,8 @@
 """Losses over scores before the sigmoid or softmax, with soft targets, a mask of classes and a weight a sample.
 
-All share one signature, `loss(logits, targets, mask, weights, settings)`, and are computed in float32. A sample's loss is
-the mean over the classes that its mask keeps; the batch's is `sum(w * loss) / sum(w)`, so that a weight says how much a
-sample counts beside the others and never changes the size of the loss. Non-finite scores give a non-finite loss.
+All share one signature, `loss(logits, targets, mask, weights, settings)`, and are computed in float32. A sample's loss
+is the mean over the classes that its mask keeps; the batch's is `sum(w * loss) / sum(w)`, so that a weight says how
+much a sample counts beside the others and never changes the size of the loss. NaN scores give a NaN loss.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def focal_bce(logits: Scores, targets: Scores, mask: Mask, weights: Weights, set
 
 
 def asymmetric(logits: Scores, targets: Scores, mask: Mask, weights: Weights, settings: config.Loss) -> Scalar:
-    """Asymmetric loss (Ridnik et al. 2021): easy negatives count less than easy positives, and nothing below a margin."""
+    """Asymmetric loss (Ridnik et al. 2021): easy negatives count less than positives, and nothing below a margin."""
     logits, targets = logits.float(), _smoothed(targets, settings)
     present, absent = torch.sigmoid(logits), torch.sigmoid(-logits)
     absent_shifted = (absent + settings.asymmetric_margin).clamp(_TINY, 1)

@@ -20,7 +20,7 @@ SGD_MOMENTUM = 0.9
 
 
 def build_optimizer(model: nn.Module, stage: config.Stage, settings: config.Optim) -> torch.optim.Optimizer:
-    """The optimiser of a stage, with up to four groups: backbone and everything else, each with and without weight decay.
+    """The optimiser of a stage, with up to four groups: backbone and all else, each with and without weight decay.
 
     Norms, biases and other vectors (ndim <= 1) have no decay. Each group stores "lr_scale", its learning rate over that
     of the head; `set_learning_rate` uses it. Parameters that need no gradient are left out, and so is the backbone with
@@ -40,7 +40,7 @@ def build_optimizer(model: nn.Module, stage: config.Stage, settings: config.Opti
             grouped.setdefault((in_backbone, parameter.ndim > 1), []).append(parameter)
     if not grouped:
         raise ConfigError(
-            f"freeze_backbone={stage.freeze_backbone} leaves no parameter to train; set the stage's freeze_backbone to false."
+            f"freeze_backbone={stage.freeze_backbone} leaves no parameter to train; set it to false for this stage."
         )
     groups = []
     for (in_backbone, decays), parameters in sorted(grouped.items(), key=lambda item: item[0]):
@@ -60,7 +60,7 @@ def _optimizer(groups: list[dict[str, Any]], settings: config.Optim) -> torch.op
     if settings.optimizer == "sgd":
         return torch.optim.SGD(groups, momentum=SGD_MOMENTUM, nesterov=True, fused=True)
     if settings.optimizer == "radam":
-        return torch.optim.RAdam(groups, decoupled_weight_decay=True, foreach=True)
+        return torch.optim.RAdam(groups, decoupled_weight_decay=True)
     return torch.optim.AdamW(groups, fused=True)
 
 
@@ -77,11 +77,12 @@ def learning_rate(
 
     Linear warm-up over `stage.warmup_epochs` (at most half of the stage), the first step already above 0; then the
     schedule, from `stage.lr` to exactly `stage.min_lr` at the last step (and at the last step of each cycle of
-    cosine_restarts; Loshchilov and Hutter 2017). `one_cycle` has its own rise in place of the warm-up, `constant` stays.
+    cosine_restarts; Loshchilov and Hutter 2017). `one_cycle` has its own rise in place of the warm-up; `constant`
+    stays at `stage.lr`.
 
     Args:
-        step: optimiser steps (not batches, not epochs) done so far in the stage, 0 .. total_steps - 1; later steps get the
-            last one's rate.
+        step: optimiser steps (not batches, not epochs) done so far in the stage, 0 .. total_steps - 1; later steps
+            get the last one's rate.
         total_steps: optimiser steps of the whole stage.
         steps_per_epoch: optimiser steps of an epoch.
     """
@@ -123,9 +124,9 @@ def _cosine(start: float, end: float, position: int, length: int) -> float:
 class Ema:
     """Exponential moving average of a model's weights (Polyak averaging), for evaluation and for the checkpoint.
 
-    The decay warms up: min(decay, (1 + updates) / (10 + updates)), so the first weights are soon forgotten. Everything in
-    the model's state_dict is kept: floating-point buffers (BatchNorm's running statistics) are averaged like the
-    parameters that they belong to, integer buffers (its counters) are copied.
+    The decay warms up: min(decay, (1 + updates) / (10 + updates)), so the first weights are soon forgotten. Everything
+    in the model's state_dict is kept: floating-point buffers (BatchNorm's running statistics) are averaged like the
+    parameters whose outputs they describe, integer buffers (its counters) are copied.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -183,8 +184,8 @@ class Ema:
         ]
         if mismatched:
             raise CheckpointError(
-                f"the averaged weights do not fit the model: {len(mismatched)} entries differ, first {mismatched[0]!r}; "
-                "resume with the configuration of the checkpoint."
+                f"the averaged weights do not fit the model: {len(mismatched)} entries differ, first "
+                f"{mismatched[0]!r}; resume with the configuration of the checkpoint."
             )
         self.decay, self.updates = state["decay"], state["updates"]
         for name, value in self._average.items():

@@ -34,13 +34,13 @@ class EpochSampler(Sampler[int]):
     """Draws `n_samples` positions an epoch, in proportion to the weights, shared out over the processes.
 
     Each position comes up as often as expected, rounded down or up (systematic draw), in shuffled order; equal weights
-    and n_samples = number of weights give a permutation. The order depends on (seed, epoch) alone, so a resumed run needs
-    no more than `set_epoch`.
+    and n_samples = number of weights give a permutation. The order depends on (seed, epoch) alone, so a resumed run
+    needs no more than `set_epoch`.
 
-    Of the order of an epoch, process `rank` takes each world_size-th position: with equal batches a process, the batches
-    of a step together are the batch of one process of their joint size. All processes draw equally many; the last
-    n_samples % world_size positions of the order are dropped rather than any other drawn twice, and as the order is
-    shuffled every epoch drops others.
+    Of the order of an epoch, process `rank` takes each world_size-th position: with equal batches a process, the
+    batches of a step together are the batch of one process of their joint size. All processes draw equally many; the
+    last n_samples % world_size positions of the order are dropped rather than others drawn twice, and every epoch drops
+    others, because the order is shuffled.
     """
 
     def __init__(

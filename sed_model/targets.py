@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
@@ -29,7 +28,7 @@ ArrayT = TypeVar("ArrayT", NDArray[Any], Tensor)
 
 @dataclass(frozen=True, eq=False)
 class Truth(Generic[ArrayT]):
-    """The truth of one window (numpy) or of a batch of windows (torch; see `stack`).
+    """The truth of one window (numpy, as built here) or of a batch of windows (torch, as the losses take it).
 
     Attributes:
         targets: [.., classes] float32 in 0..1; 0 where the mask is False.
@@ -40,26 +39,6 @@ class Truth(Generic[ArrayT]):
     targets: ArrayT
     mask: ArrayT
     weights: ArrayT
-
-    def to(self: Truth[Tensor], device: torch.device | str, non_blocking: bool = False) -> Truth[Tensor]:
-        return Truth(
-            self.targets.to(device, non_blocking=non_blocking),
-            self.mask.to(device, non_blocking=non_blocking),
-            self.weights.to(device, non_blocking=non_blocking),
-        )
-
-    def pin_memory(self: Truth[Tensor]) -> Truth[Tensor]:
-        """Called by torch's DataLoader when it pins batches."""
-        return Truth(self.targets.pin_memory(), self.mask.pin_memory(), self.weights.pin_memory())
-
-
-def stack(truths: Sequence[Truth[NDArray[Any]]]) -> Truth[Tensor]:
-    """The truths of single windows as one batch: targets and mask [batch, classes], weights [batch]."""
-    return Truth(
-        torch.from_numpy(np.stack([truth.targets for truth in truths])),
-        torch.from_numpy(np.stack([truth.mask for truth in truths])),
-        torch.from_numpy(np.stack([truth.weights for truth in truths])),
-    )
 
 
 def union(truths: Sequence[Truth[NDArray[Any]]]) -> Truth[NDArray[Any]]:

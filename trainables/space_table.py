@@ -56,8 +56,9 @@ def print_space(space: SearchSpace, console: Console) -> None:
         table.add_column(column, overflow="fold")
     for parameter in space.parameters:
         kind, arguments = next(iter(parameter.distribution.as_dict().items()))
+        drawn_from = f"{kind} {', '.join(map(str, arguments))}"
         when = " and ".join(f"{c.parent} in {list(c.values)}" for c in parameter.when)
-        table.add_row(*map(escape, (parameter.key, f"{kind} {', '.join(map(str, arguments))}", when, str(flat[parameter.key]))))
+        table.add_row(*map(escape, (parameter.key, drawn_from, when, str(flat[parameter.key]))))
     console.print(table)
     continuous = sum(parameter.distribution.size is None for parameter in space.parameters)
     size = f"{combinations(space):,} combinations"

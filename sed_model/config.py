@@ -397,7 +397,8 @@ class SedConfig(_Frozen):
         Raises:
             ConfigError: naming every unknown key (with the nearest known one) and every refused value.
         """
-        unknown = [name for name in overrides if name not in known_keys()]
+        known = set(known_keys())
+        unknown = [name for name in overrides if name not in known]
         if unknown:
             raise ConfigError("\n".join(unknown_key_message(name) for name in unknown))
         tree = self.model_dump(mode="json")

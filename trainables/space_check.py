@@ -16,7 +16,7 @@ from trainables.search_space import Condition, Parameter, SearchSpace
 
 SPACES_DIR = Path(__file__).resolve().parents[1] / "search_spaces"
 SECTIONS = ("base", "config", "search", "space", "repair")
-CONTEXTS = 20
+CONTEXTS = 50
 """Random settings of the other parameters that a value is tried with before it is called impossible."""
 SAMPLES = 200
 """Random configurations that have to be valid."""

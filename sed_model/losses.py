@@ -75,6 +75,7 @@ def soft_auc(logits: Scores, targets: Scores, mask: Mask, weights: Weights, sett
     the weights and targets of its positives. A batch without a pair has an AUC part of 0.
     """
     share = settings.soft_auc_bce_weight
+    # The BCE part is there at a share of 0 too: it keeps NaN scores visible in a batch without pairs.
     return (1 - share) * _pairwise(logits.float(), targets.float(), mask, weights.float()) + share * bce(
         logits, targets, mask, weights, settings
     )
@@ -90,8 +91,7 @@ def _pairwise(logits: Tensor, targets: Tensor, mask: Tensor, weights: Tensor) ->
     paired = pair_weights.sum(dim=1) > 0
     positives_of_class = torch.zeros(targets.shape[1], device=targets.device).index_add(0, columns, paired.float())
     influence = paired * weights[rows] * targets[rows, columns] / positives_of_class[columns].clamp(min=1)
-    # 0 * sum keeps the graph, and a non-finite score visible, in a batch without pairs.
-    return _weighted_mean(per_positive, influence) + 0.0 * logits.sum()
+    return _weighted_mean(per_positive, influence)
 
 
 Loss = Callable[[Tensor, Tensor, Tensor, Tensor, config.Loss], Tensor]

@@ -101,7 +101,6 @@ def learning_rate(
 
 def _position_in_cycle(step: int, n_steps: int, n_cycles: int) -> tuple[int, int]:
     """Step within its cycle and the cycle's length, for cycles as equal as whole steps allow."""
-    n_cycles = min(n_cycles, n_steps)
     starts = [cycle * n_steps // n_cycles for cycle in range(n_cycles + 1)]
     cycle = max(index for index in range(n_cycles) if starts[index] <= step)
     return step - starts[cycle], starts[cycle + 1] - starts[cycle]

@@ -82,9 +82,6 @@ class EpochSampler(Sampler[int]):
 def _systematic_draw(weights: NDArray[np.float64], n_samples: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """n_samples positions, shuffled, each as often as expected rounded down or up (Madow 1949)."""
     expected = n_samples * weights / weights.sum()
-    # Sums of fractions are rarely whole: without this, equal weights could draw one position twice and another never.
-    nearest = np.rint(expected)
-    expected = np.where(np.abs(expected - nearest) < 1e-9, nearest, expected)
     counts = np.floor(expected).astype(np.int64)
     n_left = n_samples - int(counts.sum())
     # Neighbours in a systematic draw exclude one another; in random order that binds no two positions for good.

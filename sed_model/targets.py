@@ -54,9 +54,9 @@ def union(truths: Sequence[Truth[NDArray[Any]]]) -> Truth[NDArray[Any]]:
         raise DataError("union of 0 truths: a window needs at least one source; pass the truths of its sources.")
     sources = [np.stack(arrays) for arrays in zip(*((t.targets, t.mask, t.weights) for t in truths), strict=True)]
     targets, masks, weights = sources
-    mask = masks.all(axis=0) | (masks & (targets >= POSITIVE_FROM)).any(axis=0)
+    mask = np.asarray(masks.all(axis=0) | (masks & (targets >= POSITIVE_FROM)).any(axis=0))
     joined = np.where(mask, np.where(masks, targets, 0).max(axis=0), 0).astype(np.float32)
-    return Truth(joined, mask, weights.mean(axis=0, dtype=np.float32))
+    return Truth(joined, mask, np.asarray(weights.mean(axis=0), dtype=np.float32))
 
 
 class TargetBuilder:

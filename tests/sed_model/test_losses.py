@@ -82,6 +82,24 @@ def test_soft_auc_weights_each_class_by_its_positives() -> None:
     assert loss.item() == pytest.approx((log(4 / 3) + 3 * log(2)) / 4, abs=1e-6)
 
 
+def test_soft_auc_weights_the_negatives_of_a_positive() -> None:
+    """A positive at 0 against a negative at ln 3 (softplus: ln 4) with weight 3 and one at 0 (ln 2) with weight 1."""
+    loss = _loss("soft_auc", [[0.0], [LN_3], [0.0]], [[1], [0], [0]], weights=[1.0, 3.0, 1.0])
+    assert loss.item() == pytest.approx((3 * log(4) + log(2)) / 4, abs=1e-6)
+
+
+def test_soft_auc_passes_over_classes_without_a_pair() -> None:
+    loss = _loss("soft_auc", [[LN_3, 1.0], [0.0, 2.0]], [[1, 1], [0, 1]])
+    assert loss.item() == pytest.approx(log(4 / 3), abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["bce", "ce", "focal_bce", "asymmetric"])
+def test_fully_masked_samples_do_not_thin_the_mean(name: str) -> None:
+    alone = _loss(name, [[0.5, -1.0]], [[1, 0]])
+    beside = _loss(name, [[0.5, -1.0], [0.2, 0.4]], [[1, 0], [0, 0]], mask=[[1, 1], [0, 0]])
+    assert beside.item() == pytest.approx(alone.item(), abs=1e-6)
+
+
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_common_weight_changes_nothing(name: str) -> None:
     logits, targets = [[0.3, -0.2], [1.0, 0.5], [0.0, 0.1]], [[1, 0], [0, 1], [0.7, 0]]
@@ -107,9 +125,10 @@ def test_masked_classes_count_for_nothing(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_masked_entries_have_no_gradient(name: str) -> None:
+@pytest.mark.parametrize("target", [0.0, 0.7])
+def test_masked_entries_have_no_gradient_whatever_their_target(name: str, target: float) -> None:
     logits = torch.tensor([[0.5, -1.0], [0.2, 0.4], [0.1, 0.3]], requires_grad=True)
-    _loss(name, logits, [[1, 0], [0, 1], [1, 0]], mask=[[1, 0], [1, 1], [1, 1]]).backward()
+    _loss(name, logits, [[1, target], [0, 1], [1, 0]], mask=[[1, 0], [1, 1], [1, 1]]).backward()
     assert logits.grad is not None
     assert logits.grad[0, 1] == 0
     assert logits.grad[1, 1] != 0

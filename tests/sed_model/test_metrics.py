@@ -33,6 +33,10 @@ def test_ties_survive_every_type_of_score(dtype: type) -> None:
     assert macro_auc(np.array([[0], [0], [1], [1]]), scores) == 3.5 / 4
 
 
+def test_scores_that_differ_in_the_last_digits_are_no_tie() -> None:
+    assert macro_auc(np.array([[0], [1]]), np.array([[0.5], [0.5 + 1e-15]])) == 1.0
+
+
 def test_infinite_scores_rank_first_and_last() -> None:
     scores = np.array([[-np.inf], [0.0], [np.inf]])
     assert macro_auc(np.array([[0], [0], [1]]), scores) == 1.0

@@ -90,6 +90,18 @@ def test_first_step_of_each_optimizer(name: str, expected: float) -> None:
     assert model.weight.item() == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.parametrize("name", ["adamw", "radam"])
+def test_weight_decay_is_decoupled_from_the_gradient(name: str) -> None:
+    """Without a gradient each step takes lr * decay of the weight, and nothing else."""
+    model = nn.Linear(1, 1, bias=False)
+    nn.init.ones_(model.weight)
+    optimizer = build_optimizer(model, Stage(lr=0.1), Optim(optimizer=name, weight_decay=0.5))
+    model.weight.grad = torch.zeros_like(model.weight)
+    for _ in range(10):
+        optimizer.step()
+    assert model.weight.item() == pytest.approx(0.95**10, abs=1e-6)
+
+
 def _curve(
     scheduler: str, total_steps: int, stage: Stage = STAGE, steps_per_epoch: int = 10, **rest: int
 ) -> list[float]:

@@ -1,1 +1,1 @@
-"""A configuration and a folder of recordings go in, a trained and evaluated SED model comes out. Knows nothing of Ray."""
+"""A configuration and a folder of recordings go in, a trained, evaluated model comes out. Knows nothing of Ray."""

@@ -1,7 +1,7 @@
 """The configuration tree: typed, frozen, checked as a whole before anything starts.
 
 `SedConfig` is changed by copying: `config.with_overrides({"model.pool_type": "gem"})` validates the result again.
-Every key carries a description, a unit and its limits; the reference documentation and error messages are made from them.
+Every key carries a description, a unit and its limits; reference documentation and error messages are made from them.
 """
 
 from __future__ import annotations
@@ -56,18 +56,21 @@ class FrontEnd(_Frozen):
         nyquist_hz = self.sample_rate_hz / 2
         if self.f_max_hz > nyquist_hz:
             raise ValueError(
-                f"f_max_hz={self.f_max_hz:g} is above Nyquist {nyquist_hz:g} Hz; raise sample_rate_hz or lower f_max_hz."
+                f"f_max_hz={self.f_max_hz:g} is above Nyquist {nyquist_hz:g} Hz; "
+                "raise sample_rate_hz or lower f_max_hz."
             )
         if self.f_min_hz >= self.f_max_hz:
             raise ValueError(f"f_min_hz={self.f_min_hz:g} is not below f_max_hz={self.f_max_hz:g}; lower f_min_hz.")
         if self.hop_length > self.n_fft:
             raise ValueError(
-                f"hop_length={self.hop_length} is longer than n_fft={self.n_fft}, so samples would be skipped; lower hop_length."
+                f"hop_length={self.hop_length} is longer than n_fft={self.n_fft}, so samples would be skipped; "
+                "lower hop_length."
             )
         empty = empty_mel_filters(self)
         if empty:
             raise ValueError(
-                f"n_mels={self.n_mels} with n_fft={self.n_fft} leaves {empty} mel filters without a single frequency bin; "
+                f"n_mels={self.n_mels} with n_fft={self.n_fft} leaves {empty} mel filters without a single "
+                "frequency bin; "
                 "lower n_mels, or raise n_fft or f_min_hz."
             )
         return self
@@ -111,7 +114,8 @@ class Model(_Frozen):
     def _check(self) -> Self:
         if HEAD_DIM % self.attention_heads:
             raise ValueError(
-                f"attention_heads={self.attention_heads} does not divide the head's width {HEAD_DIM}; use 1, 2, 4, 8, 16 or 32."
+                f"attention_heads={self.attention_heads} does not divide the head's width {HEAD_DIM}; "
+                "use 1, 2, 4, 8, 16 or 32."
             )
         if self.weights is not None and self.weights.suffix != ".safetensors":
             raise ValueError(
@@ -193,7 +197,8 @@ class MixAugment(_Frozen):
         total = self.mixup_prob + self.cutmix_prob
         if total > 1 + 1e-9:
             raise ValueError(
-                f"mixup_prob={self.mixup_prob:g} + cutmix_prob={self.cutmix_prob:g} is {total:g}, above 1; lower one of them."
+                f"mixup_prob={self.mixup_prob:g} + cutmix_prob={self.cutmix_prob:g} is {total:g}, above 1; "
+                "lower one of them."
             )
         return self
 
@@ -247,7 +252,8 @@ class Stage(_Frozen):
             raise ValueError(f"min_lr={self.min_lr:g} is above lr={self.lr:g}; lower min_lr.")
         if self.loss == "ce" and self.secondary_weight is not None:
             raise ValueError(
-                f"secondary_weight={self.secondary_weight:g} needs a multi-label loss, but loss is ce; set it to null or use bce."
+                f"secondary_weight={self.secondary_weight:g} needs a multi-label loss, but loss is ce; "
+                "set it to null or use bce."
             )
         return self
 
@@ -369,12 +375,14 @@ class SedConfig(_Frozen):
         n_frames = n_frames_in(self.data.window_s, self.front_end)
         if not BACKBONE_STRIDE <= n_frames <= 8192:
             raise ValueError(
-                f"data.window_s={self.data.window_s:g} with front_end.hop_length={self.front_end.hop_length} gives {n_frames} "
+                f"data.window_s={self.data.window_s:g} with front_end.hop_length={self.front_end.hop_length} gives "
+                f"{n_frames} "
                 f"frames, outside {BACKBONE_STRIDE} to 8192; change window_s or hop_length."
             )
         if self.model.multi_resolution and self.front_end.hop_length % 2:
             raise ValueError(
-                f"front_end.hop_length={self.front_end.hop_length} is odd, but model.multi_resolution halves it; make it even."
+                f"front_end.hop_length={self.front_end.hop_length} is odd, but model.multi_resolution halves it; "
+                "make it even."
             )
         if (
             self.augment.backend == "spectral"
@@ -387,7 +395,8 @@ class SedConfig(_Frozen):
             )
         if self.augment.backend == "spectral" and self.model.multi_resolution:
             raise ValueError(
-                "augment.backend=spectral computes one log-mel; set model.multi_resolution=false or augment.backend=audiomentations."
+                "augment.backend=spectral computes one log-mel; "
+                "set model.multi_resolution=false or augment.backend=audiomentations."
             )
         return self
 

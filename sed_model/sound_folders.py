@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-import soxr
 from jaxtyping import Float32
 
 from sed_model.audio_files import AUDIO_SUFFIXES
 from sed_model.config import WaveAugment
+from sed_model.decoding import decode
 from sed_model.errors import ConfigError
 
 Waveform = Float32[np.ndarray, " samples"]
@@ -59,15 +59,15 @@ def find_sounds(folder: Path, key: str) -> tuple[Sound, ...]:
     return tuple(sounds)
 
 
-def read_span(path: Path, sample_rate_hz: int, start_s: float = 0.0, duration_s: float | None = None) -> Waveform:
-    """Samples of a file from `start_s`, mixed to mono and resampled; shorter where the file ends before."""
-    with soundfile.SoundFile(path) as file:
-        file.seek(min(round(start_s * file.samplerate), max(0, file.frames - 1)))
-        n_frames = -1 if duration_s is None else max(1, round(duration_s * file.samplerate))
-        samples = file.read(n_frames, dtype="float32", always_2d=True).mean(axis=1)
-        if file.samplerate != sample_rate_hz:
-            samples = soxr.resample(samples, file.samplerate, sample_rate_hz)
-    return np.ascontiguousarray(samples, np.float32)
+def open_backgrounds(settings: WaveAugment) -> tuple[Sound, ...]:
+    """The background recordings that the settings use: none without a folder.
+
+    Raises:
+        ConfigError: the folder cannot be used.
+    """
+    if settings.background_folder is None or settings.background_prob == 0:
+        return ()
+    return find_sounds(settings.background_folder, "augment.wave.background_folder")
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def open_rooms(settings: WaveAugment, sample_rate_hz: int) -> Rooms:
 
 @lru_cache(maxsize=64)
 def _read_response(path: Path, sample_rate_hz: int) -> Waveform:
-    return read_span(path, sample_rate_hz, duration_s=MAX_RESPONSE_S)
+    return decode(path, sample_rate_hz, MAX_RESPONSE_S)
 
 
 @lru_cache(maxsize=N_GENERATED)

@@ -1,11 +1,12 @@
 """The audiomentations chain. Transforms that audiomentations has in a slower form are replaced by subclasses with the
 same arguments, draws and result; imported only by `augment_wave`, after it has checked that the packages are there."""
 
+# mypy: disable-error-code="misc, no-any-return"
+# (audiomentations ships no types)
 from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from pathlib import Path
 
 import audiomentations
 import numpy as np
@@ -15,7 +16,8 @@ from audiomentations.core.transforms_interface import BaseWaveformTransform
 from scipy.signal import oaconvolve
 
 from sed_model.config import WaveAugment
-from sed_model.sound_folders import Rooms, Waveform, find_sounds, open_rooms, read_span
+from sed_model.decoding import decode
+from sed_model.sound_folders import Rooms, Sound, Waveform, open_backgrounds, open_rooms
 
 ROOM_PEAK = 0.5
 """Peak after a room response, as in audiomentations."""
@@ -43,7 +45,7 @@ class StretchAndPitch(BaseWaveformTransform):
             engine.setTimeFactor(self.stretch.parameters["rate"])
         if self.pitch.parameters["should_apply"]:
             engine.setTransposeSemitones(self.pitch.parameters["num_semitones"])
-        stretched = engine.process(samples[np.newaxis])[0, : len(samples)]
+        stretched: Waveform = np.asarray(engine.process(samples[np.newaxis]))[0, : len(samples)]
         return np.pad(stretched, (0, len(samples) - len(stretched)))
 
 
@@ -88,9 +90,9 @@ class RoomResponse(BaseWaveformTransform):
 class BackgroundNoise(BaseWaveformTransform):
     """AddBackgroundNoise (relative level) that reads only the span it adds; short recordings are repeated."""
 
-    def __init__(self, folder: Path, snr_db: tuple[float, float], p: float) -> None:
+    def __init__(self, sounds: tuple[Sound, ...], snr_db: tuple[float, float], p: float) -> None:
         super().__init__(p)
-        self.sounds, self.snr_db = find_sounds(folder, "augment.wave.background_folder"), snr_db
+        self.sounds, self.snr_db = sounds, snr_db
 
     def randomize_parameters(self, samples: Waveform, sample_rate: int) -> None:
         super().randomize_parameters(samples, sample_rate)
@@ -102,7 +104,7 @@ class BackgroundNoise(BaseWaveformTransform):
 
     def apply(self, samples: Waveform, sample_rate: int) -> Waveform:
         duration_s = len(samples) / sample_rate
-        span = read_span(self.parameters["path"], sample_rate, self.parameters["start_s"], duration_s)
+        span = decode(self.parameters["path"], sample_rate, duration_s, self.parameters["start_s"])
         background = np.resize(span, len(samples))
         background_rms = np.sqrt(np.mean(background**2))
         if background_rms == 0:
@@ -132,7 +134,7 @@ def build_chain(settings: WaveAugment, sample_rate_hz: int) -> audiomentations.C
         (s.limiter_prob, lambda: a.Limiter(s.limiter_min_db, s.limiter_max_db, p=s.limiter_prob)),
         (s.time_mask_prob, lambda: a.TimeMask(s.time_mask_min_share, s.time_mask_max_share, p=s.time_mask_prob)),
     ]
-    if s.background_folder is not None:
-        folder, snr_db = s.background_folder, (s.background_min_snr_db, s.background_max_snr_db)
-        makers.append((s.background_prob, lambda: BackgroundNoise(folder, snr_db, s.background_prob)))
+    if backgrounds := open_backgrounds(s):
+        snr_db = (s.background_min_snr_db, s.background_max_snr_db)
+        makers.append((s.background_prob, lambda: BackgroundNoise(backgrounds, snr_db, s.background_prob)))
     return a.Compose([make() for prob, make in makers if prob > 0], p=s.prob)

@@ -1,0 +1,71 @@
+"""Compiled loops of the fast log-mel. Arrays are float32 unless said otherwise; the callers check shapes."""
+
+# mypy: disable-error-code="no-untyped-def"
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+VECTORISE = {"reassoc", "contract", "nsz"}
+"""Sums may be reordered, which lets the compiler use vector registers; NaN and infinity keep their meaning."""
+
+
+@njit(cache=True, nogil=True)
+def cut_frames(padded, centres, window, frames):
+    for i in range(len(centres)):
+        for n in range(len(window)):
+            frames[i, n] = padded[centres[i] + n] * window[n]
+
+
+@njit(cache=True, nogil=True, fastmath=VECTORISE)
+def sum_bands(spectrum, first, count, weights, power):
+    """`spectrum` holds real and imaginary parts in turn, [frames, 2 bins]; band m reads `count` bins from `first`."""
+    n_bins = spectrum.shape[1] // 2
+    bins = np.empty(n_bins, np.float32)
+    for t in range(spectrum.shape[0]):
+        for k in range(n_bins):
+            bins[k] = spectrum[t, 2 * k] ** 2 + spectrum[t, 2 * k + 1] ** 2
+        for m in range(len(first)):
+            total = np.float32(0)
+            start = first[m]
+            for i in range(count[m]):
+                total += weights[m, i] * bins[start + i]
+            power[t, m] = total
+
+
+@njit(cache=True, nogil=True)
+def pitched_bands(filters, ratio):
+    """First bin, number of bins and weights of each mel band over the bins of the unshifted spectrum.
+
+    A shifted spectrum at bin k is the unshifted one at k / ratio, interpolated, over ratio: total power stays.
+    """
+    n_mels, n_bins = filters.shape
+    first = np.zeros(n_mels, np.int64)
+    count = np.zeros(n_mels, np.int64)
+    weights = np.zeros((n_mels, n_bins + 1), np.float32)
+    for m in range(n_mels):
+        for k in range(n_bins):
+            source = k / ratio
+            low = int(source)
+            if filters[m, k] == 0 or low >= n_bins:
+                continue
+            if count[m] == 0:
+                first[m] = low
+            share = source - low
+            weights[m, low - first[m]] += filters[m, k] * (1 - share) / ratio
+            if share > 0 and low + 1 < n_bins:
+                weights[m, low + 1 - first[m]] += filters[m, k] * share / ratio
+                low += 1
+            count[m] = low - first[m] + 1
+    return first, count, weights
+
+
+@njit(cache=True, nogil=True, fastmath=VECTORISE)
+def convolve_frames(power, decay):
+    """Each band of `power` [frames, mels] convolved over time with its column of `decay` [lags, mels]."""
+    out = np.zeros_like(power)
+    for t in range(power.shape[0]):
+        for lag in range(min(t + 1, decay.shape[0])):
+            for m in range(power.shape[1]):
+                out[t, m] += decay[lag, m] * power[t - lag, m]
+    return out

@@ -51,7 +51,8 @@ class AudioCache:
         """Raises DamagedCacheError when files are missing, truncated or of another format."""
         self.folder = folder
         try:
-            with np.load(folder / INDEX_FILE, allow_pickle=False) as index:
+            # np.load leaves a damaged file open when it opens it itself.
+            with (folder / INDEX_FILE).open("rb") as file, np.load(file, allow_pickle=False) as index:
                 version, self.sample_rate_hz = (int(number) for number in index["header"])
                 paths, lengths = split_text(index["paths"]), index["lengths"]
                 bad_paths, bad_reasons = split_text(index["bad_paths"]), split_text(index["bad_reasons"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import signal
+from scipy import fft, signal
 
 SAMPLE_RATE_HZ = 16_000
 
@@ -80,9 +80,10 @@ def _note(species: Species, individual: Individual, rng: np.random.Generator) ->
 
 def coloured_noise(n_samples: int, slope: float, rng: np.random.Generator) -> np.ndarray:
     """Noise of root mean square 1 whose power falls with frequency to the power of `slope` above 60 Hz."""
-    spectrum = np.fft.rfft(rng.normal(size=n_samples))
-    frequency_hz = np.maximum(np.fft.rfftfreq(n_samples, 1 / SAMPLE_RATE_HZ), 60)
-    noise = np.fft.irfft(spectrum * frequency_hz ** (-slope / 2), n_samples)
+    n_fft = fft.next_fast_len(n_samples, real=True)
+    spectrum = fft.rfft(rng.normal(size=n_fft))
+    frequency_hz = np.maximum(fft.rfftfreq(n_fft, 1 / SAMPLE_RATE_HZ), 60)
+    noise = fft.irfft(spectrum * frequency_hz ** (-slope / 2), n_fft)[:n_samples]
     return noise / np.sqrt(np.mean(noise**2))
 
 

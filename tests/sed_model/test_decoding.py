@@ -1,0 +1,110 @@
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from sed_model.decoding import UnreadableAudioError, decode, duration_s
+from sed_model.errors import AudioError
+
+RATE = 32_000
+
+
+def tone(duration_s: float, rate: int = RATE, frequency_hz: float = 1000.0, amplitude: float = 0.5) -> np.ndarray:
+    return amplitude * np.sin(2 * np.pi * frequency_hz * np.arange(round(duration_s * rate)) / rate)
+
+
+def test_channels_are_averaged(tmp_path: Path) -> None:
+    left = tone(1.0)
+    soundfile.write(tmp_path / "x.wav", np.stack([left, np.zeros_like(left)], axis=1), RATE, subtype="FLOAT")
+    wave = decode(tmp_path / "x.wav", RATE)
+    assert wave.dtype == np.float32
+    np.testing.assert_allclose(wave, left / 2, atol=1e-6)
+
+
+@pytest.mark.parametrize("rate", [22_050, 48_000])
+def test_other_rates_are_resampled(tmp_path: Path, rate: int) -> None:
+    soundfile.write(tmp_path / "x.wav", tone(2.0, rate), rate, subtype="FLOAT")
+    wave = decode(tmp_path / "x.wav", RATE)
+    assert len(wave) == 2 * RATE
+    inside = slice(RATE // 2, 3 * RATE // 2)
+    np.testing.assert_allclose(wave[inside], tone(2.0)[inside], atol=1e-3)
+
+
+@pytest.mark.parametrize("suffix", ["flac", "ogg", "mp3", "wav"])
+def test_every_format_is_read(tmp_path: Path, suffix: str) -> None:
+    soundfile.write(tmp_path / f"x.{suffix}", tone(1.0), RATE)
+    wave = decode(tmp_path / f"x.{suffix}", RATE)
+    assert np.sqrt(np.mean(wave[3200:-3200] ** 2)) == pytest.approx(
+        0.5 / np.sqrt(2), rel=0.12
+    )  # mp3 and ogg lose a little
+
+
+def test_a_part_is_cut_out_in_seconds(tmp_path: Path) -> None:
+    ramp = np.linspace(0, 0.9, 4 * RATE)
+    soundfile.write(tmp_path / "x.wav", ramp, RATE, subtype="FLOAT")
+    wave = decode(tmp_path / "x.wav", RATE, max_s=0.5, start_s=1.5)
+    np.testing.assert_allclose(wave, ramp[round(1.5 * RATE) : 2 * RATE], atol=1e-6)
+
+
+def write_bad(path: Path) -> Path:
+    """A file that is bad in the way that its stem says."""
+    match path.stem:
+        case "empty":
+            path.write_bytes(b"")
+        case "text":
+            path.write_text("no audio")
+        case "silent":
+            soundfile.write(path, np.zeros(0), RATE)
+        case "nan" | "inf":
+            soundfile.write(path, np.array([0.1, float(path.stem), 0.1]), RATE, subtype="FLOAT")
+        case "broken":
+            soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, 6 * RATE), RATE)
+            content = path.read_bytes()
+            middle = len(content) // 2
+            path.write_bytes(content[:middle] + bytes(2000) + content[middle + 2000 :])
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("empty.ogg", r"the file is empty \(0 bytes\)"),
+        ("text.flac", "is no readable audio"),
+        ("text.mp3", "is no readable audio"),
+        ("silent.wav", "has no samples from 0 s on"),
+        ("nan.wav", "holds NaN or Inf samples"),
+        ("inf.wav", "holds NaN or Inf samples"),
+        ("broken.flac", "is no readable audio .*lost sync"),
+        ("broken.ogg", r"breaks off after 5\.\d\d of 6\.00 s"),
+        ("gone.wav", "the file is not there"),
+    ],
+)
+def test_bad_audio_is_an_error_with_path_and_reason(tmp_path: Path, name: str, reason: str) -> None:
+    """Fault 14 of the reference: a failed file became a labelled silence."""
+    path = write_bad(tmp_path / name)
+    with pytest.raises(AudioError, match=rf"{name}: {reason}"):
+        decode(path, RATE)
+
+
+def test_a_start_past_the_end_is_an_error(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "x.wav", tone(1.0), RATE)
+    with pytest.raises(UnreadableAudioError, match="has no samples from 3 s on"):
+        decode(tmp_path / "x.wav", RATE, start_s=3)
+
+
+def test_a_folder_is_no_audio(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableAudioError, match="is no readable audio"):
+        decode(tmp_path, RATE)
+
+
+def test_the_error_crosses_processes() -> None:
+    error = pickle.loads(pickle.dumps(UnreadableAudioError("x.ogg", "is short")))  # noqa: S301
+    assert str(error) == "x.ogg: is short; replace or remove the file."
+
+
+def test_duration_comes_from_the_header(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "x.flac", tone(1.5), RATE)
+    assert duration_s(tmp_path / "x.flac") == 1.5
+    assert duration_s(tmp_path / "gone.flac") == 0.0

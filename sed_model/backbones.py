@@ -35,7 +35,7 @@ def create_timm_model(settings: Model, in_channels: int) -> nn.Module:
     """The timm model without its classifier and without its global pooling.
 
     Raises:
-        ConfigError: timm does not know the name, the weights do not fit or cannot be had, or the model refuses an option.
+        ConfigError: timm does not know the name, its weights do not fit or cannot be had, or it refuses an option.
     """
     name = settings.backbone
     if not timm.is_model(name):
@@ -95,7 +95,7 @@ def _probe(net: nn.Module, name: str, in_channels: int) -> int:
         net.train()
     if features.ndim != 4 or features.shape[2] >= features.shape[1]:
         raise ConfigError(
-            f"model.backbone={name} gives features of shape {tuple(features.shape)}, not [batch, features, frequency, time]; "
-            "use a convolutional one."
+            f"model.backbone={name} gives features of shape {tuple(features.shape)}, "
+            "not [batch, features, frequency, time]; use a convolutional one."
         )
     return int(features.shape[1])

@@ -51,7 +51,7 @@ def scale_power(power: Float[Tensor, "batch mels frames"], top_db: float) -> Flo
 
 
 class InputImages(nn.Module):
-    """What the backbone sees: one log-mel, or with `multi_resolution` a second one (n_fft x2, hop_length /2) behind it."""
+    """What the backbone sees: a log-mel; with `multi_resolution` also a second one (n_fft x2, hop_length /2)."""
 
     def __init__(self, settings: FrontEnd, multi_resolution: bool) -> None:
         super().__init__()

@@ -21,7 +21,7 @@ class SedOutput(NamedTuple):
 
 
 class SedModel(nn.Module):
-    """`images` makes the input from waveforms; `forward` takes such images, so that they can be augmented in between."""
+    """`images` makes the input from waveforms; `forward` takes it, so that it can be augmented in between."""
 
     def __init__(self, config: SedConfig, n_classes: int) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class SedModel(nn.Module):
     def forward(
         self, images: Float[Tensor, "batch channels mels frames"], target: Float[Tensor, "batch 2"] | None = None
     ) -> SedOutput:
-        """Logits; `target` is the part of the window that the clip logits are for (start, end; shares of the window)."""
+        """Logits; `target` is the part of the window that the clip logits are for: start and end, as shares."""
         return SedOutput(*self.head(self.backbone(images), target))
 
     def n_params_m(self) -> float:

@@ -1,0 +1,175 @@
+"""Checkpoints. A model: safetensors, with its configuration and lineage as JSON. A training state: one checked file."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from safetensors.torch import save as serialise
+from torch import Tensor
+
+from sed_model.config import SedConfig, config_from_dict
+from sed_model.errors import CheckpointError, ConfigError
+from sed_model.files import replacing, sha256_of, write_json
+from sed_model.model import SedModel
+
+WEIGHTS_FILE = "model.safetensors"
+LINEAGE_FILE = "model.json"
+CONFIG_FILE = "config.json"
+STATE_FILE = "state.pt"
+PREVIOUS_STATE_FILE = "state.previous.pt"
+
+
+class Parent(BaseModel):
+    """The model that a stage started from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    stage: str
+    weights_sha256: str
+
+
+class Lineage(BaseModel):
+    """Where a model comes from; what decides whether it may join an ensemble."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    format: int = 1
+    stage: str
+    loss: str
+    epoch: int
+    parent: Parent | None
+    classes: tuple[str, ...]
+    data_fingerprint: str
+    validation: str
+    seed: int
+    metrics: dict[str, float]
+    weights_sha256: str = ""
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    model: SedModel
+    config: SedConfig
+    lineage: Lineage
+
+    @property
+    def as_parent(self) -> Parent:
+        return Parent(stage=self.lineage.stage, weights_sha256=self.lineage.weights_sha256)
+
+
+def save_model(folder: Path, weights: Mapping[str, Tensor], config: SedConfig, lineage: Lineage) -> Lineage:
+    """Write model.safetensors, config.json and model.json; the last, with the checksum of the first, seals the set."""
+    with replacing(folder / WEIGHTS_FILE) as temporary:
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, temporary)
+        lineage = lineage.model_copy(update={"weights_sha256": sha256_of(temporary)})
+    write_json(folder / CONFIG_FILE, config.model_dump(mode="json"))
+    write_json(folder / LINEAGE_FILE, lineage.model_dump(mode="json"))
+    return lineage
+
+
+def weights_digest(weights: Mapping[str, Tensor]) -> str:
+    """The checksum that model.safetensors with these weights has."""
+    return hashlib.sha256(serialise({name: tensor.contiguous() for name, tensor in weights.items()})).hexdigest()
+
+
+def read_lineage(folder: Path) -> Lineage:
+    """The lineage of the model in a folder.
+
+    Raises:
+        CheckpointError: there is no model, or its model.json is damaged.
+    """
+    path = folder / LINEAGE_FILE
+    if not (folder / WEIGHTS_FILE).is_file() or not path.is_file():
+        raise CheckpointError(f"{folder}: no trained model here ({WEIGHTS_FILE} with {LINEAGE_FILE}); train one first.")
+    try:
+        return Lineage.model_validate_json(path.read_text(encoding="utf-8"))
+    except (ValidationError, UnicodeDecodeError) as error:
+        raise CheckpointError(
+            f"{path}: is damaged or of another version ({_first_line(error)}); train again."
+        ) from None
+
+
+def load_model(folder: Path) -> LoadedModel:
+    """The model in a folder, in evaluation mode on the CPU.
+
+    Raises:
+        CheckpointError: something is missing, damaged, or does not fit together.
+    """
+    lineage = read_lineage(folder)
+    try:
+        config = config_from_dict(json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8")), CONFIG_FILE)
+    except (OSError, ValueError, ConfigError) as error:
+        raise CheckpointError(f"{folder / CONFIG_FILE}: cannot be used ({error}); train again.") from None
+    weights_path = folder / WEIGHTS_FILE
+    if sha256_of(weights_path) != lineage.weights_sha256:
+        raise CheckpointError(f"{weights_path}: does not match the checksum in {LINEAGE_FILE}; copy the folder again.")
+    model = SedModel(without_pretraining(config), len(lineage.classes))
+    try:
+        model.load_state_dict(load_file(weights_path))
+    except (SafetensorError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{weights_path}: does not fit {CONFIG_FILE} ({_first_line(error)}); train again."
+        ) from None
+    return LoadedModel(model.eval(), config, lineage)
+
+
+def without_pretraining(config: SedConfig) -> SedConfig:
+    """A copy whose model starts from random weights: for models whose weights come from a checkpoint."""
+    return config.with_overrides({"model.pretrained": False, "model.weights": None})
+
+
+def save_state(folder: Path, state: Mapping[str, Any]) -> None:
+    """Write a full training state with its checksum; the state before it stays as a fallback."""
+    buffer = io.BytesIO()
+    torch.save(dict(state), buffer)
+    payload = buffer.getbuffer()
+    path = folder / STATE_FILE
+    with replacing(path) as temporary:
+        with temporary.open("wb") as file:
+            file.write(hashlib.sha256(payload).hexdigest().encode() + b"\n")
+            file.write(payload)
+        if path.exists():
+            path.replace(folder / PREVIOUS_STATE_FILE)
+
+
+def load_state(folder: Path) -> tuple[dict[str, Any] | None, str]:
+    """The last good training state of a folder (or None), and a note on damaged ones ("" where none are)."""
+    damaged = []
+    for name in (STATE_FILE, PREVIOUS_STATE_FILE):
+        path = folder / name
+        if not path.exists():
+            continue
+        digest, _, payload = path.read_bytes().partition(b"\n")
+        if hashlib.sha256(payload).hexdigest().encode() != digest:
+            damaged.append(name)
+            continue
+        try:
+            state: dict[str, Any] = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+        except (pickle.UnpicklingError, RuntimeError, EOFError):
+            damaged.append(name)
+            continue
+        return state, _damage_note(folder, damaged)
+    return None, _damage_note(folder, damaged)
+
+
+def delete_state(folder: Path) -> None:
+    """Remove the training state of a finished run; its best model stays."""
+    for name in (STATE_FILE, PREVIOUS_STATE_FILE):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _damage_note(folder: Path, damaged: list[str]) -> str:
+    return f"{folder}: damaged training state passed over: {', '.join(damaged)}" if damaged else ""
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]

@@ -1,0 +1,239 @@
+"""Recordings -> batches: crops, targets, loaders. Every draw is a pure function of (seed, epoch, position)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from sed_model.audio_cache import AudioCache, open_cache
+from sed_model.augment_wave import WaveAugmenter
+from sed_model.config import STAGE_NAMES, SedConfig
+from sed_model.recordings import DataFolder
+from sed_model.samplers import EpochSampler, recording_weights
+from sed_model.spectral import SpectralFrontEnd
+from sed_model.splits import Split, split
+from sed_model.targets import TargetBuilder
+
+INT16_SCALE = np.float32(1 / 32768)
+
+
+class Batch(NamedTuple):
+    """Clips and what is true of them; `inputs` are waveforms, or log-mels where the loader made them already."""
+
+    inputs: Tensor  # [batch, samples] or [batch, mels, frames], float32
+    targets: Tensor  # [batch, classes], 0..1
+    mask: Tensor  # [batch, classes], False where a class is left out of the loss
+    weights: Tensor  # [batch], weight of the sample's loss
+    part: Tensor  # [batch, 2], the target's start and end as shares of the window
+    row: Tensor  # [batch], row of the recording or window: to name files in errors
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """A data folder opened for training: tables, split and decoded audio."""
+
+    folder: DataFolder
+    split: Split
+    cache: AudioCache
+
+    @property
+    def bad_paths(self) -> frozenset[str]:
+        return frozenset(bad.path for bad in self.cache.bad)
+
+
+def open_training_data(folder: DataFolder, config: SedConfig, progress: bool = True) -> TrainingData:
+    """Split the folder and decode what training and validation need (once; later calls map the decoded audio)."""
+    parts = split(folder, config.data, config.seed)
+    paths = list(folder.recordings["path"])
+    if parts.kind == "soundscapes" and folder.soundscape_labels is not None:
+        paths += sorted(folder.soundscape_labels["path"].unique())
+    cache = open_cache(folder.root, paths, config.front_end.sample_rate_hz, config.data, progress)
+    return TrainingData(folder, parts, cache)
+
+
+class ClipKey(NamedTuple):
+    """Names one training clip: which draw of which epoch, and which recording."""
+
+    epoch: int
+    position: int
+    row: int
+
+
+class ClipKeys(Sampler[ClipKey]):
+    """The clips of one epoch and process, in order."""
+
+    def __init__(self, sampler: EpochSampler, epoch: int, rank: int, world_size: int) -> None:
+        self._sampler, self._epoch, self._rank, self._world_size = sampler, epoch, rank, world_size
+
+    def __len__(self) -> int:
+        return len(self._sampler)
+
+    def __iter__(self) -> Iterator[ClipKey]:
+        self._sampler.set_epoch(self._epoch)
+        for draw, row in enumerate(self._sampler):
+            yield ClipKey(self._epoch, draw * self._world_size + self._rank, row)
+
+
+class TrainingClips(Dataset[Batch]):
+    """Augmented crops around the loudest window of each training recording."""
+
+    def __init__(self, data: TrainingData, config: SedConfig, stage_name: str) -> None:
+        self._cache, self._config, self._stage_name = data.cache, config, stage_name
+        recordings = data.folder.recordings.iloc[data.split.train]
+        recordings = recordings[~recordings["path"].isin(data.bad_paths)]
+        self.paths: list[str] = recordings["path"].tolist()
+        self.primary_labels: list[str] = recordings["primary_label"].tolist()
+        self._secondary: list[tuple[str, ...]] = recordings["secondary_labels"].tolist()
+        self._ratings: list[float] = recordings["rating"].tolist()
+        self._truth = TargetBuilder(data.folder.classes)
+        self._n_samples = window_samples(config)
+        wave, front_end = config.augment.wave, config.front_end
+        self._augment: Callable[[NDArray[np.float32], int], NDArray[np.float32]] = (
+            SpectralFrontEnd(front_end, wave).augmented_log_mel
+            if config.augment.backend == "spectral"
+            else WaveAugmenter(wave, front_end.sample_rate_hz)
+        )
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, key: ClipKey) -> Batch:
+        path = self.paths[key.row]
+        stage_number = STAGE_NAMES.index(self._stage_name)
+        seeds = np.random.SeedSequence([self._config.seed, stage_number, key.epoch, key.position])
+        crop_seed, augment_seed = (int(word) for word in seeds.generate_state(2))
+        start = self._crop_start(path, np.random.default_rng(crop_seed))
+        truth = self._truth.for_recording(
+            self.primary_labels[key.row],
+            self._secondary[key.row],
+            self._ratings[key.row],
+            self._config.stages[self._stage_name],
+            self._config.data,
+        )
+        return Batch(
+            torch.from_numpy(self._augment(cut(self._cache, path, start, self._n_samples), augment_seed)),
+            torch.as_tensor(truth.targets),
+            torch.as_tensor(truth.mask),
+            torch.as_tensor(truth.weights, dtype=torch.float32),
+            torch.tensor([0.0, 1.0]),
+            torch.tensor(key.row),
+        )
+
+    def _crop_start(self, path: str, rng: np.random.Generator) -> int:
+        data, rate = self._config.data, self._config.front_end.sample_rate_hz
+        loudest = self._cache.loudest_start(path, data.window_s)
+        shift = round(rng.uniform(-data.crop_shift_s, data.crop_shift_s) * rate)
+        return int(np.clip(loudest + shift, 0, max(0, self._cache.n_samples(path) - self._n_samples)))
+
+
+class ValidationWindows(Dataset[Batch]):
+    """The windows that score a model: labelled soundscape windows in context, or the loudest of held-out recordings."""
+
+    def __init__(self, data: TrainingData, config: SedConfig) -> None:
+        self._cache, self._config = data.cache, config
+        self._n_samples = window_samples(config)
+        classes = data.folder.classes
+        table = data.folder.soundscape_labels
+        if data.split.kind == "soundscapes" and table is not None:
+            table = table[~table["path"].isin(data.bad_paths)]
+            self.paths: list[str] = table["path"].tolist()
+            self.start_s: np.ndarray = table["start_s"].to_numpy(float)
+            self.end_s: np.ndarray = table["end_s"].to_numpy(float)
+            self.targets: np.ndarray = table[list(classes)].to_numpy(np.float32, copy=True)
+        else:
+            held_out = data.folder.recordings.iloc[data.split.validation]
+            held_out = held_out[~held_out["path"].isin(data.bad_paths)]
+            self.paths = held_out["path"].tolist()
+            rate = config.front_end.sample_rate_hz
+            loudest = [data.cache.loudest_start(path, config.data.window_s) / rate for path in self.paths]
+            self.start_s = np.asarray(loudest, dtype=float)
+            self.end_s = self.start_s + config.data.window_s
+            index = {label: column for column, label in enumerate(classes)}
+            self.targets = np.zeros((len(self.paths), len(classes)), np.float32)
+            self.targets[np.arange(len(self.paths)), [index[label] for label in held_out["primary_label"]]] = 1
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, row: int) -> Batch:
+        path, rate = self.paths[row], self._config.front_end.sample_rate_hz
+        context = context_of(
+            self.start_s[row], self.end_s[row], self._cache.n_samples(path) / rate, self._config.data.window_s
+        )
+        targets = torch.from_numpy(self.targets[row])
+        return Batch(
+            torch.from_numpy(cut(self._cache, path, round(context.start_s * rate), self._n_samples)),
+            targets,
+            torch.ones_like(targets, dtype=torch.bool),
+            torch.tensor(1.0),
+            torch.tensor(context.part, dtype=torch.float32),
+            torch.tensor(row),
+        )
+
+
+@dataclass(frozen=True)
+class Context:
+    """The window around a target: its start, and the target's place in it as shares of the window."""
+
+    start_s: float
+    part: tuple[float, float]
+
+
+def context_of(start_s: float, end_s: float, duration_s: float, window_s: float) -> Context:
+    """A window of `window_s` around the target, centred where the recording allows it, never beyond its ends."""
+    centred_s = (start_s + end_s) / 2 - window_s / 2
+    window_start_s = min(max(centred_s, 0.0), max(0.0, duration_s - window_s))
+    part = ((start_s - window_start_s) / window_s, (end_s - window_start_s) / window_s)
+    return Context(window_start_s, (max(0.0, part[0]), min(1.0, part[1])))
+
+
+def window_samples(config: SedConfig) -> int:
+    return round(config.data.window_s * config.front_end.sample_rate_hz)
+
+
+def cut(cache: AudioCache, path: str, start: int, n_samples: int) -> Float32[np.ndarray, " {n_samples}"]:
+    """Samples from `start`, -1..1; a recording that is shorter is repeated until the window is full."""
+    clip = cache.samples(path, start, n_samples)
+    if len(clip) < n_samples:
+        clip = np.resize(cache.samples(path), n_samples)
+    return clip * INT16_SCALE
+
+
+class EpochLoaders:
+    """Loaders of a stage: `training(epoch)` gives the batches of that epoch, `validation()` always the same ones."""
+
+    def __init__(
+        self, data: TrainingData, config: SedConfig, stage_name: str, rank: int = 0, world_size: int = 1
+    ) -> None:
+        self.clips = TrainingClips(data, config, stage_name)
+        self._config, self._rank, self._world_size = config, rank, world_size
+        weights = recording_weights(self.clips.primary_labels, config.data)
+        self._sampler = EpochSampler(weights, len(self.clips), config.seed, rank, world_size)
+        self.batch_size = batch_size_for(len(self._sampler), config)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return -(-len(self._sampler) // self.batch_size)
+
+    def training(self, epoch: int) -> DataLoader[Batch]:
+        keys = ClipKeys(self._sampler, epoch, self._rank, self._world_size)
+        return DataLoader(
+            self.clips,
+            self.batch_size,
+            sampler=keys,
+            num_workers=self._config.data.num_workers,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+
+def batch_size_for(n_clips: int, config: SedConfig) -> int:
+    """`optim.batch_size`, or less (at least 2) where an epoch would have under `optim.min_steps_per_epoch` steps."""
+    return max(2, min(config.optim.batch_size, n_clips // config.optim.min_steps_per_epoch))

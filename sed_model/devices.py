@@ -1,0 +1,61 @@
+"""Where a model runs, in which number format."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from sed_model.config import Optim
+from sed_model.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """A device with its autocast type; rank and world_size of this process among those that train one model."""
+
+    device: torch.device
+    autocast_dtype: torch.dtype | None
+    channels_last: bool = True
+    rank: int = 0
+    world_size: int = 1
+
+    def autocast(self) -> AbstractContextManager[object]:
+        return torch.autocast(
+            self.device.type, dtype=self.autocast_dtype or torch.bfloat16, enabled=self.autocast_dtype is not None
+        )
+
+    def place(self, model: nn.Module) -> nn.Module:
+        """Move a model here, in the memory format that convolutions are fast in."""
+        memory_format = torch.channels_last if self.channels_last else torch.contiguous_format
+        return model.to(self.device, memory_format=memory_format)  # type: ignore[call-overload]
+
+    def images(self, images: torch.Tensor) -> torch.Tensor:
+        return images.to(memory_format=torch.channels_last) if self.channels_last else images
+
+
+def choose_runtime(settings: Optim, rank: int = 0, world_size: int = 1) -> Runtime:
+    """The GPU where there is one, else the CPU; `precision: auto` takes bf16 where the device computes in it.
+
+    Raises:
+        ConfigError: fp16 on a CPU, which has no fast arithmetic for it.
+    """
+    device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+    precision = settings.precision
+    if precision == "auto":
+        precision = "bf16" if _computes_in_bf16(device) else ("fp16" if device.type == "cuda" else "fp32")
+    if precision == "fp16" and device.type == "cpu":
+        raise ConfigError("optim.precision=fp16: a CPU has no fast fp16; use auto, bf16 or fp32.")
+    dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+    return Runtime(device, dtype, settings.channels_last, rank, world_size)
+
+
+def _computes_in_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    # Without these instructions bf16 on a CPU is emulated, and slower than fp32.
+    cpuinfo = Path("/proc/cpuinfo")
+    return cpuinfo.is_file() and any(flag in cpuinfo.read_text() for flag in ("avx512_bf16", "amx_bf16"))

@@ -1,0 +1,258 @@
+"""The training loop: a generator that trains a chain of stages and yields a result an epoch. It resumes."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, distributed
+
+from sed_model.checkpoint import (
+    Lineage,
+    LoadedModel,
+    Parent,
+    load_state,
+    save_model,
+    save_state,
+    weights_digest,
+)
+from sed_model.config import STAGE_NAMES, SedConfig
+from sed_model.dataset import EpochLoaders, TrainingData, ValidationWindows
+from sed_model.devices import Runtime, choose_runtime
+from sed_model.errors import CheckpointError
+from sed_model.metrics import macro_auc
+from sed_model.model import SedModel
+from sed_model.oof import OOF_FILE, write_predictions
+from sed_model.predict import predict_dataset, probabilities_of
+from sed_model.stage_training import StageTraining
+from sed_model.stages import StagePlan
+
+
+@dataclass(frozen=True)
+class EpochResult:
+    """What one epoch gave. Epochs count from 1; `epoch` runs on through the stages, `epochs` is where they all end.
+
+    `finished` marks the last result of a run (a stage that stops early leaves `epoch` short of `epochs`).
+    """
+
+    stage: str
+    epoch: int
+    stage_epoch: int
+    epochs: int
+    train_loss: float
+    val_loss: float
+    macro_auc: float
+    best_macro_auc: float
+    lr: float
+    samples_per_s: float
+    finished: bool
+
+
+@dataclass(frozen=True)
+class FitJob:
+    """A chain of stages to train. `folder` gets the best model, its validation predictions and the training state."""
+
+    config: SedConfig
+    plans: tuple[StagePlan, ...]
+    folder: Path
+    parent: LoadedModel | None = None
+    checkpoint_every_s: float = 20.0
+
+
+@dataclass
+class Progress:
+    """What a resumed run needs to know, beside the stage's own state."""
+
+    epoch: int = 0
+    best_score: float = -math.inf
+    stage_best_score: float = -math.inf
+    stage_best: dict[str, Tensor] = field(default_factory=dict)
+    epochs_without_gain: int = 0
+    parent: Parent | None = None
+    last_result: EpochResult | None = None
+
+
+def fit(job: FitJob, data: TrainingData, runtime: Runtime | None = None) -> Iterator[EpochResult]:
+    """Train the stages of `job` one after the other, each from the best weights of the one before.
+
+    The best model of all epochs is written as it appears. The state goes to the folder at least every
+    `checkpoint_every_s` seconds (looked at after each epoch) and at the end of each stage, and a new call continues
+    from it; `checkpoint.delete_state` removes it once nobody needs it. An epoch's random draws depend only on the seed
+    and its number, so a resumed run gives the same losses.
+
+    Raises:
+        TrainingError: a non-finite loss, with step and files, or memory that ran out.
+        CheckpointError: the folder holds the state of another configuration.
+    """
+    return _Run(job, data, runtime or choose_runtime(job.config.optim)).epochs()
+
+
+class _Run:
+    def __init__(self, job: FitJob, data: TrainingData, runtime: Runtime) -> None:
+        self.job, self.data, self.runtime = job, data, runtime
+        self.config = job.config
+        torch.manual_seed(self.config.seed)
+        self.model = SedModel(self.config, len(data.folder.classes))
+        if job.parent is not None:
+            self.model.load_state_dict(job.parent.model.state_dict())
+        runtime.place(self.model)
+        self.validation = ValidationWindows(data, self.config)
+        self.progress = Progress(parent=job.parent.as_parent if job.parent else None)
+        self.last_save_s = time.monotonic()
+
+    def epochs(self) -> Iterator[EpochResult]:
+        state, note = load_state(self.job.folder)
+        if note:
+            print(note, flush=True)
+        stage_state = self._restore(state) if state else None
+        if self.progress.last_result is not None and self.progress.last_result.finished:
+            yield self.progress.last_result  # broken off after the last epoch, before anyone heard of it
+        for plan in self.job.plans:
+            if plan.last_epoch > self.progress.epoch:
+                yield from self._stage(plan, stage_state)
+                stage_state = None
+
+    def _stage(self, plan: StagePlan, state: dict[str, Any] | None) -> Iterator[EpochResult]:
+        progress = self.progress
+        loaders = EpochLoaders(self.data, self.config, plan.name, self.runtime.rank, self.runtime.world_size)
+        training = StageTraining(self.model, plan, self.config, loaders, self.runtime)
+        if state:
+            training.load_state_dict(state)
+        else:
+            progress.stage_best_score, progress.epochs_without_gain = -math.inf, 0
+        while progress.epoch < plan.last_epoch:
+            stage_epoch = progress.epoch - plan.first_epoch + 1
+            torch.manual_seed(epoch_seed(self.config.seed, plan.name, stage_epoch))
+            stats = training.train_epoch(stage_epoch)
+            logits, val_loss, score = self._validate(training)
+            progress.epoch += 1
+            self._keep_best(training, plan, logits, (val_loss, score))
+            patience = self.config.optim.early_stopping_epochs
+            stop_early = 0 < patience <= progress.epochs_without_gain
+            progress.last_result = EpochResult(
+                plan.name,
+                progress.epoch,
+                stage_epoch,
+                self.job.plans[-1].last_epoch,
+                stats.loss,
+                val_loss,
+                score,
+                progress.best_score,
+                stats.lr,
+                stats.samples_per_s,
+                finished=plan is self.job.plans[-1] and (stop_early or progress.epoch == plan.last_epoch),
+            )
+            if stop_early or progress.epoch == plan.last_epoch:
+                self._end_stage(plan)
+            elif time.monotonic() - self.last_save_s >= self.job.checkpoint_every_s:
+                self._save(plan, training.state_dict())
+            yield progress.last_result
+
+    def _validate(self, training: StageTraining) -> tuple[NDArray[np.float32], float, float]:
+        """Logits of the validation windows, their loss and their macro AUC; the same in every process."""
+        with training.averaged():
+            logits = predict_dataset(self.model, self.validation, self.config, self.runtime)
+        loss = training.validation_loss(logits, self.validation.targets)
+        score = macro_auc(self.validation.targets, logits)
+        if self.runtime.world_size > 1:
+            shared = torch.tensor([loss, score], dtype=torch.float64, device=self.runtime.device)
+            distributed.broadcast(shared, src=0)
+            loss, score = shared.tolist()
+        return logits, loss, score
+
+    def _keep_best(
+        self, training: StageTraining, plan: StagePlan, logits: NDArray[np.float32], scores: tuple[float, float]
+    ) -> None:
+        progress = self.progress
+        val_loss, score = scores
+        progress.epochs_without_gain += 1
+        if score > progress.stage_best_score:
+            weights = training.averaged_weights()
+            progress.stage_best = {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
+            progress.stage_best_score, progress.epochs_without_gain = score, 0
+        if score > progress.best_score:
+            progress.best_score = score
+            if self.runtime.rank == 0:
+                self._write_best(plan, logits, val_loss, score)
+
+    def _write_best(self, plan: StagePlan, logits: NDArray[np.float32], val_loss: float, score: float) -> None:
+        loss_name = self.config.stages[plan.name].loss
+        lineage = Lineage(
+            stage=plan.name,
+            loss=loss_name,
+            epoch=self.progress.epoch,
+            parent=self.progress.parent,
+            classes=self.data.folder.classes,
+            data_fingerprint=self.data.folder.fingerprint,
+            validation=self.data.split.kind,
+            seed=self.config.seed,
+            metrics={"macro_auc": score, "val_loss": val_loss},
+        )
+        save_model(self.job.folder, self.progress.stage_best, self.config, lineage)
+        write_predictions(
+            self.job.folder / OOF_FILE,
+            self.validation,
+            probabilities_of(logits, loss_name),
+            self.data.folder.classes,
+        )
+
+    def _end_stage(self, plan: StagePlan) -> None:
+        """The next stage starts from this one's best weights. A stage that stopped early gives up its other epochs."""
+        progress = self.progress
+        progress.epoch = plan.last_epoch
+        progress.parent = Parent(stage=plan.name, weights_sha256=weights_digest(progress.stage_best))
+        self.model.load_state_dict(progress.stage_best)
+        self._save(plan, None)
+
+    def _save(self, plan: StagePlan, stage_state: dict[str, Any] | None) -> None:
+        self.last_save_s = time.monotonic()
+        if self.runtime.rank != 0:
+            return
+        progress = self.progress
+        state = {
+            "config": self.config.model_dump_json(),
+            "stage": plan.name,
+            "stage_state": stage_state,
+            "model": self.model.state_dict(),
+            "epoch": progress.epoch,
+            "best_score": progress.best_score,
+            "stage_best_score": progress.stage_best_score,
+            "stage_best": progress.stage_best,
+            "epochs_without_gain": progress.epochs_without_gain,
+            "parent": progress.parent.model_dump() if progress.parent else None,
+            "last_result": asdict(progress.last_result) if progress.last_result else None,
+        }
+        save_state(self.job.folder, state)
+
+    def _restore(self, state: dict[str, Any]) -> dict[str, Any] | None:
+        """Take up a saved state; the part of it that belongs to an unfinished stage is returned."""
+        if state["config"] != self.config.model_dump_json():
+            raise CheckpointError(
+                f"{self.job.folder}: holds the training state of another configuration; "
+                "use another folder, or delete state.pt in it to start anew."
+            )
+        self.model.load_state_dict(state["model"])
+        self.progress = Progress(
+            epoch=state["epoch"],
+            best_score=state["best_score"],
+            stage_best_score=state["stage_best_score"],
+            stage_best=state["stage_best"],
+            epochs_without_gain=state["epochs_without_gain"],
+            parent=Parent(**state["parent"]) if state["parent"] else None,
+            last_result=EpochResult(**state["last_result"]) if state["last_result"] else None,
+        )
+        stage_state: dict[str, Any] | None = state["stage_state"]
+        return stage_state
+
+
+def epoch_seed(seed: int, stage_name: str, stage_epoch: int) -> int:
+    """Seed of an epoch's dropout and stochastic depth."""
+    words = np.random.SeedSequence([seed, STAGE_NAMES.index(stage_name), stage_epoch]).generate_state(1)
+    return int(words[0])

@@ -1,0 +1,192 @@
+"""Training one stage: batches -> augmentation on tensors -> loss -> optimiser step -> averaged weights."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from sed_model.augment_batch import (
+    Mix,
+    apply_mix,
+    draw_mix,
+    filter_augment,
+    label_rule,
+    mix_masks,
+    mix_targets,
+    mix_weights,
+    spec_augment,
+)
+from sed_model.config import SedConfig
+from sed_model.dataset import Batch, EpochLoaders
+from sed_model.devices import Runtime
+from sed_model.errors import TrainingError
+from sed_model.losses import stage_loss
+from sed_model.model import SedModel, SedOutput
+from sed_model.optim import Ema, build_optimizer, learning_rate, set_learning_rate
+from sed_model.stages import StagePlan
+from sed_model.targets import Truth
+
+
+@dataclass(frozen=True)
+class EpochStats:
+    loss: float
+    lr: float
+    samples_per_s: float
+
+
+class StageTraining:
+    """Optimiser, schedule and averaged weights of one stage, and its epochs."""
+
+    def __init__(
+        self, model: SedModel, plan: StagePlan, config: SedConfig, loaders: EpochLoaders, runtime: Runtime
+    ) -> None:
+        self.model, self.plan, self.config, self.loaders, self.runtime = model, plan, config, loaders, runtime
+        self.stage = config.stages[plan.name]
+        model.backbone.requires_grad_(not self.stage.freeze_backbone)
+        self.optimizer = build_optimizer(model, self.stage, config.optim)
+        self.scaler = torch.GradScaler(runtime.device.type, enabled=runtime.autocast_dtype is torch.float16)
+        self.ema = Ema(model, config.optim.ema_decay) if config.optim.ema_decay > 0 else None
+        self.step = 0
+        self.steps_per_epoch = -(-loaders.steps_per_epoch // config.optim.accumulation_steps)
+        self._forward: nn.Module = model
+        if runtime.world_size > 1:
+            self._forward = DistributedDataParallel(model)
+        if config.optim.compile:
+            self._forward = torch.compile(self._forward)  # type: ignore[assignment]
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """The model holds the averaged weights inside the block: those that are validated and kept."""
+        return self.ema.applied_to(self.model) if self.ema else nullcontext()
+
+    def averaged_weights(self) -> Mapping[str, Tensor]:
+        """The averaged weights, or the plain ones where averaging is off; not a copy."""
+        return self.ema.average if self.ema else self.model.state_dict()
+
+    def train_epoch(self, stage_epoch: int) -> EpochStats:
+        """One pass over the training clips; `stage_epoch` counts from 1."""
+        self.model.train()
+        if self.stage.freeze_backbone:
+            self.model.backbone.eval()
+        start_s = time.monotonic()
+        loss_sum, n_samples, lr = 0.0, 0, 0.0
+        loader = self.loaders.training(stage_epoch)
+        for index, batch in enumerate(loader):
+            last = index + 1 == len(loader)
+            with self._memory_errors(len(batch.weights)):
+                loss = self._backward(Batch(*batch), index, stage_epoch)
+                if last or (index + 1) % self.config.optim.accumulation_steps == 0:
+                    lr = self._optimizer_step()
+            loss_sum += loss * len(batch.weights)
+            n_samples += len(batch.weights)
+        return EpochStats(loss_sum / n_samples, lr, n_samples / (time.monotonic() - start_s))
+
+    def _backward(self, batch: Batch, index: int, stage_epoch: int) -> float:
+        rows = batch.row.tolist()
+        images, truth = self._augmented(_to_device(batch, self.runtime.device), index, stage_epoch)
+        with self.runtime.autocast():
+            output: SedOutput = self._forward(self.runtime.images(images))
+        loss = stage_loss(self.stage.loss, output.clip_logits, output.frame_logits, truth, self.config.loss)
+        value = float(loss.detach())
+        if not np.isfinite(value):
+            files = ", ".join(self.loaders.clips.paths[row] for row in rows)
+            raise TrainingError(
+                f"loss is {value} in {self.plan.name}, epoch {stage_epoch}, step {index + 1}; lower "
+                f"stages.{self.plan.name}.lr or set optim.precision=fp32. Files of the batch: {files}"
+            )
+        self.scaler.scale(loss / self.config.optim.accumulation_steps).backward()
+        return value
+
+    def _augmented(self, batch: Batch, index: int, stage_epoch: int) -> tuple[Float[Tensor, "b c f t"], Truth[Tensor]]:
+        augment = self.config.augment
+        seeds = np.random.SeedSequence(
+            [self.config.seed, self.plan.first_epoch + stage_epoch, index, self.runtime.rank]
+        )
+        generator = torch.Generator(self.runtime.device).manual_seed(int(seeds.generate_state(1)[0]))
+        mix = draw_mix(len(batch.weights), augment.mix, self.stage, generator)
+        inputs = batch.inputs
+        if inputs.ndim == 3:  # the loader made log-mels
+            images = apply_mix(inputs.unsqueeze(1), mix)
+        elif augment.mix.domain == "waveform":
+            images = self.model.images(apply_mix(inputs, mix))
+        else:
+            images = apply_mix(self.model.images(inputs), mix)
+        images = filter_augment(images, augment.spec, self.config.front_end.top_db, generator)
+        return spec_augment(images, augment.spec, generator), self._mixed_truth(batch, mix)
+
+    def _mixed_truth(self, batch: Batch, mix: Mix) -> Truth[Tensor]:
+        targets = mix_targets(batch.targets, mix, label_rule(self.config.augment.mix, self.stage))
+        return Truth(targets, mix_masks(batch.mask, mix), mix_weights(batch.weights, mix))
+
+    def _optimizer_step(self) -> float:
+        optim = self.config.optim
+        total_steps = self.plan.epochs * self.steps_per_epoch
+        lr = learning_rate(self.step, total_steps, self.steps_per_epoch, self.stage, optim)
+        set_learning_rate(self.optimizer, lr)
+        if optim.grad_clip_norm > 0:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.model.parameters(), optim.grad_clip_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.ema:
+            self.ema.update(self.model)
+        self.step += 1
+        return lr
+
+    @torch.no_grad()
+    def validation_loss(self, logits: Float[np.ndarray, "n k"], targets: Float[np.ndarray, "n k"]) -> float:
+        """The stage's loss on clip logits alone (no frames, no smoothing, no weights).
+
+        Raises:
+            TrainingError: it is not finite.
+        """
+        clip_logits, truth = torch.from_numpy(logits), torch.from_numpy(targets)
+        # Cross-entropy has no answer for a window without any class.
+        used = truth.sum(dim=1) > 0 if self.stage.loss == "ce" else torch.ones(len(truth), dtype=torch.bool)
+        everything = Truth(truth[used], torch.ones_like(truth[used], dtype=torch.bool), torch.ones(int(used.sum())))
+        settings = self.config.loss.model_copy(update={"clip_weight": 1.0, "label_smoothing": 0.0})
+        value = float(stage_loss(self.stage.loss, clip_logits[used], clip_logits[used, None], everything, settings))
+        if not np.isfinite(value):
+            raise TrainingError(f"validation loss is {value} in {self.plan.name}; lower stages.{self.plan.name}.lr.")
+        return value
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "ema": self.ema.state_dict() if self.ema else None,
+            "step": self.step,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        if self.ema:
+            self.ema.load_state_dict(state["ema"])
+        self.step = state["step"]
+
+    @contextmanager
+    def _memory_errors(self, batch_size: int) -> Iterator[None]:
+        try:
+            yield
+        except RuntimeError as error:  # torch.OutOfMemoryError is one; a CPU gives a plain RuntimeError
+            if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+                raise
+            raise TrainingError(
+                f"out of memory in {self.plan.name} with {batch_size} clips of {self.config.data.window_s:g} s a step; "
+                "lower optim.batch_size (and raise optim.accumulation_steps), set optim.grad_checkpointing=true, "
+                "shorten data.window_s or choose a smaller model.backbone."
+            ) from None
+
+
+def _to_device(batch: Batch, device: torch.device) -> Batch:
+    return Batch(*(tensor.to(device, non_blocking=True) for tensor in batch))

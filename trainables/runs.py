@@ -1,0 +1,189 @@
+"""The run folder: names, writes and reads. Its files are the contract between trainables and analysis."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+from sed_model.errors import DataError
+from sed_model.files import write_parquet, write_text
+from sed_model.yaml_file import read_yaml
+
+TRIAL_FIELDS = pa.schema(
+    [
+        ("trial_id", pa.string()),
+        ("number", pa.int64()),
+        ("status", pa.string()),
+        ("macro_auc", pa.float64()),
+        ("stage", pa.string()),
+        ("epoch", pa.int64()),
+        ("epochs", pa.int64()),
+        ("duration_s", pa.float64()),
+        ("params_m", pa.float64()),
+        ("cpu_ms_per_window", pa.float64()),
+        ("fold", pa.int64()),
+        ("seed", pa.int64()),
+        ("error", pa.string()),
+    ]
+)
+"""A row a trial; `macro_auc` is its best, reached in `stage` and `epoch`; `epochs` is how many it ran."""
+CURVE_FIELDS = pa.schema(
+    [
+        ("trial_id", pa.string()),
+        ("stage", pa.string()),
+        ("epoch", pa.int64()),
+        ("stage_epoch", pa.int64()),
+        ("train_loss", pa.float64()),
+        ("val_loss", pa.float64()),
+        ("macro_auc", pa.float64()),
+        ("lr", pa.float64()),
+        ("samples_per_s", pa.float64()),
+    ]
+)
+
+
+def trial_id(number: int) -> str:
+    """Name of a trial and of its folder."""
+    return f"trial_{number:04d}"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    path: Path
+
+    @property
+    def search_file(self) -> Path:
+        return self.path / "search.yaml"
+
+    @property
+    def journal(self) -> Path:
+        return self.path / "optuna.journal"
+
+    @property
+    def ensemble(self) -> Path:
+        return self.path / "ensemble"
+
+    @property
+    def leaderboard(self) -> Path:
+        return self.path / "leaderboard.csv"
+
+    def trial(self, number: int) -> Path:
+        return self.path / "trials" / trial_id(number)
+
+    def write_search(self, tree: Mapping[str, Any]) -> None:
+        write_text(self.search_file, yaml.safe_dump(dict(tree), sort_keys=False, allow_unicode=True))
+
+    def read_search(self) -> dict[str, Any]:
+        """The search that made the folder.
+
+        Raises:
+            DataError: there is none.
+        """
+        if not self.search_file.is_file():
+            raise DataError(f"{self.path}: is no run folder (no search.yaml); give the folder of a search, runs/NAME.")
+        return read_yaml(self.search_file)
+
+    def write_tables(self, trials: Sequence[Mapping[str, Any]], curves: Sequence[Mapping[str, Any]]) -> None:
+        write_parquet(self.path / "trials.parquet", _trial_table(trials))
+        write_parquet(self.path / "curves.parquet", pa.Table.from_pylist([dict(row) for row in curves], CURVE_FIELDS))
+
+    def read_trials(self) -> list[dict[str, Any]]:
+        return _rows(self.path / "trials.parquet")
+
+    def read_curves(self) -> list[dict[str, Any]]:
+        return _rows(self.path / "curves.parquet")
+
+    def write_leaderboard(self) -> pd.DataFrame:
+        """Rank the trials, write leaderboard.csv and return it."""
+        table = rank(self.read_trials())
+        write_text(self.leaderboard, table.to_csv(index=False, float_format="%.6g"))
+        return table
+
+
+def rank(trials: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """The leaderboard: best score first, at equal scores complete before pruned; failed trials last.
+
+    It shows the configuration keys that differ between trials, without the prefix "config.".
+    """
+    frame = pd.DataFrame([dict(row) for row in trials])
+    varied = [name for name in frame.columns if name.startswith("config.") and _varies(frame[name])]
+    place = {"complete": 0, "pruned": 1, "running": 2, "failed": 3}
+    frame["failed"] = frame["status"] == "failed"
+    frame["place"] = frame["status"].map(place)
+    frame = frame.sort_values(["failed", "macro_auc", "place", "number"], ascending=[True, False, True, True])
+    columns = [
+        "trial_id",
+        "status",
+        "macro_auc",
+        "stage",
+        "epoch",
+        "epochs",
+        "duration_s",
+        "params_m",
+        "cpu_ms_per_window",
+    ]
+    board = frame[[*columns, *varied]].rename(columns=lambda name: name.removeprefix("config."))
+    board.insert(0, "rank", range(1, len(board) + 1))
+    return board.reset_index(drop=True)
+
+
+def best_trials(trials: Sequence[Mapping[str, Any]], k: int) -> list[dict[str, Any]]:
+    """The k best trials that have a model, in order."""
+    scored = [dict(row) for row in trials if row["status"] in ("complete", "pruned") and not _missing(row["macro_auc"])]
+    return sorted(scored, key=lambda row: (-row["macro_auc"], row["status"] != "complete", row["number"]))[:k]
+
+
+def _trial_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """The fixed columns with their types, then the configuration's, typed by their values."""
+    names = dict.fromkeys(name for row in rows for name in row if name.startswith("config."))
+    arrays = [pa.array([row.get(field.name) for row in rows], type=field.type) for field in TRIAL_FIELDS]
+    fields = list(TRIAL_FIELDS)
+    for name in names:
+        values = [row.get(name) for row in rows]
+        kind = _column_type(values)
+        arrays.append(pa.array([kind.cast(value) for value in values], type=kind.type))
+        fields.append(pa.field(name, kind.type))
+    return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
+
+
+@dataclass(frozen=True)
+class _Kind:
+    type: pa.DataType
+    python: type
+
+    def cast(self, value: Any) -> Any:
+        return None if value is None else self.python(value)
+
+
+def _column_type(values: Sequence[Any]) -> _Kind:
+    kinds = {type(value) for value in values if value is not None}
+    if kinds == {bool}:
+        return _Kind(pa.bool_(), bool)
+    if kinds == {int}:
+        return _Kind(pa.int64(), int)
+    if kinds and kinds <= {int, float}:
+        return _Kind(pa.float64(), float)
+    return _Kind(pa.string(), str)
+
+
+def _varies(column: pd.Series) -> bool:
+    return len({None if _missing(value) else value for value in column}) > 1
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    if not path.is_file():
+        return []
+    rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+    return rows
+
+
+def _missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))

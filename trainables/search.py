@@ -1,0 +1,81 @@
+"""The search command: recordings -> trials on Ray Tune -> leaderboard -> ensemble -> pseudo-labels."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from trainables import cli
+
+DESCRIPTION = """Search a space of SED settings: Ray Tune runs the trials, Optuna draws them, ASHA stops the weak ones.
+Without --data a small synthetic data set is made (once) and searched with small settings."""
+EXAMPLES = """  python -m trainables.search --space arch.yaml
+  python -m trainables.search --space pooling.yaml --data birdclef-2025 --num-trials 60 --gpus-per-trial 1
+  python -m trainables.search --space arch.yaml --data DIR --set model.backbone=efficientnet_b0 --set data.window_s=5
+  python -m trainables.search --resume --name NAME      (goes on with a search that was broken off)"""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = build_parser().parse_args(arguments)
+    from trainables.search_run import run_search  # imports torch and ray, which --help can do without
+
+    run_search(options)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = cli.parser("trainables.search", DESCRIPTION, EXAMPLES)
+    add = parser.add_argument
+    add(
+        "--space",
+        metavar="FILE",
+        help="search space: a path, or a name in search_spaces/ (arch.yaml, pooling.yaml, ..)",
+    )
+    add("--data", type=cli.folder, metavar="DIR", help="folder in BirdCLEF layout (train.csv, train_audio/, ..)")
+    add("--out", type=cli.folder, default=Path("runs").absolute(), metavar="DIR", help="where run folders go (runs)")
+    add("--name", help="name of the run folder (default: space and time)")
+    add("--resume", action="store_true", help="go on with the run of that --name, or with the newest one")
+    budget = parser.add_argument_group("budget")
+    budget.add_argument("--num-trials", type=cli.positive_int, metavar="N", help="trials (default: the space's)")
+    budget.add_argument(
+        "--time-budget", type=cli.duration_s, metavar="30m", help="start no more trials after that time"
+    )
+    budget.add_argument("--stages", metavar="A,B,..", help="stages of a trial: pretrain_ce,train_bce,finetune")
+    budget.add_argument(
+        "--epochs-scale", type=cli.positive_float, metavar="X", help="multiplies the epochs of each stage"
+    )
+    method = parser.add_argument_group("method")
+    method.add_argument("--searcher", choices=["optuna", "random"], help="how points are drawn (default: the space's)")
+    method.add_argument("--scheduler", choices=["asha", "none"], help="how weak trials are stopped (the space's)")
+    method.add_argument("--seed", type=int, metavar="N", help="seed of the draws and of the training (0)")
+    cli.add_set(method)  # type: ignore[arg-type]
+    machine = parser.add_argument_group("machine")
+    machine.add_argument(
+        "--max-concurrent", type=cli.positive_int, metavar="N", help="trials at a time (as many as fit)"
+    )
+    machine.add_argument(
+        "--cpus-per-trial", type=cli.positive_int, default=1, metavar="N", help="CPUs a trial or worker (1)"
+    )
+    machine.add_argument(
+        "--gpus-per-trial", type=cli.share, default=0.0, metavar="X", help="GPUs a trial or worker (0)"
+    )
+    machine.add_argument(
+        "--workers-per-trial", default="auto", metavar="N", help="data-parallel workers; 0: inside the trial (auto)"
+    )
+    machine.add_argument("--address", help="a running Ray cluster: auto, or ray://host:10001 (default: a local Ray)")
+    machine.add_argument(
+        "--dashboard", action=argparse.BooleanOptionalAction, default=True, help="Ray's dashboard (on)"
+    )
+    after = parser.add_argument_group("afterwards")
+    after.add_argument("--top-k", type=cli.positive_int, default=3, metavar="K", help="trials in the ensemble (3)")
+    after.add_argument(
+        "--pseudo-labels",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="label the unlabelled soundscapes with the ensemble (on)",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,130 @@
+"""Ray Train: one TorchTrainer around a chain of stages, for `trainables.train` and for trials with several workers."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import ray.train
+import torch
+from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchTrainer
+from ray.util.queue import Empty, Queue
+
+from sed_model.checkpoint import load_model
+from sed_model.config import SedConfig, config_from_dict
+from sed_model.dataset import open_training_data
+from sed_model.devices import choose_runtime
+from sed_model.fit import EpochResult, FitJob, fit
+from sed_model.recordings import read_data_folder
+from sed_model.stages import plan_stages
+
+CONTROLLER_FAILURE_LIMIT = 3
+"""Workers that cannot start are tried again so often; Ray's own default is for ever."""
+
+
+@dataclass(frozen=True)
+class RayTrainJob:
+    """A chain of stages for Ray Train. Paths are absolute; `parent` is the folder of the model to start from."""
+
+    config: SedConfig
+    data_dir: Path
+    folder: Path
+    stages: tuple[str, ...]
+    epochs_scale: float = 1.0
+    n_workers: int = 1
+    cpus_per_worker: float = 1
+    gpus_per_worker: float = 0
+    parent: Path | None = None
+
+
+def fit_with_ray_train(
+    job: RayTrainJob,
+    report: Mapping[str, float] | None = None,
+    on_epoch: Callable[[EpochResult], None] | None = None,
+) -> None:
+    """Train `job` in one TorchTrainer, data-parallel over its workers.
+
+    Args:
+        report: inside a Tune trial, numbers to report to Tune with every epoch's result.
+        on_epoch: called in this process after each epoch.
+    """
+    callbacks: list[Any] = []
+    if report is not None:
+        from ray.tune.integration.ray_train import TuneReportCallback  # refuses to be made outside a trial
+
+        callbacks.append(TuneReportCallback())
+    progress = Queue(actor_options={"num_cpus": 0}) if on_epoch else None
+    trainer = TorchTrainer(
+        _train_worker,
+        train_loop_config={"job": _as_json(job), "report": dict(report or {}), "progress": progress},
+        scaling_config=ScalingConfig(
+            num_workers=job.n_workers,
+            use_gpu=job.gpus_per_worker > 0,
+            resources_per_worker={"CPU": job.cpus_per_worker, "GPU": job.gpus_per_worker}
+            if job.gpus_per_worker
+            else {"CPU": job.cpus_per_worker},
+        ),
+        run_config=RunConfig(
+            name=f"train_{job.folder.name}",
+            storage_path=str(job.folder.parent / ".ray_train"),
+            failure_config=FailureConfig(
+                max_failures=0,
+                controller_failure_limit=CONTROLLER_FAILURE_LIMIT,  # type: ignore[call-arg]  # typed as the old class
+            ),
+            callbacks=callbacks,
+        ),
+    )
+    if progress is None or on_epoch is None:
+        trainer.fit()
+        return
+    done = threading.Event()
+    listener = threading.Thread(target=_listen, args=(progress, on_epoch, done))
+    listener.start()
+    try:
+        trainer.fit()
+    finally:
+        done.set()
+        listener.join()
+        progress.shutdown()
+
+
+def _listen(progress: Queue, on_epoch: Callable[[EpochResult], None], done: threading.Event) -> None:
+    while True:
+        finished = done.is_set()
+        try:
+            on_epoch(EpochResult(**progress.get(timeout=0.5)))
+        except Empty:
+            if finished:
+                return
+
+
+def _train_worker(settings: dict[str, Any]) -> None:
+    """The loop of one Ray Train worker: all workers train and report, the first one writes files."""
+    job = _from_json(settings["job"])
+    context = ray.train.get_context()
+    rank, world_size = context.get_world_rank(), context.get_world_size()
+    torch.set_num_threads(max(1, int(job.cpus_per_worker)))
+    runtime = choose_runtime(job.config.optim, rank, world_size)
+    data = open_training_data(read_data_folder(job.data_dir, job.config.data.target_s), job.config, progress=False)
+    plans = plan_stages(job.config, job.stages, job.epochs_scale)
+    parent = load_model(job.parent) if job.parent else None
+    for result in fit(FitJob(job.config, plans, job.folder, parent), data, runtime):
+        if rank == 0 and settings["progress"] is not None:
+            settings["progress"].put(asdict(result))
+        ray.train.report({**asdict(result), **settings["report"]})
+
+
+def _as_json(job: RayTrainJob) -> dict[str, Any]:
+    """Ray records the loop's configuration: plain values keep it readable."""
+    values = {name: getattr(job, name) for name in job.__dataclass_fields__}
+    paths = {name: str(value) for name, value in values.items() if isinstance(value, Path)}
+    return {**values, **paths, "config": job.config.model_dump(mode="json")}
+
+
+def _from_json(values: Mapping[str, Any]) -> RayTrainJob:
+    paths = {name: Path(values[name]) for name in ("data_dir", "folder", "parent") if values[name] is not None}
+    return RayTrainJob(**{**values, **paths, "config": config_from_dict(values["config"])})

@@ -1,0 +1,49 @@
+"""The train command: one stage or all of them, through Ray Train."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from trainables import cli
+
+DESCRIPTION = """Train one configuration with Ray Train: one stage, or all in order. Each stage has a folder in --out,
+and starts from the model of the stage before it in the same --out."""
+EXAMPLES = """  python -m trainables.train --stage all --data DIR --out runs/mine
+  python -m trainables.train --stage train_bce --data DIR --out runs/mine --set stages.train_bce.lr=3e-4
+  python -m trainables.train --config runs/NAME/trials/trial_0003/config.json --stage all --data DIR --out runs/again"""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = cli.parser("trainables.train", DESCRIPTION, EXAMPLES)
+    add = parser.add_argument
+    add("--config", default="base.yaml", metavar="FILE", help="a path, or a name in search_spaces/ (base.yaml)")
+    add("--stage", required=True, choices=["pretrain_ce", "train_bce", "finetune", "all"], help="what to train")
+    add(
+        "--data",
+        type=cli.folder,
+        metavar="DIR",
+        help="folder in BirdCLEF layout (default: the demo data, small settings)",
+    )
+    add(
+        "--out",
+        type=cli.folder,
+        default=Path("runs/train").absolute(),
+        metavar="DIR",
+        help="where models go (runs/train)",
+    )
+    add("--epochs-scale", type=cli.positive_float, default=1.0, metavar="X", help="multiplies the epochs of each stage")
+    add("--workers", type=cli.positive_int, default=1, metavar="N", help="data-parallel workers (1)")
+    add("--cpus-per-worker", type=cli.positive_int, metavar="N", help="CPUs a worker (default: all, shared out)")
+    add("--gpus-per-worker", type=cli.share, metavar="X", help="GPUs a worker (default: 1 where there are any)")
+    add("--resume", action="store_true", help="go on with training that was broken off in --out")
+    add("--address", help="a running Ray cluster: auto, or ray://host:10001 (default: a local Ray)")
+    cli.add_set(parser)
+    options = parser.parse_args(arguments)
+    from trainables.train_run import run_training
+
+    run_training(options)
+
+
+if __name__ == "__main__":
+    cli.run(main)

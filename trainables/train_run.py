@@ -1,0 +1,102 @@
+"""What the train command does."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+
+from sed_model.backbones import create_timm_model
+from sed_model.checkpoint import STATE_FILE, WEIGHTS_FILE, delete_state, load_model
+from sed_model.config import SedConfig, load_config
+from sed_model.dataset import open_training_data
+from sed_model.demo_data import write_demo_data
+from sed_model.errors import CheckpointError, ConfigError
+from sed_model.recordings import read_data_folder
+from sed_model.stages import PARENTS, SUPERVISED_STAGES
+from trainables.cluster import ClusterInfo, ray_session
+from trainables.overrides import absolute_paths
+from trainables.recorder import epoch_line
+from trainables.space import SPACES_DIR, find_file, parse_overrides
+from trainables.stage_trainer import RayTrainJob, fit_with_ray_train
+
+
+def run_training(options: argparse.Namespace) -> None:
+    """Check everything, then train the stages one after the other, each in its own TorchTrainer."""
+    config_file = SPACES_DIR / "demo.yaml" if options.data is None else find_file(options.config)
+    config = load_config(config_file).with_overrides(absolute_paths(parse_overrides(options.overrides)))
+    stages = SUPERVISED_STAGES if options.stage == "all" else (options.stage,)
+    parent = parent_folder(options.out, stages[0])
+    for stage in stages:
+        check_free(options.out / stage, options.resume)
+    data_dir = options.data
+    if data_dir is None:
+        data_dir = write_demo_data(Path("demo_data").absolute())
+        print(f"no --data: using the demo data in {data_dir} with the settings of demo.yaml", flush=True)
+    create_timm_model(config.model, in_channels=1)
+    folder = read_data_folder(data_dir, config.data.target_s)
+    for note in folder.notes:
+        print(f"data: {note}", flush=True)
+    open_training_data(folder, config)
+    with ray_session(options.address, dashboard=True) as cluster:
+        if cluster.dashboard:
+            print(f"Ray dashboard {cluster.dashboard}", flush=True)
+        for stage in stages:
+            if (options.out / stage / WEIGHTS_FILE).exists() and not (options.out / stage / STATE_FILE).exists():
+                print(f"{stage} is done already", flush=True)
+            else:
+                train_stage(options, cluster, config, data_dir, (stage, parent))
+            parent = options.out / stage
+    print(f"\nbest model      {parent}\nnext            search its settings: python -m trainables.search --help")
+
+
+def train_stage(
+    options: argparse.Namespace, cluster: ClusterInfo, config: SedConfig, data_dir: Path, place: tuple[str, Path | None]
+) -> None:
+    """Train one stage, from its parent's model where it has one."""
+    stage, parent = place
+    gpus = options.gpus_per_worker if options.gpus_per_worker is not None else float(cluster.gpus > 0)
+    cpus = options.cpus_per_worker or max(1, int(cluster.cpus) // options.workers)
+    if cpus * options.workers > cluster.cpus or gpus * options.workers > cluster.gpus:
+        raise ConfigError(
+            f"--workers {options.workers} with {cpus} CPUs and {gpus:g} GPUs each does not fit the cluster "
+            f"({cluster.cpus:g} CPUs, {cluster.gpus:g} GPUs); lower one of them."
+        )
+    job = RayTrainJob(
+        config=config,
+        data_dir=data_dir,
+        folder=options.out / stage,
+        stages=(stage,),
+        epochs_scale=options.epochs_scale,
+        n_workers=options.workers,
+        cpus_per_worker=cpus,
+        gpus_per_worker=gpus,
+        parent=parent,
+    )
+    fit_with_ray_train(job, on_epoch=lambda result: print(epoch_line(stage, asdict(result)), flush=True))
+    delete_state(job.folder)
+
+
+def parent_folder(out: Path, stage: str) -> Path | None:
+    """Folder of the model that a stage starts from.
+
+    Raises:
+        CheckpointError: it is not there; the message says where it was looked for.
+    """
+    parent = PARENTS[stage]
+    if parent is None:
+        return None
+    try:
+        load_model(out / parent)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{stage} starts from the model of {parent}, looked for in {out / parent}: {error}\n"
+            f"Train it first: python -m trainables.train --stage {parent} --out {out}"
+        ) from None
+    return out / parent
+
+
+def check_free(folder: Path, resume: bool) -> None:
+    """A stage never overwrites an earlier model without being told to go on with it."""
+    if (folder / WEIGHTS_FILE).exists() and not resume:
+        raise ConfigError(f"{folder} holds a model already; choose another --out, or go on with --resume.")

@@ -1,0 +1,101 @@
+"""A trial: a point of the search space -> configuration -> stages -> a report after every epoch."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from ray import tune
+from tensorboardX import SummaryWriter
+
+from sed_model.checkpoint import without_pretraining
+from sed_model.config import SedConfig
+from sed_model.dataset import TrainingData, open_training_data, window_samples
+from sed_model.fit import EpochResult, FitJob, fit
+from sed_model.model import SedModel, cpu_ms_per_window
+from sed_model.recordings import DataFolder, read_data_folder
+from sed_model.stages import plan_stages
+from trainables.runs import RunFolder
+from trainables.search_space import SearchSpace
+from trainables.stage_trainer import RayTrainJob, fit_with_ray_train
+
+
+@dataclass(frozen=True)
+class SearchJob:
+    """What all trials of a search share. Paths are absolute: workers have another working directory."""
+
+    space: SearchSpace
+    data_dir: Path
+    run_dir: Path
+    stages: tuple[str, ...]
+    epochs_scale: float
+    cpus_per_trial: int
+    gpus_per_trial: float
+    workers_per_trial: int
+
+    def config(self, values: Mapping[str, Any]) -> SedConfig:
+        return self.space.config(values)
+
+
+def run_trial(point: Mapping[str, Any], job: SearchJob) -> None:
+    """Tune's trainable. `point` has the trial's `number` and the `values` drawn for it.
+
+    The actor is used again for the next trial: everything below depends on the arguments alone.
+    """
+    torch.set_num_threads(job.cpus_per_trial)
+    config = job.config(point["values"])
+    folder = RunFolder(job.run_dir).trial(point["number"])
+    data = training_data(job.data_dir, config)
+    costs = model_costs(config, len(data.folder.classes))
+    if job.workers_per_trial > 0:
+        fit_with_ray_train(ray_train_job(job, config, folder), report=costs)
+        return
+    plans = plan_stages(config, job.stages, job.epochs_scale)
+    with SummaryWriter(str(folder), write_to_disk=True) as events:
+        for result in fit(FitJob(config, plans, folder), data):
+            write_events(events, result)
+            tune.report({**asdict(result), **costs})
+
+
+def ray_train_job(job: SearchJob, config: SedConfig, folder: Path) -> RayTrainJob:
+    return RayTrainJob(
+        config=config,
+        data_dir=job.data_dir,
+        folder=folder,
+        stages=job.stages,
+        epochs_scale=job.epochs_scale,
+        n_workers=job.workers_per_trial,
+        cpus_per_worker=job.cpus_per_trial,
+        gpus_per_worker=job.gpus_per_trial,
+    )
+
+
+def model_costs(config: SedConfig, n_classes: int) -> dict[str, float]:
+    """Size and CPU time of the model; random weights cost the same as trained ones."""
+    model = SedModel(without_pretraining(config), n_classes)
+    return {
+        "params_m": model.n_params_m(),
+        "cpu_ms_per_window": cpu_ms_per_window(model, window_samples(config)),
+    }
+
+
+def write_events(events: SummaryWriter, result: EpochResult) -> None:
+    """One epoch for TensorBoard."""
+    for name in ("train_loss", "val_loss", "macro_auc", "lr", "samples_per_s"):
+        events.add_scalar(name, getattr(result, name), result.epoch)
+    events.flush()
+
+
+def training_data(data_dir: Path, config: SedConfig) -> TrainingData:
+    """The data folder opened for a configuration; the tables are read once a process."""
+    return open_training_data(_data_folder(data_dir, config.data.target_s, os.getpid()), config, progress=False)
+
+
+@functools.lru_cache(maxsize=2)
+def _data_folder(data_dir: Path, target_s: float, process_id: int) -> DataFolder:
+    return read_data_folder(data_dir, target_s)

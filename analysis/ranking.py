@@ -89,7 +89,7 @@ def bootstrap_spread(
         the first row itself), n_files, n_windows.
 
     Raises:
-        RunFolderError: predictions that are missing or damaged, that no class can be scored on, or of different classes.
+        RunFolderError: predictions that are missing, damaged, of different classes, or without a class to score.
         ValueError: no trial, or one that the run does not have.
     """
     strange = sorted(set(trial_ids) - set(run.trials["trial_id"]))

@@ -1,0 +1,102 @@
+"""How the scores grew: over the trials of a search, and over the epochs of a trial."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from analysis.tables import Run
+
+
+@dataclass(frozen=True)
+class StageSpan:
+    """A stage on the axis of global epochs; `start` is its first epoch, `end` its last, over all trials."""
+
+    stage: str
+    start: int
+    end: int
+
+
+def history(run: Run) -> pd.DataFrame:
+    """The scored trials in the order they were started, with the best score so far.
+
+    Returns:
+        number, trial_id, status, macro_auc, best_so_far (of the trials that did not fail, NaN before the first one).
+    """
+    trials = run.trials[["number", "trial_id", "status", "macro_auc"]].dropna(subset="macro_auc")
+    trials = trials.sort_values("number", ignore_index=True)
+    counted = trials["macro_auc"].where(trials["status"] != "failed")
+    return trials.assign(best_so_far=counted.cummax().ffill())
+
+
+def learning_curves(run: Run) -> pd.DataFrame:
+    """The epochs in order of trial and epoch, with each trial's number and status, and its best_so_far macro_auc."""
+    about = run.trials[["trial_id", "number", "status"]]
+    curves = run.curves.merge(about, on="trial_id", validate="many_to_one")
+    curves = curves.sort_values(["number", "epoch"], ignore_index=True)
+    return curves.assign(best_so_far=curves.groupby("trial_id")["macro_auc"].cummax())
+
+
+def stage_spans(curves: pd.DataFrame) -> list[StageSpan]:
+    """Where each stage lies on the axis of global epochs, in the order the stages ran."""
+    spans = curves.groupby("stage")["epoch"].agg(["min", "max"]).sort_values("min")
+    return [StageSpan(str(stage), int(row["min"]), int(row["max"])) for stage, row in spans.iterrows()]
+
+
+def stage_gains(run: Run) -> pd.DataFrame:
+    """What each stage added to the trials that finished it.
+
+    A trial that was stopped within a stage does not count for it: its gain is that of fewer epochs.
+
+    Returns:
+        A row a stage in running order: stage, n_trials, median_start and median_end (macro_auc at its first and best
+        epoch), median_gain (best of the stage minus best of the stages before; for the first stage minus its own first
+        epoch).
+    """
+    curves = learning_curves(run).dropna(subset="macro_auc")
+    spans = stage_spans(run.curves)
+    finished = [curves[curves["trial_id"].isin(_reached(run.curves, span.end))] for span in spans]
+    rows = []
+    for index, span in enumerate(spans):
+        stage = finished[index][finished[index]["stage"] == span.stage].groupby("trial_id")["macro_auc"]
+        before = finished[index][finished[index]["epoch"] < span.start].groupby("trial_id")["macro_auc"].max()
+        start, best = stage.first(), stage.max()
+        rows.append(
+            {
+                "stage": span.stage,
+                "n_trials": len(best),
+                "median_start": start.median(),
+                "median_end": best.median(),
+                "median_gain": (best - (before if index else start)).median(),
+            }
+        )
+    return pd.DataFrame(rows, columns=["stage", "n_trials", "median_start", "median_end", "median_gain"])
+
+
+def _reached(curves: pd.DataFrame, epoch: int) -> pd.Series:
+    return curves.loc[curves["epoch"] >= epoch, "trial_id"]
+
+
+def epochs_saved(run: Run) -> pd.DataFrame:
+    """What stopping bad trials early saved, against running each of them as long as the longest trial.
+
+    Returns:
+        One row: epochs_run, epochs_full (without pruning; failed and running trials count what they ran), saved_share
+        (0..1), trial_hours (the sum of the trials' durations).
+    """
+    trials = run.trials
+    epochs = trials["epochs"].fillna(0).astype("float64")
+    full = epochs.where(trials["status"] != "pruned", epochs.max())
+    share = 1 - epochs.sum() / full.sum() if full.sum() else 0.0
+    row = {
+        "epochs_run": int(epochs.sum()),
+        "epochs_full": int(full.sum()),
+        "saved_share": float(share),
+        "trial_hours": float(trials["duration_s"].sum() / 3600),
+    }
+    return pd.DataFrame([row])
+
+
+def pruned_at(curves: pd.DataFrame) -> pd.Series:
+    """How many trials were pruned after each global epoch: ASHA's rungs, as they worked."""
+    last = curves[curves["status"] == "pruned"].groupby("trial_id")["epoch"].max()
+    return last.value_counts().sort_index().rename("n_pruned")

@@ -1,0 +1,65 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from analysis.curves import (
+    StageSpan,
+    epochs_saved,
+    history,
+    learning_curves,
+    pruned_at,
+    stage_gains,
+    stage_spans,
+)
+from analysis.tables import read_run
+
+
+def test_the_best_so_far_never_falls(tiny_run: Path) -> None:
+    scores = history(read_run(tiny_run))
+
+    assert scores["trial_id"].tolist() == ["t0", "t1", "t2", "t3", "t5"]
+    assert scores["best_so_far"].tolist() == [0.70, 0.80, 0.80, 0.85, 0.85]
+
+
+def test_a_failed_trial_is_no_best_so_far(tiny_run: Path) -> None:
+    run = read_run(tiny_run)
+    trials = run.trials.assign(status=["complete", "failed", *run.trials["status"][2:]])
+
+    assert history(replace(run, trials=trials))["best_so_far"].tolist()[:3] == [0.70, 0.70, 0.70]
+
+
+def test_learning_curves_know_their_trial(tiny_run: Path) -> None:
+    curves = learning_curves(read_run(tiny_run))
+
+    pruned = curves[curves["trial_id"] == "t2"]
+    assert pruned["status"].tolist() == ["pruned"]
+    assert len(curves) == 14
+
+
+def test_stages_lie_one_after_the_other(tiny_run: Path) -> None:
+    spans = stage_spans(read_run(tiny_run).curves)
+
+    assert spans == [StageSpan("pretrain_ce", 0, 1), StageSpan("train_bce", 2, 3)]
+
+
+def test_the_gain_of_a_stage_is_over_the_best_before(tiny_run: Path) -> None:
+    gains = stage_gains(read_run(tiny_run)).set_index("stage")
+
+    # Every trial gains .01 an epoch; the two pruned ones finished no stage.
+    assert gains["n_trials"].tolist() == [3, 3]
+    assert gains["median_gain"].tolist() == pytest.approx([0.01, 0.02])
+    assert gains["median_end"].tolist() == pytest.approx([0.78, 0.80])
+
+
+def test_epochs_saved_by_pruning(tiny_run: Path) -> None:
+    saved = epochs_saved(read_run(tiny_run)).iloc[0]
+
+    # Three trials of 4 epochs and two stopped after 1: 14 epochs run, 20 without pruning; 14 x 30 s.
+    assert (saved["epochs_run"], saved["epochs_full"]) == (14, 20)
+    assert saved["saved_share"] == pytest.approx(0.3)
+    assert saved["trial_hours"] == pytest.approx(14 * 30 / 3600)
+
+
+def test_trials_were_pruned_at_their_last_epoch(tiny_run: Path) -> None:
+    assert pruned_at(learning_curves(read_run(tiny_run))).to_dict() == {0: 2}

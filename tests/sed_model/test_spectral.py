@@ -64,7 +64,7 @@ def room(number: int) -> Callable[[np.ndarray, int], np.ndarray]:
     return lambda x, rate_hz: scipy.signal.oaconvolve(x, generate_response(rate_hz, number))[: len(x)]
 
 
-# What was measured on these clips, rounded up by about a fifth; on 32 real recordings (bird calls and ESC-10, 5 s) the
+# Limits are what was measured on these clips, rounded up. On 32 real recordings (bird calls and ESC-10, 5 s each) the
 # means were 0.9-1.5 dB for pitch, 0.9-1.7 for stretch, 0.1-0.2 for filters, 0.8-1.9 for rooms, 0.9-2.5 for the limiter.
 CASES: list[tuple[str, Any, WaveDraw, float]] = [
     ("pitch -4", a.PitchShift(-4, -4, p=1), WaveDraw(pitch_semitones=-4.0), 1.8),

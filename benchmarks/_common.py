@@ -1,0 +1,52 @@
+"""What the benchmarks share: both sides in one run, taking turns; CPU time on one thread; medians; one JSON line."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import threadpoolctl
+import torch
+
+torch.set_num_threads(1)
+threadpoolctl.threadpool_limits(1)
+
+
+@dataclass(frozen=True)
+class Side:
+    """One way to do the work: `run(round)` does a round of it; the CPU time is divided by `units`."""
+
+    run: Callable[[int], object]
+    units: int = 1
+
+
+def interleaved_ms(sides: Iterable[Side], n_rounds: int) -> list[float]:
+    """Median CPU milliseconds a unit of each side; the sides take turns, after one round that does not count."""
+    sides = list(sides)
+    times_ms: list[list[float]] = [[] for _ in sides]
+    for number in range(-1, n_rounds):
+        for side, times in zip(sides, times_ms, strict=True):
+            start = time.process_time()
+            side.run(max(0, number))
+            if number >= 0:
+                times.append(1000 * (time.process_time() - start) / side.units)
+    return [float(np.median(times)) for times in times_ms]
+
+
+def report(name: str, plain_ms: float, ours_ms: float, target: float) -> bool:
+    """Print the result as one JSON line; whether the ratio reaches the target."""
+    ratio = plain_ms / ours_ms
+    result = {
+        "name": name,
+        "plain": round(plain_ms, 2),
+        "ours": round(ours_ms, 2),
+        "unit": "ms CPU",
+        "ratio": round(ratio, 2),
+        "target": target,
+        "holds": ratio >= target,
+    }
+    print(json.dumps(result), flush=True)
+    return ratio >= target

@@ -1,0 +1,50 @@
+"""Log-mel of 10 s clips on one core: torchaudio on a batch of 32, against it in chunks and against `fast_mel`."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import torch
+from _common import Side, interleaved_ms, report
+from torch import Tensor
+from torchaudio.transforms import AmplitudeToDB, MelSpectrogram
+
+from sed_model.config import FrontEnd
+from sed_model.fast_mel import FastMel
+from sed_model.frontend import CPU_CHUNK, scale_power
+
+BATCH, CLIP_S, N_ROUNDS = 32, 10, 7
+LIBRARY_TARGET, KERNEL_TARGET = 1.7, 4.0
+
+
+def main() -> int:
+    s = FrontEnd()
+    clips = 0.1 * torch.randn(BATCH, CLIP_S * s.sample_rate_hz, generator=torch.Generator().manual_seed(0))
+    mel = MelSpectrogram(
+        s.sample_rate_hz, s.n_fft, hop_length=s.hop_length, f_min=s.f_min_hz, f_max=s.f_max_hz, n_mels=s.n_mels
+    )
+    to_db, fast = AmplitudeToDB(top_db=s.top_db), FastMel(s)
+    samples = clips.numpy()
+
+    def plain(_: int) -> Tensor:
+        level_db = to_db(mel(clips))
+        return (level_db - level_db.amax() + s.top_db) / s.top_db
+
+    def chunked(_: int) -> Tensor:
+        return torch.cat([scale_power(mel(part), s.top_db) for part in clips.split(CPU_CHUNK)])
+
+    difference = float(np.abs(chunked(0).numpy() - fast.log_mel_batch(samples)).max())
+    sides = [Side(plain, BATCH), Side(chunked, BATCH), Side(lambda _: fast.log_mel_batch(samples), BATCH)]
+    plain_ms, chunked_ms, kernel_ms = interleaved_ms(sides, N_ROUNDS)
+    holds = [
+        report("log_mel_10s_library_calls", plain_ms, chunked_ms, LIBRARY_TARGET),
+        report("log_mel_10s_kernel", plain_ms, kernel_ms, KERNEL_TARGET),
+    ]
+    if difference > 1e-4:
+        print(f"the kernel differs from torchaudio by {difference:.2g}", file=sys.stderr)
+    return 0 if all(holds) and difference <= 1e-4 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

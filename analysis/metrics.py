@@ -39,23 +39,29 @@ def weighted_macro_aucs(target: np.ndarray, probabilities: np.ndarray, weights: 
         weights: how often each window counts, [resamples, windows].
     """
     weights = weights.astype(np.float32)
+    n_drawn = weights.sum(axis=1, dtype=np.float64)
     aucs = np.full((len(weights), target.shape[1]), np.nan)
     for index in range(target.shape[1]):
         positive = target[:, index] >= POSITIVE_FROM
-        won = _win_shares(probabilities[positive, index], probabilities[~positive, index])
-        drawn_positive, drawn_negative = weights[:, positive], weights[:, ~positive]
-        n_won = ((drawn_negative @ won) * drawn_positive).sum(axis=1, dtype=np.float64)
-        n_pairs = drawn_positive.sum(axis=1, dtype=np.float64) * drawn_negative.sum(axis=1, dtype=np.float64)
-        np.divide(n_won, n_pairs, out=aucs[:, index], where=n_pairs > 0)
+        drawn_positive = weights[:, positive]
+        n_positive = drawn_positive.sum(axis=1, dtype=np.float64)
+        n_won = weights @ _win_shares(probabilities[:, index], positive)
+        n_won_drawn = (n_won * drawn_positive).sum(axis=1, dtype=np.float64)
+        n_pairs = n_positive * (n_drawn - n_positive)
+        np.divide(n_won_drawn, n_pairs, out=aucs[:, index], where=n_pairs > 0)
     n_scored = (~np.isnan(aucs)).sum(axis=1)
     means = np.full(len(weights), np.nan)
     np.divide(np.nansum(aucs, axis=1), n_scored, out=means, where=n_scored > 0)
     return means
 
 
-def _win_shares(positive: np.ndarray, negative: np.ndarray) -> np.ndarray:
-    """float32 [negatives, positives]: 1 where the positive scores higher, a half at a tie, else 0."""
-    shares = np.zeros((len(negative), len(positive)), dtype=np.float32)
-    shares[negative[:, None] < positive] = 1.0
-    shares[negative[:, None] == positive] = 0.5
+def _win_shares(scores: np.ndarray, positive: np.ndarray) -> np.ndarray:
+    """float32 [windows, positives]: 1 where the positive beats the window, a half at a tie; 0 for positive windows.
+
+    The rows of positives stay in: taking them out of the weights of all resamples costs more than multiplying zeros.
+    """
+    negative = ~positive[:, None]
+    shares = np.zeros((len(scores), int(positive.sum())), dtype=np.float32)
+    shares[negative & (scores[:, None] < scores[positive])] = 1.0
+    shares[negative & (scores[:, None] == scores[positive])] = 0.5
     return shares

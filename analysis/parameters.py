@@ -24,7 +24,7 @@ def varied_parameters(run: Run) -> list[Parameter]:
     """The settings with more than one value among the trials, in the order of the table's columns."""
     values = _active_values(run)
     keys = [key for key in values.columns if _n_distinct(values[key]) > 1]
-    names = short_names(keys, reserved=TRIAL_COLUMNS)
+    names = short_names(keys, reserved={*TRIAL_COLUMNS, "rank", "gap"})
     space = _space(run)
     return [Parameter(key, names[key], _is_number(values[key]), "loguniform" in space.get(key, {})) for key in keys]
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from scipy.stats import kruskal
 
@@ -21,7 +22,7 @@ from analysis.parameters import as_text, parameter_values, varied_parameters
 from analysis.tables import STATUSES, OutOfFold, Run, RunFolderError, oof_path, read_oof, read_run
 
 SCORED = ("complete", "pruned")
-N_RESAMPLES = 500
+N_RESAMPLES = 200
 N_TERCILES = 3
 MATTERED_COLUMNS = (
     "parameter",
@@ -222,7 +223,8 @@ def as_json(ranking: pd.DataFrame, spread: pd.DataFrame | None, run: Run, top: i
 def print_ranking(ranking: pd.DataFrame, spread: pd.DataFrame | None, run: Run, top: int, console: Console) -> None:
     """Print the best `top` trials, whether the lead is certain, and why trials failed."""
     counts = run.trials["status"].value_counts()
-    table = Table(title=f"{run.path}: " + ", ".join(f"{counts[s]} {s}" for s in STATUSES if s in counts))
+    tally = ", ".join(f"{counts[status]} {status}" for status in STATUSES if status in counts) or "no trials yet"
+    table = Table(title=escape(f"{run.path}: {tally}"))
     for name in ("rank", "trial", "status", "macro AUC", "95 %", "gap", "epochs", "stage", "minutes"):
         table.add_column(name, justify="left" if name in ("trial", "status", "stage") else "right", no_wrap=True)
     table.add_column("settings", overflow="fold")
@@ -241,10 +243,10 @@ def print_ranking(ranking: pd.DataFrame, spread: pd.DataFrame | None, run: Run, 
             as_text(row["epochs"]) or "-",
             as_text(row["stage"]) or "-",
             f"{row['duration_s'] / 60:.1f}" if pd.notna(row["duration_s"]) else "-",
-            " ".join(f"{name}={value}" for name, value in settings if value is not None),
+            escape(" ".join(f"{name}={value}" for name, value in settings if value is not None)),
         )
     console.print(table)
-    console.print(_verdict(spread), highlight=False)
+    console.print(_verdict(spread), highlight=False, markup=False)
     for row in ranking[ranking["status"] == "failed"].to_dict("records"):
         console.print(f"failed: {row['trial_id']}: {as_text(row['error']) or 'no reason recorded'}", markup=False)
 

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.metrics import class_aucs, macro_auc, weighted_macro_aucs
@@ -31,6 +31,7 @@ def test_no_class_that_counts_has_no_score() -> None:
     assert np.isnan(macro_auc(np.zeros((3, 2)), np.full((3, 2), 0.5)))
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_a_weight_is_a_number_of_copies(data: st.DataObject) -> None:
     n_windows = data.draw(st.integers(1, 12))

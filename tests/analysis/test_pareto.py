@@ -2,7 +2,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.pareto import pareto_front
@@ -36,6 +36,7 @@ def test_failed_trials_are_left_out(tiny_run: Path) -> None:
 grid = st.tuples(st.integers(0, 5).map(lambda score: score / 5), st.integers(1, 5).map(float))
 
 
+@settings(deadline=None)
 @given(st.lists(grid, min_size=1, max_size=20))
 def test_the_front_is_what_no_other_trial_dominates(points: list[tuple[float, float]]) -> None:
     front = pareto_front(run_of(points))

@@ -177,6 +177,14 @@ def test_a_run_without_predictions_is_still_ranked(tiny_run: Path, capsys: pytes
     assert "nothing said about luck" in capsys.readouterr().out
 
 
+def test_a_run_that_has_just_begun_is_no_error(tiny_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("trials.parquet", "curves.parquet"):
+        pq.write_table(pq.read_table(tiny_run / name).slice(0, 0), tiny_run / name)
+
+    assert main(["--run", str(tiny_run)]) == 0
+    assert "no trials yet" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("arguments", [["--top", "0"], ["--top", "many"], ["--tops", "3"], []])
 def test_a_wrong_argument_exits_with_2(tiny_run: Path, arguments: list[str]) -> None:
     run = ["--run", str(tiny_run)] if arguments else []

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from scipy.stats import kruskal
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # scikit-learn brings it
 
 from analysis.checks import examples
 from analysis.metrics import macro_auc, weighted_macro_aucs
@@ -195,9 +196,11 @@ def _resampled_scores(
     files = sorted(set().union(*(oof.windows["filename"] for oof in predictions.values())))
     draws = rng.multinomial(len(files), np.full(len(files), 1 / len(files)), size=n_resamples)
     scores = {}
-    for trial_id, oof in predictions.items():
-        of_window = np.searchsorted(files, oof.windows["filename"].to_numpy(dtype=str))
-        scores[trial_id] = weighted_macro_aucs(oof.target, oof.probabilities, draws[:, of_window])
+    # The matrix products are small, one a class: handing them out to threads takes several times as long as doing them.
+    with threadpool_limits(1, user_api="blas"):
+        for trial_id, oof in predictions.items():
+            of_window = np.searchsorted(files, oof.windows["filename"].to_numpy(dtype=str))
+            scores[trial_id] = weighted_macro_aucs(oof.target, oof.probabilities, draws[:, of_window])
     return scores
 
 

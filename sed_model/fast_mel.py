@@ -68,7 +68,7 @@ class FastMel:
             part = centres[start : min(start + CHUNK_FRAMES, n_inside)]
             cut_frames(padded, part, self._window, frames)
             spectrum = scipy.fft.rfft(frames[: len(part)], overwrite_x=True)
-            sum_bands(spectrum.view(np.float32), *bands, power[start : start + len(part)])
+            sum_bands(spectrum.view(np.float32), bands, power[start : start + len(part)])
         return power
 
     def log_mel(self, waveform: Samples) -> LogMels:

@@ -18,8 +18,9 @@ def cut_frames(padded, centres, window, frames):
 
 
 @njit(cache=True, nogil=True, fastmath=VECTORISE)
-def sum_bands(spectrum, first, count, weights, power):
-    """`spectrum` holds real and imaginary parts in turn, [frames, 2 bins]; band m reads `count` bins from `first`."""
+def sum_bands(spectrum, bands, power):
+    """`spectrum` holds real and imaginary parts in turn, [frames, 2 bins]; `bands` are those of `pitched_bands`."""
+    first, count, weights = bands
     n_bins = spectrum.shape[1] // 2
     bins = np.empty(n_bins, np.float32)
     for t in range(spectrum.shape[0]):

@@ -452,17 +452,27 @@ def unknown_key_message(name: str) -> str:
 
 
 def config_from_dict(tree: Mapping[str, Any], source: str = "") -> SedConfig:
-    """Check a nested mapping.
+    """Check a nested mapping; keys that it leaves out keep their defaults, each stage its own.
 
     Raises:
         ConfigError: all problems at once, a line each, with `source` in front when it is given.
     """
     try:
-        return SedConfig.model_validate(tree)
+        return SedConfig.model_validate(_merged(SedConfig().model_dump(mode="json"), tree))
     except ValidationError as error:
         lines = [_problem(detail) for detail in error.errors()]
         head = f"{source}:\n" if source else ""
         raise ConfigError(head + "\n".join(lines)) from None
+
+
+def _merged(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """`given` laid over `defaults`, branch by branch."""
+    result = dict(defaults)
+    for name, value in given.items():
+        default = defaults.get(name)
+        both_branches = isinstance(value, Mapping) and isinstance(default, Mapping)
+        result[name] = _merged(default, value) if both_branches else value
+    return result
 
 
 def _problem(detail: Any) -> str:

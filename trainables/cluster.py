@@ -15,7 +15,6 @@ QUIET_ENVIRONMENT = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # a report to Ray Train costs 0.3 s instead of 2 s
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the run folder has its own tables
     "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 OBJECT_STORE_BYTES = 300 * 2**20
 """Audio is memory-mapped, so little passes through the object store."""
@@ -43,7 +42,8 @@ def ray_session(address: str | None = None, dashboard: bool = True) -> Iterator[
     if ray.is_initialized():
         yield _info("")
         return
-    logging.getLogger("ray").setLevel(logging.WARNING)
+    # It warns of what the printed dashboard line says: a local cluster asks for a token.
+    logging.getLogger("ray._private.authentication.authentication_token_setup").setLevel(logging.ERROR)
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING}
     if address is None:
         options |= {

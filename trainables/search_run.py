@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import shlex
 import sys
 import time
@@ -27,7 +28,7 @@ from trainables.cluster import ClusterInfo, ray_session
 from trainables.ensemble_run import EnsembleJob, label_soundscapes
 from trainables.overrides import absolute_paths
 from trainables.recorder import Recorder
-from trainables.runs import RunFolder
+from trainables.runs import RunFolder, trial_id
 from trainables.search_settings import AshaSettings
 from trainables.search_space import SearchSpace
 from trainables.searcher import SedSearcher
@@ -37,6 +38,8 @@ from trainables.trial import SearchJob, run_trial
 
 TUNE_METRICS = {"macro_auc": "best_macro_auc", "val_loss": "val_loss"}
 """What is reported to Tune: the best score so far, since the best epoch's model is the one that is kept."""
+
+DEMO_TRIALS = 10
 
 
 def run_search(options: argparse.Namespace) -> None:
@@ -88,7 +91,10 @@ def new_run(options: argparse.Namespace) -> tuple[RunFolder, SearchSpace, Search
         data_dir = write_demo_data(Path("demo_data").absolute())
         print(f"no --data: using the demo data in {data_dir} with the small settings of {base.name}", flush=True)
     space = load_space(options.space, overrides, base)
-    space = replace(space, search=space.search.model_copy(update=search_updates(options)))
+    updates = search_updates(options)
+    if base is not None:
+        updates.setdefault("num_trials", min(DEMO_TRIALS, space.search.num_trials))
+    space = replace(space, search=space.search.model_copy(update=updates))
     stages = tuple(options.stages.split(",")) if options.stages else space.search.stages
     check_stage_names(stages)
     if stages[0] != "pretrain_ce":
@@ -231,6 +237,7 @@ def search(
             max_concurrent_trials=max_concurrent(job, cluster, options.max_concurrent),
             time_budget_s=options.time_budget,
             reuse_actors=True,
+            trial_dirname_creator=trial_dirname,
         ),
         run_config=tune.RunConfig(
             name="tune",
@@ -240,10 +247,16 @@ def search(
             verbose=0,
         ),
     )
+    # Tune looks for the files of its own loggers, which the run folder's tables replace.
+    logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)
     tuner.fit()
     if not run.read_trials() or all(row["status"] == "failed" for row in run.read_trials()):
         errors = {row["error"] for row in run.read_trials()}
         raise TrainingError("no trial succeeded: " + ("; ".join(sorted(errors)) or "none was run."))
+
+
+def trial_dirname(trial: Any) -> str:
+    return trial_id(trial.config["number"])
 
 
 def scheduler(space: SearchSpace, job: SearchJob) -> TrialScheduler:
@@ -289,11 +302,25 @@ def max_concurrent(job: SearchJob, cluster: ClusterInfo, asked: int | None) -> i
     return min(room, asked or room)
 
 
+def leaderboard_text(board: pd.DataFrame, n_rows: int = 10) -> str:
+    """The top of the leaderboard for a terminal: scores, and the settings that differ under their last names."""
+    fixed = ["rank", "trial_id", "status", "macro_auc", "epochs"]
+    names = list(board.columns)
+    settings = names[names.index("cpu_ms_per_window") + 1 :]
+    shown = board.head(n_rows)[[*fixed, *settings]].assign(macro_auc=board["macro_auc"].map("{:.4f}".format))
+    shown.insert(5, "minutes", (board["duration_s"] / 60).map("{:.1f}".format))
+    leaves = [name.rsplit(".", 1)[-1] for name in settings]
+    short = {
+        name: leaf if leaves.count(leaf) == 1 else ".".join(name.rsplit(".", 2)[-2:])
+        for name, leaf in zip(settings, leaves, strict=True)
+    }
+    return shown.rename(columns=short).to_string(index=False, float_format="{:.3g}".format)
+
+
 def print_summary(run: RunFolder, board: pd.DataFrame, duration_s: float) -> None:
     """The leaderboard, where things are, and what to type next."""
-    with pd.option_context("display.width", 200, "display.max_columns", 14, "display.float_format", "{:.4g}".format):
-        print(f"\nleaderboard ({len(board)} trials, {duration_s / 60:.1f} minutes)")
-        print(board.head(10).to_string(index=False))
+    print(f"\nleaderboard ({len(board)} trials, {duration_s / 60:.1f} minutes)")
+    print(leaderboard_text(board))
     best = run.path / "trials" / str(board["trial_id"].iloc[0])
     print(f"\nbest model      {best}\nleaderboard     {run.leaderboard}\nall tables      {run.path}/*.parquet")
     if run.ensemble.is_dir():

@@ -27,6 +27,7 @@ class SedSearcher(OptunaSearch):
 
     def __init__(self, space: SearchSpace, journal: Path, searcher: str, seed: int, metric: str, mode: str) -> None:
         # Constant liar: TPE keeps away from trials that still run. Group: it models conditional parts apart.
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             sampler: optuna.samplers.BaseSampler = (

@@ -236,12 +236,14 @@ def _soundscape(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     singers = rng.choice(len(SPECIES), rng.integers(4, 7), replace=False)
     for index in singers:
         individual, distance = draw_individual(rng), rng.uniform(0.1, 0.9)
-        for _ in range(rng.integers(2, 5)):
-            sung = song(SPECIES[index], individual, rng)
-            snr_db = rng.normal(17 - 12 * distance, 3)
-            start = int(rng.integers(0, n_samples - len(sung)))
-            _add(wave, noise_rms * 10 ** (snr_db / 20) * far_away(sung, distance, rng), start)
-            truth[_windows_with(start, start + len(sung)), index] = 1
+        loudness = noise_rms * 10 ** (rng.normal(20 - 12 * distance, 3) / 20)
+        for _ in range(rng.integers(1, 3)):
+            start = int(rng.integers(0, n_samples - 5 * SAMPLE_RATE_HZ))
+            for _ in range(rng.integers(3, 6)):
+                sung = far_away(song(SPECIES[index], individual, rng), distance, rng)
+                _add(wave, loudness * sung, start)
+                truth[_windows_with(start, start + len(sung)), index] = 1
+                start += len(sung) + int(rng.uniform(0.2, 1.5) * SAMPLE_RATE_HZ)
     return wave, truth
 
 
@@ -257,7 +259,7 @@ def _windows_with(start: int, end: int) -> list[int]:
 
 
 def _add(wave: np.ndarray, sound: np.ndarray, start: int) -> None:
-    n_samples = min(len(sound), len(wave) - start)
+    n_samples = max(0, min(len(sound), len(wave) - start))
     wave[start : start + n_samples] += sound[:n_samples]
 
 

@@ -28,16 +28,16 @@ class Species:
     """Rate of full amplitude modulation."""
 
 
-# Pairs that differ in one thing only (direction, tempo, modulation), so that a mean spectrum does not tell them apart.
+# Neighbours in pitch that differ in direction, tempo or modulation: a mean spectrum tells them apart only in part.
 SPECIES = (
-    Species("1139490", "slow triller", 5100, 4800, 0.045, 0.075, (8, 16), (1.0, 0.2)),
+    Species("1139490", "slow triller", 6000, 5700, 0.045, 0.075, (8, 16), (1.0, 0.2)),
     Species("22973", "low hooter", 720, 660, 0.45, 0.35, (2, 4), (1.0, 0.5, 0.25, 0.1)),
-    Species("fatril1", "fast triller", 5100, 4800, 0.025, 0.022, (20, 45), (1.0, 0.2)),
-    Species("fchirp1", "falling chirper", 4200, 2300, 0.12, 0.10, (4, 8), (1.0, 0.3)),
-    Species("gbuzzr1", "grey buzzer", 3600, 3900, 0.70, 0.30, (1, 3), (1.0, 0.3), buzz_hz=110),
-    Species("rchirp1", "rising chirper", 2300, 4200, 0.12, 0.10, (4, 8), (1.0, 0.3)),
-    Species("swarbl1", "swaying warbler", 3000, 3000, 0.90, 0.30, (1, 2), (1.0, 0.3), vibrato=0.12),
-    Species("wwhist1", "white whistler", 1900, 1750, 0.60, 0.25, (2, 3), (1.0,)),
+    Species("fatril1", "fast triller", 4900, 4700, 0.025, 0.022, (20, 45), (1.0, 0.2)),
+    Species("fchirp1", "falling chirper", 4000, 2000, 0.12, 0.10, (4, 8), (1.0, 0.3)),
+    Species("gbuzzr1", "grey buzzer", 3700, 4000, 0.70, 0.30, (1, 3), (1.0, 0.3), buzz_hz=110),
+    Species("rchirp1", "rising chirper", 2500, 4500, 0.12, 0.10, (4, 8), (1.0, 0.3)),
+    Species("swarbl1", "swaying warbler", 2500, 2500, 0.90, 0.30, (1, 2), (1.0, 0.3), vibrato=0.12),
+    Species("wwhist1", "white whistler", 1450, 1350, 0.60, 0.25, (2, 3), (1.0,)),
 )
 
 
@@ -51,7 +51,7 @@ class Individual:
 
 
 def draw_individual(rng: np.random.Generator) -> Individual:
-    return Individual(*np.exp(rng.normal(0.0, [0.07, 0.12, 0.4])))
+    return Individual(*np.exp(rng.normal(0.0, [0.05, 0.12, 0.4])))
 
 
 def song(species: Species, individual: Individual, rng: np.random.Generator) -> np.ndarray:

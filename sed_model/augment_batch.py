@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from sed_model.config import MixAugment, SpecAugment, Stage
+from sed_model.targets import POSITIVE_FROM
 
 FILTER_KNOTS = 6
 """Points of the piecewise-linear gain curve of FilterAugment, both ends included."""
@@ -117,9 +118,22 @@ def mix_weights(weights: Tensor, mix: Mix) -> Tensor:
     return weights if mix.kind == "none" else mix_targets(weights[:, None], mix, "convex")[:, 0]
 
 
-def mix_masks(mask: Tensor, mix: Mix) -> Tensor:
-    """Mix loss masks [B, K] (true: the class counts): a class counts where it does for both samples."""
-    return mask if mix.kind == "none" else mask & mask[mix.permutation.to(mask.device)]
+def mix_masks(mask: Tensor, targets: Tensor, mix: Mix, labels: Literal["convex", "union"]) -> Tensor:
+    """Mix loss masks [B, K] (true: the class counts): a class counts where it does for both samples.
+
+    With union labels also where it is a positive of one: then it is there, whatever the other one holds (see
+    `targets.union`); and a side that is too faint to hear leaves nothing open.
+    """
+    if mix.kind == "none":
+        return mask
+    permutation = mix.permutation.to(mask.device)
+    if labels == "convex":
+        return mask & mask[permutation]
+    share = mix.share.to(mask.device)[:, None]
+    present = mask & (targets >= POSITIVE_FROM)
+    audible, partner_audible = share >= AUDIBLE_SHARE, 1 - share >= AUDIBLE_SHARE
+    counts = (mask | ~audible) & (mask[permutation] | ~partner_audible)
+    return counts | (present & audible) | (present[permutation] & partner_audible)
 
 
 def spec_augment(log_mel: Tensor, settings: SpecAugment, generator: torch.Generator) -> Tensor:

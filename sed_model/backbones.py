@@ -21,14 +21,30 @@ class Backbone(nn.Module):
 
     def __init__(self, settings: Model, in_channels: int) -> None:
         super().__init__()
+        self.name = settings.backbone
         self.net = create_timm_model(settings, in_channels)
         self.n_features = _probe(self.net, settings.backbone, in_channels)
+        _drop_unused(self.net, in_channels)
 
     def forward(
         self, images: Float[Tensor, "batch channels mels frames"]
     ) -> Float[Tensor, "batch features bands steps"]:
         features: Tensor = self.net.forward_features(images)  # type: ignore[operator]
         return features
+
+    def recompute_activations(self) -> None:
+        """Keep fewer activations for the backward pass and compute them again there.
+
+        Raises:
+            ConfigError: the backbone cannot do it.
+        """
+        try:
+            self.net.set_grad_checkpointing(True)  # type: ignore[operator]
+        except (AssertionError, AttributeError):
+            raise ConfigError(
+                f"optim.grad_checkpointing=true: {self.name} cannot recompute activations; "
+                "set it to false, or choose another model.backbone."
+            ) from None
 
 
 def create_timm_model(settings: Model, in_channels: int) -> nn.Module:
@@ -99,3 +115,16 @@ def _probe(net: nn.Module, name: str, in_channels: int) -> int:
             "not [batch, features, frequency, time]; use a convolutional one."
         )
     return int(features.shape[1])
+
+
+def _drop_unused(net: nn.Module, in_channels: int) -> None:
+    """Take out the layers that feature maps do not pass (heads after the pooling): DDP would wait for their gradients,
+    and they would count as parameters."""
+    net.eval()
+    net.forward_features(torch.zeros(1, in_channels, 64, 96)).sum().backward()  # type: ignore[operator]
+    for name, module in list(net.named_modules()):
+        parameters = list(module.parameters(recurse=False))
+        if parameters and all(parameter.grad is None for parameter in parameters):
+            net.set_submodule(name, nn.Identity())
+    net.zero_grad(set_to_none=True)
+    net.train()

@@ -15,7 +15,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from sed_model.audio_cache import AudioCache, open_cache
 from sed_model.augment_wave import WaveAugmenter
-from sed_model.config import STAGE_NAMES, SedConfig
+from sed_model.config import STAGE_NAMES, Data, SedConfig, Stage
+from sed_model.errors import DataError
 from sed_model.recordings import DataFolder
 from sed_model.samplers import EpochSampler, recording_weights
 from sed_model.spectral import SpectralFrontEnd
@@ -141,13 +142,15 @@ class ValidationWindows(Dataset[Batch]):
         self._cache, self._config = data.cache, config
         self._n_samples = window_samples(config)
         classes = data.folder.classes
+        builder = TargetBuilder(classes)
         table = data.folder.soundscape_labels
         if data.split.kind == "soundscapes" and table is not None:
             table = table[~table["path"].isin(data.bad_paths)]
             self.paths: list[str] = table["path"].tolist()
             self.start_s: np.ndarray = table["start_s"].to_numpy(float)
             self.end_s: np.ndarray = table["end_s"].to_numpy(float)
-            self.targets: np.ndarray = table[list(classes)].to_numpy(np.float32, copy=True)
+            labels = table[list(classes)].to_numpy(np.float32)
+            truths = [builder.for_soundscape(row) for row in labels]
         else:
             held_out = data.folder.recordings.iloc[data.split.validation]
             held_out = held_out[~held_out["path"].isin(data.bad_paths)]
@@ -156,9 +159,22 @@ class ValidationWindows(Dataset[Batch]):
             loudest = [data.cache.loudest_start(path, config.data.window_s) / rate for path in self.paths]
             self.start_s = np.asarray(loudest, dtype=float)
             self.end_s = self.start_s + config.data.window_s
-            index = {label: column for column, label in enumerate(classes)}
-            self.targets = np.zeros((len(self.paths), len(classes)), np.float32)
-            self.targets[np.arange(len(self.paths)), [index[label] for label in held_out["primary_label"]]] = 1
+            # A default stage counts secondary labels as absent, and unrated recordings weigh 1 in every score.
+            truths = [builder.for_recording(label, (), 0, Stage(), Data()) for label in held_out["primary_label"]]
+        self.targets: np.ndarray = np.stack([truth.targets for truth in truths])
+        self._check_ends()
+
+    def _check_ends(self) -> None:
+        """Audio that is not there, or not decoded, must not be scored by what is next to it."""
+        settings, rate = self._config.data, self._config.front_end.sample_rate_hz
+        beyond = [row for row, path in enumerate(self.paths) if self.start_s[row] * rate >= self._cache.n_samples(path)]
+        if beyond:
+            path, end_s = self.paths[beyond[0]], self.end_s[beyond].max()
+            raise DataError(
+                f"{len(beyond)} labelled windows lie beyond the end of their audio, first in {path} at "
+                f"{self.start_s[beyond[0]]:g} s (decoded: {self._cache.n_samples(path) / rate:g} s); repair "
+                f"the labels, or raise data.max_recording_s={settings.max_recording_s:g} to {end_s:g}."
+            )
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -200,11 +216,11 @@ def window_samples(config: SedConfig) -> int:
 
 
 def cut(cache: AudioCache, path: str, start: int, n_samples: int) -> Float32[np.ndarray, " {n_samples}"]:
-    """Samples from `start`, -1..1; a recording that is shorter is repeated until the window is full."""
-    clip = cache.samples(path, start, n_samples)
-    if len(clip) < n_samples:
-        clip = np.resize(cache.samples(path), n_samples)
-    return clip * INT16_SCALE
+    """Samples from `start` (or the last that there are), -1..1; a shorter recording is repeated to fill the window."""
+    spare = cache.n_samples(path) - n_samples
+    if spare < 0:
+        return np.resize(cache.samples(path), n_samples) * INT16_SCALE
+    return cache.samples(path, min(start, spare), n_samples) * INT16_SCALE
 
 
 class EpochLoaders:
@@ -218,10 +234,13 @@ class EpochLoaders:
         weights = recording_weights(self.clips.primary_labels, config.data)
         self._sampler = EpochSampler(weights, len(self.clips), config.seed, rank, world_size)
         self.batch_size = batch_size_for(len(self._sampler), config)
+        # Batch statistics of a single clip are undefined in layers after a global pooling.
+        self._drop_last = len(self._sampler) > self.batch_size and len(self._sampler) % self.batch_size == 1
 
     @property
     def steps_per_epoch(self) -> int:
-        return -(-len(self._sampler) // self.batch_size)
+        full, rest = divmod(len(self._sampler), self.batch_size)
+        return full + (rest > 0 and not self._drop_last)
 
     def training(self, epoch: int) -> DataLoader[Batch]:
         keys = ClipKeys(self._sampler, epoch, self._rank, self._world_size)
@@ -229,6 +248,7 @@ class EpochLoaders:
             self.clips,
             self.batch_size,
             sampler=keys,
+            drop_last=self._drop_last,
             num_workers=self._config.data.num_workers,
             pin_memory=torch.cuda.is_available(),
         )
@@ -236,4 +256,4 @@ class EpochLoaders:
 
 def batch_size_for(n_clips: int, config: SedConfig) -> int:
     """`optim.batch_size`, or less (at least 2) where an epoch would have under `optim.min_steps_per_epoch` steps."""
-    return max(2, min(config.optim.batch_size, n_clips // config.optim.min_steps_per_epoch))
+    return min(config.optim.batch_size, max(2, n_clips // config.optim.min_steps_per_epoch))

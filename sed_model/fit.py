@@ -13,8 +13,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, distributed
+from torch.utils.data import Subset
 
 from sed_model.checkpoint import (
+    PREVIOUS_STATE_FILE,
+    STATE_FILE,
     Lineage,
     LoadedModel,
     Parent,
@@ -22,6 +25,7 @@ from sed_model.checkpoint import (
     save_model,
     save_state,
     weights_digest,
+    without_pretraining,
 )
 from sed_model.config import STAGE_NAMES, SedConfig
 from sed_model.dataset import EpochLoaders, TrainingData, ValidationWindows
@@ -31,7 +35,7 @@ from sed_model.metrics import macro_auc
 from sed_model.model import SedModel
 from sed_model.oof import OOF_FILE, write_predictions
 from sed_model.predict import predict_dataset, probabilities_of
-from sed_model.stage_training import StageTraining
+from sed_model.stage_training import StageTraining, explained_memory_errors
 from sed_model.stages import StagePlan
 
 
@@ -89,7 +93,7 @@ def fit(job: FitJob, data: TrainingData, runtime: Runtime | None = None) -> Iter
 
     Raises:
         TrainingError: a non-finite loss, with step and files, or memory that ran out.
-        CheckpointError: the folder holds the state of another configuration.
+        CheckpointError: the folder holds the state of another run, or the parent does not fit.
     """
     return _Run(job, data, runtime or choose_runtime(job.config.optim)).epochs()
 
@@ -98,20 +102,23 @@ class _Run:
     def __init__(self, job: FitJob, data: TrainingData, runtime: Runtime) -> None:
         self.job, self.data, self.runtime = job, data, runtime
         self.config = job.config
+        self.state, self.note = load_state(job.folder)
         torch.manual_seed(self.config.seed)
-        self.model = SedModel(self.config, len(data.folder.classes))
+        starts_afresh = job.parent is None and self.state is None
+        config = self.config if starts_afresh else without_pretraining(self.config)
+        self.model = SedModel(config, len(data.folder.classes))
         if job.parent is not None:
-            self.model.load_state_dict(job.parent.model.state_dict())
+            start_from(self.model, job.parent, self.config, data.folder.classes)
         runtime.place(self.model)
         self.validation = ValidationWindows(data, self.config)
         self.progress = Progress(parent=job.parent.as_parent if job.parent else None)
         self.last_save_s = time.monotonic()
 
     def epochs(self) -> Iterator[EpochResult]:
-        state, note = load_state(self.job.folder)
-        if note:
-            print(note, flush=True)
-        stage_state = self._restore(state) if state else None
+        if self.note:
+            print(self.note, flush=True)
+        stage_state = self._restore(self.state) if self.state else None
+        self.state = None
         if self.progress.last_result is not None and self.progress.last_result.finished:
             yield self.progress.last_result  # broken off after the last epoch, before anyone heard of it
         for plan in self.job.plans:
@@ -129,11 +136,11 @@ class _Run:
             progress.stage_best_score, progress.epochs_without_gain = -math.inf, 0
         while progress.epoch < plan.last_epoch:
             stage_epoch = progress.epoch - plan.first_epoch + 1
-            torch.manual_seed(epoch_seed(self.config.seed, plan.name, stage_epoch))
+            torch.manual_seed(epoch_seed(self.config.seed, plan.name, stage_epoch, self.runtime.rank))
             stats = training.train_epoch(stage_epoch)
-            logits, val_loss, score = self._validate(training)
+            probabilities, val_loss, score = self._validate(training)
             progress.epoch += 1
-            self._keep_best(training, plan, logits, (val_loss, score))
+            self._keep_best(training, plan, probabilities, (val_loss, score))
             patience = self.config.optim.early_stopping_epochs
             stop_early = 0 < patience <= progress.epochs_without_gain
             progress.last_result = EpochResult(
@@ -156,19 +163,38 @@ class _Run:
             yield progress.last_result
 
     def _validate(self, training: StageTraining) -> tuple[NDArray[np.float32], float, float]:
-        """Logits of the validation windows, their loss and their macro AUC; the same in every process."""
-        with training.averaged():
-            logits = predict_dataset(self.model, self.validation, self.config, self.runtime)
+        """Probabilities of the validation windows, their loss and their macro AUC; the same in every process.
+
+        The score is that of the probabilities, which is what a model is used for: a softmax orders windows otherwise
+        than its logits do.
+        """
+        hint = (
+            f"the validation of {training.plan.name} with {self.config.inference.batch_size} windows of "
+            f"{self.config.data.window_s:g} s a batch; lower inference.batch_size or choose a smaller model.backbone."
+        )
+        with training.averaged(), explained_memory_errors(hint):
+            logits = self._validation_logits()
         loss = training.validation_loss(logits, self.validation.targets)
-        score = macro_auc(self.validation.targets, logits)
-        if self.runtime.world_size > 1:
-            shared = torch.tensor([loss, score], dtype=torch.float64, device=self.runtime.device)
-            distributed.broadcast(shared, src=0)
-            loss, score = shared.tolist()
-        return logits, loss, score
+        probabilities = probabilities_of(logits, training.stage.loss)
+        return probabilities, loss, macro_auc(self.validation.targets, probabilities)
+
+    def _validation_logits(self) -> NDArray[np.float32]:
+        """Logits of all validation windows; each process computes its share."""
+        rank, world_size, n_windows = self.runtime.rank, self.runtime.world_size, len(self.validation)
+        if world_size == 1:
+            return predict_dataset(self.model, self.validation, self.config, self.runtime)
+        for buffer in self.model.buffers():  # batch statistics differ a little between processes; rank 0's are kept
+            distributed.broadcast(buffer, src=0)
+        n_share = math.ceil(n_windows / world_size)
+        rows = [row % n_windows for row in range(rank * n_share, (rank + 1) * n_share)]
+        mine = predict_dataset(self.model, Subset(self.validation, rows), self.config, self.runtime)
+        own = torch.from_numpy(mine).to(self.runtime.device)
+        shares = [torch.empty_like(own) for _ in range(world_size)]
+        distributed.all_gather(shares, own)
+        return np.asarray(torch.cat(shares)[:n_windows].cpu().numpy())
 
     def _keep_best(
-        self, training: StageTraining, plan: StagePlan, logits: NDArray[np.float32], scores: tuple[float, float]
+        self, training: StageTraining, plan: StagePlan, probabilities: NDArray[np.float32], scores: tuple[float, float]
     ) -> None:
         progress = self.progress
         val_loss, score = scores
@@ -180,13 +206,12 @@ class _Run:
         if score > progress.best_score:
             progress.best_score = score
             if self.runtime.rank == 0:
-                self._write_best(plan, logits, val_loss, score)
+                self._write_best(plan, probabilities, val_loss, score)
 
-    def _write_best(self, plan: StagePlan, logits: NDArray[np.float32], val_loss: float, score: float) -> None:
-        loss_name = self.config.stages[plan.name].loss
+    def _write_best(self, plan: StagePlan, probabilities: NDArray[np.float32], val_loss: float, score: float) -> None:
         lineage = Lineage(
             stage=plan.name,
-            loss=loss_name,
+            loss=self.config.stages[plan.name].loss,
             epoch=self.progress.epoch,
             parent=self.progress.parent,
             classes=self.data.folder.classes,
@@ -196,12 +221,7 @@ class _Run:
             metrics={"macro_auc": score, "val_loss": val_loss},
         )
         save_model(self.job.folder, self.progress.stage_best, self.config, lineage)
-        write_predictions(
-            self.job.folder / OOF_FILE,
-            self.validation,
-            probabilities_of(logits, loss_name),
-            self.data.folder.classes,
-        )
+        write_predictions(self.job.folder / OOF_FILE, self.validation, probabilities, self.data.folder.classes)
 
     def _end_stage(self, plan: StagePlan) -> None:
         """The next stage starts from this one's best weights. A stage that stopped early gives up its other epochs."""
@@ -217,7 +237,7 @@ class _Run:
             return
         progress = self.progress
         state = {
-            "config": self.config.model_dump_json(),
+            "run": self._identity(),
             "stage": plan.name,
             "stage_state": stage_state,
             "model": self.model.state_dict(),
@@ -231,12 +251,22 @@ class _Run:
         }
         save_state(self.job.folder, state)
 
+    def _identity(self) -> dict[str, str]:
+        """What a run has in common with the one that it continues."""
+        return {
+            "configuration": self.config.model_dump_json(),
+            "chain of stages": ",".join(f"{plan.name}:{plan.epochs}" for plan in self.job.plans),
+            "data folder content": self.data.folder.fingerprint,
+        }
+
     def _restore(self, state: dict[str, Any]) -> dict[str, Any] | None:
         """Take up a saved state; the part of it that belongs to an unfinished stage is returned."""
-        if state["config"] != self.config.model_dump_json():
+        saved = state.get("run", {})
+        differing = [name for name, value in self._identity().items() if saved.get(name) != value]
+        if differing:
             raise CheckpointError(
-                f"{self.job.folder}: holds the training state of another configuration; "
-                "use another folder, or delete state.pt in it to start anew."
+                f"{self.job.folder}: holds the training state of a run with another {' and another '.join(differing)}; "
+                f"use another folder, or delete {STATE_FILE} and {PREVIOUS_STATE_FILE} in it to start anew."
             )
         self.model.load_state_dict(state["model"])
         self.progress = Progress(
@@ -252,7 +282,35 @@ class _Run:
         return stage_state
 
 
-def epoch_seed(seed: int, stage_name: str, stage_epoch: int) -> int:
-    """Seed of an epoch's dropout and stochastic depth."""
-    words = np.random.SeedSequence([seed, STAGE_NAMES.index(stage_name), stage_epoch]).generate_state(1)
+def start_from(model: SedModel, parent: LoadedModel, config: SedConfig, classes: tuple[str, ...]) -> None:
+    """Give the model its parent's weights.
+
+    Raises:
+        CheckpointError: the parent knows other classes, or is built otherwise.
+    """
+    stage = parent.lineage.stage
+    if parent.lineage.classes != classes:
+        strange = sorted(set(parent.lineage.classes) ^ set(classes))
+        difference = f"{', '.join(strange[:5])} in one of them only" if strange else "in another order"
+        raise CheckpointError(
+            f"the {stage} model knows {len(parent.lineage.classes)} classes, the data has {len(classes)} "
+            f"({difference}); train {stage} on this data."
+        )
+    try:
+        model.load_state_dict(parent.model.state_dict())
+    except RuntimeError:
+        theirs = parent.config.flat()
+        changes = [
+            f"{key}={value} (there {theirs[key]})"
+            for key, value in config.flat().items()
+            if key.startswith("model.") and value != theirs[key]
+        ]
+        raise CheckpointError(
+            f"the {stage} model does not fit {', '.join(changes)}; keep these as they were, or train {stage} again."
+        ) from None
+
+
+def epoch_seed(seed: int, stage_name: str, stage_epoch: int, rank: int = 0) -> int:
+    """Seed of an epoch's dropout and stochastic depth in one process."""
+    words = np.random.SeedSequence([seed, STAGE_NAMES.index(stage_name), stage_epoch, rank]).generate_state(1)
     return int(words[0])

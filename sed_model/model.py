@@ -27,6 +27,8 @@ class SedModel(nn.Module):
         super().__init__()
         self.images = InputImages(config.front_end, config.model.multi_resolution)
         self.backbone = Backbone(config.model, self.images.n_channels)
+        if config.optim.grad_checkpointing:
+            self.backbone.recompute_activations()
         self.head = AttentionHead(config.model, self.backbone.n_features, n_classes)
 
     def forward(

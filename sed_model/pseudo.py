@@ -87,9 +87,11 @@ def label_table(
 def keep_confident(table: pd.DataFrame, classes: Sequence[str], settings: Pseudo) -> pd.DataFrame:
     """The windows whose best class is above `keep_window`; `labels` lists their classes above `keep_class`.
 
-    Probabilities of the classes that are not listed become 0.
+    Probabilities of the classes that are not listed become 0. A window without any is left out: it would be taken for
+    a window in which nothing calls.
     """
-    kept = table[table["confidence"] > settings.keep_window].reset_index(drop=True)
+    least = max(settings.keep_window, settings.keep_class)
+    kept = table[table["confidence"] > least].reset_index(drop=True)
     names = np.asarray(classes, dtype=object)
     probabilities = [np.where(row > settings.keep_class, row, 0).astype(np.float32) for row in kept["probabilities"]]
     labels = [list(names[row > 0]) for row in probabilities]

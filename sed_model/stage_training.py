@@ -25,7 +25,7 @@ from sed_model.augment_batch import (
     mix_weights,
     spec_augment,
 )
-from sed_model.config import SedConfig
+from sed_model.config import STAGE_NAMES, SedConfig
 from sed_model.dataset import Batch, EpochLoaders
 from sed_model.devices import Runtime
 from sed_model.errors import TrainingError
@@ -35,12 +35,31 @@ from sed_model.optim import Ema, build_optimizer, learning_rate, set_learning_ra
 from sed_model.stages import StagePlan
 from sed_model.targets import Truth
 
+LEAST_LOSS_SCALE = 2.0**-14
+"""fp16 halves the loss scale at every overflow; a gradient that overflows even so is not finite in itself."""
+
 
 @dataclass(frozen=True)
 class EpochStats:
     loss: float
     lr: float
     samples_per_s: float
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in the training something happened; epoch (of the stage) and step count from 1."""
+
+    stage: str
+    epoch: int
+    step: int
+    files: tuple[str, ...]
+
+    def not_finite(self, what: str, value: float) -> TrainingError:
+        return TrainingError(
+            f"{what} is {value} in {self.stage}, epoch {self.epoch}, step {self.step}; lower stages.{self.stage}.lr "
+            f"or set optim.precision=fp32. Files of the batch: {', '.join(self.files)}"
+        )
 
 
 class StageTraining:
@@ -79,37 +98,35 @@ class StageTraining:
         start_s = time.monotonic()
         loss_sum, n_samples, lr = 0.0, 0, 0.0
         loader = self.loaders.training(stage_epoch)
-        for index, batch in enumerate(loader):
-            last = index + 1 == len(loader)
-            with self._memory_errors(len(batch.weights)):
-                loss = self._backward(Batch(*batch), index, stage_epoch)
-                if last or (index + 1) % self.config.optim.accumulation_steps == 0:
-                    lr = self._optimizer_step()
-            loss_sum += loss * len(batch.weights)
-            n_samples += len(batch.weights)
+        group = self.config.optim.accumulation_steps
+        for index, values in enumerate(loader):
+            batch = Batch(*values)
+            files = tuple(self.loaders.clips.paths[row] for row in batch.row.tolist())
+            place = Place(self.plan.name, stage_epoch, index + 1, files)
+            n_in_group = min(group, len(loader) - index // group * group)
+            with explained_memory_errors(self._memory_hint(len(files))):
+                loss = self._backward(batch, place, n_in_group)
+                if index % group + 1 == n_in_group:
+                    lr = self._optimizer_step(place)
+            loss_sum += loss * len(files)
+            n_samples += len(files)
         return EpochStats(loss_sum / n_samples, lr, n_samples / (time.monotonic() - start_s))
 
-    def _backward(self, batch: Batch, index: int, stage_epoch: int) -> float:
-        rows = batch.row.tolist()
-        images, truth = self._augmented(_to_device(batch, self.runtime.device), index, stage_epoch)
+    def _backward(self, batch: Batch, place: Place, n_in_group: int) -> float:
+        images, truth = self._augmented(_to_device(batch, self.runtime.device), place)
         with self.runtime.autocast():
             output: SedOutput = self._forward(self.runtime.images(images))
         loss = stage_loss(self.stage.loss, output.clip_logits, output.frame_logits, truth, self.config.loss)
         value = float(loss.detach())
         if not np.isfinite(value):
-            files = ", ".join(self.loaders.clips.paths[row] for row in rows)
-            raise TrainingError(
-                f"loss is {value} in {self.plan.name}, epoch {stage_epoch}, step {index + 1}; lower "
-                f"stages.{self.plan.name}.lr or set optim.precision=fp32. Files of the batch: {files}"
-            )
-        self.scaler.scale(loss / self.config.optim.accumulation_steps).backward()
+            raise place.not_finite("loss", value)
+        self.scaler.scale(loss / n_in_group).backward()
         return value
 
-    def _augmented(self, batch: Batch, index: int, stage_epoch: int) -> tuple[Float[Tensor, "b c f t"], Truth[Tensor]]:
+    def _augmented(self, batch: Batch, place: Place) -> tuple[Float[Tensor, "b c f t"], Truth[Tensor]]:
         augment = self.config.augment
-        seeds = np.random.SeedSequence(
-            [self.config.seed, self.plan.first_epoch + stage_epoch, index, self.runtime.rank]
-        )
+        stage_number = STAGE_NAMES.index(place.stage)
+        seeds = np.random.SeedSequence([self.config.seed, stage_number, place.epoch, place.step, self.runtime.rank])
         generator = torch.Generator(self.runtime.device).manual_seed(int(seeds.generate_state(1)[0]))
         mix = draw_mix(len(batch.weights), augment.mix, self.stage, generator)
         inputs = batch.inputs
@@ -123,20 +140,32 @@ class StageTraining:
         return spec_augment(images, augment.spec, generator), self._mixed_truth(batch, mix)
 
     def _mixed_truth(self, batch: Batch, mix: Mix) -> Truth[Tensor]:
-        targets = mix_targets(batch.targets, mix, label_rule(self.config.augment.mix, self.stage))
-        return Truth(targets, mix_masks(batch.mask, mix), mix_weights(batch.weights, mix))
+        rule = label_rule(self.config.augment.mix, self.stage)
+        masks = mix_masks(batch.mask, batch.targets, mix, rule)
+        return Truth(mix_targets(batch.targets, mix, rule), masks, mix_weights(batch.weights, mix))
 
-    def _optimizer_step(self) -> float:
+    def _optimizer_step(self, place: Place) -> float:
+        """One step at the rate that is due, which is returned.
+
+        A step that overflowed in fp16 is left out: the schedule and the averaged weights wait for the next.
+        """
         optim = self.config.optim
         total_steps = self.plan.epochs * self.steps_per_epoch
         lr = learning_rate(self.step, total_steps, self.steps_per_epoch, self.stage, optim)
         set_learning_rate(self.optimizer, lr)
         if optim.grad_clip_norm > 0:
             self.scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(self.model.parameters(), optim.grad_clip_norm)
+            norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), optim.grad_clip_norm))
+            if not (np.isfinite(norm) or self.scaler.is_enabled()):
+                raise place.not_finite("gradient norm", norm)
+        scale = self.scaler.get_scale()
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
+        if self.scaler.get_scale() < scale:
+            if self.scaler.get_scale() < LEAST_LOSS_SCALE:
+                raise place.not_finite("gradient", float("inf"))
+            return lr
         if self.ema:
             self.ema.update(self.model)
         self.step += 1
@@ -174,18 +203,23 @@ class StageTraining:
             self.ema.load_state_dict(state["ema"])
         self.step = state["step"]
 
-    @contextmanager
-    def _memory_errors(self, batch_size: int) -> Iterator[None]:
-        try:
-            yield
-        except RuntimeError as error:  # torch.OutOfMemoryError is one; a CPU gives a plain RuntimeError
-            if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
-                raise
-            raise TrainingError(
-                f"out of memory in {self.plan.name} with {batch_size} clips of {self.config.data.window_s:g} s a step; "
-                "lower optim.batch_size (and raise optim.accumulation_steps), set optim.grad_checkpointing=true, "
-                "shorten data.window_s or choose a smaller model.backbone."
-            ) from None
+    def _memory_hint(self, batch_size: int) -> str:
+        return (
+            f"{self.plan.name} with {batch_size} clips of {self.config.data.window_s:g} s a step; "
+            "lower optim.batch_size (and raise optim.accumulation_steps), set optim.grad_checkpointing=true, "
+            "shorten data.window_s or choose a smaller model.backbone."
+        )
+
+
+@contextmanager
+def explained_memory_errors(hint: str) -> Iterator[None]:
+    """Turns memory that ran out into a TrainingError: "out of memory in", then `hint`."""
+    try:
+        yield
+    except RuntimeError as error:  # torch.OutOfMemoryError is one; a CPU gives a plain RuntimeError
+        if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+            raise
+        raise TrainingError(f"out of memory in {hint}") from None
 
 
 def _to_device(batch: Batch, device: torch.device) -> Batch:

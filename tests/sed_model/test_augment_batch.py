@@ -147,7 +147,24 @@ def test_weights_mix_by_share_and_masks_need_both() -> None:
     drawn = mix("mixup", [0.75, 0.5])
     torch.testing.assert_close(ab.mix_weights(torch.tensor([1.0, 0.2]), drawn), torch.tensor([0.8, 0.6]))
     mask = torch.tensor([[True, False, True], [True, True, False]])
-    assert ab.mix_masks(mask, drawn).tolist() == [[True, False, False]] * 2
+    everywhere = torch.ones(2, 3)
+    assert ab.mix_masks(mask, everywhere, drawn, "convex").tolist() == [[True, False, False]] * 2
+
+
+def test_a_class_heard_in_one_sample_and_open_in_the_other_counts_with_union_labels() -> None:
+    mask = torch.tensor([[True, False, False], [True, True, True]])
+    targets = torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.9, 0.3]])
+    # Of the two open classes the partner has one as a positive (0.9), the other below 0.5: nobody knows about that one.
+    assert ab.mix_masks(mask, targets, mix("mixup", [0.5, 0.5]), "union").tolist() == [[True, True, False]] * 2
+
+
+def test_an_inaudible_sample_leaves_no_class_open_with_union_labels() -> None:
+    mask = torch.tensor([[True, False], [True, True]])
+    targets = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    # Sample 0 is at 1 % in both: the first row is its partner's, and so is the second row its own.
+    assert ab.mix_masks(mask, targets, mix("mixup", [0.01, 0.99]), "union").tolist() == [[True, True]] * 2
+    # At 99 % it is all that is heard, and the partner's positive is not.
+    assert ab.mix_masks(mask, targets, mix("mixup", [0.99, 0.01]), "union").tolist() == [[True, False]] * 2
 
 
 def test_no_mix_returns_the_inputs_themselves() -> None:
@@ -157,7 +174,7 @@ def test_no_mix_returns_the_inputs_themselves() -> None:
     assert ab.apply_mix(x, drawn) is x
     assert ab.mix_targets(targets, drawn, "union") is targets
     assert ab.mix_weights(weights, drawn) is weights
-    assert ab.mix_masks(mask, drawn) is mask
+    assert ab.mix_masks(mask, targets, drawn, "union") is mask
 
 
 @pytest.mark.parametrize("name", ["pretrain_ce", "train_bce", "finetune", "pseudo"])

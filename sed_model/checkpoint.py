@@ -28,6 +28,8 @@ LINEAGE_FILE = "model.json"
 CONFIG_FILE = "config.json"
 STATE_FILE = "state.pt"
 PREVIOUS_STATE_FILE = "state.previous.pt"
+REASON_LENGTH = 200
+"""Characters of another library's error that are quoted."""
 
 
 class Parent(BaseModel):
@@ -93,9 +95,7 @@ def read_lineage(folder: Path) -> Lineage:
     try:
         return Lineage.model_validate_json(path.read_text(encoding="utf-8"))
     except (ValidationError, UnicodeDecodeError) as error:
-        raise CheckpointError(
-            f"{path}: is damaged or of another version ({_first_line(error)}); train again."
-        ) from None
+        raise CheckpointError(f"{path}: is damaged or of another version ({_reason(error)}); train again.") from None
 
 
 def load_model(folder: Path) -> LoadedModel:
@@ -105,10 +105,7 @@ def load_model(folder: Path) -> LoadedModel:
         CheckpointError: something is missing, damaged, or does not fit together.
     """
     lineage = read_lineage(folder)
-    try:
-        config = config_from_dict(json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8")), CONFIG_FILE)
-    except (OSError, ValueError, ConfigError) as error:
-        raise CheckpointError(f"{folder / CONFIG_FILE}: cannot be used ({error}); train again.") from None
+    config = _read_config(folder / CONFIG_FILE)
     weights_path = folder / WEIGHTS_FILE
     if sha256_of(weights_path) != lineage.weights_sha256:
         raise CheckpointError(f"{weights_path}: does not match the checksum in {LINEAGE_FILE}; copy the folder again.")
@@ -116,10 +113,18 @@ def load_model(folder: Path) -> LoadedModel:
     try:
         model.load_state_dict(load_file(weights_path))
     except (SafetensorError, RuntimeError) as error:
-        raise CheckpointError(
-            f"{weights_path}: does not fit {CONFIG_FILE} ({_first_line(error)}); train again."
-        ) from None
+        raise CheckpointError(f"{weights_path}: does not fit {CONFIG_FILE} ({_reason(error)}); train again.") from None
     return LoadedModel(model.eval(), config, lineage)
+
+
+def _read_config(path: Path) -> SedConfig:
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(tree, dict):
+            raise ConfigError(f"a {type(tree).__name__}, not a mapping of keys")
+        return config_from_dict(tree)
+    except (OSError, ValueError, ConfigError) as error:
+        raise CheckpointError(f"{path}: cannot be used ({error}); train again.") from None
 
 
 def without_pretraining(config: SedConfig) -> SedConfig:
@@ -171,5 +176,9 @@ def _damage_note(folder: Path, damaged: list[str]) -> str:
     return f"{folder}: damaged training state passed over: {', '.join(damaged)}" if damaged else ""
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
+def _reason(error: Exception) -> str:
+    """What an error has to say, short enough for one line."""
+    if isinstance(error, ValidationError):
+        return "; ".join(f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}" for detail in error.errors()[:3])
+    # PyTorch's first line says no more than that there are errors.
+    return " ".join(line.strip() for line in str(error).strip().splitlines()[:2])[:REASON_LENGTH]

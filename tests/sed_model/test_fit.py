@@ -40,6 +40,11 @@ AUGMENTED = {
 """Gain, noise and time masks; mixup and cutmix are on anyway: every random draw that a resumed run has to repeat."""
 
 
+GOLDEN_TRAIN = [1.09519, 1.11793, 0.71913, 0.68817]
+GOLDEN_VAL = [1.09902, 1.09864, 0.59794, 0.59811]
+"""As on 22 November 2026; the processors and kernels tried agree within 2e-5."""
+
+
 def job(config: SedConfig, folder: Path, stages: tuple[str, ...] = CHAIN, checkpoint_every_s: float = 1e9) -> FitJob:
     return FitJob(config, plan_stages(config, stages), folder, checkpoint_every_s=checkpoint_every_s)
 
@@ -68,14 +73,13 @@ def unbroken(
 
 
 def test_golden_losses_of_a_seeded_run(tiny_config: SedConfig, tiny_data: TrainingData, tmp_path: Path) -> None:
-    config = short(tiny_config, pretrain_ce=2, train_bce=2)
+    # At higher rates AdamW makes much of the last digits, which differ between processors.
+    config = short(tiny_config, pretrain_ce=2, train_bce=2).with_overrides(
+        {"stages.pretrain_ce.lr": 1e-4, "stages.train_bce.lr": 1e-4}
+    )
     results = list(fit(job(config, tmp_path), tiny_data))
     assert [result.train_loss for result in results] == pytest.approx(GOLDEN_TRAIN, abs=1e-4)
     assert [result.val_loss for result in results] == pytest.approx(GOLDEN_VAL, abs=1e-4)
-
-
-GOLDEN_TRAIN = [0.0, 0.0, 0.0, 0.0]
-GOLDEN_VAL = [0.0, 0.0, 0.0, 0.0]
 
 
 def test_epochs_count_through_the_stages(unbroken: tuple[Path, list[EpochResult]]) -> None:
@@ -261,7 +265,7 @@ def test_a_parent_of_other_classes_is_refused(tiny_config: SedConfig, tiny_data:
     list(fit(job(config, tmp_path / "ce", ("pretrain_ce",)), tiny_data))
     parent = load_model(tmp_path / "ce")
     reordered = replace(parent, lineage=parent.lineage.model_copy(update={"classes": parent.lineage.classes[::-1]}))
-    with pytest.raises(CheckpointError, match="classes.*in another order"):
+    with pytest.raises(CheckpointError, match=r"classes.*in another order"):
         fit(replace(job(config, tmp_path / "bce", ("train_bce",)), parent=reordered), tiny_data)
 
 

@@ -65,8 +65,11 @@ def ray_cluster(cache_dir: Path) -> Iterator[None]:
     """One Ray of two CPUs for the whole suite; starting one takes about ten seconds."""
     import ray
 
+    from trainables.cluster import QUIET_ENVIRONMENT
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        for name, value in QUIET_ENVIRONMENT.items():
+            patch.setenv(name, value)
         patch.setenv("PYTHONDONTWRITEBYTECODE", "")
         # Warnings are errors here, but not in Ray's own processes.
         patch.delenv("PYTHONWARNINGS", raising=False)
@@ -75,6 +78,7 @@ def ray_cluster(cache_dir: Path) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             ray.init(
+                address="local",
                 num_cpus=2,
                 num_gpus=0,
                 include_dashboard=False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -35,9 +36,16 @@ def _as_interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One message, without the page of usage that would push it out of sight."""
+        print(f"error: {message}; see {self.prog} --help", file=sys.stderr)
+        raise SystemExit(EXIT_USER_ERROR)
+
+
 def parser(module: str, description: str, examples: str) -> argparse.ArgumentParser:
     """An argument parser whose help ends with examples."""
-    result = argparse.ArgumentParser(
+    result = _Parser(
         prog=f"python -m {module}",
         description=description,
         epilog="examples:\n" + examples,
@@ -48,7 +56,7 @@ def parser(module: str, description: str, examples: str) -> argparse.ArgumentPar
     return result
 
 
-def add_set(arguments: argparse.ArgumentParser) -> None:
+def add_set(arguments: argparse._ActionsContainer) -> None:
     arguments.add_argument(
         "--set",
         dest="overrides",
@@ -66,32 +74,56 @@ def folder(text: str) -> Path:
 
 def positive_int(text: str) -> int:
     """Argument type: a whole number from 1."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is below 1")
-    return value
+    return _whole_number(text, least=1)
 
 
 def positive_float(text: str) -> float:
     """Argument type: a finite number above 0."""
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a finite number above 0")
+    value = _number(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a finite number above 0")
     return value
 
 
 def share(text: str) -> float:
     """Argument type: a finite number from 0 (GPUs a trial)."""
-    value = float(text)
-    if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a finite number from 0")
+    value = _number(text)
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a finite number from 0")
+    return value
+
+
+def workers(text: str) -> int | None:
+    """Argument type: a whole number from 0, or None for `auto`."""
+    return None if text == "auto" else _whole_number(text, least=0)
+
+
+def seed(text: str) -> int:
+    """Argument type: a whole number from 0 below 2^31."""
+    value = _whole_number(text, least=0)
+    if value >= 2**31:
+        raise argparse.ArgumentTypeError(f"{text} is not below 2^31")
     return value
 
 
 def duration_s(text: str) -> float:
     """Argument type: 90, 90s, 30m or 2h, in seconds."""
     unit_s = {"s": 1, "m": 60, "h": 3600}.get(text[-1:])
+    value = _number(text if unit_s is None else text[:-1])
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no duration above 0; write 90s, 30m or 2h")
+    return value * (unit_s or 1)
+
+
+def _whole_number(text: str, least: int) -> int:
+    if not text.strip().isdecimal() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least}")
+    return int(text)
+
+
+def _number(text: str) -> float:
+    """The number, or nan, which no range holds."""
     try:
-        return positive_float(text if unit_s is None else text[:-1]) * (unit_s or 1)
+        return float(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no duration; write 90s, 30m or 2h") from None
+        return math.nan

@@ -1,13 +1,13 @@
-"""The ensemble job: choose members, share soundscapes out over actors, join the predictions, apply the label rules."""
+"""The ensemble job: share soundscapes out over actors, join the members' predictions, apply the label rules."""
 
 from __future__ import annotations
 
-import hashlib
 import json
+import re
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +20,16 @@ import torch
 from ray.util import ActorPool
 
 from sed_model import pseudo
-from sed_model.checkpoint import Lineage, LoadedModel, load_model, read_lineage
+from sed_model.checkpoint import LoadedModel, load_model
 from sed_model.config import SedConfig
 from sed_model.decoding import decode
-from sed_model.devices import choose_runtime
-from sed_model.errors import AudioError, CheckpointError, DataError
+from sed_model.devices import Runtime, choose_runtime
+from sed_model.errors import AudioError
 from sed_model.files import write_json, write_parquet
 from sed_model.predict import predict_soundscape, target_starts, window_rms
-from sed_model.recordings import read_data_folder
-from sed_model.splits import unlabelled_soundscapes
-from trainables.runs import RunFolder, best_trials
+from trainables.ensemble_plan import EnsemblePlan, PredictionRules
 
 FILES_PER_SHARD = 8
-AUDIO_SUFFIXES = {".ogg", ".flac", ".wav", ".mp3"}
 PREDICTION_SCHEMA = pa.schema(
     [
         ("filename", pa.string()),
@@ -44,62 +41,27 @@ PREDICTION_SCHEMA = pa.schema(
 )
 
 
-@dataclass(frozen=True)
-class EnsembleJob:
-    """What to label with what. `soundscapes` None: the unlabelled ones of the data folder."""
-
-    run_dir: Path
-    data_dir: Path
-    out: Path
-    soundscapes: Path | None = None
-    top_k: int = 5
-    method: str = "mean"
-    workers: int | None = None
-
-
-@dataclass(frozen=True)
-class Member:
-    """A trial in the ensemble; all members have equal weight."""
-
-    trial_id: str
-    weight: float
-    macro_auc: float
-    stage: str
-    weights_sha256: str
-
-
-def label_soundscapes(job: EnsembleJob) -> None:
-    """Predict every soundscape, then keep the confident windows as pseudo-labels.
+def label_soundscapes(plan: EnsemblePlan) -> None:
+    """Predict every soundscape, then keep the confident windows as pseudo-labels. Ray has to run.
 
     Raises:
-        DataError: there is nothing to label.
-        CheckpointError: no trial has a model, or the members do not fit together.
         AudioError: soundscapes cannot be read and `data.on_bad_audio` is "fail".
     """
-    members, lineages = choose_members(job)
-    folders = [RunFolder(job.run_dir).path / "trials" / member.trial_id for member in members]
-    config = load_model(folders[0]).config
-    root, filenames = soundscape_files(job, config)
-    names = ", ".join(f"{member.trial_id} ({member.macro_auc:.4f})" for member in members)
-    print(f"ensemble of {len(members)}: {names}; {len(filenames)} soundscapes", flush=True)
-    classes = lineages[0].classes
-    key = prediction_key(job, members, config, root, filenames)
-    parts = job.out / "predictions" / key
-    for stale in (job.out / "predictions").glob("*"):
-        if stale != parts:
-            shutil.rmtree(stale)
+    names = ", ".join(f"{member.trial_id} ({member.macro_auc:.4f})" for member in plan.members)
+    filenames, parts = plan.filenames, plan.rules.parts
+    print(f"ensemble of {len(plan.members)}: {names}; {len(filenames)} soundscapes", flush=True)
+    remove_stale(parts)
     shards = [filenames[first : first + FILES_PER_SHARD] for first in range(0, len(filenames), FILES_PER_SHARD)]
-    bad = predict_shards(job, folders, root, shards, parts)
-    if bad and config.data.on_bad_audio == "fail":
+    bad = predict_shards(plan.rules, shards, plan.job.workers)
+    if bad and plan.config.data.on_bad_audio == "fail":
         lines = "\n".join(f"  {name}: {reason}" for name, reason in bad)
         raise AudioError(
-            f"{len(bad)} soundscapes cannot be read:\n{lines}\nRemove them, or train with data.on_bad_audio=skip."
+            f"{len(bad)} soundscapes cannot be read:\n{lines}\nRemove them, or add --set data.on_bad_audio=skip."
         )
     table = pd.concat([_read_part(parts / part_name(index)) for index in range(len(shards))], ignore_index=True)
-    n_real = len(read_data_folder(job.data_dir, config.data.target_s).recordings)
-    labels = select_labels(table, classes, config, n_real)
-    write_labels(job, labels, classes, members)
-    write_json(job.out / "summary.json", summary(table, labels, bad, len(filenames)))
+    labels = select_labels(table, plan.classes, plan.config, plan.n_recordings)
+    write_labels(plan, labels)
+    write_json(plan.job.out / "summary.json", summary(table, labels, bad, len(filenames)))
     print(
         f"{len(table)} windows -> {len(labels)} pseudo-labels of {labels['primary_label'].nunique()} classes"
         + (f"; {len(bad)} unreadable soundscapes skipped" if bad else ""),
@@ -107,71 +69,24 @@ def label_soundscapes(job: EnsembleJob) -> None:
     )
 
 
-def choose_members(job: EnsembleJob) -> tuple[list[Member], list[Lineage]]:
-    """The best trials; every one has to know the same classes and the same data."""
-    run = RunFolder(job.run_dir)
-    best = best_trials(run.read_trials(), job.top_k)
-    if not best:
-        raise CheckpointError(f"{run.path}: no trial with a model; run a search first.")
-    lineages = [read_lineage(run.path / "trials" / row["trial_id"]) for row in best]
-    for row, lineage in zip(best, lineages, strict=True):
-        for name in ("classes", "data_fingerprint"):
-            if getattr(lineage, name) != getattr(lineages[0], name):
-                raise CheckpointError(f"{row['trial_id']}: its {name} differ from those of {best[0]['trial_id']}.")
-        for name in ("config.front_end.sample_rate_hz", "config.data.target_s"):
-            if row[name] != best[0][name]:
-                raise CheckpointError(
-                    f"{row['trial_id']}: its {name}={row[name]} differs from {best[0][name]} of {best[0]['trial_id']}; "
-                    "an ensemble needs one; lower --top-k or fix the key in the search."
-                )
-    members = [
-        Member(row["trial_id"], 1 / len(best), row["macro_auc"], lineage.stage, lineage.weights_sha256)
-        for row, lineage in zip(best, lineages, strict=True)
-    ]
-    return members, lineages
-
-
-def soundscape_files(job: EnsembleJob, config: SedConfig) -> tuple[Path, list[str]]:
-    """The folder of the soundscapes and their names in it. Labelled ones are left out: they validate."""
-    if job.soundscapes is None:
-        data = read_data_folder(job.data_dir, config.data.target_s)
-        filenames = [str(Path(path).name) for path in unlabelled_soundscapes(data)]
-        root = job.data_dir / "train_soundscapes"
-    else:
-        root = job.soundscapes
-        if not root.is_dir():
-            raise DataError(f"--soundscapes {root}: no such folder; give a folder of audio files.")
-        filenames = sorted(path.name for path in root.iterdir() if path.suffix.lower() in AUDIO_SUFFIXES)
-    if not filenames:
-        raise DataError(
-            f"{root}: holds no unlabelled soundscape ({', '.join(sorted(AUDIO_SUFFIXES))}); give another folder."
-        )
-    return root, filenames
-
-
-def prediction_key(
-    job: EnsembleJob, members: Sequence[Member], config: SedConfig, root: Path, filenames: Sequence[str]
-) -> str:
-    """Names the predictions by all that decides them, so that a restart takes up only its own."""
-    facts = {
-        "members": [member.weights_sha256 for member in members],
-        "method": job.method,
-        "inference": config.inference.model_dump(mode="json"),
-        "files": [(name, (root / name).stat().st_size) for name in filenames],
-    }
-    return hashlib.blake2b(json.dumps(facts).encode(), digest_size=8).hexdigest()
+def remove_stale(parts: Path) -> None:
+    """Remove the predictions of earlier ensembles, and nothing else that may lie in the folder."""
+    for folder in parts.parent.glob("*"):
+        if folder != parts and re.fullmatch("[0-9a-f]{16}", folder.name) and folder.is_dir():
+            shutil.rmtree(folder)
 
 
 def predict_shards(
-    job: EnsembleJob, folders: Sequence[Path], root: Path, shards: Sequence[Sequence[str]], parts: Path
+    rules: PredictionRules, shards: Sequence[Sequence[str]], workers: int | None
 ) -> list[tuple[str, str]]:
     """Predict the shards that have no part file yet; the unreadable files with their reasons come back."""
+    parts = rules.parts
     missing = [index for index in range(len(shards)) if not (parts / part_name(index)).is_file()]
     if len(missing) < len(shards):
         print(f"{len(shards) - len(missing)} of {len(shards)} parts are there already", flush=True)
     cpus = int(ray.cluster_resources().get("CPU", 1))
-    n_actors = min(len(missing), job.workers or cpus)
-    actors = [_LabelWorker.remote(folders, root, job.method, parts) for _ in range(n_actors)]  # type: ignore[attr-defined]
+    n_actors = min(len(missing), workers or cpus)
+    actors = [_LabelWorker.remote(rules) for _ in range(n_actors)]  # type: ignore[attr-defined]
     start_s = time.monotonic()
     done = 0
     if actors:
@@ -194,42 +109,44 @@ def part_name(index: int) -> str:
 class _LabelWorker:
     """Holds the members and labels shards, each into a file of its own."""
 
-    def __init__(self, folders: Sequence[Path], root: Path, method: str, parts: Path) -> None:
+    def __init__(self, rules: PredictionRules) -> None:
         torch.set_num_threads(1)
-        self.members = [load_model(folder) for folder in folders]
+        self.rules = rules
+        self.members = [load_model(folder) for folder in rules.members]
         self.runtime = choose_runtime(self.members[0].config.optim)
         for member in self.members:
             self.runtime.place(member.model)
-        self.root, self.method, self.parts = root, method, parts
 
     def label(self, index: int, filenames: Sequence[str]) -> tuple[int, int]:
         """Write part `index`; its number and how many files it is about come back."""
         tables, bad = [], []
         for name in filenames:
             try:
-                tables.append(predict_file(self.members, self.root / name, self.method, self.runtime))
+                tables.append(predict_file(self.members, name, self.rules, self.runtime))
             except AudioError as error:
                 bad.append((name, str(error)))
         rows = [row for table in tables for row in table]
         schema = PREDICTION_SCHEMA.with_metadata({"bad": json.dumps(bad)})
-        write_parquet(self.parts / part_name(index), pa.Table.from_pylist(rows, schema))
+        write_parquet(self.rules.parts / part_name(index), pa.Table.from_pylist(rows, schema))
         return index, len(filenames)
 
 
-def predict_file(members: Sequence[LoadedModel], path: Path, method: str, runtime: Any) -> list[dict[str, Any]]:
+def predict_file(
+    members: Sequence[LoadedModel], filename: str, rules: PredictionRules, runtime: Runtime
+) -> list[dict[str, Any]]:
     """Joined and smoothed predictions for every window of one soundscape; silent windows are 0."""
-    config = members[0].config
+    config, inference = members[0].config, rules.inference
     rate, target_s = config.front_end.sample_rate_hz, config.data.target_s
-    waveform = decode(path, rate)
-    starts_s = target_starts(len(waveform) / rate, target_s, target_s * (1 - config.inference.overlap))
+    waveform = decode(rules.root / filename, rate)
+    starts_s = target_starts(len(waveform) / rate, target_s, target_s * (1 - inference.overlap))
     by_member = predict_soundscape(members, waveform, starts_s, runtime)
-    silent = window_rms(waveform, starts_s, target_s, rate) <= config.inference.silence_rms
-    joined = pseudo.smooth(pseudo.combine(by_member, method), config.inference.smoothing_centre)
+    silent = window_rms(waveform, starts_s, target_s, rate) <= inference.silence_rms
+    joined = pseudo.smooth(pseudo.combine(by_member, rules.method), inference.smoothing_centre)
     joined = pseudo.silence(joined, silent)
     spread = pseudo.disagreement(by_member)
     return [
         {
-            "filename": path.name,
+            "filename": filename,
             "start_s": float(start_s),
             "end_s": float(start_s) + target_s,
             "probabilities": row.tolist(),
@@ -247,11 +164,12 @@ def select_labels(table: pd.DataFrame, classes: Sequence[str], config: SedConfig
     return pseudo.cap_balanced(kept, int(config.pseudo.max_share * n_real))
 
 
-def write_labels(job: EnsembleJob, labels: pd.DataFrame, classes: Sequence[str], members: Sequence[Member]) -> None:
-    write_parquet(job.out / "pseudo_labels" / part_name(0), pseudo.to_arrow(labels, classes, len(members)))
+def write_labels(plan: EnsemblePlan, labels: pd.DataFrame) -> None:
+    out, classes, members = plan.job.out, plan.classes, plan.members
+    write_parquet(out / "pseudo_labels" / part_name(0), pseudo.to_arrow(labels, classes, len(members)))
     write_json(
-        job.out / "members.json",
-        {"method": job.method, "classes": list(classes), "members": [asdict(member) for member in members]},
+        out / "members.json",
+        {"method": plan.job.method, "classes": list(classes), "members": [asdict(member) for member in members]},
     )
 
 

@@ -2,28 +2,48 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from ray.tune import Callback
 
-from sed_model.checkpoint import delete_state
+from sed_model.checkpoint import delete_state, read_lineage
 from sed_model.config import SedConfig
+from sed_model.errors import CheckpointError
 from trainables.runs import CURVE_FIELDS, RunFolder, trial_id
 
 WRITE_EVERY_S = 1.0
+WRITE_SHARE = 0.05
+"""Tables grow with the search: epochs are written so seldom that it takes at most this share of the time."""
 COST_FIELDS = ("params_m", "cpu_ms_per_window")
 
 
 class Recorder(Callback):
-    """Tune callback: trials.parquet, curves.parquet, leaderboard.csv and the terminal."""
+    """Tune callback: trials.parquet, curves.parquet, leaderboard.csv and the terminal.
 
-    def __init__(self, run: RunFolder, config_of: Callable[[Mapping[str, Any]], SedConfig], num_trials: int) -> None:
+    Args:
+        finished: number -> status of the trials that need no more work. A search that was killed may have told Optuna
+            of the end of a trial, and not the tables: these are put right.
+    """
+
+    def __init__(
+        self,
+        run: RunFolder,
+        config_of: Callable[[Mapping[str, Any]], SedConfig],
+        num_trials: int,
+        finished: Mapping[int, str],
+    ) -> None:
         self._run, self._config_of, self._num_trials = run, config_of, num_trials
         self._trials: dict[str, dict[str, Any]] = {row["trial_id"]: row for row in run.read_trials()}
         self._curves = {(row["trial_id"], row["epoch"]): row for row in run.read_curves()}
-        self._last_write_s = 0.0
+        self._earlier_s = {name: row["duration_s"] or 0.0 for name, row in self._trials.items()}
+        self._next_write_s = 0.0
+        self._waiting = False
+        for row in self._trials.values():
+            if row["number"] in finished and row["status"] == "running":
+                self._settle(row, finished[row["number"]])
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         row = self._row(trial)
@@ -35,35 +55,68 @@ class Recorder(Callback):
         self, iteration: int, trials: list[Any], trial: Any, result: Mapping[str, Any], **info: Any
     ) -> None:
         row = self._row(trial)
+        row["duration_s"] = self._earlier_s.get(row["trial_id"], 0.0) + result["time_total_s"]
+        if "failure" in result:
+            row["error"] = result["failure"]
+            return
         curve = {"trial_id": row["trial_id"]} | {name: result[name] for name in CURVE_FIELDS.names[1:]}
         self._curves[row["trial_id"], result["epoch"]] = curve
         if row["macro_auc"] is None or result["macro_auc"] > row["macro_auc"]:
             row |= {"macro_auc": result["macro_auc"], "stage": result["stage"], "epoch": result["epoch"]}
         row["epochs"] = result["epoch"]
-        row["duration_s"] = result["time_total_s"]
         row["finished"] = result["finished"]
         row |= {name: result[name] for name in COST_FIELDS}
         print(epoch_line(row["trial_id"], result), flush=True)
-        if time.monotonic() - self._last_write_s >= WRITE_EVERY_S:
+        self._waiting = True
+        if time.monotonic() >= self._next_write_s:
             self._write()
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         row = self._row(trial)
+        if row.get("error"):
+            self._fail(row, "")
+            return
         row["status"] = "complete" if row.get("finished") else "pruned"
-        delete_state(self._run.trial(row["number"]))
-        self._finish(row, f"{row['status']}, best macro AUC {row['macro_auc']:.4f}")
+        score = "no score" if row["macro_auc"] is None else f"best macro AUC {row['macro_auc']:.4f}"
+        self._finish(row, f"{row['status']}, {score}")
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        print(f"{self._row(trial)['trial_id']} broke off and starts again: {error_line(trial.get_error())}", flush=True)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         row = self._row(trial)
+        row["error"] = error_line(trial.get_error())
+        self._fail(row, f" (traceback: {self._run.traceback_file(row['number'])})")
+
+    def flush(self) -> None:
+        """Write what has not been written yet."""
+        if self._waiting:
+            self._write()
+
+    def _fail(self, row: dict[str, Any], where: str) -> None:
         row["status"] = "failed"
-        row["error"] = _last_line(trial.get_error() or "")
-        self._finish(row, f"failed: {row['error']}")
+        self._finish(row, f"failed: {row['error']}{where}")
 
     def _finish(self, row: dict[str, Any], message: str) -> None:
+        delete_state(self._run.trial(row["number"]))
         done = sum(other["status"] in ("complete", "pruned", "failed") for other in self._trials.values())
         print(f"{row['trial_id']} {message}   [{done} of {self._num_trials} trials]", flush=True)
         self._write()
         self._run.write_leaderboard()
+
+    def _settle(self, row: dict[str, Any], status: str) -> None:
+        """A trial that ended in the moment when the search was killed: its model knows what the table missed."""
+        row["status"] = status
+        if status == "failed":
+            row["error"] = row["error"] or "the search was killed when the trial failed"
+        delete_state(self._run.trial(row["number"]))
+        self._waiting = True
+        try:
+            lineage = read_lineage(self._run.trial(row["number"]))
+        except CheckpointError:
+            return  # it never had a model
+        best = {"macro_auc": lineage.metrics["macro_auc"], "stage": lineage.stage, "epoch": lineage.epoch}
+        row |= best | {"epochs": max(row["epochs"] or 0, lineage.epoch)}
 
     def _row(self, trial: Any) -> dict[str, Any]:
         name = trial_id(trial.config["number"])
@@ -81,9 +134,12 @@ class Recorder(Callback):
         return self._trials[name]
 
     def _write(self) -> None:
+        start_s = time.monotonic()
         rows = sorted(self._trials.values(), key=lambda row: row["number"])
         self._run.write_tables(rows, [self._curves[place] for place in sorted(self._curves)])
-        self._last_write_s = time.monotonic()
+        end_s = time.monotonic()
+        self._next_write_s = end_s + max(WRITE_EVERY_S, (end_s - start_s) / WRITE_SHARE)
+        self._waiting = False
 
 
 def epoch_line(name: str, result: Mapping[str, Any]) -> str:
@@ -101,6 +157,8 @@ def _describe(values: Mapping[str, Any]) -> str:
     return ", ".join(shown) or "the base configuration"
 
 
-def _last_line(traceback: str) -> str:
-    lines = [line for line in traceback.strip().splitlines() if line.strip()]
-    return lines[-1].strip() if lines else "unknown error"
+def error_line(traceback: str | None) -> str:
+    """The line of a traceback that names the error: the last that begins with its type, or the last of all."""
+    lines = [line.strip() for line in (traceback or "").splitlines() if line.strip()]
+    named = [line for line in lines if re.match(r"[A-Za-z_][\w.]*(Error|Exception|Interrupt|Exit)\b", line)]
+    return (named or lines or ["unknown error"])[-1]

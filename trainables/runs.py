@@ -78,6 +78,10 @@ class RunFolder:
     def trial(self, number: int) -> Path:
         return self.path / "trials" / trial_id(number)
 
+    def traceback_file(self, number: int) -> Path:
+        """Where Ray Tune leaves the traceback of a trial that raised."""
+        return self.path / "tune" / trial_id(number) / "error.txt"
+
     def write_search(self, tree: Mapping[str, Any]) -> None:
         write_text(self.search_file, yaml.safe_dump(dict(tree), sort_keys=False, allow_unicode=True))
 
@@ -85,11 +89,22 @@ class RunFolder:
         """The search that made the folder.
 
         Raises:
-            DataError: there is none.
+            DataError: there is none, or it is damaged.
         """
         if not self.search_file.is_file():
             raise DataError(f"{self.path}: is no run folder (no search.yaml); give the folder of a search, runs/NAME.")
-        return read_yaml(self.search_file)
+        record = read_yaml(self.search_file)
+        data = record.get("data")
+        known = (
+            record.get("space_name"),
+            *([data.get("folder"), data.get("fingerprint")] if isinstance(data, dict) else []),
+        )
+        if len(known) != 3 or not all(isinstance(value, str) for value in known):
+            raise DataError(
+                f"{self.search_file}: lacks space_name, data.folder or data.fingerprint, which the search writes; "
+                "restore the file, or start a new search."
+            )
+        return record
 
     def write_tables(self, trials: Sequence[Mapping[str, Any]], curves: Sequence[Mapping[str, Any]]) -> None:
         write_parquet(self.path / "trials.parquet", _trial_table(trials))

@@ -47,8 +47,8 @@ def build_parser() -> argparse.ArgumentParser:
     method = parser.add_argument_group("method")
     method.add_argument("--searcher", choices=["optuna", "random"], help="how points are drawn (default: the space's)")
     method.add_argument("--scheduler", choices=["asha", "none"], help="how weak trials are stopped (the space's)")
-    method.add_argument("--seed", type=int, metavar="N", help="seed of the draws and of the training (0)")
-    cli.add_set(method)  # type: ignore[arg-type]
+    method.add_argument("--seed", type=cli.seed, metavar="N", help="seed of the draws and of the training (0)")
+    cli.add_set(method)
     machine = parser.add_argument_group("machine")
     machine.add_argument(
         "--max-concurrent", type=cli.positive_int, metavar="N", help="trials at a time (as many as fit)"
@@ -60,7 +60,10 @@ def build_parser() -> argparse.ArgumentParser:
         "--gpus-per-trial", type=cli.share, default=0.0, metavar="X", help="GPUs a trial or worker (0)"
     )
     machine.add_argument(
-        "--workers-per-trial", default="auto", metavar="N", help="data-parallel workers; 0: inside the trial (auto)"
+        "--workers-per-trial",
+        type=cli.workers,
+        metavar="N",
+        help="data-parallel workers; 0: inside the trial (auto: 1 with GPUs, else 0)",
     )
     machine.add_argument("--address", help="a running Ray cluster: auto, or ray://host:10001 (default: a local Ray)")
     machine.add_argument(

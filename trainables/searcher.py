@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import math
+import time
 import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import TrialState
+from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
+from trainables.search_settings import SearchSettings
 from trainables.search_space import SearchSpace
 
 STUDY_NAME = "sed-search"
+TUNE_METRICS = {"macro_auc": "best_macro_auc", "val_loss": "val_loss"}
+"""What is reported to Tune: the best score so far, since the best epoch's model is the one that is kept."""
+STATUSES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 
 
 class SedSearcher(OptunaSearch):
@@ -23,41 +30,49 @@ class SedSearcher(OptunaSearch):
     Ray's own OptunaSearch hands stopped trials to Optuna as complete, with their last value, and leaves out the report
     that stopped them: TPE then takes a score after two epochs for a final one. Here they are PRUNED, with all values.
     Trials that a broken-off search left RUNNING in the journal are suggested again, with the same number and values.
+
+    Args:
+        time_budget_s: no trial is suggested after so many seconds; those that run then are not touched.
     """
 
-    def __init__(self, space: SearchSpace, journal: Path, searcher: str, seed: int, metric: str, mode: str) -> None:
-        # Constant liar: TPE keeps away from trials that still run. Group: it models conditional parts apart.
+    def __init__(self, space: SearchSpace, journal: Path, time_budget_s: float | None = None) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            sampler: optuna.samplers.BaseSampler = (
-                optuna.samplers.TPESampler(multivariate=True, group=True, constant_liar=True, seed=seed)
-                if searcher == "optuna"
-                else optuna.samplers.RandomSampler(seed=seed)
-            )
-            storage = open_journal(journal)
-        super().__init__(space=space, metric=metric, mode=mode, sampler=sampler, study_name=STUDY_NAME, storage=storage)
+        settings = space.search
+        super().__init__(
+            space=space,
+            metric=TUNE_METRICS[settings.metric],
+            mode=settings.mode,
+            study_name=STUDY_NAME,
+            storage=open_journal(journal),
+        )
         self.study: optuna.Study = self._ot_study  # type: ignore[assignment]
+        known = self.study.get_trials(deepcopy=False)
+        self.study.sampler = make_sampler(settings, len(known))
         self._unfinished = [
-            optuna.trial.Trial(self.study, trial._trial_id)
-            for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+            optuna.trial.Trial(self.study, trial._trial_id) for trial in known if trial.state is TrialState.RUNNING
         ]
-        if not self.study.get_trials(deepcopy=False):
+        self._deadline_s = math.inf if time_budget_s is None else time.monotonic() + time_budget_s
+        if not known:
             self.study.enqueue_trial(space.base_point())
 
-    def n_finished(self) -> int:
-        """Trials of the journal that need no more work."""
-        states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
-        return len(self.study.get_trials(deepcopy=False, states=states))
+    def finished(self) -> dict[int, str]:
+        """Number -> status (complete, pruned, failed) of the trials in the journal that need no more work."""
+        trials = self.study.get_trials(deepcopy=False, states=tuple(STATUSES))
+        return {trial.number: STATUSES[trial.state] for trial in trials}
 
-    def suggest(self, trial_id: str) -> dict[str, Any]:
-        if trial_id not in self._ot_trials and self._unfinished:
-            self._ot_trials[trial_id] = self._unfinished.pop(0)
+    def suggest(self, trial_id: str) -> dict[str, Any] | str:  # type: ignore[override]
+        """The trial's `number` and the `values` drawn for it, or Searcher.FINISHED once the time is over."""
+        if trial_id not in self._ot_trials:
+            if time.monotonic() > self._deadline_s:
+                return Searcher.FINISHED
+            if self._unfinished:
+                self._ot_trials[trial_id] = self._unfinished.pop(0)
         values = super().suggest(trial_id)
         return {"number": self._ot_trials[trial_id].number, "values": values}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        self._ot_trials[trial_id].report(result[self.metric], result["epoch"])
+        if "failure" not in result:
+            self._report(self._ot_trials[trial_id], result)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         if trial_id in self._completed_trials:
@@ -70,13 +85,31 @@ class SedSearcher(OptunaSearch):
         elif result["finished"]:
             self.study.tell(trial, value)
         else:
-            # Tune does not hand over the report that stopped the trial; Optuna keeps the first report of a step.
-            trial.report(value, result["epoch"])
+            self._report(trial, result)  # Tune does not hand over the report that stopped the trial
             self.study.tell(trial, state=TrialState.PRUNED)
+
+    def _report(self, trial: Any, result: dict[str, Any]) -> None:
+        """An intermediate value. Optuna keeps the first of an epoch, and warns of others: a resumed trial has them."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*is already reported", category=UserWarning)
+            trial.report(result[self.metric], result["epoch"])
+
+
+def make_sampler(settings: SearchSettings, n_known: int) -> optuna.samplers.BaseSampler:
+    """The sampler of a study that holds `n_known` trials: a resumed study must not repeat its first draws."""
+    seed = settings.seed if n_known == 0 else int(np.random.SeedSequence([settings.seed, n_known]).generate_state(1)[0])
+    if settings.searcher == "random":
+        return optuna.samplers.RandomSampler(seed=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        # Constant liar: TPE keeps away from trials that still run. Group: it models conditional parts apart.
+        return optuna.samplers.TPESampler(multivariate=True, group=True, constant_liar=True, seed=seed)
 
 
 def open_journal(path: Path) -> optuna.storages.JournalStorage:
     """Optuna's storage in one file; optuna-dashboard opens it, also while the search runs."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    backend = JournalFileBackend(str(path), lock_obj=JournalFileOpenLock(str(path)))
-    return optuna.storages.JournalStorage(backend)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        backend = JournalFileBackend(str(path), lock_obj=JournalFileOpenLock(str(path)))
+        return optuna.storages.JournalStorage(backend)

@@ -10,7 +10,7 @@ from typing import Any
 
 import ray.train
 import torch
-from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train import FailureConfig, RunConfig, ScalingConfig, WorkerGroupError
 from ray.train.torch import TorchTrainer
 from ray.util.queue import Empty, Queue
 
@@ -18,6 +18,7 @@ from sed_model.checkpoint import load_model
 from sed_model.config import SedConfig, config_from_dict
 from sed_model.dataset import open_training_data
 from sed_model.devices import choose_runtime
+from sed_model.errors import UserError
 from sed_model.fit import EpochResult, FitJob, fit
 from sed_model.recordings import read_data_folder
 from sed_model.stages import plan_stages
@@ -79,17 +80,28 @@ def fit_with_ray_train(
         ),
     )
     if progress is None or on_epoch is None:
-        trainer.fit()
+        _fit(trainer)
         return
     done = threading.Event()
     listener = threading.Thread(target=_listen, args=(progress, on_epoch, done))
     listener.start()
     try:
-        trainer.fit()
+        _fit(trainer)
     finally:
         done.set()
         listener.join()
         progress.shutdown()
+
+
+def _fit(trainer: TorchTrainer) -> None:
+    """Run the trainer; a worker's error that names its repair comes out as it is."""
+    try:
+        trainer.fit()
+    except WorkerGroupError as failure:
+        for error in failure.worker_failures.values():
+            if isinstance(error, UserError):
+                raise error from None
+        raise
 
 
 def _listen(progress: Queue, on_epoch: Callable[[EpochResult], None], done: threading.Event) -> None:

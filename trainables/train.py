@@ -17,7 +17,7 @@ EXAMPLES = """  python -m trainables.train --stage all --data DIR --out runs/min
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = cli.parser("trainables.train", DESCRIPTION, EXAMPLES)
     add = parser.add_argument
-    add("--config", default="base.yaml", metavar="FILE", help="a path, or a name in search_spaces/ (base.yaml)")
+    add("--config", metavar="FILE", help="a path, or a name in search_spaces/ (base.yaml; demo.yaml without --data)")
     add("--stage", required=True, choices=["pretrain_ce", "train_bce", "finetune", "all"], help="what to train")
     add(
         "--data",

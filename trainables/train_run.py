@@ -6,10 +6,9 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
-from sed_model.backbones import create_timm_model
+from sed_model.backbones import Backbone
 from sed_model.checkpoint import STATE_FILE, WEIGHTS_FILE, delete_state, load_model
 from sed_model.config import SedConfig, load_config
-from sed_model.dataset import open_training_data
 from sed_model.demo_data import write_demo_data
 from sed_model.errors import CheckpointError, ConfigError
 from sed_model.recordings import read_data_folder
@@ -17,37 +16,44 @@ from sed_model.stages import PARENTS, SUPERVISED_STAGES
 from trainables.cluster import ClusterInfo, ray_session
 from trainables.overrides import absolute_paths
 from trainables.recorder import epoch_line
+from trainables.search_setup import check_data, check_place
 from trainables.space import SPACES_DIR, find_file, parse_overrides
 from trainables.stage_trainer import RayTrainJob, fit_with_ray_train
 
 
 def run_training(options: argparse.Namespace) -> None:
     """Check everything, then train the stages one after the other, each in its own TorchTrainer."""
-    config_file = SPACES_DIR / "demo.yaml" if options.data is None else find_file(options.config)
-    config = load_config(config_file).with_overrides(absolute_paths(parse_overrides(options.overrides)))
+    config = training_config(options)
     stages = SUPERVISED_STAGES if options.stage == "all" else (options.stage,)
+    check_place(options.out, None)
     parent = parent_folder(options.out, stages[0])
-    for stage in stages:
-        check_free(options.out / stage, options.resume)
+    done = [stage for stage in stages if is_done(options.out / stage, config, options.resume)]
+    Backbone(config.model, in_channels=1)
     data_dir = options.data
     if data_dir is None:
         data_dir = write_demo_data(Path("demo_data").absolute())
-        print(f"no --data: using the demo data in {data_dir} with the settings of demo.yaml", flush=True)
-    create_timm_model(config.model, in_channels=1)
+        print(f"no --data: using the demo data in {data_dir}", flush=True)
     folder = read_data_folder(data_dir, config.data.target_s)
     for note in folder.notes:
         print(f"data: {note}", flush=True)
-    open_training_data(folder, config)
+    check_data(folder, config, stages[0])
     with ray_session(options.address, dashboard=True) as cluster:
         if cluster.dashboard:
-            print(f"Ray dashboard {cluster.dashboard}", flush=True)
+            print(f"Ray dashboard {cluster.dashboard} (token: ray get-auth-token)", flush=True)
         for stage in stages:
-            if (options.out / stage / WEIGHTS_FILE).exists() and not (options.out / stage / STATE_FILE).exists():
+            if stage in done:
                 print(f"{stage} is done already", flush=True)
             else:
                 train_stage(options, cluster, config, data_dir, (stage, parent))
             parent = options.out / stage
     print(f"\nbest model      {parent}\nnext            search its settings: python -m trainables.search --help")
+
+
+def training_config(options: argparse.Namespace) -> SedConfig:
+    """--config with --set put in; without --config base.yaml, or demo.yaml for the demo data."""
+    default = SPACES_DIR / ("demo.yaml" if options.data is None else "base.yaml")
+    config_file = default if options.config is None else find_file(options.config)
+    return load_config(config_file).with_overrides(absolute_paths(parse_overrides(options.overrides)))
 
 
 def train_stage(
@@ -96,7 +102,21 @@ def parent_folder(out: Path, stage: str) -> Path | None:
     return out / parent
 
 
-def check_free(folder: Path, resume: bool) -> None:
-    """A stage never overwrites an earlier model without being told to go on with it."""
-    if (folder / WEIGHTS_FILE).exists() and not resume:
+def is_done(folder: Path, config: SedConfig, resume: bool) -> bool:
+    """Whether a stage was trained to its end, with this configuration.
+
+    Raises:
+        ConfigError: the folder holds a model, which is overwritten only by going on with it as it was begun.
+    """
+    if not (folder / WEIGHTS_FILE).exists():
+        return False
+    if not resume:
         raise ConfigError(f"{folder} holds a model already; choose another --out, or go on with --resume.")
+    began = load_model(folder).config.flat()
+    changed = [f"{name}={value} (was {began[name]})" for name, value in config.flat().items() if value != began[name]]
+    if changed:
+        raise ConfigError(
+            f"{folder} was begun with another configuration: {', '.join(changed)}; set these as they were, or choose "
+            "another --out."
+        )
+    return not (folder / STATE_FILE).exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -16,12 +17,14 @@ from tensorboardX import SummaryWriter
 from sed_model.checkpoint import without_pretraining
 from sed_model.config import SedConfig
 from sed_model.dataset import TrainingData, open_training_data, window_samples
+from sed_model.errors import UserError
 from sed_model.fit import EpochResult, FitJob, fit
 from sed_model.model import SedModel, cpu_ms_per_window
 from sed_model.recordings import DataFolder, read_data_folder
 from sed_model.stages import plan_stages
 from trainables.runs import RunFolder
 from trainables.search_space import SearchSpace
+from trainables.searcher import TUNE_METRICS
 from trainables.stage_trainer import RayTrainJob, fit_with_ray_train
 
 
@@ -45,8 +48,17 @@ class SearchJob:
 def run_trial(point: Mapping[str, Any], job: SearchJob) -> None:
     """Tune's trainable. `point` has the trial's `number` and the `values` drawn for it.
 
-    The actor is used again for the next trial: everything below depends on the arguments alone.
+    The actor is used again for the next trial: everything below depends on the arguments alone. An error that names its
+    repair (a loss that is not finite, memory that ran out) is reported as `failure`: raising it would cost a second
+    attempt, with the same end, and a new actor.
     """
+    try:
+        _train(point, job)
+    except UserError as error:
+        tune.report(dict.fromkeys(TUNE_METRICS.values(), math.nan) | {"failure": str(error)})
+
+
+def _train(point: Mapping[str, Any], job: SearchJob) -> None:
     torch.set_num_threads(job.cpus_per_trial)
     config = job.config(point["values"])
     folder = RunFolder(job.run_dir).trial(point["number"])

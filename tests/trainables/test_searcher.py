@@ -1,0 +1,170 @@
+"""What the searcher tells Optuna, without Ray running."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+from ray.tune.search import Searcher
+
+from trainables.search_space import SearchSpace
+from trainables.searcher import SedSearcher
+from trainables.space import load_space
+
+
+@pytest.fixture(scope="module")
+def space(tiny_space: Path) -> SearchSpace:
+    return load_space(tiny_space)
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Path:
+    return tmp_path / "optuna.journal"
+
+
+def report(score: float, epoch: int, finished: bool = False) -> dict[str, Any]:
+    return {"best_macro_auc": score, "epoch": epoch, "finished": finished}
+
+
+def only_trial(searcher: SedSearcher) -> optuna.trial.FrozenTrial:
+    (trial,) = searcher.study.get_trials()
+    return trial
+
+
+def test_the_first_trial_is_the_base(space: SearchSpace, journal: Path) -> None:
+    suggestion = SedSearcher(space, journal).suggest("ray_1")
+
+    assert suggestion == {"number": 0, "values": {"model.pool_type": "avg", "stages.pretrain_ce.lr": 0.002}}
+
+
+def test_a_finished_trial_is_complete_with_its_score(space: SearchSpace, journal: Path) -> None:
+    searcher = SedSearcher(space, journal)
+    searcher.suggest("ray_1")
+    searcher.on_trial_result("ray_1", report(0.6, 1))
+    searcher.on_trial_complete("ray_1", report(0.7, 2, finished=True))
+
+    assert only_trial(searcher).state is TrialState.COMPLETE
+    assert only_trial(searcher).value == 0.7
+    assert searcher.finished() == {0: "complete"}
+
+
+def test_a_stopped_trial_is_pruned_with_the_report_that_stopped_it(space: SearchSpace, journal: Path) -> None:
+    searcher = SedSearcher(space, journal)
+    searcher.suggest("ray_1")
+    searcher.on_trial_result("ray_1", report(0.6, 1))
+    searcher.on_trial_complete("ray_1", report(0.7, 2))
+
+    assert only_trial(searcher).state is TrialState.PRUNED
+    assert only_trial(searcher).intermediate_values == {1: 0.6, 2: 0.7}
+    assert searcher.finished() == {0: "pruned"}
+
+
+FAILURES = {
+    "an error": {"error": True},
+    "no result": {"result": None},
+    "no score": {"result": {"epoch": 1, "finished": True}},
+    "not a number": {"result": report(math.nan, 1, finished=True)},
+    "infinite": {"result": report(math.inf, 1)},
+}
+
+
+@pytest.mark.parametrize("ending", FAILURES.values(), ids=FAILURES)
+def test_a_trial_without_a_score_is_failed(space: SearchSpace, journal: Path, ending: dict[str, Any]) -> None:
+    searcher = SedSearcher(space, journal)
+    searcher.suggest("ray_1")
+    searcher.on_trial_complete("ray_1", **ending)
+
+    assert only_trial(searcher).state is TrialState.FAIL
+    assert searcher.finished() == {0: "failed"}
+
+
+def test_a_reported_failure_is_no_intermediate_value(space: SearchSpace, journal: Path) -> None:
+    searcher = SedSearcher(space, journal)
+    searcher.suggest("ray_1")
+    failure = {"best_macro_auc": math.nan, "failure": "loss is nan"}
+    searcher.on_trial_result("ray_1", failure)
+    searcher.on_trial_complete("ray_1", failure)
+
+    assert only_trial(searcher).state is TrialState.FAIL
+    assert only_trial(searcher).intermediate_values == {}
+
+
+def test_a_second_completion_changes_nothing(space: SearchSpace, journal: Path) -> None:
+    searcher = SedSearcher(space, journal)
+    searcher.suggest("ray_1")
+    searcher.on_trial_complete("ray_1", report(0.7, 2, finished=True))
+    searcher.on_trial_complete("ray_1", error=True)
+
+    assert searcher.finished() == {0: "complete"}
+
+
+def test_unfinished_trials_are_suggested_again(space: SearchSpace, journal: Path) -> None:
+    before = SedSearcher(space, journal)
+    first, second = before.suggest("ray_1"), before.suggest("ray_2")
+    before.on_trial_complete("ray_1", report(0.7, 2, finished=True))
+    after = SedSearcher(space, journal)
+
+    assert after.suggest("ray_3") == second
+    third = after.suggest("ray_4")
+    assert isinstance(first, dict)
+    assert isinstance(third, dict)
+    assert third["number"] == 2
+
+
+def test_a_resumed_trial_reports_an_epoch_again_without_a_warning(space: SearchSpace, journal: Path) -> None:
+    before = SedSearcher(space, journal)
+    before.suggest("ray_1")
+    before.on_trial_result("ray_1", report(0.6, 1))
+    after = SedSearcher(space, journal)
+    after.suggest("ray_2")
+    after.on_trial_result("ray_2", report(0.6, 1))
+    after.on_trial_complete("ray_2", report(0.7, 2, finished=True))
+
+    assert only_trial(after).intermediate_values == {1: 0.6}
+    assert after.finished() == {0: "complete"}
+
+
+@pytest.mark.parametrize("kind", ["optuna", "random"])
+def test_a_resumed_search_does_not_repeat_its_draws(space: SearchSpace, journal: Path, kind: str) -> None:
+    space = SearchSpace(
+        space.name, space.base, space.search.model_copy(update={"searcher": kind}), space.parameters, space.repairs
+    )
+    drawn = []
+    for start in range(3):
+        searcher = SedSearcher(space, journal)
+        for number in range(3):
+            suggestion = searcher.suggest(f"ray_{start}_{number}")
+            assert isinstance(suggestion, dict)
+            drawn.append(suggestion["values"]["stages.pretrain_ce.lr"])
+            searcher.on_trial_complete(f"ray_{start}_{number}", report(0.5, 2, finished=True))
+
+    assert len(set(drawn)) == 9
+
+
+def test_the_same_seed_draws_the_same_points(space: SearchSpace, tmp_path: Path) -> None:
+    def draws(folder: str) -> list[Any]:
+        searcher = SedSearcher(space, tmp_path / folder / "optuna.journal")
+        return [searcher.suggest(f"ray_{number}") for number in range(5)]
+
+    assert draws("a") == draws("b")
+
+
+def test_parameters_are_drawn_only_where_they_matter(space: SearchSpace, journal: Path) -> None:
+    searcher = SedSearcher(space, journal)
+    for number in range(12):
+        searcher.suggest(f"ray_{number}")
+
+    drawn = [trial.params for trial in searcher.study.get_trials()]
+    assert {params["model.pool_type"] for params in drawn} == {"avg", "gem"}
+    assert all(("model.gem_p" in params) == (params["model.pool_type"] == "gem") for params in drawn)
+
+
+def test_no_trial_is_drawn_once_the_time_is_over(space: SearchSpace, journal: Path) -> None:
+    searcher = SedSearcher(space, journal, time_budget_s=-1.0)
+
+    assert searcher.suggest("ray_1") == Searcher.FINISHED
+    assert [trial.state for trial in searcher.study.get_trials()] == [TrialState.WAITING]

@@ -1,0 +1,237 @@
+"""What the search command checks before Ray starts: all input, so that nothing is written for a wrong one."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from sed_model.backbones import Backbone
+from sed_model.config import SedConfig, load_config
+from sed_model.dataset import TrainingClips, ValidationWindows, open_training_data
+from sed_model.demo_data import write_demo_data
+from sed_model.errors import ConfigError, DataError
+from sed_model.recordings import DataFolder, read_data_folder
+from sed_model.stages import check_stage_names
+from trainables.overrides import absolute_paths
+from trainables.runs import RunFolder
+from trainables.search_settings import AshaSettings, parse_search
+from trainables.search_space import SearchSpace
+from trainables.space import SPACES_DIR, load_space, parse_overrides
+from trainables.space_check import SECTIONS, parse_space
+from trainables.trial import SearchJob
+
+DEMO_TRIALS = 10
+FIXED_BY_RESUME = ("space", "stages", "epochs_scale", "searcher", "scheduler", "seed", "overrides")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A search whose input is right. `record` is what search.yaml holds; nothing has been written yet."""
+
+    run: RunFolder
+    space: SearchSpace
+    job: SearchJob
+    data: DataFolder
+    record: Mapping[str, Any]
+
+
+def prepare(options: argparse.Namespace) -> Prepared:
+    """Read and check all input, a new search's or that of the one to go on with.
+
+    Raises:
+        UserError: of the kind of the input that is wrong.
+    """
+    check_place(options.out, options.name)
+    run, space, data_dir = resumed(options) if options.resume else new_run(options)
+    check_backbones(space)
+    if data_dir is None:
+        data_dir = write_demo_data(Path("demo_data").absolute())
+        print(f"no --data: using the demo data in {data_dir} with the small settings of demo.yaml", flush=True)
+    data = read_data_folder(data_dir, space.base.data.target_s)
+    if options.resume:
+        record = run.read_search()
+        check_same_data(run, record, data)
+    else:
+        record = search_record(run, space, data)
+    for note in data.notes:
+        print(f"data: {note}", flush=True)
+    for config in front_ends(space):
+        check_data(data, config, space.search.stages[0])
+    return Prepared(run, space, search_job(run, space, data_dir, options), data, record)
+
+
+def check_place(out: Path, name: str | None) -> None:
+    """Whether run folders can go to `out`, and `name` is a plain folder name."""
+    if name is not None and (name != Path(name).name or name in ("", ".", "..")):
+        raise ConfigError(f"--name {name!r}: is no plain folder name; leave out slashes and dots, and use --out DIR.")
+    there = next(path for path in (out, *out.parents) if path.exists())
+    if not there.is_dir():
+        raise ConfigError(f"--out {out}: {there} is a file; give a folder.")
+    if not os.access(there, os.W_OK):
+        raise ConfigError(f"--out {out}: {there} cannot be written to; give another folder.")
+
+
+def new_run(options: argparse.Namespace) -> tuple[RunFolder, SearchSpace, Path | None]:
+    """The space with all that the command line replaces in it; no data folder stands for the demo data."""
+    if options.space is None:
+        raise ConfigError("--space is missing; name a search space, e.g. --space arch.yaml (or go on with --resume).")
+    overrides = absolute_paths(parse_overrides(options.overrides))
+    if options.seed is not None:
+        overrides.setdefault("seed", options.seed)
+    base = None
+    if options.data is None:
+        base = SPACES_DIR / "demo.yaml"
+        overrides.setdefault("model.backbone", load_config(base).model.backbone)
+    space = load_space(options.space, overrides, base)
+    updates = search_updates(options, space)
+    if base is not None:
+        updates.setdefault("num_trials", min(DEMO_TRIALS, space.search.num_trials))
+    space = with_settings(space, updates)
+    check_stages(space.search.stages)
+    run = RunFolder(options.out / (options.name or f"{space.name}-{time.strftime('%Y%m%d-%H%M%S')}"))
+    if run.path.exists() and not (run.path.is_dir() and not any(run.path.iterdir())):
+        raise ConfigError(
+            f"{run.path} exists; choose another --name, or go on with it: --resume --name {run.path.name}."
+        )
+    return run, space, options.data
+
+
+def resumed(options: argparse.Namespace) -> tuple[RunFolder, SearchSpace, Path]:
+    """The run of --name, or the newest one, with its own space and settings; the number of trials may be raised."""
+    given = [name for name in FIXED_BY_RESUME if getattr(options, name) not in (None, [])]
+    if given:
+        flags = ", ".join("--set" if name == "overrides" else f"--{name.replace('_', '-')}" for name in given)
+        raise ConfigError(f"--resume goes on with the settings of the run's search.yaml; leave out {flags}.")
+    folders = [options.out / options.name] if options.name else newest_first(options.out)
+    if not folders:
+        raise DataError(f"--resume: no run folder in {options.out}; name one with --name, or start a new search.")
+    run = RunFolder(folders[0])
+    record = run.read_search()
+    space = parse_space({name: record[name] for name in SECTIONS if name in record}, run.search_file, {})
+    space = replace(space, name=record["space_name"])
+    if options.num_trials is not None:
+        space = with_settings(space, {"num_trials": options.num_trials})
+    return run, space, options.data or Path(record["data"]["folder"])
+
+
+def newest_first(out: Path) -> list[Path]:
+    """The run folders in `out`."""
+    files = sorted(out.glob("*/search.yaml"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    return [path.parent for path in files]
+
+
+def search_updates(options: argparse.Namespace, space: SearchSpace) -> dict[str, Any]:
+    """The settings of the search that the command line replaces."""
+    given = {
+        "num_trials": options.num_trials,
+        "epochs_scale": options.epochs_scale,
+        "searcher": options.searcher,
+        "seed": options.seed,
+    }
+    updates = {name: value for name, value in given.items() if value is not None}
+    if options.stages is not None:
+        updates["stages"] = [name.strip() for name in options.stages.split(",") if name.strip()]
+    if options.scheduler == "none":
+        updates["scheduler"] = "none"
+    elif options.scheduler == "asha" and space.search.scheduler is None:
+        updates["scheduler"] = AshaSettings()
+    return updates
+
+
+def with_settings(space: SearchSpace, updates: Mapping[str, Any]) -> SearchSpace:
+    """The space with settings of its search replaced, and checked."""
+    settings, problems = parse_search({**space.search.as_dict(), **updates})
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return replace(space, search=settings)
+
+
+def check_stages(stages: tuple[str, ...]) -> None:
+    check_stage_names(stages)
+    if stages[0] != "pretrain_ce":
+        raise ConfigError(f"stages {','.join(stages)}: a search starts with pretrain_ce; put it first.")
+    if "pseudo" in stages:
+        raise ConfigError(f"stages {','.join(stages)}: pseudo needs the pseudo-labels of a search; leave it out.")
+
+
+def check_backbones(space: SearchSpace) -> None:
+    """Build every backbone of the space: unknown names and missing weights show here, and downloads happen once."""
+    choices = [p.distribution.probes() for p in space.parameters if p.key == "model.backbone"]
+    problems = []
+    for name in choices[0] if choices else (space.base.model.backbone,):
+        try:
+            Backbone(space.base.with_overrides({"model.backbone": name}).model, in_channels=1)
+        except ConfigError as error:
+            problems.append(str(error))
+    if problems:
+        raise ConfigError("\n".join(problems))
+
+
+def front_ends(space: SearchSpace) -> list[SedConfig]:
+    """The base, once for each sample rate of the space: what the audio caches differ by."""
+    rates = [p.distribution.probes() for p in space.parameters if p.key == "front_end.sample_rate_hz"]
+    if not rates:
+        return [space.base]
+    return [space.config({"front_end.sample_rate_hz": rate}) for rate in rates[0]]
+
+
+def check_data(data: DataFolder, config: SedConfig, stage: str) -> None:
+    """Decode the audio (once, for all trials), and open what training and validation read."""
+    training = open_training_data(data, config)
+    if training.cache.bad:
+        print(f"data: {len(training.cache.bad)} unreadable audio files are skipped", flush=True)
+    TrainingClips(training, config, stage)
+    ValidationWindows(training, config)
+
+
+def check_same_data(run: RunFolder, record: Mapping[str, Any], data: DataFolder) -> None:
+    """Scores of two data sets must not share a leaderboard."""
+    if record["data"]["fingerprint"] != data.fingerprint:
+        raise DataError(
+            f"{data.root}: is not the data that {run.path.name} was started with (tables, labels, or names or sizes of "
+            "audio files differ); restore it, or start a new search."
+        )
+
+
+def search_record(run: RunFolder, space: SearchSpace, data: DataFolder) -> dict[str, Any]:
+    """search.yaml: all that a reader, or --resume, needs to know."""
+    return {
+        "name": run.path.name,
+        "space_name": space.name,
+        "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "command": shlex.join(["python", "-m", "trainables.search", *sys.argv[1:]]),
+        "seed": space.search.seed,
+        "versions": {
+            name: version(name) for name in ("sed-search", "torch", "timm", "ray", "optuna", "audiomentations")
+        },
+        "data": {
+            "folder": str(data.root),
+            "fingerprint": data.fingerprint,
+            "classes": list(data.classes),
+            "recordings": len(data.recordings),
+        },
+        **space.as_dict(),
+    }
+
+
+def search_job(run: RunFolder, space: SearchSpace, data_dir: Path, options: argparse.Namespace) -> SearchJob:
+    """`auto` workers: one Ray Train worker where trials have a GPU (they last long), none elsewhere (it costs 30 s)."""
+    workers = options.workers_per_trial
+    return SearchJob(
+        space=space,
+        data_dir=data_dir,
+        run_dir=run.path,
+        stages=space.search.stages,
+        epochs_scale=space.search.epochs_scale,
+        cpus_per_trial=options.cpus_per_trial,
+        gpus_per_trial=options.gpus_per_trial,
+        workers_per_trial=int(options.gpus_per_trial > 0) if workers is None else workers,
+    )

@@ -62,21 +62,30 @@ def predict_soundscape(
         waveform: decoded at the members' sample rate.
         starts_s: where the target windows (`data.target_s` long) start.
     """
-    images: dict[str, torch.Tensor] = {}
+    # Some windows at a time: an hour of them would be gigabytes.
+    n_windows = max(member.config.inference.batch_size for member in members)
+    pieces = [starts_s[first : first + n_windows] for first in range(0, len(starts_s), n_windows)]
+    return np.concatenate([_predict_windows(members, waveform, piece, runtime) for piece in pieces], axis=1)
+
+
+def _predict_windows(
+    members: Sequence[LoadedModel],
+    waveform: Float32[np.ndarray, " samples"],
+    starts_s: Float[np.ndarray, " windows"],
+    runtime: Runtime,
+) -> Float32[np.ndarray, "members windows classes"]:
+    inputs: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
     results = []
     for member in members:
         config = member.config
         key = f"{config.front_end!r} {config.model.multi_resolution} {config.data.window_s} {config.data.target_s}"
-        clips, parts = contexts(waveform, starts_s, config)
-        if key not in images:
-            images[key] = member.model.images(torch.from_numpy(clips).to(runtime.device))
-        batches = zip(
-            images[key].split(config.inference.batch_size), parts.split(config.inference.batch_size), strict=True
-        )
+        if key not in inputs:
+            clips, parts = contexts(waveform, starts_s, config)
+            inputs[key] = member.model.images(torch.from_numpy(clips).to(runtime.device)), parts.to(runtime.device)
         logits = []
-        for batch, part in batches:
+        for images, part in zip(*(tensor.split(config.inference.batch_size) for tensor in inputs[key]), strict=True):
             with runtime.autocast():
-                output = member.model(runtime.images(batch), part.to(runtime.device))
+                output = member.model(runtime.images(images), part)
             logits.append(output.clip_logits.float().cpu().numpy())
         results.append(probabilities_of(np.concatenate(logits), member.lineage.loss))
     return np.stack(results)
@@ -84,7 +93,7 @@ def predict_soundscape(
 
 def contexts(
     waveform: Float32[np.ndarray, " samples"], starts_s: Float[np.ndarray, " windows"], config: SedConfig
-) -> tuple[Float32[np.ndarray, "windows samples"], torch.Tensor]:
+) -> tuple[Float32[np.ndarray, "windows window_samples"], torch.Tensor]:
     """The windows around targets, and each target's place in its window [windows, 2]; short recordings are repeated."""
     rate, n_samples = config.front_end.sample_rate_hz, window_samples(config)
     duration_s = len(waveform) / rate

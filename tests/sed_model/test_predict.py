@@ -1,0 +1,146 @@
+"""Fault 16: any length of soundscape, a row every step, nothing twice; and what logits mean."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sed_model.checkpoint import Lineage, LoadedModel
+from sed_model.config import SedConfig
+from sed_model.dataset import TrainingData, ValidationWindows
+from sed_model.devices import Runtime
+from sed_model.model import SedModel
+from sed_model.oof import write_predictions
+from sed_model.predict import contexts, predict_dataset, predict_soundscape, probabilities_of, target_starts, window_rms
+
+CPU = Runtime(torch.device("cpu"), None)
+
+
+@pytest.mark.parametrize(
+    ("duration_s", "step_s", "n_windows", "last_s"),
+    [
+        (60.0, 5.0, 12, 55),
+        (60.02, 5.0, 12, 55),  # an encoder's padding is no window
+        (61.0, 5.0, 13, 60),
+        (3.0, 5.0, 1, 0),
+        (5.0, 5.0, 1, 0),
+        (600.0, 5.0, 120, 595),
+        (60.0, 2.5, 23, 55),
+        (61.0, 2.5, 24, 57.5),
+    ],
+)
+def test_windows_cover_a_soundscape(duration_s: float, step_s: float, n_windows: int, last_s: float) -> None:
+    starts = target_starts(duration_s, 5.0, step_s)
+    assert len(starts) == n_windows
+    assert starts[-1] == last_s
+
+
+@given(st.floats(0.01, 4000), st.floats(0.5, 20), st.floats(0.1, 1))
+def test_every_moment_has_a_window_and_no_window_is_twice_there(
+    duration_s: float, target_s: float, overlap: float
+) -> None:
+    step_s = target_s * overlap
+    starts = target_starts(duration_s, target_s, step_s)
+    assert starts[0] == 0
+    np.testing.assert_allclose(np.diff(starts), step_s, rtol=1e-6)
+    assert starts[-1] + target_s >= duration_s - 0.1 - 1e-6
+    assert starts[-1] < max(duration_s, 1e-9)
+    assert len(starts) == 1 or starts[-2] + target_s < duration_s - 0.1 + 1e-6  # without the last one it would not do
+
+
+def test_cross_entropy_means_a_softmax_and_all_else_a_sigmoid() -> None:
+    logits = np.array([[0.0, math.log(3)]], np.float32)
+    np.testing.assert_allclose(probabilities_of(logits, "ce"), [[0.25, 0.75]], rtol=1e-6)
+    for loss in ("bce", "focal_bce", "asymmetric", "soft_auc"):
+        np.testing.assert_allclose(probabilities_of(logits, loss), [[0.5, 0.75]], rtol=1e-6)
+
+
+def test_windows_of_a_soundscape_are_its_samples(tiny_config: SedConfig) -> None:
+    waveform = np.arange(48_000, dtype=np.float32)  # 6 s; windows of 1.5 s around targets of 1 s
+    clips, parts = contexts(waveform, target_starts(6.0, 1.0, 1.0), tiny_config)
+    assert clips.shape == (6, 12_000)
+    assert [int(clip[0]) for clip in clips] == [0, 6_000, 14_000, 22_000, 30_000, 36_000]
+    torch.testing.assert_close(parts[[0, 1, 5]], torch.tensor([[0, 2 / 3], [1 / 6, 5 / 6], [1 / 3, 1]]))
+
+
+def test_a_short_soundscape_is_repeated(tiny_config: SedConfig) -> None:
+    waveform = np.arange(5_000, dtype=np.float32)
+    clips, parts = contexts(waveform, target_starts(5_000 / 8_000, 1.0, 1.0), tiny_config)
+    np.testing.assert_array_equal(clips, np.resize(waveform, 12_000)[None])
+    torch.testing.assert_close(parts, torch.tensor([[0, 2 / 3]]))
+
+
+def test_a_last_window_that_passes_the_end_looks_at_what_is_there(tiny_config: SedConfig) -> None:
+    waveform = np.arange(round(6.5 * 8_000), dtype=np.float32)
+    clips, parts = contexts(waveform, target_starts(6.5, 1.0, 1.0), tiny_config)
+    assert len(clips) == 7
+    assert int(clips[-1][-1]) == len(waveform) - 1
+    torch.testing.assert_close(parts[-1], torch.tensor([1.0 / 1.5, 1.0]))
+
+
+def test_levels_are_root_mean_squares() -> None:
+    waveform = np.concatenate([np.full(1000, 0.5), np.zeros(1000), np.tile([0.3, -0.3], 250)]).astype(np.float32)
+    levels = window_rms(waveform, np.array([0.0, 1.0, 2.0, 3.0]), 1.0, 1000)
+    np.testing.assert_allclose(levels, [0.5, 0, 0.3, 0], atol=1e-6)
+
+
+def member(config: SedConfig, seed: int, loss: str = "bce") -> LoadedModel:
+    torch.manual_seed(seed)
+    lineage = Lineage(
+        stage="train_bce",
+        loss=loss,
+        epoch=1,
+        parent=None,
+        classes=("1139490", "abethr1", "grekis"),
+        data_fingerprint="",
+        validation="folds",
+        seed=0,
+        metrics={},
+    )
+    return LoadedModel(SedModel(config, 3).eval(), config, lineage)
+
+
+def test_soundscape_windows_get_the_scores_that_validation_gives_them(
+    tiny_data: TrainingData, tiny_config: SedConfig
+) -> None:
+    one = member(tiny_config, 0)
+    windows = ValidationWindows(tiny_data, tiny_config)
+    path = windows.paths[0]
+    waveform = tiny_data.cache.samples(path) / np.float32(32768)
+    scores = predict_soundscape([one], waveform, target_starts(6.0, 1.0, 1.0), CPU)
+    expected = probabilities_of(predict_dataset(one.model, windows, tiny_config, CPU), "bce")
+    np.testing.assert_allclose(scores[0], expected[:6], atol=1e-5)
+
+
+def test_members_are_scored_as_if_alone(tiny_config: SedConfig) -> None:
+    waveform = np.random.default_rng(0).normal(0, 0.1, 40_000).astype(np.float32)
+    starts = target_starts(5.0, 1.0, 0.5)
+    wide = tiny_config.with_overrides({"front_end.hop_length": 160, "inference.batch_size": 2})
+    members = [member(tiny_config, 0), member(tiny_config, 1, loss="ce"), member(wide, 2)]
+    together = predict_soundscape(members, waveform, starts, CPU)
+    assert together.shape == (3, len(starts), 3)
+    for row, one in enumerate(members):
+        np.testing.assert_allclose(together[row], predict_soundscape([one], waveform, starts, CPU)[0], atol=1e-5)
+
+
+def test_predictions_are_written_with_their_windows(
+    tiny_data: TrainingData, tiny_config: SedConfig, tmp_path: Path
+) -> None:
+    import pyarrow.parquet as pq
+
+    windows = ValidationWindows(tiny_data, tiny_config)
+    probabilities = np.linspace(0, 1, 36, dtype=np.float32).reshape(12, 3)
+    write_predictions(tmp_path / "oof.parquet", windows, probabilities, tiny_data.folder.classes)
+    table = pq.read_table(tmp_path / "oof.parquet")
+    assert table.column_names == ["filename", "start_s", "end_s", "target", "probabilities"]
+    assert json.loads(table.schema.metadata[b"classes"]) == list(tiny_data.folder.classes)
+    assert table["filename"].to_pylist() == windows.paths
+    np.testing.assert_array_equal(np.array(table["probabilities"].to_pylist(), np.float32), probabilities)
+    np.testing.assert_array_equal(np.array(table["target"].to_pylist(), np.float32), windows.targets)

@@ -25,7 +25,7 @@ from sed_model.config import SedConfig, WaveAugment
 from sed_model.dataset import cut
 from sed_model.decoding import decode
 from sed_model.frontend import LogMel
-from sed_model.sound_folders import Rooms
+from sed_model.sound_folders import open_rooms
 from sed_model.spectral import SpectralFrontEnd
 
 N_RECORDINGS, RECORDING_S = 8, 40
@@ -65,7 +65,7 @@ class PlainPipeline:
         self.folder, self.names = folder, names
         rooms = folder / "rooms"
         rooms.mkdir()
-        generated = Rooms(RATE_HZ)
+        generated = open_rooms(CONFIG.augment.wave, RATE_HZ)
         for number in range(len(generated)):
             soundfile.write(rooms / f"{number:02}.wav", generated.response(number), RATE_HZ, subtype="FLOAT")
         s, f = WaveAugment(), CONFIG.front_end
@@ -76,9 +76,15 @@ class PlainPipeline:
                 a.PitchShift(-s.pitch_max_semitones, s.pitch_max_semitones, p=s.pitch_prob),
                 a.AddGaussianNoise(s.noise_min_amplitude, s.noise_max_amplitude, p=s.noise_prob),
                 a.AddGaussianSNR(s.snr_noise_min_db, s.snr_noise_max_db, p=s.snr_noise_prob),
-                a.BandPassFilter(p=s.band_pass_prob),
-                a.HighPassFilter(p=s.high_pass_prob),
-                a.LowPassFilter(p=s.low_pass_prob),
+                a.BandPassFilter(
+                    s.band_pass_min_centre_hz,
+                    s.band_pass_max_centre_hz,
+                    s.band_pass_min_width,
+                    s.band_pass_max_width,
+                    p=s.band_pass_prob,
+                ),
+                a.HighPassFilter(s.high_pass_min_hz, s.high_pass_max_hz, p=s.high_pass_prob),
+                a.LowPassFilter(s.low_pass_min_hz, s.low_pass_max_hz, p=s.low_pass_prob),
                 a.ApplyImpulseResponse(rooms, p=s.room_prob),
                 a.Limiter(s.limiter_min_db, s.limiter_max_db, p=s.limiter_prob),
                 a.TimeMask(s.time_mask_min_share, s.time_mask_max_share, p=s.time_mask_prob),

@@ -20,8 +20,6 @@ Waveform = Float32[np.ndarray, " samples"]
 MAX_RESPONSE_S = 2.0
 """Longer impulse responses are cut here: a fall of 60 dB in 2 s is a cathedral."""
 N_GENERATED = 32
-GENERATED_RT60_S = (0.1, 1.0)
-GENERATED_DIRECT_TO_REVERB_DB = (-6.0, 12.0)
 
 
 @dataclass(frozen=True)
@@ -72,10 +70,12 @@ def open_backgrounds(settings: WaveAugment) -> tuple[Sound, ...]:
 
 @dataclass(frozen=True)
 class Rooms:
-    """Impulse responses, by number: read when they are asked for, or generated from their number."""
+    """Impulse responses, by number: read from `paths` when they are asked for, or else generated from their number."""
 
     sample_rate_hz: int
-    paths: tuple[Path, ...] = ()
+    paths: tuple[Path, ...]
+    rt60_s: tuple[float, float]
+    direct_db: tuple[float, float]
 
     def __len__(self) -> int:
         return len(self.paths) or N_GENERATED
@@ -84,7 +84,7 @@ class Rooms:
         """Impulse response of room `number`, 0 <= number < len, at most `MAX_RESPONSE_S` long."""
         if self.paths:
             return _read_response(self.paths[number], self.sample_rate_hz)
-        return generate_response(self.sample_rate_hz, number)
+        return generate_response(self.sample_rate_hz, number, self.rt60_s, self.direct_db)
 
 
 def open_rooms(settings: WaveAugment, sample_rate_hz: int) -> Rooms:
@@ -93,9 +93,11 @@ def open_rooms(settings: WaveAugment, sample_rate_hz: int) -> Rooms:
     Raises:
         ConfigError: the folder cannot be used.
     """
-    if settings.room_folder is None:
-        return Rooms(sample_rate_hz)
-    return Rooms(sample_rate_hz, tuple(s.path for s in find_sounds(settings.room_folder, "augment.wave.room_folder")))
+    paths: tuple[Path, ...] = ()
+    if settings.room_folder is not None and settings.room_prob > 0:
+        paths = tuple(sound.path for sound in find_sounds(settings.room_folder, "augment.wave.room_folder"))
+    rt60_s = (settings.room_min_rt60_s, settings.room_max_rt60_s)
+    return Rooms(sample_rate_hz, paths, rt60_s, (settings.room_min_direct_db, settings.room_max_direct_db))
 
 
 @lru_cache(maxsize=64)
@@ -104,14 +106,16 @@ def _read_response(path: Path, sample_rate_hz: int) -> Waveform:
 
 
 @lru_cache(maxsize=N_GENERATED)
-def generate_response(sample_rate_hz: int, number: int) -> Waveform:
+def generate_response(
+    sample_rate_hz: int, number: int, rt60_range_s: tuple[float, float], direct_range_db: tuple[float, float]
+) -> Waveform:
     """A direct sound and a tail of exponentially decaying noise (Polack's model of a diffuse room).
 
-    Reverberation time and direct-to-reverberant ratio are drawn from the ranges above, with `number` as the seed.
+    Reverberation time and direct-to-reverberant ratio are drawn from their ranges with `number` as the seed.
     """
     rng = np.random.default_rng(number)
-    rt60_s = np.exp(rng.uniform(*np.log(GENERATED_RT60_S)))
-    direct_to_reverb_db = rng.uniform(*GENERATED_DIRECT_TO_REVERB_DB)
+    rt60_s = np.exp(rng.uniform(*np.log(rt60_range_s)))
+    direct_to_reverb_db = rng.uniform(*direct_range_db)
     n_samples = int(rt60_s * sample_rate_hz)
     tail = rng.standard_normal(n_samples) * 10 ** (-3 * np.arange(n_samples) / n_samples)
     tail *= 10 ** (-direct_to_reverb_db / 20) / np.linalg.norm(tail)

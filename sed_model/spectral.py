@@ -39,7 +39,7 @@ class SpectralFrontEnd:
     def __init__(self, front_end: FrontEnd, settings: WaveAugment) -> None:
         self._front_end, self._settings = front_end, settings
         self._mel = FastMel(front_end)
-        self._rooms = open_rooms(settings, front_end.sample_rate_hz) if settings.room_prob > 0 else Rooms(0)
+        self._rooms = open_rooms(settings, front_end.sample_rate_hz)
         self._backgrounds = open_backgrounds(settings)
         noise = np.random.default_rng(0).standard_normal(int(NOISE_BANK_S * front_end.sample_rate_hz), np.float32)
         self._noise_bank = self._mel.mel_power(noise)

@@ -1,4 +1,4 @@
-"""What a clip's augmentation drew: the parameters of every transform, with the ranges that audiomentations uses."""
+"""What a clip's augmentation drew: the parameters of every transform, distributed as audiomentations draws them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,6 @@ Bins = Float64[np.ndarray, " bins"]
 FilterKind = Literal["band_pass", "high_pass", "low_pass"]
 
 # audiomentations' defaults.
-BAND_CENTRE_HZ = (200.0, 4000.0)
-BAND_WIDTH_SHARE = (0.5, 1.99)
-HIGH_PASS_HZ = (20.0, 2400.0)
-LOW_PASS_HZ = (150.0, 7500.0)
 FILTER_ORDERS = (2, 4)
 LIMITER_RELEASE_S = (0.05, 0.7)
 
@@ -115,19 +111,21 @@ def _draw_mask(settings: WaveAugment, rng: np.random.Generator) -> Span:
 
 
 def _draw_filters(settings: WaveAugment, rng: np.random.Generator) -> tuple[Filter, ...]:
-    filters = []
+    s, filters = settings, []
     low_order, high_order = FILTER_ORDERS
-    if rng.random() < settings.band_pass_prob:
-        centre_hz = _uniform_in_mel(*BAND_CENTRE_HZ, rng)
-        half_hz = centre_hz * rng.uniform(*BAND_WIDTH_SHARE) / 2
+    if rng.random() < s.band_pass_prob:
+        centre_hz = _uniform_in_mel(s.band_pass_min_centre_hz, s.band_pass_max_centre_hz, rng)
+        half_hz = centre_hz * rng.uniform(s.band_pass_min_width, s.band_pass_max_width) / 2
         order = int(rng.integers(low_order, high_order + 1))
         filters.append(Filter("band_pass", order, centre_hz - half_hz, centre_hz + half_hz))
-    if rng.random() < settings.high_pass_prob:
+    if rng.random() < s.high_pass_prob:
         order = int(rng.integers(low_order, high_order + 1))
-        filters.append(Filter("high_pass", order, low_hz=_uniform_in_mel(*HIGH_PASS_HZ, rng)))
-    if rng.random() < settings.low_pass_prob:
+        cutoff_hz = _uniform_in_mel(s.high_pass_min_hz, s.high_pass_max_hz, rng)
+        filters.append(Filter("high_pass", order, low_hz=cutoff_hz))
+    if rng.random() < s.low_pass_prob:
         order = int(rng.integers(low_order, high_order + 1))
-        filters.append(Filter("low_pass", order, high_hz=_uniform_in_mel(*LOW_PASS_HZ, rng)))
+        cutoff_hz = _uniform_in_mel(s.low_pass_min_hz, s.low_pass_max_hz, rng)
+        filters.append(Filter("low_pass", order, high_hz=cutoff_hz))
     return tuple(filters)
 
 

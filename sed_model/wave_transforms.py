@@ -125,14 +125,16 @@ def build_chain(settings: WaveAugment, sample_rate_hz: int) -> audiomentations.C
     a, s = audiomentations, settings
     stretch = a.TimeStretch(s.stretch_min_rate, s.stretch_max_rate, p=s.stretch_prob)
     pitch = a.PitchShift(-s.pitch_max_semitones, s.pitch_max_semitones, p=s.pitch_prob)
+    centre_hz = (s.band_pass_min_centre_hz, s.band_pass_max_centre_hz)
+    width = (s.band_pass_min_width, s.band_pass_max_width)
     makers: list[tuple[float, Callable[[], BaseWaveformTransform]]] = [
         (s.gain_prob, lambda: a.Gain(-s.gain_max_db, s.gain_max_db, p=s.gain_prob)),
         (max(s.stretch_prob, s.pitch_prob), lambda: StretchAndPitch(stretch, pitch)),
         (s.noise_prob, lambda: GaussianNoise(s.noise_min_amplitude, s.noise_max_amplitude, p=s.noise_prob)),
         (s.snr_noise_prob, lambda: GaussianSNR(s.snr_noise_min_db, s.snr_noise_max_db, p=s.snr_noise_prob)),
-        (s.band_pass_prob, lambda: a.BandPassFilter(p=s.band_pass_prob)),
-        (s.high_pass_prob, lambda: a.HighPassFilter(p=s.high_pass_prob)),
-        (s.low_pass_prob, lambda: a.LowPassFilter(p=s.low_pass_prob)),
+        (s.band_pass_prob, lambda: a.BandPassFilter(*centre_hz, *width, p=s.band_pass_prob)),
+        (s.high_pass_prob, lambda: a.HighPassFilter(s.high_pass_min_hz, s.high_pass_max_hz, p=s.high_pass_prob)),
+        (s.low_pass_prob, lambda: a.LowPassFilter(s.low_pass_min_hz, s.low_pass_max_hz, p=s.low_pass_prob)),
         (s.room_prob, lambda: RoomResponse(open_rooms(s, sample_rate_hz), s.room_prob)),
         (s.limiter_prob, lambda: a.Limiter(s.limiter_min_db, s.limiter_max_db, p=s.limiter_prob)),
         (s.time_mask_prob, lambda: a.TimeMask(s.time_mask_min_share, s.time_mask_max_share, p=s.time_mask_prob)),

@@ -16,7 +16,7 @@ import soundfile
 from sed_model.augment_wave import WaveAugmenter
 from sed_model.config import WaveAugment
 from sed_model.errors import ConfigError
-from sed_model.sound_folders import MAX_RESPONSE_S, Rooms, generate_response
+from sed_model.sound_folders import MAX_RESPONSE_S, open_rooms
 
 RATE_HZ = 16_000
 PROBS = [name for name in WaveAugment.model_fields if name.endswith("_prob") and name != "background_prob"]
@@ -112,9 +112,9 @@ def plain_chain(settings: WaveAugment) -> audiomentations.Compose:
     a, s = audiomentations, settings
     moved = [a.TimeStretch(0.8, 1.25, p=s.stretch_prob), a.PitchShift(-4, 4, p=s.pitch_prob)]
     rest = [
-        a.BandPassFilter(p=s.band_pass_prob),
-        a.HighPassFilter(p=s.high_pass_prob),
-        a.LowPassFilter(p=s.low_pass_prob),
+        a.BandPassFilter(500, 8000, 1.0, 1.99, p=s.band_pass_prob),
+        a.HighPassFilter(20, 2000, p=s.high_pass_prob),
+        a.LowPassFilter(2000, 8000, p=s.low_pass_prob),
         a.Limiter(-16, -2, p=s.limiter_prob),
         a.TimeMask(0.05, 0.15, p=s.time_mask_prob),
     ]
@@ -194,6 +194,34 @@ def test_time_mask_silences_the_share_asked_for() -> None:
     assert silent.mean() == pytest.approx(0.25 - 2 * 0.005, abs=0.001)  # faded over 5 ms at either end
 
 
+@pytest.mark.parametrize(
+    ("prob", "edges", "passes_hz"),
+    [
+        ("low_pass_prob", {"low_pass_min_hz": 1000.0, "low_pass_max_hz": 1000.0}, (0, 1000)),
+        ("high_pass_prob", {"high_pass_min_hz": 1000.0, "high_pass_max_hz": 1000.0}, (1000, 8000)),
+        (
+            "band_pass_prob",
+            {
+                "band_pass_min_centre_hz": 2000.0,
+                "band_pass_max_centre_hz": 2000.0,
+                "band_pass_min_width": 1.0,
+                "band_pass_max_width": 1.0,
+            },
+            (1000, 3000),
+        ),
+    ],
+)
+def test_a_filter_lies_where_its_range_says(prob: str, edges: dict[str, float], passes_hz: tuple[float, float]) -> None:
+    """Half power at the edges, whatever its order; white noise, smoothed over 100 Hz."""
+    noise = clip(20 * RATE_HZ)
+    out = WaveAugmenter(only(**{prob: 1.0}, **edges), RATE_HZ)(noise, 1)
+    frequency_hz, after = scipy.signal.welch(out, RATE_HZ, nperseg=512)
+    gain = after / scipy.signal.welch(noise, RATE_HZ, nperseg=512)[1]
+    passed_hz = frequency_hz[gain > 0.5]
+    assert passed_hz[0] == pytest.approx(passes_hz[0], abs=63)
+    assert passed_hz[-1] == pytest.approx(passes_hz[1], abs=63)
+
+
 def test_room_folder_convolves_and_scales_to_half(tmp_path: Path) -> None:
     response = np.zeros(100, np.float32)
     response[[0, 50]] = [1, -0.5]
@@ -205,13 +233,21 @@ def test_room_folder_convolves_and_scales_to_half(tmp_path: Path) -> None:
 
 
 def test_generated_rooms_decay_and_differ() -> None:
-    responses = [generate_response(RATE_HZ, number) for number in range(len(Rooms(RATE_HZ)))]
+    rooms = open_rooms(WaveAugment(), RATE_HZ)
+    responses = [rooms.response(number) for number in range(len(rooms))]
     assert len({len(r) for r in responses}) > 20
     for response in responses:
         quarter = len(response) // 4
         fall_db = db(rms(response[1:quarter]) / rms(response[-quarter:]))
         assert fall_db == pytest.approx(45, abs=6)  # 60 dB over the whole length
         assert len(response) <= MAX_RESPONSE_S * RATE_HZ
+
+
+def test_generated_rooms_have_the_time_and_the_direct_sound_asked_for() -> None:
+    settings = WaveAugment(room_min_rt60_s=0.3, room_max_rt60_s=0.3, room_min_direct_db=6, room_max_direct_db=6)
+    response = open_rooms(settings, RATE_HZ).response(5)
+    assert len(response) == 0.3 * RATE_HZ
+    assert db((1 / rms(response[1:])) / np.sqrt(len(response) - 1)) == pytest.approx(6, abs=0.1)
 
 
 def test_background_has_the_ratio_asked_for_and_repeats_when_short(tmp_path: Path) -> None:

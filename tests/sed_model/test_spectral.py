@@ -15,7 +15,7 @@ import soundfile
 from sed_model.config import FrontEnd, WaveAugment
 from sed_model.decoding import decode
 from sed_model.errors import ConfigError
-from sed_model.sound_folders import generate_response
+from sed_model.sound_folders import open_rooms
 from sed_model.spectral import SpectralFrontEnd
 from sed_model.wave_draw import Background, Filter, Limit, Span, WaveDraw, draw_wave, filter_power
 
@@ -61,7 +61,7 @@ def mean_difference_db(
 
 
 def room(number: int) -> Callable[[np.ndarray, int], np.ndarray]:
-    return lambda x, rate_hz: scipy.signal.oaconvolve(x, generate_response(rate_hz, number))[: len(x)]
+    return lambda x, rate_hz: scipy.signal.oaconvolve(x, open_rooms(WaveAugment(), rate_hz).response(number))[: len(x)]
 
 
 # Limits are what was measured on these clips, rounded up. On 32 real recordings (bird calls and ESC-10, 5 s each) the
@@ -222,8 +222,17 @@ def test_every_transform_comes_with_its_probability() -> None:  # fault 7
 
 
 def test_draws_stay_within_their_ranges() -> None:
-    settings = WaveAugment(prob=1, **dict.fromkeys(OFF, 1.0))
-    for draw in draws(settings, 500):
+    ranges = {
+        "band_pass_min_centre_hz": 600,
+        "band_pass_max_centre_hz": 900,
+        "band_pass_min_width": 0.5,
+        "band_pass_max_width": 1.5,
+        "high_pass_min_hz": 200,
+        "high_pass_max_hz": 300,
+        "low_pass_min_hz": 3000,
+        "low_pass_max_hz": 4000,
+    }
+    for draw in draws(WaveAugment(prob=1, **dict.fromkeys(OFF, 1.0), **ranges), 500):
         assert abs(draw.gain_db) <= 12
         assert 0.8 <= draw.stretch_rate <= 1.25
         assert abs(draw.pitch_semitones) <= 4
@@ -236,9 +245,11 @@ def test_draws_stay_within_their_ranges() -> None:
         assert 0.05 <= draw.time_mask.length <= 0.15
         assert 0 <= draw.time_mask.start <= 1 - draw.time_mask.length
         band, high, low = draw.filters
-        assert 0 < band.low_hz < band.high_hz
-        assert 20 <= high.low_hz <= 2400
-        assert 150 <= low.high_hz <= 7500
+        centre_hz, width_hz = (band.low_hz + band.high_hz) / 2, band.high_hz - band.low_hz
+        assert 600 <= centre_hz <= 900
+        assert 0.5 * centre_hz <= width_hz <= 1.5 * centre_hz
+        assert 200 <= high.low_hz <= 300
+        assert 3000 <= low.high_hz <= 4000
 
 
 def test_no_background_without_a_folder() -> None:

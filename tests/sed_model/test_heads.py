@@ -1,0 +1,123 @@
+"""Fault 1: only frequency is pooled, so attention sees frames, learns, and frame scores follow a call."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from sed_model.config import Model
+from sed_model.heads import AttentionHead, FrequencyPool, frames_inside
+
+
+def features(*shape: int, seed: int = 0) -> Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def head(**settings: object) -> AttentionHead:
+    torch.manual_seed(0)
+    return AttentionHead(Model(**settings), n_features=8, n_classes=3).eval()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("pool_type", "expected"),
+    [("avg", 2.5), ("max", 4.0), ("gem", (100 / 4) ** (1 / 3))],  # bands 1, 2, 3, 4; 1 + 8 + 27 + 64 = 100
+)
+def test_pooling_is_over_frequency(pool_type: str, expected: float) -> None:
+    bands = torch.tensor([1.0, 2.0, 3.0, 4.0])
+    maps = bands[None, None, :, None] * torch.tensor([1.0, 10.0])  # two steps, the second ten times the first
+    pooled = FrequencyPool(Model(pool_type=pool_type, gem_p=3))(maps)  # type: ignore[arg-type]
+    assert pooled.shape == (1, 2, 1)
+    torch.testing.assert_close(pooled.flatten(), torch.tensor([expected, 10 * expected]))
+
+
+def test_the_exponent_of_gem_is_learned() -> None:
+    pool = FrequencyPool(Model(pool_type="gem", gem_p=2.5))
+    pool(features(2, 3, 4, 5)).sum().backward()
+    assert pool.p.item() == 2.5
+    assert pool.p.grad is not None
+    assert pool.p.grad.abs() > 0
+
+
+def test_the_gradient_of_the_attention_is_not_zero() -> None:
+    one = head()
+    clip_logits, _ = one(features(2, 8, 4, 6))
+    clip_logits.square().sum().backward()
+    assert one.attend.weight.grad is not None
+    assert float(one.attend.weight.grad.abs().max()) > 1e-6
+
+
+def test_the_self_attention_has_a_gradient_too() -> None:
+    one = head(multi_head_attention=True, attention_heads=2)
+    one(features(2, 8, 4, 6))[0].square().sum().backward()
+    # The last third of the input projection makes the values; the first two thirds decide who looks at whom.
+    gradients = dict(one.mix.named_parameters())["attention.in_proj_weight"].grad
+    assert gradients is not None
+    assert float(gradients[:1024].abs().max()) > 1e-9
+
+
+def test_one_frame_would_leave_attention_without_a_gradient() -> None:
+    """What the reference does: with the time axis pooled away, the weight of the one frame is 1 whatever it holds."""
+    one = head()
+    one(features(2, 8, 4, 1))[0].square().sum().backward()
+    assert one.attend.weight.grad is not None
+    assert float(one.attend.weight.grad.abs().max()) == 0
+
+
+def test_clip_logits_are_a_mean_of_frame_logits() -> None:
+    clip_logits, frame_logits = head()(features(2, 8, 4, 6))
+    assert frame_logits.shape == (2, 6, 3)
+    assert (clip_logits >= frame_logits.amin(dim=1) - 1e-6).all()
+    assert (clip_logits <= frame_logits.amax(dim=1) + 1e-6).all()
+
+
+def test_clip_logits_depend_on_the_frames_of_the_target_alone() -> None:
+    one, maps = head(), features(1, 8, 4, 10)
+    target = torch.tensor([[0.3, 0.6]])  # frames 3, 4 and 5
+    inside, _ = one(maps, target)
+    changed = maps.clone()
+    changed[..., [0, 1, 2, 6, 7, 8, 9]] += 1
+    torch.testing.assert_close(one(changed, target)[0], inside)
+    changed[..., 4] += 1
+    assert not torch.allclose(one(changed, target)[0], inside)
+
+
+def test_the_whole_window_is_the_default_target() -> None:
+    one, maps = head(), features(2, 8, 4, 6)
+    torch.testing.assert_close(one(maps, torch.tensor([[0.0, 1.0]] * 2))[0], one(maps)[0])
+
+
+@pytest.mark.parametrize(
+    ("target", "inside"),
+    [
+        ([0.0, 1.0], [0, 1, 2, 3]),
+        ([0.0, 0.5], [0, 1]),
+        ([0.25, 0.75], [1, 2]),
+        ([0.3, 0.36], [1]),  # no centre lies in it: the nearest one
+        ([0.9, 1.0], [3]),
+        ([1.0, 1.0], [3]),
+    ],
+)
+def test_frames_inside_a_target(target: list[float], inside: list[int]) -> None:
+    assert frames_inside(torch.tensor([target]), 4)[0].nonzero().flatten().tolist() == inside
+
+
+def test_a_new_head_guesses_one_class_of_n() -> None:
+    one = AttentionHead(Model(), n_features=8, n_classes=206)
+    probability = torch.sigmoid(one.classify.bias)
+    torch.testing.assert_close(probability, torch.full((206,), 1 / 206), rtol=1e-4, atol=0)
+    assert math.isfinite(AttentionHead(Model(), 8, 1).classify.bias.item())
+
+
+def test_skip_connections_add_the_input_of_a_block() -> None:
+    plain, skipping, maps = head(skip_connection=False), head(skip_connection=True), features(1, 8, 4, 6)
+    skipping.load_state_dict(plain.state_dict())
+    with torch.no_grad():
+        for one in (plain, skipping):
+            for parameter in one.mix.parameters():
+                parameter.zero_()
+    # The block now gives 0: without its input, frames say nothing but the bias.
+    assert torch.equal(plain(maps)[1], plain.classify.bias.expand(1, 6, 3))
+    torch.testing.assert_close(skipping(maps)[1], skipping.classify(skipping.project(maps.mean(dim=2).transpose(1, 2))))

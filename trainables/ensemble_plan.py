@@ -51,7 +51,7 @@ class Member:
 
 @dataclass(frozen=True)
 class PredictionRules:
-    """What decides a prediction: folders of the members and of the soundscapes, how members are joined; and where to."""
+    """What decides a prediction: the members' and the soundscapes' folders, how members are joined; where it goes."""
 
     members: tuple[Path, ...]
     root: Path

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 import yaml
+
+from trainables import search
+from trainables.recorder import Recorder
 
 RATE_HZ = 8_000
 PITCH_HZ = {"1139490": 500.0, "abethr1": 1200.0, "grekis": 2600.0}
@@ -88,6 +96,55 @@ def write_space(folder: Path, tree: dict[str, object] | None = None) -> Path:
     path = folder / "tiny.yaml"
     path.write_text(yaml.safe_dump(tree or SPACE), encoding="utf-8")
     return path
+
+
+@dataclass(frozen=True)
+class FinishedSearch:
+    """A search that ran to its end: its run folder, what it printed, and the processes that reported."""
+
+    path: Path
+    output: str
+    process_ids: set[int]
+
+
+@pytest.fixture(scope="session")
+def run_search(ray_cluster: None) -> Callable[..., str]:
+    """Runs the search command in this process; what it prints comes back."""
+
+    def run(*arguments: object) -> str:
+        with redirect_stdout(io.StringIO()) as output:
+            search.main([str(argument) for argument in arguments])
+        return output.getvalue()
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def finished_search(
+    run_search: Callable[..., str], tiny_root: Path, tiny_space: Path, tmp_path_factory: pytest.TempPathFactory
+) -> FinishedSearch:
+    """Eight trials one after the other, two members, pseudo-labels; read-only by agreement."""
+    process_ids: set[int] = set()
+    record = Recorder.on_trial_result
+
+    def watch(self: Recorder, *places: Any, **info: Any) -> None:
+        process_ids.add(info["result"]["pid"])
+        record(self, *places, **info)
+
+    out = tmp_path_factory.mktemp("runs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Recorder, "on_trial_result", watch)
+        output = run_search(
+            *("--space", tiny_space, "--data", tiny_root, "--out", out, "--name", "done"),
+            *("--num-trials", "8", "--max-concurrent", "1", "--top-k", "2"),
+        )
+    return FinishedSearch(out / "done", output, process_ids)
+
+
+@pytest.fixture(scope="session")
+def finished_run(finished_search: FinishedSearch) -> Path:
+    """The run folder of the finished search."""
+    return finished_search.path
 
 
 @pytest.fixture(scope="session")

@@ -152,7 +152,7 @@ def _write(plan: CachePlan, folder: Path, bar: tqdm[NoReturn]) -> None:
             bar.update()
             if decoded.reason:
                 bad.append(BadAudio(decoded.path, decoded.reason))
-                bar.set_postfix(unreadable=len(bad))
+                bar.set_postfix(unreadable=len(bad), refresh=False)  # a refresh would not wait for `delay`
                 continue
             paths.append(decoded.path)
             lengths.append(len(decoded.samples))

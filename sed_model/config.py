@@ -322,7 +322,7 @@ class Optim(_Frozen):
     backbone_lr_scale: float = key(1.0, "Learning rate of the backbone over that of the head.", "ratio", gt=0, le=10)
     batch_size: int = key(64, "Clips a step and process.", "clips", ge=1, le=4096)
     min_steps_per_epoch: int = key(
-        10, "Small sets get a smaller batch, so that an epoch has at least so many steps.", "steps", ge=1
+        20, "Small sets get a smaller batch, so that an epoch has at least so many steps.", "steps", ge=1
     )
     accumulation_steps: int = key(1, "Batches summed up for one optimiser step.", "batches", ge=1, le=256)
     grad_clip_norm: float = key(5.0, "Largest gradient norm; 0 turns clipping off.", "", ge=0)

@@ -39,6 +39,17 @@ def probability(default: float, description: str) -> Any:
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        problems = list(self._problems())
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    def _problems(self) -> Iterator[str]:
+        """Combinations of values that cannot be, each with its repair."""
+        yield from ()
+
 
 class FrontEnd(_Frozen):
     """Waveform to log-mel."""
@@ -51,29 +62,27 @@ class FrontEnd(_Frozen):
     f_max_hz: float = key(16_000.0, "Upper edge of the highest mel band.", "Hz", gt=0)
     top_db: float = key(80.0, "Dynamic range kept below the loudest point of each clip.", "dB", ge=20, le=120)
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
+    def _problems(self) -> Iterator[str]:
         nyquist_hz = self.sample_rate_hz / 2
         if self.f_max_hz > nyquist_hz:
-            raise ValueError(
+            yield (
                 f"f_max_hz={self.f_max_hz:g} is above Nyquist {nyquist_hz:g} Hz; "
                 "raise sample_rate_hz or lower f_max_hz."
             )
         if self.f_min_hz >= self.f_max_hz:
-            raise ValueError(f"f_min_hz={self.f_min_hz:g} is not below f_max_hz={self.f_max_hz:g}; lower f_min_hz.")
+            yield f"f_min_hz={self.f_min_hz:g} is not below f_max_hz={self.f_max_hz:g}; lower f_min_hz."
         if self.hop_length > self.n_fft:
-            raise ValueError(
+            yield (
                 f"hop_length={self.hop_length} is longer than n_fft={self.n_fft}, so samples would be skipped; "
                 "lower hop_length."
             )
-        empty = empty_mel_filters(self)
+        empty = empty_mel_filters(self) if self.f_min_hz < self.f_max_hz else 0
         if empty:
-            raise ValueError(
+            yield (
                 f"n_mels={self.n_mels} with n_fft={self.n_fft} leaves {empty} mel filters without a single "
                 "frequency bin; "
                 "lower n_mels, or raise n_fft or f_min_hz."
             )
-        return self
 
 
 def empty_mel_filters(front_end: FrontEnd) -> int:
@@ -110,18 +119,14 @@ class Model(_Frozen):
     drop_path_rate: float = key(0.2, "Stochastic depth of the backbone.", "probability", ge=0, lt=1)
     final_dropout: float = key(0.1, "Dropout before the frame scores.", "probability", ge=0, lt=1)
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
+    def _problems(self) -> Iterator[str]:
         if HEAD_DIM % self.attention_heads:
-            raise ValueError(
+            yield (
                 f"attention_heads={self.attention_heads} does not divide the head's width {HEAD_DIM}; "
                 "use 1, 2, 4, 8, 16 or 32."
             )
         if self.weights is not None and self.weights.suffix != ".safetensors":
-            raise ValueError(
-                f"weights={self.weights} is not a .safetensors file; convert it with safetensors.torch.save_file."
-            )
-        return self
+            yield f"weights={self.weights} is not a .safetensors file; convert it with safetensors.torch.save_file."
 
 
 class WaveAugment(_Frozen):
@@ -186,8 +191,7 @@ class WaveAugment(_Frozen):
             if prob * self.prob > 0 and (getattr(self, low) >= nyquist_hz or getattr(self, high) > nyquist_hz)
         ]
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
+    def _problems(self) -> Iterator[str]:
         pairs = [
             ("noise_min_amplitude", "noise_max_amplitude"),
             ("snr_noise_min_db", "snr_noise_max_db"),
@@ -203,8 +207,7 @@ class WaveAugment(_Frozen):
         ]
         for low, high in pairs:
             if getattr(self, low) > getattr(self, high):
-                raise ValueError(f"{low}={getattr(self, low):g} is above {high}={getattr(self, high):g}; swap them.")
-        return self
+                yield f"{low}={getattr(self, low):g} is above {high}={getattr(self, high):g}; swap them."
 
 
 class SpecAugment(_Frozen):
@@ -227,15 +230,13 @@ class MixAugment(_Frozen):
     domain: Literal["waveform", "spectrogram"] = key("waveform", "Where mixup adds: samples or log-mels.")
     labels: Literal["convex", "union"] = key("convex", "Targets weighted by the shares, or the larger of the two.")
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
+    def _problems(self) -> Iterator[str]:
         total = self.mixup_prob + self.cutmix_prob
         if total > 1 + 1e-9:
-            raise ValueError(
+            yield (
                 f"mixup_prob={self.mixup_prob:g} + cutmix_prob={self.cutmix_prob:g} is {total:g}, above 1; "
                 "lower one of them."
             )
-        return self
 
 
 class Augment(_Frozen):
@@ -281,16 +282,14 @@ class Stage(_Frozen):
     )
     freeze_backbone: bool = key(False, "Train the head alone.")
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
+    def _problems(self) -> Iterator[str]:
         if self.min_lr > self.lr:
-            raise ValueError(f"min_lr={self.min_lr:g} is above lr={self.lr:g}; lower min_lr.")
+            yield f"min_lr={self.min_lr:g} is above lr={self.lr:g}; lower min_lr."
         if self.loss == "ce" and self.secondary_weight is not None:
-            raise ValueError(
+            yield (
                 f"secondary_weight={self.secondary_weight:g} needs a multi-label loss, but loss is ce; "
                 "set it to null or use bce."
             )
-        return self
 
 
 class Stages(_Frozen):
@@ -363,15 +362,11 @@ class Data(_Frozen):
     cache_dir: Path | None = key(None, "Where decoded audio is kept; default $SED_CACHE_DIR or ~/.cache/sed-search.")
     num_workers: int = key(0, "Loader processes a trial; 0 loads in the trial itself.", "processes", ge=0, le=64)
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
+    def _problems(self) -> Iterator[str]:
         if self.target_s > self.window_s:
-            raise ValueError(f"target_s={self.target_s:g} is longer than window_s={self.window_s:g}; lower target_s.")
+            yield f"target_s={self.target_s:g} is longer than window_s={self.window_s:g}; lower target_s."
         if self.fold >= self.n_folds:
-            raise ValueError(
-                f"fold={self.fold} does not exist with n_folds={self.n_folds}; use 0 to {self.n_folds - 1}."
-            )
-        return self
+            yield (f"fold={self.fold} does not exist with n_folds={self.n_folds}; use 0 to {self.n_folds - 1}.")
 
 
 class Inference(_Frozen):
@@ -405,23 +400,22 @@ class SedConfig(_Frozen):
     inference: Inference = Inference()
     pseudo: Pseudo = Pseudo()
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
+    def _problems(self) -> Iterator[str]:
         n_frames = n_frames_in(self.data.window_s, self.front_end)
         if not BACKBONE_STRIDE <= n_frames <= 8192:
-            raise ValueError(
+            yield (
                 f"data.window_s={self.data.window_s:g} with front_end.hop_length={self.front_end.hop_length} gives "
                 f"{n_frames} "
                 f"frames, outside {BACKBONE_STRIDE} to 8192; change window_s or hop_length."
             )
         nyquist_hz = self.front_end.sample_rate_hz / 2
         if too_high := self.augment.wave.filters_above(nyquist_hz):
-            raise ValueError(
+            yield (
                 f"{', '.join(too_high)}: no filter can lie above Nyquist {nyquist_hz:g} Hz; lower the range, "
                 "raise front_end.sample_rate_hz, or set the filter's probability to 0."
             )
         if self.model.multi_resolution and self.front_end.hop_length % 2:
-            raise ValueError(
+            yield (
                 f"front_end.hop_length={self.front_end.hop_length} is odd, but model.multi_resolution halves it; "
                 "make it even."
             )
@@ -430,16 +424,15 @@ class SedConfig(_Frozen):
             and self.augment.mix.domain == "waveform"
             and self.augment.mix.mixup_prob > 0
         ):
-            raise ValueError(
+            yield (
                 "augment.backend=spectral has no waveforms in its batches; set augment.mix.domain=spectrogram "
                 "(or augment.mix.mixup_prob=0)."
             )
         if self.augment.backend == "spectral" and self.model.multi_resolution:
-            raise ValueError(
+            yield (
                 "augment.backend=spectral computes one log-mel; "
                 "set model.multi_resolution=false or augment.backend=audiomentations."
             )
-        return self
 
     def with_overrides(self, overrides: Mapping[str, Any]) -> SedConfig:
         """A checked copy with dotted keys replaced.
@@ -524,7 +517,7 @@ def _problem(detail: Any) -> str:
         return unknown_key_message(name)
     message = detail["msg"].removeprefix("Value error, ")
     if detail["type"] == "value_error":
-        return f"{name}: {message}" if name else message
+        return "\n".join(f"{name}: {line}" if name else line for line in message.splitlines())
     return f"{name}={detail['input']!r}: {message[0].lower()}{message[1:]}."
 
 

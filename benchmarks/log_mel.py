@@ -1,18 +1,16 @@
-"""Log-mel of 10 s clips on one core: torchaudio on a batch of 32, against it in chunks and against `fast_mel`."""
+"""Log-mel of 10 s clips on one core: torchaudio on a batch of 32, against it in chunks and against `LogMel`."""
 
 from __future__ import annotations
 
 import sys
 
-import numpy as np
 import torch
 from _common import Side, interleaved_ms, report
 from torch import Tensor
 from torchaudio.transforms import AmplitudeToDB, MelSpectrogram
 
 from sed_model.config import FrontEnd
-from sed_model.fast_mel import FastMel
-from sed_model.frontend import CPU_CHUNK, scale_power
+from sed_model.frontend import LogMel
 
 BATCH, CLIP_S, N_ROUNDS = 32, 10, 7
 LIBRARY_TARGET, KERNEL_TARGET = 1.7, 4.0
@@ -24,18 +22,18 @@ def main() -> int:
     mel = MelSpectrogram(
         s.sample_rate_hz, s.n_fft, hop_length=s.hop_length, f_min=s.f_min_hz, f_max=s.f_max_hz, n_mels=s.n_mels
     )
-    to_db, fast = AmplitudeToDB(top_db=s.top_db), FastMel(s)
-    samples = clips.numpy()
+    to_db, log_mel = AmplitudeToDB(top_db=s.top_db), LogMel(s)
 
     def plain(_: int) -> Tensor:
         level_db = to_db(mel(clips))
         return (level_db - level_db.amax() + s.top_db) / s.top_db
 
-    def chunked(_: int) -> Tensor:
-        return torch.cat([scale_power(mel(part), s.top_db) for part in clips.split(CPU_CHUNK)])
-
-    difference = float(np.abs(chunked(0).numpy() - fast.log_mel_batch(samples)).max())
-    sides = [Side(plain, BATCH), Side(chunked, BATCH), Side(lambda _: fast.log_mel_batch(samples), BATCH)]
+    difference = float((log_mel.by_torchaudio(clips) - log_mel(clips)).abs().max())
+    sides = [
+        Side(plain, BATCH),
+        Side(lambda _: log_mel.by_torchaudio(clips), BATCH),
+        Side(lambda _: log_mel(clips), BATCH),
+    ]
     plain_ms, chunked_ms, kernel_ms = interleaved_ms(sides, N_ROUNDS)
     holds = [
         report("log_mel_10s_library_calls", plain_ms, chunked_ms, LIBRARY_TARGET),

@@ -7,6 +7,8 @@ bins under its triangle. A pitch ratio moves the triangles and a stretch moves t
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,13 +18,15 @@ from jaxtyping import Float32
 from torchaudio.functional import melscale_fbanks
 
 from sed_model.config import FrontEnd
-from sed_model.frontend import POWER_FLOOR, REFERENCE_FLOOR_DB
 from sed_model.mel_kernels import cut_frames, pitched_bands, sum_bands
 
 Samples = Any  # [n_samples] of int16 or float32
 FrameMels = Float32[np.ndarray, "frames mels"]
 LogMels = Float32[np.ndarray, "mels frames"]
 
+POWER_FLOOR = 1e-10
+REFERENCE_FLOOR_DB = -20.0
+"""About 75 dB below a full-scale sine: quieter clips are not amplified any further, and digital silence maps to 0."""
 CHUNK_FRAMES = 32
 """Frames a pass: window, spectrum and power of a chunk fit into a core's second-level cache."""
 INT16_SCALE = np.float32(1 / 32768)
@@ -75,9 +79,27 @@ class FastMel:
         """Log-mel of a clip, 0..1, as `frontend.LogMel` computes it."""
         return scale_power(self.mel_power(waveform), self._settings.top_db)
 
-    def log_mel_batch(self, waveforms: Samples) -> Float32[np.ndarray, "batch mels frames"]:
-        """Log-mels of clips [batch, samples], one after the other on one core."""
-        return np.stack([self.log_mel(waveform) for waveform in waveforms])
+    def log_mel_batch(self, waveforms: Samples, n_threads: int = 1) -> Float32[np.ndarray, "batch mels frames"]:
+        """Log-mels of clips [batch, samples]; threads share them out, for all that takes time releases the GIL."""
+        n_clips, n_samples = waveforms.shape
+        out = np.empty((n_clips, self._settings.n_mels, 1 + n_samples // self._settings.hop_length), np.float32)
+
+        def fill(number: int) -> None:
+            out[number] = self.log_mel(waveforms[number])
+
+        if min(n_threads, n_clips) <= 1:
+            for number in range(n_clips):
+                fill(number)
+        else:
+            with ThreadPoolExecutor(min(n_threads, n_clips)) as pool:
+                list(pool.map(fill, range(n_clips)))  # the list raises what a thread raised
+        return out
+
+
+@lru_cache(maxsize=8)
+def shared_fast_mel(front_end: FrontEnd) -> FastMel:
+    """One `FastMel` of these settings for the whole process; it has no state that a call would change."""
+    return FastMel(front_end)
 
 
 def scale_power(power: FrameMels, top_db: float) -> LogMels:

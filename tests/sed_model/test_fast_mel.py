@@ -26,7 +26,7 @@ def clip(n_samples: int, seed: int = 0) -> np.ndarray:
 @pytest.mark.parametrize("n_samples", [5000, 32_000, 50_001])
 def test_equal_to_torchaudio(front_end: FrontEnd, n_samples: int) -> None:
     waveform = clip(n_samples)
-    wanted = LogMel(front_end)(torch.from_numpy(waveform)[None])[0].numpy()
+    wanted = LogMel(front_end).by_torchaudio(torch.from_numpy(waveform)[None])[0].numpy()
     np.testing.assert_allclose(FastMel(front_end).log_mel(waveform), wanted, atol=2e-5)
 
 
@@ -44,6 +44,11 @@ def test_a_clip_does_not_depend_on_its_batch() -> None:  # fault 3
     mel, quiet, loud = FastMel(FrontEnd()), 0.01 * clip(32_000), clip(32_000, seed=1)
     batch = mel.log_mel_batch(np.stack([quiet, loud]))
     np.testing.assert_array_equal(batch[0], mel.log_mel(quiet))
+
+
+def test_threads_change_nothing() -> None:
+    mel, clips = FastMel(FrontEnd()), np.stack([clip(20_000, seed) for seed in range(5)])
+    np.testing.assert_array_equal(mel.log_mel_batch(clips, n_threads=3), mel.log_mel_batch(clips))
 
 
 def test_scale_is_relative_to_the_loudest_point() -> None:

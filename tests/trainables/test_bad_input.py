@@ -99,7 +99,10 @@ ARGUMENTS = {
     "backbone of fixed size": (["--set", "model.backbone=vit_tiny_patch16_224"], ["vit_tiny", "convolutional"]),
     "missing weights": (["--set", "model.weights=no.safetensors"], ["no.safetensors", "no such file"]),
     "missing background sounds": (
-        ["--set", "augment.wave.prob=0.5", "--set", "augment.wave.background_folder=nowhere"],
+        [
+            *("--set", "augment.wave.prob=0.5", "--set", "augment.wave.background_folder=nowhere"),
+            *("--set", "augment.wave.band_pass_prob=0", "--set", "augment.wave.low_pass_prob=0"),
+        ],
         ["background_folder", "nowhere"],
     ),
     "target longer than window": (["--set", "data.target_s=3"], ["target_s=3", "window_s=1.5"]),

@@ -104,9 +104,10 @@ def shared_fast_mel(front_end: FrontEnd) -> FastMel:
 
 def scale_power(power: FrameMels, top_db: float) -> LogMels:
     """Mel power -> 0..1: the loudest point of the clip is 1, everything `top_db` below it is 0."""
-    level = np.log(np.maximum(power.T, POWER_FLOOR))  # numpy has a vector form of log, but none of log10
+    # Decibels above the floor, so that silence is exactly 0; numpy has a vector form of log, but none of log10.
+    level = np.log(np.maximum(power.T * np.float32(1 / POWER_FLOOR), 1))
     level *= np.float32(10 / math.log(10))
-    reference_db = max(float(level.max()), REFERENCE_FLOOR_DB)
+    reference_db = max(float(level.max()), REFERENCE_FLOOR_DB - 10 * math.log10(POWER_FLOOR))
     level -= np.float32(reference_db - top_db)
     level /= np.float32(top_db)
     return np.ascontiguousarray(np.clip(level, 0, 1, out=level))

@@ -37,7 +37,7 @@ def test_int16_is_full_scale_32768() -> None:
 
 
 def test_digital_silence_is_zero() -> None:
-    assert FastMel(FrontEnd()).log_mel(np.zeros(32_000, np.float32)).max() < 1e-6
+    assert FastMel(FrontEnd()).log_mel(np.zeros(32_000, np.float32)).max() == 0
 
 
 def test_a_clip_does_not_depend_on_its_batch() -> None:  # fault 3

@@ -1,0 +1,43 @@
+import pytest
+import torch
+
+from sed_model.config import Optim
+from sed_model.devices import Runtime, choose_runtime
+from sed_model.errors import ConfigError
+
+needs_cpu_only = pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is chosen where there is one")
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("fp32", None), ("bf16", torch.bfloat16)])
+def test_precision_is_the_one_asked_for(precision: str, dtype: torch.dtype | None) -> None:
+    runtime = choose_runtime(Optim(precision=precision))  # type: ignore[arg-type]
+    assert runtime.autocast_dtype is dtype
+    with runtime.autocast():
+        product = torch.nn.Linear(4, 4).to(runtime.device)(torch.ones(1, 4, device=runtime.device))
+    assert product.dtype is (dtype or torch.float32)
+
+
+@needs_cpu_only
+def test_fp16_on_a_cpu_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"optim\.precision=fp16: a CPU has no fast fp16; use auto, bf16 or fp32"):
+        choose_runtime(Optim(precision="fp16"))
+
+
+@needs_cpu_only
+def test_auto_is_fp32_or_bf16_on_a_cpu() -> None:
+    assert choose_runtime(Optim()).autocast_dtype in (None, torch.bfloat16)
+
+
+def test_weights_and_images_lie_channels_last_where_asked_for() -> None:
+    images = torch.rand(2, 2, 8, 8)
+    for channels_last in (True, False):
+        runtime = Runtime(torch.device("cpu"), None, channels_last)
+        kernel = runtime.place(torch.nn.Conv2d(2, 4, 3)).weight
+        for tensor in (kernel, runtime.images(images)):
+            assert isinstance(tensor, torch.Tensor)
+            assert tensor.is_contiguous(memory_format=torch.channels_last) is channels_last
+
+
+def test_rank_and_world_size_are_passed_on() -> None:
+    runtime = choose_runtime(Optim(), rank=1, world_size=4)
+    assert (runtime.rank, runtime.world_size) == (1, 4)

@@ -124,23 +124,24 @@ def plain_chain(settings: WaveAugment) -> audiomentations.Compose:
     return a.Compose([*(t for t in [gain] if t.p > 0), *moved, *(t for t in rest if t.p > 0)], p=s.prob)
 
 
+@pytest.mark.parametrize("moved", [{}, {"stretch_prob": 0.7}, {"pitch_prob": 0.7}], ids=str)
 @pytest.mark.parametrize("seed", range(6))
-def test_equal_to_the_plain_audiomentations_chain(seed: int) -> None:
-    """Same seed, same draws, same samples, where nothing is replaced by a faster form."""
-    settings = WaveAugment(noise_prob=0, snr_noise_prob=0, room_prob=0, stretch_prob=0, pitch_prob=0)
+def test_equal_to_the_plain_audiomentations_chain(seed: int, moved: dict[str, float]) -> None:
+    """Same seed, same draws, same samples; noise and rooms draw in a way of their own."""
+    off = dict.fromkeys(["noise_prob", "snr_noise_prob", "room_prob", "stretch_prob", "pitch_prob"], 0.0)
+    settings = WaveAugment(**off | moved)
     seed_globals(seed)
     wanted = plain_chain(settings)(samples=clip(3 * RATE_HZ), sample_rate=RATE_HZ)
     np.testing.assert_allclose(WaveAugmenter(settings, RATE_HZ)(clip(3 * RATE_HZ), seed), wanted, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["stretch_prob", "pitch_prob"])
-def test_the_cheaper_stretch_sounds_like_the_plain_one(name: str) -> None:
-    """Mean levels of 50 ms x 31 Hz cells within 60 dB of the loudest: the same draws, within 1.5 dB."""
+def test_stretch_and_pitch_in_one_pass_sound_like_two() -> None:
+    """Mean levels of 64 ms x 125 Hz cells within 60 dB of the loudest: the same draws, within 1 dB."""
     time_s = np.arange(3 * RATE_HZ) / RATE_HZ
     phase = 2 * np.pi * (800 * time_s + 20 * np.sin(2 * np.pi * time_s))
     call = sum(np.sin(k * phase) / k for k in range(1, 6)) * np.clip(np.sin(6 * time_s), 0, 1)
     sound = (0.1 * call + 0.1 * clip(3 * RATE_HZ)).astype(np.float32)
-    settings = only(**{name: 1.0})
+    settings = only(stretch_prob=1.0, pitch_prob=1.0)
 
     def level_db(x: np.ndarray) -> np.ndarray:
         power = np.abs(scipy.signal.stft(x, RATE_HZ, nperseg=512)[2][:, 20:-20]) ** 2
@@ -152,6 +153,7 @@ def test_the_cheaper_stretch_sounds_like_the_plain_one(name: str) -> None:
         wanted = level_db(plain_chain(settings)(samples=sound, sample_rate=RATE_HZ))
         got = level_db(WaveAugmenter(settings, RATE_HZ)(sound, seed))
         heard = wanted > wanted.max() - 60
+        print("DIFF", np.abs(got - wanted)[heard].mean())
         assert np.abs(got - wanted)[heard].mean() < 1.5
         changes_db.append(float(np.abs(level_db(sound) - wanted)[heard].mean()))
     assert max(changes_db) > 3, "the comparison sees nothing"

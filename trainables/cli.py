@@ -102,7 +102,7 @@ def seed(text: str) -> int:
     """Argument type: a whole number from 0 below 2^31."""
     value = _whole_number(text, least=0)
     if value >= 2**31:
-        raise argparse.ArgumentTypeError(f"{text} is not below 2^31")
+        raise argparse.ArgumentTypeError(f"{text!r} is not below 2^31")
     return value
 
 

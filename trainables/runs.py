@@ -124,13 +124,13 @@ class RunFolder:
 
 
 def rank(trials: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """The leaderboard: best score first, at equal scores complete before pruned; failed trials last.
+    """The leaderboard: best score first, at equal scores complete before running before pruned; failed trials last.
 
     It shows the configuration keys that differ between trials, without the prefix "config.".
     """
     frame = pd.DataFrame([dict(row) for row in trials])
     varied = [name for name in frame.columns if name.startswith("config.") and _varies(frame[name])]
-    place = {"complete": 0, "pruned": 1, "running": 2, "failed": 3}
+    place = {"complete": 0, "running": 1, "pruned": 2, "failed": 3}
     frame["failed"] = frame["status"] == "failed"
     frame["place"] = frame["status"].map(place)
     frame = frame.sort_values(["failed", "macro_auc", "place", "number"], ascending=[True, False, True, True])

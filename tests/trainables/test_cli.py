@@ -1,0 +1,130 @@
+"""What all commands share: argument types, exit statuses, help that is quick."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from sed_model.errors import DataError
+from trainables import cli
+
+ROOT = Path(__file__).parents[2]
+COMMANDS = ("search", "train", "ensemble")
+
+
+@pytest.fixture(autouse=True)
+def own_sigterm() -> Iterator[None]:
+    """cli.run takes SIGTERM over; the test process takes it back."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("30m", 1800), ("1.5h", 5400), ("30 m", 1800)])
+def test_durations(text: str, seconds: float) -> None:
+    assert cli.duration_s(text) == seconds
+
+
+@pytest.mark.parametrize(
+    ("parse", "text"),
+    [
+        *((cli.duration_s, text) for text in ("", "m", "soon", "0", "-1h", "nan", "inf", "1d")),
+        *((cli.positive_int, text) for text in ("", "0", "-1", "1.0", "1e3", "two")),
+        *((cli.positive_float, text) for text in ("", "0", "-1", "nan", "inf")),
+        *((cli.share, text) for text in ("-0.5", "nan", "half")),
+        *((cli.seed, text) for text in ("-1", "2147483648", "0.5")),
+        *((cli.workers, text) for text in ("-1", "1.5", "AUTO")),
+    ],
+)
+def test_arguments_out_of_range(parse: Callable[[str], object], text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="^" + repr(text)):
+        parse(text)
+
+
+def test_arguments_in_range() -> None:
+    assert cli.positive_int("3") == 3
+    assert cli.positive_float("0.2") == 0.2
+    assert cli.share("0") == 0
+    assert cli.seed("2147483647") == 2**31 - 1
+    assert cli.workers("auto") is None
+    assert cli.workers("0") == 0
+
+
+def test_folders_are_absolute_and_know_the_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+
+    assert cli.folder("~/data") == tmp_path / "data"
+    assert cli.folder("runs") == tmp_path / "runs"
+
+
+def raising(error: BaseException) -> Callable[[object], None]:
+    def command(_: object) -> None:
+        raise error
+
+    return command
+
+
+def test_status_0_when_done() -> None:
+    with pytest.raises(SystemExit) as leaving:
+        cli.run(lambda _: None)
+    assert leaving.value.code == 0
+
+
+def test_status_2_and_the_message_for_wrong_input(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as leaving:
+        cli.run(raising(DataError("a.csv: lacks a column")))
+    assert leaving.value.code == 2
+    assert capsys.readouterr().err == "error: a.csv: lacks a column\n"
+
+
+def test_status_130_and_how_to_go_on_when_interrupted(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as leaving:
+        cli.run(raising(KeyboardInterrupt("go on with --resume")))
+    assert leaving.value.code == 130
+    assert "interrupted; go on with --resume" in capsys.readouterr().err
+
+
+def test_a_polite_kill_counts_as_an_interrupt() -> None:
+    def command(_: object) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(SystemExit) as leaving:
+        cli.run(command)
+    assert leaving.value.code == 130
+
+
+def test_a_fault_of_the_program_keeps_its_traceback() -> None:
+    with pytest.raises(ZeroDivisionError):
+        cli.run(raising(ZeroDivisionError()))
+
+
+HELP = """
+import runpy, sys, time
+start_s = time.perf_counter()
+sys.argv = ["x", "--help"]
+try:
+    runpy.run_module("trainables.{command}", run_name="__main__")
+except SystemExit as leaving:
+    assert leaving.code == 0
+heavy = {{"torch", "ray", "pandas", "optuna", "timm"}} & set(sys.modules)
+print("HEAVY", sorted(heavy), "SECONDS", time.perf_counter() - start_s)
+"""
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_examples_and_is_quick(command: str) -> None:
+    shown = subprocess.run(
+        [sys.executable, "-c", HELP.format(command=command)], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+
+    assert "examples:\n" in shown
+    assert f"python -m trainables.{command} --" in shown
+    assert "HEAVY []" in shown
+    assert float(shown.rsplit("SECONDS ", 1)[1]) < 2.0  # a quarter of a second on an idle machine

@@ -1,0 +1,118 @@
+"""Trials that fail: recorded with their error, told to Optuna, and the search goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+import pandas as pd
+import pytest
+import yaml
+from optuna.trial import TrialState
+
+from analysis.tables import read_run
+from sed_model.errors import TrainingError
+from trainables.searcher import STUDY_NAME, open_journal
+
+pytestmark = pytest.mark.slow
+SPACE = """
+base: base.yaml
+search: {num_trials: 3, stages: [pretrain_ce], scheduler: none, searcher: random}
+config: {augment.wave.background_prob: 0.5, augment.wave.band_pass_prob: 0, augment.wave.low_pass_prob: 0}
+space:
+  augment.wave.background_folder: {choice: [null, NOWHERE]}
+  augment.wave.prob:              {choice: [0.0, 0.5]}
+"""
+"""Trials with the folder that is not there fail, but only where waveforms are augmented at all."""
+
+
+@pytest.fixture
+def space(tmp_path: Path, tiny_space: Path) -> Path:
+    (tmp_path / "base.yaml").write_text((tiny_space.parent / "base.yaml").read_text(encoding="utf-8"))
+    path = tmp_path / "space.yaml"
+    path.write_text(SPACE.replace("NOWHERE", str(tmp_path / "nowhere")), encoding="utf-8")
+    return path
+
+
+def test_a_trial_that_cannot_train_is_failed_and_the_search_goes_on(
+    run_search: Callable[..., str], space: Path, tiny_root: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    common = ("--out", tmp_path, "--name", "run", "--max-concurrent", "1", "--no-pseudo-labels")
+    output = run_search("--space", space, "--data", tiny_root, "--num-trials", "8", *common)
+
+    trials = read_run(tmp_path / "run").trials.set_index("number")
+    wanted = (trials["config.augment.wave.prob"] > 0) & trials["config.augment.wave.background_folder"].notna()
+    failed = trials["status"] == "failed"
+    assert failed.to_list() == wanted.to_list()
+    assert 0 < failed.sum() < 8
+    message = f"background_folder={tmp_path / 'nowhere'}: there is no such folder"
+    assert trials.loc[failed, "error"].str.contains(message, regex=False).all()
+    assert trials.loc[~failed, "error"].isna().all()
+    assert output.count(message) == failed.sum()
+    assert capfd.readouterr().err == ""
+
+    study = optuna.load_study(study_name=STUDY_NAME, storage=open_journal(tmp_path / "run" / "optuna.journal"))
+    assert [trial.state is TrialState.FAIL for trial in study.get_trials()] == wanted.to_list()
+    board = pd.read_csv(tmp_path / "run" / "leaderboard.csv")
+    assert (board["status"] == "failed").to_list() == sorted(failed.to_list())
+
+
+def test_a_loss_that_is_not_finite_fails_every_trial_and_the_search(
+    run_search: Callable[..., str], space: Path, tiny_root: Path, tmp_path: Path
+) -> None:
+    diverging = {
+        "stages.pretrain_ce.lr": 1,
+        "stages.pretrain_ce.warmup_epochs": 0,
+        "optim.optimizer": "sgd",
+        "optim.backbone_lr_scale": 10,
+        "optim.grad_clip_norm": 0,
+        "loss.clip_weight": 0,
+    }
+    sets = [word for name, value in diverging.items() for word in ("--set", f"{name}={value}")]
+    with pytest.raises(TrainingError, match=r"no trial succeeded: .*loss is nan in pretrain_ce"):
+        run_search(
+            *("--space", space, "--data", tiny_root, "--out", tmp_path, "--name", "run", "--num-trials", "1"),
+            *("--epochs-scale", "20", *sets),
+        )
+
+    trial = read_run(tmp_path / "run").trials.iloc[0]
+    assert trial["status"] == "failed"
+    assert "lower stages.pretrain_ce.lr" in trial["error"]
+    assert list((tmp_path / "run").rglob("state.*")) == []
+
+
+def test_a_trial_that_raises_is_tried_again_and_leaves_its_traceback(
+    run_search: Callable[..., str], tiny_space: Path, tiny_root: Path, tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    common = ("--out", tmp_path, "--name", "run", "--max-concurrent", "1", "--no-pseudo-labels")
+    run_search("--space", tiny_space, "--data", tiny_root, "--num-trials", "1", "--stages", "pretrain_ce", *common)
+    (tmp_path / "run" / "trials" / "trial_0001" / "model.safetensors").mkdir(parents=True)  # where a file belongs
+    capfd.readouterr()
+    output = run_search("--resume", "--num-trials", "3", *common)
+
+    trials = read_run(tmp_path / "run").trials.set_index("number")
+    assert trials["status"].to_list()[:2] == ["complete", "failed"]
+    assert trials.loc[2, "status"] in ("complete", "pruned")
+    assert trials.loc[1, "error"].startswith("IsADirectoryError: ")
+    traceback = tmp_path / "run" / "tune" / "trial_0001" / "error.txt"
+    assert output.count("trial_0001 broke off and starts again: IsADirectoryError: ") == 1
+    assert f"(traceback: {traceback})" in output
+    assert "Traceback" in traceback.read_text(encoding="utf-8")
+    assert "Traceback" not in output + capfd.readouterr().err
+
+
+def test_no_trial_starts_once_the_time_is_over(
+    run_search: Callable[..., str], tiny_space: Path, tiny_root: Path, tmp_path: Path
+) -> None:
+    common = ("--out", tmp_path, "--name", "run", "--max-concurrent", "1", "--no-pseudo-labels")
+    output = run_search(
+        "--space", tiny_space, "--data", tiny_root, "--num-trials", "50", "--time-budget", "1s", *common
+    )
+
+    trials = read_run(tmp_path / "run").trials
+    assert set(trials["status"]) <= {"complete", "pruned"}
+    assert f"the time is over after {len(trials)} of 50 trials" in output
+    assert 1 <= len(trials) < 50
+    assert yaml.safe_load((tmp_path / "run" / "search.yaml").read_text())["search"]["num_trials"] == 50

@@ -1,0 +1,124 @@
+"""Stages one at a time through Ray Train."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from pathlib import Path
+
+import pytest
+
+from sed_model.checkpoint import read_lineage
+from sed_model.config import load_config
+from sed_model.dataset import open_training_data
+from sed_model.errors import CheckpointError, ConfigError
+from sed_model.files import sha256_of
+from sed_model.fit import FitJob, fit
+from sed_model.recordings import read_data_folder
+from sed_model.stages import plan_stages
+from trainables import train
+
+pytestmark = pytest.mark.slow
+Train = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def train_stage(ray_cluster: None, tiny_root: Path, tiny_space: Path) -> Train:
+    """Runs the train command on the tiny data; what it prints comes back."""
+
+    def run(out: Path, stage: str, *arguments: object) -> str:
+        words = ["--config", tiny_space.parent / "base.yaml", "--data", tiny_root, "--out", out, "--stage", stage]
+        with redirect_stdout(io.StringIO()) as output:
+            train.main([str(word) for word in (*words, *arguments)])
+        return output.getvalue()
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def pretrained(train_stage: Train, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A folder with a trained first stage, and what its training printed."""
+    out = tmp_path_factory.mktemp("train")
+    return out, train_stage(out, "pretrain_ce")
+
+
+def test_a_stage_leaves_its_model_and_one_line_an_epoch(pretrained: tuple[Path, str]) -> None:
+    out, output = pretrained
+
+    assert read_lineage(out / "pretrain_ce").stage == "pretrain_ce"
+    assert read_lineage(out / "pretrain_ce").parent is None
+    assert [line.split("  loss")[0] for line in output.splitlines() if line.startswith("pretrain_ce ")] == [
+        "pretrain_ce  pretrain_ce epoch   1/2",
+        "pretrain_ce  pretrain_ce epoch   2/2",
+    ]
+    assert list(out.rglob("state.*")) == []
+
+
+def test_the_next_stage_starts_from_the_model_of_the_one_before(
+    train_stage: Train, pretrained: tuple[Path, str]
+) -> None:
+    out, _ = pretrained
+    train_stage(out, "train_bce")
+
+    parent = read_lineage(out / "train_bce").parent
+    assert parent is not None
+    assert parent.stage == "pretrain_ce"
+    assert parent.weights_sha256 == sha256_of(out / "pretrain_ce" / "model.safetensors")
+
+
+def test_a_stage_without_its_parent_says_where_it_looked(
+    train_stage: Train, pretrained: tuple[Path, str], tmp_path: Path
+) -> None:
+    with pytest.raises(CheckpointError, match=f"finetune starts from .*{tmp_path / 'train_bce'}"):
+        train_stage(tmp_path, "finetune")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_is_not_overwritten(train_stage: Train, pretrained: tuple[Path, str]) -> None:
+    out, _ = pretrained
+    with pytest.raises(ConfigError, match=r"holds a model already; .*--resume"):
+        train_stage(out, "pretrain_ce")
+
+
+def test_a_stage_that_is_done_is_not_trained_again(train_stage: Train, pretrained: tuple[Path, str]) -> None:
+    out, _ = pretrained
+    before = sha256_of(out / "pretrain_ce" / "model.safetensors")
+    output = train_stage(out, "pretrain_ce", "--resume")
+
+    assert "pretrain_ce is done already" in output
+    assert sha256_of(out / "pretrain_ce" / "model.safetensors") == before
+
+
+def test_resume_with_other_settings_is_refused(train_stage: Train, pretrained: tuple[Path, str]) -> None:
+    out, _ = pretrained
+    with pytest.raises(ConfigError, match=r"another configuration: stages.pretrain_ce.lr=0.5 \(was 0.002\)"):
+        train_stage(out, "pretrain_ce", "--resume", "--set", "stages.pretrain_ce.lr=0.5")
+
+
+def test_training_that_was_broken_off_goes_on(
+    train_stage: Train, tiny_root: Path, tiny_space: Path, tmp_path: Path
+) -> None:
+    config = load_config(tiny_space.parent / "base.yaml")
+    data = open_training_data(read_data_folder(tiny_root, config.data.target_s), config, progress=False)
+    plans = plan_stages(config, ["pretrain_ce"])
+    next(fit(FitJob(config, plans, tmp_path / "pretrain_ce", checkpoint_every_s=0.0), data))
+
+    output = train_stage(tmp_path, "pretrain_ce", "--resume")
+
+    assert [line.split("  loss")[0] for line in output.splitlines() if line.startswith("pretrain_ce ")] == [
+        "pretrain_ce  pretrain_ce epoch   2/2"
+    ]
+
+
+def test_a_worker_s_error_comes_out_as_it_is(train_stage: Train, pretrained: tuple[Path, str], tmp_path: Path) -> None:
+    """A parent with another pooling is found in the worker, where the model is built."""
+    shutil.copytree(pretrained[0] / "pretrain_ce", tmp_path / "pretrain_ce")
+    with pytest.raises(CheckpointError, match=r"does not fit model.backbone=resnet10t"):
+        train_stage(tmp_path, "train_bce", "--set", "model.backbone=resnet10t")
+
+
+def test_more_workers_than_the_cluster_has_are_refused(train_stage: Train, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"--workers 3 with 1 CPUs .* does not fit the cluster"):
+        train_stage(tmp_path, "pretrain_ce", "--workers", "3")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,11 +32,35 @@ class Runtime:
 
     def place(self, model: nn.Module) -> nn.Module:
         """Move a model here, in the memory format that convolutions are fast in."""
+        if self.device.type == "cpu" and self.autocast_dtype is torch.bfloat16:
+            for module in model.modules():
+                if (
+                    isinstance(module, nn.Conv2d)
+                    and 1 < module.groups == module.in_channels
+                    and max(module.kernel_size) > 3
+                ):
+                    train_in_fp32(module)
         memory_format = torch.channels_last if self.channels_last else torch.contiguous_format
         return model.to(self.device, memory_format=memory_format)  # type: ignore[call-overload]
 
     def images(self, images: torch.Tensor) -> torch.Tensor:
         return images.to(memory_format=torch.channels_last) if self.channels_last else images
+
+
+def train_in_fp32(module: nn.Module) -> None:
+    """Take a layer out of a CPU's autocast where gradients are needed; its result has the type of its input.
+
+    The backward pass of wide depthwise convolutions takes 2 to 6 times longer in bf16 (PyTorch 2.11 on AVX-512).
+    """
+    if "forward" not in vars(module):
+        module.forward = functools.partial(_fp32_where_trained, module.forward)
+
+
+def _fp32_where_trained(forward: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+    if not (torch.is_grad_enabled() and torch.is_autocast_enabled("cpu")):
+        return forward(x)
+    with torch.autocast("cpu", enabled=False):
+        return forward(x.float()).to(x.dtype)
 
 
 def choose_runtime(settings: Optim, rank: int = 0, world_size: int = 1) -> Runtime:

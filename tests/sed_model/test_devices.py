@@ -41,3 +41,45 @@ def test_weights_and_images_lie_channels_last_where_asked_for() -> None:
 def test_rank_and_world_size_are_passed_on() -> None:
     runtime = choose_runtime(Optim(), rank=1, world_size=4)
     assert (runtime.rank, runtime.world_size) == (1, 4)
+
+
+BF16 = Runtime(torch.device("cpu"), torch.bfloat16)
+
+
+def depthwise(kernel: int) -> torch.nn.Conv2d:
+    torch.manual_seed(0)
+    return torch.nn.Conv2d(8, 8, kernel, padding=kernel // 2, groups=8, bias=False)
+
+
+def test_wide_depthwise_convolutions_are_trained_in_fp32_with_the_type_of_their_input() -> None:
+    exact, placed = depthwise(5), BF16.place(depthwise(5))
+    x = torch.rand(2, 8, 16, 16).bfloat16()
+    with BF16.autocast():
+        output = placed(x)
+    assert output.dtype == torch.bfloat16
+    output.float().square().sum().backward()
+    exact(x.float()).bfloat16().float().square().sum().backward()
+    torch.testing.assert_close(next(placed.parameters()).grad, exact.weight.grad, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(("kernel", "runtime"), [(3, BF16), (5, Runtime(torch.device("cpu"), None))])
+def test_other_convolutions_are_left_alone(kernel: int, runtime: Runtime) -> None:
+    plain, placed = depthwise(kernel), runtime.place(depthwise(kernel))
+    x = torch.rand(2, 8, 16, 16)
+    with runtime.autocast():
+        assert torch.equal(placed(x), plain(x))
+
+
+def test_predictions_stay_in_bf16() -> None:
+    plain, placed = depthwise(5), BF16.place(depthwise(5))
+    x = torch.rand(2, 8, 16, 16)
+    with torch.no_grad(), BF16.autocast():
+        assert torch.equal(placed(x), plain(x))
+
+
+def test_a_model_that_is_placed_twice_is_the_same() -> None:
+    placed = BF16.place(BF16.place(depthwise(5)))
+    x = torch.rand(2, 8, 16, 16)
+    with BF16.autocast():
+        assert torch.equal(placed(x), BF16.place(depthwise(5))(x))
+    assert list(placed.state_dict()) == ["weight"]

@@ -219,7 +219,7 @@ def loader_config(config: SedConfig, batch_size: int, **overrides: object) -> Se
     [(28_564, 64, 64), (480, 64, 48), (100, 64, 10), (15, 64, 2), (3, 64, 2), (480, 8, 8), (480, 1, 1)],
 )
 def test_small_sets_get_smaller_batches(n_clips: int, batch_size: int, expected: int) -> None:
-    config = SedConfig().with_overrides({"optim.batch_size": batch_size})  # at least 10 steps an epoch
+    config = SedConfig().with_overrides({"optim.batch_size": batch_size, "optim.min_steps_per_epoch": 10})
     assert batch_size_for(n_clips, config) == expected
 
 

@@ -339,7 +339,6 @@ class Optim(_Frozen):
     grad_checkpointing: bool = key(
         False, "Recompute activations in the backward pass: less memory, about a third slower."
     )
-    auto_batch: bool = key(False, "Halve a batch that does not fit into memory, and say so.")
 
 
 class Data(_Frozen):

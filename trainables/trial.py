@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -105,9 +104,9 @@ def write_events(events: SummaryWriter, result: EpochResult) -> None:
 
 def training_data(data_dir: Path, config: SedConfig) -> TrainingData:
     """The data folder opened for a configuration; the tables are read once a process."""
-    return open_training_data(_data_folder(data_dir, config.data.target_s, os.getpid()), config, progress=False)
+    return open_training_data(_data_folder(data_dir, config.data.target_s), config, progress=False)
 
 
 @functools.lru_cache(maxsize=2)
-def _data_folder(data_dir: Path, target_s: float, process_id: int) -> DataFolder:
+def _data_folder(data_dir: Path, target_s: float) -> DataFolder:
     return read_data_folder(data_dir, target_s)

@@ -167,7 +167,9 @@ def _grouped(values: pd.Series, is_number: bool) -> pd.Series:
     if not is_number or values.nunique() <= N_TERCILES + 1:
         return values.map(as_text, na_action="ignore").astype("str")
     terciles = pd.qcut(values.astype("float64"), N_TERCILES, duplicates="drop", precision=10)
-    return terciles.map(lambda span: f"{as_text(max(span.left, values.min()))} to {as_text(span.right)}").astype("str")
+    low = values.min()
+    labels = terciles.map(lambda span: f"{as_text(max(span.left, low))} to {as_text(span.right)}", na_action="ignore")
+    return labels.astype("str")
 
 
 def _kruskal_p(groups: list[np.ndarray]) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from ray.tune import Callback
@@ -81,11 +82,12 @@ class Recorder(Callback):
         self._finish(row, f"{row['status']}, {score}")
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        print(f"{self._row(trial)['trial_id']} broke off and starts again: {error_line(trial.get_error())}", flush=True)
+        row = self._row(trial)
+        print(f"{row['trial_id']} broke off and starts again: {error_line(_error_text(trial))}", flush=True)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         row = self._row(trial)
-        row["error"] = error_line(trial.get_error())
+        row["error"] = error_line(_error_text(trial))
         self._fail(row, f" (traceback: {self._run.traceback_file(row['number'])})")
 
     def flush(self) -> None:
@@ -157,8 +159,14 @@ def _describe(values: Mapping[str, Any]) -> str:
     return ", ".join(shown) or "the base configuration"
 
 
-def error_line(traceback: str | None) -> str:
+def _error_text(trial: Any) -> str:
+    """All that Tune wrote of a trial's errors; it is copied into the run folder a little later."""
+    file = Path(trial.error_file) if trial.error_file else None
+    return file.read_text(encoding="utf-8") if file is not None and file.is_file() else ""
+
+
+def error_line(traceback: str) -> str:
     """The line of a traceback that names the error: the last that begins with its type, or the last of all."""
-    lines = [line.strip() for line in (traceback or "").splitlines() if line.strip()]
+    lines = [line.strip() for line in traceback.splitlines() if line.strip()]
     named = [line for line in lines if re.match(r"[A-Za-z_][\w.]*(Error|Exception|Interrupt|Exit)\b", line)]
     return (named or lines or ["unknown error"])[-1]

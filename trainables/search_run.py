@@ -6,6 +6,7 @@ import argparse
 import os
 import shlex
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from trainables.ensemble_run import label_soundscapes
 from trainables.recorder import Recorder
 from trainables.runs import RunFolder, best_trials, trial_id
 from trainables.search_setup import Prepared, prepare
+from trainables.search_space import SearchSpace
 from trainables.searcher import SedSearcher
 from trainables.trial import SearchJob, run_trial
 
@@ -52,7 +54,7 @@ def run_search(options: argparse.Namespace) -> None:
         try:
             search(prepared, cluster, options)
             board = run.write_leaderboard()
-            print_leaderboard(board, time.monotonic() - start_s)
+            print_leaderboard(board, prepared.space, time.monotonic() - start_s)
             if options.pseudo_labels and unlabelled_soundscapes(prepared.data) and best_trials(run.read_trials(), 1):
                 label_soundscapes(plan_ensemble(EnsembleJob(run.path, job.data_dir, run.ensemble, top_k=options.top_k)))
         except KeyboardInterrupt:
@@ -169,25 +171,37 @@ def trial_resources(job: SearchJob) -> dict[str, float]:
     return {"CPU": job.cpus_per_trial} | ({"GPU": job.gpus_per_trial} if job.gpus_per_trial else {})
 
 
-def leaderboard_text(board: pd.DataFrame, n_rows: int = 10) -> str:
-    """The top of the leaderboard for a terminal: scores, and the settings that differ under their last names."""
+def leaderboard_text(board: pd.DataFrame, space: SearchSpace, n_rows: int = 10) -> str:
+    """The top of the leaderboard for a terminal: scores, and the settings that differ under their last names.
+
+    A setting that a trial's other settings leave without effect is shown as `-`.
+    """
     fixed = ["rank", "trial_id", "status", "macro_auc", "epochs"]
     names = list(board.columns)
     settings = names[names.index("cpu_ms_per_window") + 1 :]
-    shown = board.head(n_rows)[[*fixed, *settings]].assign(macro_auc=board["macro_auc"].map("{:.4f}".format))
-    shown.insert(5, "minutes", (board["duration_s"] / 60).map("{:.1f}".format))
-    leaves = [name.rsplit(".", 1)[-1] for name in settings]
-    short = {
-        name: leaf if leaves.count(leaf) == 1 else ".".join(name.rsplit(".", 2)[-2:])
-        for name, leaf in zip(settings, leaves, strict=True)
-    }
-    return shown.rename(columns=short).to_string(index=False, float_format="{:.3g}".format)
-
-
-def print_leaderboard(board: pd.DataFrame, duration_s: float) -> None:
-    print(
-        f"\nleaderboard ({len(board)} trials, {duration_s / 60:.1f} minutes)\n{leaderboard_text(board)}\n", flush=True
+    top = board.head(n_rows)
+    shown = top[fixed].assign(
+        macro_auc=top["macro_auc"].map("{:.4f}".format, na_action="ignore"),
+        epochs=top["epochs"].map("{:.0f}".format, na_action="ignore"),
+        minutes=(top["duration_s"] / 60).map("{:.1f}".format, na_action="ignore"),
     )
+    leaves = [name.rsplit(".", 1)[-1] for name in settings]
+    for name, leaf in zip(settings, leaves, strict=True):
+        title = leaf if leaves.count(leaf) == 1 else ".".join(name.rsplit(".", 2)[-2:])
+        shown[title] = [setting_text(space, row, name) for row in top.to_dict("records")]
+    return shown.fillna("-").to_string(index=False)
+
+
+def setting_text(space: SearchSpace, row: Mapping[Any, Any], name: str) -> str:
+    drawn = {**space.base.flat(), **row}
+    if not all(parameter.active(drawn) for parameter in space.parameters if parameter.key == name):
+        return "-"
+    return f"{row[name]:.3g}" if isinstance(row[name], float) else str(row[name])
+
+
+def print_leaderboard(board: pd.DataFrame, space: SearchSpace, duration_s: float) -> None:
+    table = leaderboard_text(board, space)
+    print(f"\nleaderboard ({len(board)} trials, {duration_s / 60:.1f} minutes)\n{table}\n", flush=True)
 
 
 def print_places(run: RunFolder, board: pd.DataFrame) -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
@@ -133,6 +134,21 @@ def test_numbers_with_many_values_are_cut_into_terciles(tiny_run: Path) -> None:
     rates = mattered[mattered["parameter"] == "lr"]
     assert rates["n_trials"].sum() == 5
     assert rates["value"].tolist() == ["0.0003667 to 0.001167", "0.0001 to 0.0003667", "0.001167 to 0.002"]
+
+
+def test_terciles_leave_inactive_values_out(tiny_run: Path) -> None:
+    run = read_run(tiny_run)
+    gem, avg = (run.trials[run.trials["trial_id"] == name] for name in ("t1", "t0"))
+    exponents = [gem.assign(trial_id=f"g{n}", number=10 + n, **{"config.model.gem_p": 1.0 + n}) for n in range(6)]
+
+    mattered = what_mattered(replace(run, trials=pd.concat([avg, *exponents], ignore_index=True)))
+
+    rows = mattered[mattered["parameter"] == "gem_p"]
+    assert sorted(zip(rows["value"], rows["n_trials"], strict=True)) == [
+        ("1 to 2.667", 2),
+        ("2.667 to 4.333", 2),
+        ("4.333 to 6", 2),
+    ]
 
 
 def test_the_widest_effect_comes_first(tiny_run: Path) -> None:

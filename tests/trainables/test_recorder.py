@@ -23,9 +23,8 @@ def recorder_of(run: RunFolder, finished: dict[int, str] | None = None) -> Recor
     return Recorder(run, SedConfig().with_overrides, 3, finished or {})
 
 
-def trial(number: int, error: str | None = None) -> Any:
-    values = {"model.pool_type": "gem"}
-    return SimpleNamespace(config={"number": number, "values": values}, get_error=lambda: error)
+def trial(number: int, error_file: Path | None = None) -> Any:
+    return SimpleNamespace(config={"number": number, "values": {"model.pool_type": "gem"}}, error_file=error_file)
 
 
 def report(epoch: int, score: float, time_s: float = 10.0, finished: bool = False) -> dict[str, Any]:
@@ -73,10 +72,15 @@ def test_a_reported_failure_keeps_its_whole_message(run: RunFolder, capsys: pyte
     assert "trial_0000 failed: loss is nan" in capsys.readouterr().out
 
 
-def test_a_raised_error_is_named_with_its_traceback(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
-    recorder = recorder_of(run)
+def test_a_raised_error_is_named_with_its_traceback(
+    run: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recorder, error_file = recorder_of(run), tmp_path / "error.txt"
+    error_file.write_text("Traceback ...\n  File x\nOSError: disk full\n")
     recorder.on_trial_start(0, [], trial(1))
-    recorder.on_trial_error(0, [], trial(1, "Traceback ...\n  File x\nOSError: disk full\n"))
+    recorder.on_trial_recover(0, [], trial(1, error_file))
+    assert "trial_0001 broke off and starts again: OSError: disk full" in capsys.readouterr().out
+    recorder.on_trial_error(0, [], trial(1, error_file))
 
     assert run.read_trials()[0]["error"] == "OSError: disk full"
     assert f"OSError: disk full (traceback: {run.path}/tune/trial_0001/error.txt)" in capsys.readouterr().out
@@ -150,8 +154,7 @@ def test_tune_can_pickle_it(run: RunFolder) -> None:
         ("ValueError: first\nDuring handling\nOSError: second\n  more\n", "OSError: second"),
         ("killed\n", "killed"),
         ("", "unknown error"),
-        (None, "unknown error"),
     ],
 )  # fmt: skip
-def test_the_line_that_names_the_error(traceback: str | None, line: str) -> None:
+def test_the_line_that_names_the_error(traceback: str, line: str) -> None:
     assert error_line(traceback) == line

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import nbclient
+import nbformat
 import numpy as np
 import optuna
 import pandas as pd
@@ -22,6 +24,7 @@ from sed_model.checkpoint import load_model
 from trainables.runs import CURVE_FIELDS, TRIAL_FIELDS
 from trainables.searcher import STUDY_NAME, open_journal
 
+ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow  # each of them alone would take the whole search
 
 
@@ -220,3 +223,14 @@ def test_the_same_seed_gives_the_same_trials_and_scores(
         second = pd.read_parquet(again / f"{name}.parquet").drop(columns=dropped)
         first = first[first["trial_id"].isin(second["trial_id"])].reset_index(drop=True)
         pd.testing.assert_frame_equal(first, second, check_exact=True)
+
+
+def test_the_notebook_ranks_the_run(finished_run: Path, trials: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SED_RUN", str(finished_run))
+    notebook = nbformat.read(ROOT / "analysis" / "rank_trials.ipynb", as_version=4)
+    nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(ROOT)}}).execute()
+
+    outputs = {cell["id"]: str(cell["outputs"]) for cell in notebook.cells if cell["cell_type"] == "code"}
+    assert "8 trials" in outputs["read"]
+    assert trials.loc[trials["macro_auc"].idxmax(), "trial_id"] in outputs["ranking"]
+    assert "stderr" not in "".join(outputs.values())

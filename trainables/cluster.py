@@ -22,6 +22,14 @@ QUIET_ENVIRONMENT = {
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # the recorder prints a line; the traceback is in the trial's error.txt
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Tune would take Ctrl-C for the end of the search, and go on to the ensemble
 }
+ALLOCATOR_ENVIRONMENT = {
+    # Activations of tens of MB go back to the kernel after every layer otherwise, and come back page by page: training
+    # tf_efficientnet_lite0 took 82 ms a clip of 10 s instead of 65, prediction 17 ms instead of 12 (bf16, one core).
+    "MALLOC_MMAP_THRESHOLD_": str(2**32),
+    "MALLOC_TRIM_THRESHOLD_": str(2**32),
+    "MALLOC_TOP_PAD_": str(2**26),
+}
+"""glibc reads these when a process starts: a local Ray hands them to its workers."""
 NOISY_LOGGERS = (
     "ray._private.authentication.authentication_token_setup",  # the printed dashboard line says it
     "ray.tune.tune",  # "Trials did not complete": the recorder has said so of each
@@ -46,7 +54,7 @@ def ray_session(address: str | None = None, dashboard: bool = True) -> Iterator[
 
     A Ray that this process had before stays as it is, and stays afterwards. The dashboard listens on loopback only.
     """
-    quieten()
+    prepare_environment()
     import ray
 
     if ray.is_initialized():
@@ -76,9 +84,9 @@ def ray_session(address: str | None = None, dashboard: bool = True) -> Iterator[
         ray.shutdown()
 
 
-def quieten() -> None:
-    """What Ray prints in many lines, the commands say in one; and Ctrl-C is theirs to handle."""
-    for name, value in QUIET_ENVIRONMENT.items():
+def prepare_environment() -> None:
+    """What Ray prints in many lines, the commands say in one; Ctrl-C is theirs to handle; workers allocate fast."""
+    for name, value in (QUIET_ENVIRONMENT | ALLOCATOR_ENVIRONMENT).items():
         os.environ.setdefault(name, value)
     for name in NOISY_LOGGERS:
         logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -99,7 +99,7 @@ def test_a_trial_that_raises_is_tried_again_and_leaves_its_traceback(
     traceback = tmp_path / "run" / "tune" / "trial_0001" / "error.txt"
     assert output.count("trial_0001 broke off and starts again: IsADirectoryError: ") == 1
     assert f"(traceback: {traceback})" in output
-    assert "Traceback" in traceback.read_text(encoding="utf-8")
+    assert 'trainables/trial.py", line' in traceback.read_text(encoding="utf-8")
     assert "Traceback" not in output + capfd.readouterr().err
 
 

@@ -50,6 +50,7 @@ def prepare(options: argparse.Namespace) -> Prepared:
         UserError: of the kind of the input that is wrong.
     """
     check_place(options.out, options.name)
+    check_workers(options)
     run, space, data_dir = resumed(options) if options.resume else new_run(options)
     check_backbones(space)
     if data_dir is None:
@@ -77,6 +78,20 @@ def check_place(out: Path, name: str | None) -> None:
         raise ConfigError(f"--out {out}: {there} is a file; give a folder.")
     if not os.access(there, os.W_OK):
         raise ConfigError(f"--out {out}: {there} cannot be written to; give another folder.")
+
+
+def workers_per_trial(options: argparse.Namespace) -> int:
+    """`auto`: one Ray Train worker where trials have a GPU (they last long), none elsewhere (it costs 30 s)."""
+    return int(options.gpus_per_trial > 0) if options.workers_per_trial is None else int(options.workers_per_trial)
+
+
+def check_workers(options: argparse.Namespace) -> None:
+    """Ray frees the workers of a stopped trial through its dashboard: without one the search would hang."""
+    if workers_per_trial(options) > 0 and not options.dashboard:
+        raise ConfigError(
+            "--no-dashboard: Ray Train workers of stopped trials are freed through the dashboard; leave it on, or add "
+            "--workers-per-trial 0."
+        )
 
 
 def new_run(options: argparse.Namespace) -> tuple[RunFolder, SearchSpace, Path | None]:
@@ -223,8 +238,6 @@ def search_record(run: RunFolder, space: SearchSpace, data: DataFolder) -> dict[
 
 
 def search_job(run: RunFolder, space: SearchSpace, data_dir: Path, options: argparse.Namespace) -> SearchJob:
-    """`auto` workers: one Ray Train worker where trials have a GPU (they last long), none elsewhere (it costs 30 s)."""
-    workers = options.workers_per_trial
     return SearchJob(
         space=space,
         data_dir=data_dir,
@@ -233,5 +246,5 @@ def search_job(run: RunFolder, space: SearchSpace, data_dir: Path, options: argp
         epochs_scale=space.search.epochs_scale,
         cpus_per_trial=options.cpus_per_trial,
         gpus_per_trial=options.gpus_per_trial,
-        workers_per_trial=int(options.gpus_per_trial > 0) if workers is None else workers,
+        workers_per_trial=workers_per_trial(options),
     )

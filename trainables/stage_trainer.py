@@ -13,6 +13,7 @@ import torch
 from ray.train import FailureConfig, RunConfig, ScalingConfig, WorkerGroupError
 from ray.train.torch import TorchTrainer
 from ray.util.queue import Empty, Queue
+from tensorboardX import SummaryWriter
 
 from sed_model.checkpoint import load_model
 from sed_model.config import SedConfig, config_from_dict
@@ -124,10 +125,19 @@ def _train_worker(settings: dict[str, Any]) -> None:
     data = open_training_data(read_data_folder(job.data_dir, job.config.data.target_s), job.config, progress=False)
     plans = plan_stages(job.config, job.stages, job.epochs_scale)
     parent = load_model(job.parent) if job.parent else None
-    for result in fit(FitJob(job.config, plans, job.folder, parent), data, runtime):
-        if rank == 0 and settings["progress"] is not None:
-            settings["progress"].put(asdict(result))
-        ray.train.report({**asdict(result), **settings["report"]})
+    with SummaryWriter(str(job.folder), write_to_disk=rank == 0) as events:
+        for result in fit(FitJob(job.config, plans, job.folder, parent), data, runtime):
+            write_events(events, result)
+            if rank == 0 and settings["progress"] is not None:
+                settings["progress"].put(asdict(result))
+            ray.train.report({**asdict(result), **settings["report"]})
+
+
+def write_events(events: SummaryWriter, result: EpochResult) -> None:
+    """One epoch for TensorBoard."""
+    for name in ("train_loss", "val_loss", "macro_auc", "lr", "samples_per_s"):
+        events.add_scalar(name, getattr(result, name), result.epoch)
+    events.flush()
 
 
 def _as_json(job: RayTrainJob) -> dict[str, Any]:

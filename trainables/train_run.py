@@ -7,10 +7,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 from sed_model.backbones import Backbone
-from sed_model.checkpoint import STATE_FILE, WEIGHTS_FILE, delete_state, load_model
+from sed_model.checkpoint import STATE_FILE, WEIGHTS_FILE, delete_state, load_model, without_pretraining
 from sed_model.config import SedConfig, load_config
 from sed_model.demo_data import write_demo_data
 from sed_model.errors import CheckpointError, ConfigError
+from sed_model.fit import start_from
+from sed_model.model import SedModel
 from sed_model.recordings import read_data_folder
 from sed_model.stages import PARENTS, SUPERVISED_STAGES
 from trainables.cluster import ClusterInfo, ray_session
@@ -37,6 +39,10 @@ def run_training(options: argparse.Namespace) -> None:
     for note in folder.notes:
         print(f"data: {note}", flush=True)
     check_data(folder, config, stages[0])
+    if parent is not None:
+        start_from(
+            SedModel(without_pretraining(config), len(folder.classes)), load_model(parent), config, folder.classes
+        )
     with ray_session(options.address, dashboard=True) as cluster:
         if cluster.dashboard:
             print(f"Ray dashboard {cluster.dashboard} (token: ray get-auth-token)", flush=True)

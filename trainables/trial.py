@@ -17,14 +17,14 @@ from sed_model.checkpoint import without_pretraining
 from sed_model.config import SedConfig
 from sed_model.dataset import TrainingData, open_training_data, window_samples
 from sed_model.errors import UserError
-from sed_model.fit import EpochResult, FitJob, fit
+from sed_model.fit import FitJob, fit
 from sed_model.model import SedModel, cpu_ms_per_window
 from sed_model.recordings import DataFolder, read_data_folder
 from sed_model.stages import plan_stages
 from trainables.runs import RunFolder
 from trainables.search_space import SearchSpace
 from trainables.searcher import TUNE_METRICS
-from trainables.stage_trainer import RayTrainJob, fit_with_ray_train
+from trainables.stage_trainer import RayTrainJob, fit_with_ray_train, write_events
 
 
 @dataclass(frozen=True)
@@ -93,13 +93,6 @@ def model_costs(config: SedConfig, n_classes: int) -> dict[str, float]:
         "params_m": model.n_params_m(),
         "cpu_ms_per_window": cpu_ms_per_window(model, window_samples(config)),
     }
-
-
-def write_events(events: SummaryWriter, result: EpochResult) -> None:
-    """One epoch for TensorBoard."""
-    for name in ("train_loss", "val_loss", "macro_auc", "lr", "samples_per_s"):
-        events.add_scalar(name, getattr(result, name), result.epoch)
-    events.flush()
 
 
 def training_data(data_dir: Path, config: SedConfig) -> TrainingData:

@@ -77,6 +77,10 @@ ARGUMENTS = {
     "workers in words": (["--workers-per-trial", "many"], ["--workers-per-trial", "'many'"]),
     "CPUs beyond the machine": (["--cpus-per-trial", "100000"], ["100000 CPUs", "--cpus-per-trial"]),
     "GPUs beyond the machine": (["--gpus-per-trial", "1000"], ["1000 GPUs", "--gpus-per-trial"]),
+    "workers without a dashboard": (
+        ["--workers-per-trial", "1", "--no-dashboard"],
+        ["--no-dashboard", "--workers-per-trial 0"],
+    ),
     "unknown searcher": (["--searcher", "bayes"], ["--searcher", "'bayes'", "optuna"]),
     "unknown flag": (["--trials", "3"], ["--trials"]),
     "misspelt stage": (["--stages", "pretrain"], ["pretrain", "pretrain_ce"]),

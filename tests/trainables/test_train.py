@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from analysis.tables import read_run
 from sed_model.checkpoint import read_lineage
 from sed_model.config import load_config
 from sed_model.dataset import open_training_data
@@ -18,7 +19,7 @@ from sed_model.files import sha256_of
 from sed_model.fit import FitJob, fit
 from sed_model.recordings import read_data_folder
 from sed_model.stages import plan_stages
-from trainables import train
+from trainables import train, train_run
 
 pytestmark = pytest.mark.slow
 Train = Callable[..., str]
@@ -54,6 +55,7 @@ def test_a_stage_leaves_its_model_and_one_line_an_epoch(pretrained: tuple[Path, 
         "pretrain_ce  pretrain_ce epoch   2/2",
     ]
     assert list(out.rglob("state.*")) == []
+    assert len(list((out / "pretrain_ce").glob("events.out.tfevents.*"))) == 1
 
 
 def test_the_next_stage_starts_from_the_model_of_the_one_before(
@@ -112,8 +114,11 @@ def test_training_that_was_broken_off_goes_on(
     ]
 
 
-def test_a_worker_s_error_comes_out_as_it_is(train_stage: Train, pretrained: tuple[Path, str], tmp_path: Path) -> None:
-    """A parent with another pooling is found in the worker, where the model is built."""
+def test_a_parent_that_does_not_fit_is_refused(
+    train_stage: Train, pretrained: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before Ray has anything to do with it."""
+    monkeypatch.setattr(train_run, "ray_session", lambda *_, **__: pytest.fail("Ray was asked for"))
     shutil.copytree(pretrained[0] / "pretrain_ce", tmp_path / "pretrain_ce")
     with pytest.raises(CheckpointError, match=r"does not fit model.backbone=resnet10t"):
         train_stage(tmp_path, "train_bce", "--set", "model.backbone=resnet10t")
@@ -122,3 +127,29 @@ def test_a_worker_s_error_comes_out_as_it_is(train_stage: Train, pretrained: tup
 def test_more_workers_than_the_cluster_has_are_refused(train_stage: Train, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"--workers 3 with 1 CPUs .* does not fit the cluster"):
         train_stage(tmp_path, "pretrain_ce", "--workers", "3")
+
+
+def test_trials_can_train_in_ray_train(
+    run_search: Callable[..., str], tiny_space: Path, tiny_root: Path, tmp_path: Path
+) -> None:
+    """One of them well, one with an error in its worker."""
+    (tmp_path / "base.yaml").write_text((tiny_space.parent / "base.yaml").read_text(encoding="utf-8"))
+    (tmp_path / "space.yaml").write_text(
+        "base: base.yaml\n"
+        "config: {augment.wave.prob: 0.5, augment.wave.band_pass_prob: 0, augment.wave.low_pass_prob: 0}\n"
+        "space: {augment.wave.background_folder: {choice: [null, /nowhere]}}\n",
+        encoding="utf-8",
+    )
+    run_search(
+        *("--space", tmp_path / "space.yaml", "--data", tiny_root, "--out", tmp_path, "--name", "run"),
+        *("--num-trials", "2", "--searcher", "random", "--seed", "1", "--stages", "pretrain_ce"),
+        *("--workers-per-trial", "1", "--no-pseudo-labels"),
+    )
+    run = read_run(tmp_path / "run")
+
+    assert run.trials["status"].to_list() == ["complete", "failed"]
+    assert run.trials["params_m"].iloc[0] > 0
+    assert run.trials["error"].iloc[1].startswith("augment.wave.background_folder=/nowhere: ")
+    assert run.curves["epoch"].to_list() == [1, 2]
+    names = {path.name.split(".")[0] for path in (tmp_path / "run" / "trials" / "trial_0000").iterdir()}
+    assert names == {"model", "config", "oof", "events"}

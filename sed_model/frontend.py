@@ -11,8 +11,9 @@ from torchaudio.transforms import MelSpectrogram
 from sed_model.config import FrontEnd
 from sed_model.fast_mel import INT16_SCALE, POWER_FLOOR, REFERENCE_FLOOR_DB, shared_fast_mel
 
-CPU_CHUNK = 4
-"""Clips a pass of torchaudio on a CPU: temporaries of more than that fall out of its cache (1.8 times slower at 32)."""
+CPU_CHUNK = 1
+"""Clips a pass of torchaudio on a CPU. The temporaries of one stay in its cache; from four clips on glibc may take each
+anew from the kernel, which made log-mels 1.8 times slower in some runs and not in others."""
 
 Waveforms = Float[Tensor, "batch samples"] | Int16[Tensor, "batch samples"]
 """int16 counts as full scale 32768."""

@@ -17,13 +17,12 @@ from sed_model.audio_cache import AudioCache, open_cache
 from sed_model.augment_wave import WaveAugmenter
 from sed_model.config import STAGE_NAMES, Data, SedConfig, Stage
 from sed_model.errors import DataError
+from sed_model.fast_mel import INT16_SCALE
 from sed_model.recordings import DataFolder
 from sed_model.samplers import EpochSampler, recording_weights
 from sed_model.spectral import SpectralFrontEnd
 from sed_model.splits import Split, split
 from sed_model.targets import TargetBuilder
-
-INT16_SCALE = np.float32(1 / 32768)
 
 
 class Batch(NamedTuple):

@@ -47,10 +47,8 @@ class SedSearcher(OptunaSearch):
         )
         self.study: optuna.Study = self._ot_study  # type: ignore[assignment]
         known = self.study.get_trials(deepcopy=False)
-        self.study.sampler = make_sampler(settings, len(known))
-        self._unfinished = [
-            optuna.trial.Trial(self.study, trial._trial_id) for trial in known if trial.state is TrialState.RUNNING
-        ]
+        self._settings = settings
+        self._unfinished = [trial for trial in known if trial.state is TrialState.RUNNING]
         self._deadline_s = math.inf if time_budget_s is None else time.monotonic() + time_budget_s
         if not known:
             self.study.enqueue_trial(space.base_point())
@@ -65,10 +63,24 @@ class SedSearcher(OptunaSearch):
         if trial_id not in self._ot_trials:
             if time.monotonic() > self._deadline_s:
                 return Searcher.FINISHED
-            if self._unfinished:
-                self._ot_trials[trial_id] = self._unfinished.pop(0)
+            self._ot_trials[trial_id] = self._next_trial()
         values = super().suggest(trial_id)
         return {"number": self._ot_trials[trial_id].number, "values": values}
+
+    def _next_trial(self) -> optuna.trial.Trial:
+        """A trial that was broken off, or a new one.
+
+        Its draws depend on the seed, its number and the history, and on no draws before: a search that was broken off
+        goes on with the points that an unbroken one would draw.
+        """
+        if self._unfinished:
+            known = self._unfinished.pop(0)
+            self.study.sampler = make_sampler(self._settings, known.number)
+            return optuna.trial.Trial(self.study, known._trial_id)
+        trials = self.study.get_trials(deepcopy=False)
+        number = sum(trial.state is not TrialState.WAITING for trial in trials)
+        self.study.sampler = make_sampler(self._settings, number)
+        return self.study.ask()
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         if "failure" not in result:
@@ -95,9 +107,9 @@ class SedSearcher(OptunaSearch):
             trial.report(result[self.metric], result["epoch"])
 
 
-def make_sampler(settings: SearchSettings, n_known: int) -> optuna.samplers.BaseSampler:
-    """The sampler of a study that holds `n_known` trials: a resumed study must not repeat its first draws."""
-    seed = settings.seed if n_known == 0 else int(np.random.SeedSequence([settings.seed, n_known]).generate_state(1)[0])
+def make_sampler(settings: SearchSettings, number: int) -> optuna.samplers.BaseSampler:
+    """The sampler that draws trial `number`."""
+    seed = int(np.random.SeedSequence([settings.seed, number]).generate_state(1)[0])
     if settings.searcher == "random":
         return optuna.samplers.RandomSampler(seed=seed)
     with warnings.catch_warnings():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -129,20 +130,25 @@ def test_a_resumed_trial_reports_an_epoch_again_without_a_warning(space: SearchS
 
 
 @pytest.mark.parametrize("kind", ["optuna", "random"])
-def test_a_resumed_search_does_not_repeat_its_draws(space: SearchSpace, journal: Path, kind: str) -> None:
-    space = SearchSpace(
-        space.name, space.base, space.search.model_copy(update={"searcher": kind}), space.parameters, space.repairs
-    )
-    drawn = []
-    for start in range(3):
-        searcher = SedSearcher(space, journal)
-        for number in range(3):
-            suggestion = searcher.suggest(f"ray_{start}_{number}")
-            assert isinstance(suggestion, dict)
-            drawn.append(suggestion["values"]["stages.pretrain_ce.lr"])
-            searcher.on_trial_complete(f"ray_{start}_{number}", report(0.5, 2, finished=True))
+def test_a_resumed_search_draws_what_an_unbroken_one_draws(space: SearchSpace, tmp_path: Path, kind: str) -> None:
+    space = replace(space, search=space.search.model_copy(update={"searcher": kind}))
 
-    assert len(set(drawn)) == 9
+    def draws(journal: Path, breaks: set[int]) -> list[dict[str, Any]]:
+        searcher, drawn = SedSearcher(space, journal), []
+        for number in range(16):
+            if number in breaks:
+                searcher.suggest("broken off")
+                searcher = SedSearcher(space, journal)
+            suggestion = searcher.suggest(f"ray_{number}")
+            assert isinstance(suggestion, dict)
+            drawn.append(suggestion)
+            searcher.on_trial_complete(f"ray_{number}", report(number % 5 / 5, 2, finished=True))
+        return drawn
+
+    unbroken = draws(tmp_path / "unbroken.journal", set())
+    assert draws(tmp_path / "broken.journal", {0, 1, 7, 13}) == unbroken
+    assert [trial["number"] for trial in unbroken] == list(range(16))
+    assert len({trial["values"]["stages.pretrain_ce.lr"] for trial in unbroken}) == 16
 
 
 def test_the_same_seed_draws_the_same_points(space: SearchSpace, tmp_path: Path) -> None:

@@ -8,9 +8,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from ray.tune.schedulers import AsyncHyperBandScheduler
+from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 
 from trainables.search_settings import AshaSettings
+
+SAME_COST = 1.05
+"""Costs are measured: up to this ratio they are taken for equal."""
 
 
 class Asha(AsyncHyperBandScheduler):
@@ -18,9 +21,13 @@ class Asha(AsyncHyperBandScheduler):
 
     Ray does not save the rungs, so that after a restart the first trials would pass them all; `refill` plays back what
     the finished trials reported. Ray draws the brackets from numpy's global state; here they follow `seed`.
+
+    Args:
+        cost: name of a second objective, to be small: a trial that is weak but cheap is not stopped, as long as no
+            other of its rung is better at no higher cost.
     """
 
-    def __init__(self, settings: AshaSettings, last_epoch: int, seed: int) -> None:
+    def __init__(self, settings: AshaSettings, last_epoch: int, seed: int, cost: str | None = None) -> None:
         super().__init__(
             time_attr="epoch",
             # A trial that reaches the last epoch ends by itself: it must not count as stopped.
@@ -30,6 +37,8 @@ class Asha(AsyncHyperBandScheduler):
             brackets=settings.brackets,
         )
         self._rng = np.random.default_rng(seed)
+        self._cost = cost
+        self._costs: dict[str, float] = {}
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         """Assign a bracket: those with more rungs, which stop earlier, are more likely, as in Ray."""
@@ -37,11 +46,34 @@ class Asha(AsyncHyperBandScheduler):
         weights = np.exp(n_rungs - n_rungs.max())
         self._trial_info[trial.trial_id] = self._brackets[self._rng.choice(len(weights), p=weights / weights.sum())]
 
-    def refill(self, reports: Iterable[tuple[str, int, float]], mode: str) -> None:
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        if self._cost in result:
+            self._costs[trial.trial_id] = result[self._cost]
+        decision = super().on_trial_result(tune_controller, trial, result)
+        if decision == TrialScheduler.STOP and self._cost in result and self._on_front(trial.trial_id):
+            self._num_stopped -= 1
+            return TrialScheduler.CONTINUE
+        return decision
+
+    def _on_front(self, trial_id: str) -> bool:
+        """Whether no other trial of the rung that judges this one is better at a cost that is no higher."""
+        rung = next(recorded for _, recorded in self._trial_info[trial_id]._rungs if trial_id in recorded)
+        highest = self._costs[trial_id] * SAME_COST
+        return not any(
+            value >= rung[trial_id] and self._costs.get(other, np.inf) <= highest
+            for other, value in rung.items()
+            if other != trial_id
+        )
+
+    def refill(
+        self, reports: Iterable[tuple[str, int, float]], mode: str, costs: Mapping[str, float] | None = None
+    ) -> None:
         """Put earlier reports (trial, epoch, value) into the rungs of every bracket; `mode` is max or min.
 
-        Give the finished trials only: those that go on report again, under a new name of Ray's.
+        Give the finished trials only: those that go on report again, under a new name of Ray's. `costs` has the second
+        objective of each trial.
         """
+        self._costs |= costs or {}
         sign = 1.0 if mode == "max" else -1.0
         by_trial: defaultdict[str, list[tuple[int, float]]] = defaultdict(list)
         for name, epoch, value in reports:

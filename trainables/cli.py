@@ -11,25 +11,31 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
 
-from sed_model.errors import UserError
+from sed_model.errors import DiskFullError, TrainingError, UserError
 
+EXIT_FAILURE = 1
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 
 
 def run(command: Callable[[Sequence[str] | None], None]) -> NoReturn:
-    """Run a command's `main` and leave with 0 (done), 2 (the user's input is wrong) or 130 (interrupted)."""
+    """Run a command's `main` and leave with 0 (done), 1 (it cannot go on), 2 (wrong input) or 130 (interrupted)."""
     signal.signal(signal.SIGTERM, _as_interrupt)
     try:
         command(None)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(EXIT_USER_ERROR) from None
+        raise SystemExit(exit_status(error)) from None
     except KeyboardInterrupt as interrupt:
         hint = str(interrupt) or "start the same command again to go on"
         print(f"\ninterrupted; {hint}", file=sys.stderr)
         raise SystemExit(EXIT_INTERRUPTED) from None
     raise SystemExit(0)
+
+
+def exit_status(error: UserError) -> int:
+    """2 where the user's input is wrong; 1 where it was right, and training or the disk cannot go on."""
+    return EXIT_FAILURE if isinstance(error, TrainingError | DiskFullError) else EXIT_USER_ERROR
 
 
 def _as_interrupt(*_: object) -> None:
@@ -75,6 +81,11 @@ def folder(text: str) -> Path:
 def positive_int(text: str) -> int:
     """Argument type: a whole number from 1."""
     return _whole_number(text, least=1)
+
+
+def whole_numbers(text: str) -> list[int]:
+    """Argument type: 0,1,2."""
+    return [_whole_number(part, least=0) for part in text.split(",")]
 
 
 def positive_float(text: str) -> float:

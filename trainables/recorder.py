@@ -83,11 +83,11 @@ class Recorder(Callback):
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         row = self._row(trial)
-        print(f"{row['trial_id']} broke off and starts again: {error_line(_error_text(trial))}", flush=True)
+        print(f"{row['trial_id']} broke off and starts again: {trial_error(trial)}", flush=True)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         row = self._row(trial)
-        row["error"] = error_line(_error_text(trial))
+        row["error"] = trial_error(trial)
         self._fail(row, f" (traceback: {self._run.traceback_file(row['number'])})")
 
     def flush(self) -> None:
@@ -157,6 +157,11 @@ def epoch_line(name: str, result: Mapping[str, Any]) -> str:
 def _describe(values: Mapping[str, Any]) -> str:
     shown = [f"{key}={value:.3g}" if isinstance(value, float) else f"{key}={value}" for key, value in values.items()]
     return ", ".join(shown) or "the base configuration"
+
+
+def trial_error(trial: Any) -> str:
+    """What went wrong in a trial that raised, in one line."""
+    return error_line(_error_text(trial))
 
 
 def _error_text(trial: Any) -> str:

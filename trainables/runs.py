@@ -32,9 +32,29 @@ TRIAL_FIELDS = pa.schema(
         ("fold", pa.int64()),
         ("seed", pa.int64()),
         ("error", pa.string()),
+        ("on_front", pa.bool_()),
+        ("refit_mean", pa.float64()),
+        ("refit_sd", pa.float64()),
+        ("n_refits", pa.int64()),
     ]
 )
-"""A row a trial; `macro_auc` is its best, reached in `stage` and `epoch`; `epochs` is how many it ran."""
+"""A row a trial; `macro_auc` is its best, reached in `stage` and `epoch`; `epochs` is how many it ran.
+
+`on_front`: no other trial has a better score at no higher CPU time. Finalists that were trained again on several folds
+or seeds have the mean and the standard deviation of these `n_refits` scores.
+"""
+REFIT_FIELDS = pa.schema(
+    [
+        ("trial_id", pa.string()),
+        ("number", pa.int64()),
+        ("fold", pa.int64()),
+        ("seed", pa.int64()),
+        ("macro_auc", pa.float64()),
+        ("epochs", pa.int64()),
+        ("duration_s", pa.float64()),
+        ("error", pa.string()),
+    ]
+)
 CURVE_FIELDS = pa.schema(
     [
         ("trial_id", pa.string()),
@@ -78,6 +98,10 @@ class RunFolder:
     def trial(self, number: int) -> Path:
         return self.path / "trials" / trial_id(number)
 
+    def refit(self, number: int, fold: int) -> Path:
+        """Folder of a finalist that was trained again; `fold` as in --refit-folds."""
+        return self.trial(number) / f"refit_{fold}"
+
     def traceback_file(self, number: int) -> Path:
         """Where Ray Tune leaves the traceback of a trial that raised."""
         return self.path / "tune" / trial_id(number) / "error.txt"
@@ -110,6 +134,12 @@ class RunFolder:
         write_parquet(self.path / "trials.parquet", _trial_table(trials))
         write_parquet(self.path / "curves.parquet", pa.Table.from_pylist([dict(row) for row in curves], CURVE_FIELDS))
 
+    def write_refits(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        write_parquet(self.path / "refits.parquet", pa.Table.from_pylist([dict(row) for row in rows], REFIT_FIELDS))
+
+    def read_refits(self) -> list[dict[str, Any]]:
+        return _rows(self.path / "refits.parquet")
+
     def read_trials(self) -> list[dict[str, Any]]:
         return _rows(self.path / "trials.parquet")
 
@@ -126,24 +156,32 @@ class RunFolder:
 def rank(trials: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """The leaderboard: best score first, at equal scores complete before running before pruned; failed trials last.
 
-    It shows the configuration keys that differ between trials, without the prefix "config.".
+    Finalists that were trained again come first, by the mean of their scores: the best of many single scores owes
+    something to luck. It shows the configuration keys that differ between trials, without the prefix "config.".
     """
     frame = pd.DataFrame([dict(row) for row in trials])
+    frame = frame.reindex(columns=list(dict.fromkeys([*frame.columns, *TRIAL_FIELDS.names])))
+    frame["on_front"] = _on_front(trials)
     varied = [name for name in frame.columns if name.startswith("config.") and _varies(frame[name])]
     place = {"complete": 0, "running": 1, "pruned": 2, "failed": 3}
     frame["failed"] = frame["status"] == "failed"
     frame["place"] = frame["status"].map(place)
-    frame = frame.sort_values(["failed", "macro_auc", "place", "number"], ascending=[True, False, True, True])
+    frame = frame.sort_values(
+        ["failed", "refit_mean", "macro_auc", "place", "number"], ascending=[True, False, False, True, True]
+    )
+    refits = ["refit_mean", "refit_sd", "n_refits"] if frame["refit_mean"].notna().any() else []
     columns = [
         "trial_id",
         "status",
         "macro_auc",
+        *refits,
         "stage",
         "epoch",
         "epochs",
         "duration_s",
         "params_m",
         "cpu_ms_per_window",
+        "on_front",
     ]
     board = frame[[*columns, *varied]].rename(columns=lambda name: name.removeprefix("config."))
     board.insert(0, "rank", range(1, len(board) + 1))
@@ -151,13 +189,42 @@ def rank(trials: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def best_trials(trials: Sequence[Mapping[str, Any]], k: int) -> list[dict[str, Any]]:
-    """The k best trials that have a model, in order."""
+    """The k best trials that have a model, in the order of the leaderboard."""
     scored = [dict(row) for row in trials if row["status"] in ("complete", "pruned") and not _missing(row["macro_auc"])]
-    return sorted(scored, key=lambda row: (-row["macro_auc"], row["status"] != "complete", row["number"]))[:k]
+    return sorted(scored, key=_merit)[:k]
+
+
+def _merit(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    mean: Any = row.get("refit_mean")
+    return (
+        _missing(mean),
+        0.0 if _missing(mean) else -mean,
+        -row["macro_auc"],
+        row["status"] != "complete",
+        row["number"],
+    )
+
+
+def _on_front(trials: Sequence[Mapping[str, Any]]) -> list[bool]:
+    """Whether no other trial scores higher at no more CPU time a window, or as high at less."""
+    points: list[tuple[Any, Any]] = [(row.get("cpu_ms_per_window"), row["macro_auc"]) for row in trials]
+    valid = [
+        (cost, score)
+        for (cost, score), row in zip(points, trials, strict=True)
+        if row["status"] != "failed" and not (_missing(cost) or _missing(score))
+    ]
+    front: set[tuple[float, float]] = set()
+    highest = -math.inf
+    for cost, score in sorted(valid, key=lambda point: (point[0], -point[1])):
+        if score > highest:
+            front.add((cost, score))
+            highest = score
+    return [point in front and row["status"] != "failed" for point, row in zip(points, trials, strict=True)]
 
 
 def _trial_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     """The fixed columns with their types, then the configuration's, typed by their values."""
+    rows = [{**row, "on_front": front} for row, front in zip(rows, _on_front(rows), strict=True)]
     names = dict.fromkeys(name for row in rows for name in row if name.startswith("config."))
     arrays = [pa.array([row.get(field.name) for row in rows], type=field.type) for field in TRIAL_FIELDS]
     fields = list(TRIAL_FIELDS)

@@ -13,6 +13,7 @@ Without --data a small synthetic data set is made (once) and searched with small
 EXAMPLES = """  python -m trainables.search --space arch.yaml
   python -m trainables.search --space pooling.yaml --data birdclef-2025 --num-trials 60 --gpus-per-trial 1
   python -m trainables.search --space arch.yaml --data DIR --set model.backbone=efficientnet_b0 --set data.window_s=5
+  python -m trainables.search --space arch.yaml --data DIR --cost cpu_ms_per_window --warm-start runs/OLD
   python -m trainables.search --resume --name NAME      (goes on with a search that was broken off)"""
 
 
@@ -45,8 +46,25 @@ def build_parser() -> argparse.ArgumentParser:
         "--epochs-scale", type=cli.positive_float, metavar="X", help="multiplies the epochs of each stage"
     )
     method = parser.add_argument_group("method")
-    method.add_argument("--searcher", choices=["optuna", "random"], help="how points are drawn (default: the space's)")
+    method.add_argument(
+        "--searcher",
+        choices=["optuna", "random", "gp", "nsga2"],
+        help="how points are drawn: TPE, independently, by a Gaussian process, by NSGA-II (the space's)",
+    )
     method.add_argument("--scheduler", choices=["asha", "none"], help="how weak trials are stopped (the space's)")
+    method.add_argument(
+        "--cost",
+        choices=["cpu_ms_per_window", "params_m"],
+        help="second objective, to be small: search for the Pareto front of score and cost",
+    )
+    method.add_argument(
+        "--warm-start",
+        type=cli.folder,
+        action="append",
+        default=[],
+        metavar="RUN",
+        help="start from what the search in that run folder found on the same data; may be repeated",
+    )
     method.add_argument("--seed", type=cli.seed, metavar="N", help="seed of the draws and of the training (0)")
     cli.add_set(method)
     machine = parser.add_argument_group("machine")
@@ -71,6 +89,12 @@ def build_parser() -> argparse.ArgumentParser:
     )
     after = parser.add_argument_group("afterwards")
     after.add_argument("--top-k", type=cli.positive_int, default=3, metavar="K", help="trials in the ensemble (3)")
+    after.add_argument(
+        "--refit-folds",
+        type=cli.whole_numbers,
+        metavar="0,1,2",
+        help="train the --top-k best again on these folds (with labelled soundscapes: seeds), for mean and spread",
+    )
     after.add_argument(
         "--pseudo-labels",
         action=argparse.BooleanOptionalAction,

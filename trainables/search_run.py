@@ -17,7 +17,7 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from sed_model.checkpoint import delete_state
-from sed_model.errors import ConfigError, TrainingError
+from sed_model.errors import TrainingError
 from sed_model.splits import unlabelled_soundscapes
 from sed_model.stages import plan_stages
 from trainables.asha import Asha, rung_reports
@@ -25,14 +25,13 @@ from trainables.cluster import ClusterInfo, ray_session
 from trainables.ensemble_plan import EnsembleJob, plan_ensemble
 from trainables.ensemble_run import label_soundscapes
 from trainables.recorder import Recorder
+from trainables.refit import plan_refits, refit
+from trainables.resources import check_room, room, trial_resources
 from trainables.runs import RunFolder, best_trials, trial_id
 from trainables.search_setup import Prepared, prepare
 from trainables.search_space import SearchSpace
-from trainables.searcher import SedSearcher
-from trainables.trial import SearchJob, run_trial
-
-MEMORY_OF_A_DRIVER = 200 * 2**20
-"""Tune refuses a trial that reserves nothing."""
+from trainables.searcher import TUNE_METRICS, SedSearcher
+from trainables.trial import run_trial, training_data
 
 
 def run_search(options: argparse.Namespace) -> None:
@@ -53,6 +52,7 @@ def run_search(options: argparse.Namespace) -> None:
         print(f"set-up took {time.monotonic() - start_s:.0f} s", flush=True)
         try:
             search(prepared, cluster, options)
+            refit_finalists(prepared, cluster, options)
             board = run.write_leaderboard()
             print_leaderboard(board, prepared.space, time.monotonic() - start_s)
             if options.pseudo_labels and unlabelled_soundscapes(prepared.data) and best_trials(run.read_trials(), 1):
@@ -70,7 +70,7 @@ def search(prepared: Prepared, cluster: ClusterInfo, options: argparse.Namespace
     """
     run, space, job = prepared.run, prepared.space, prepared.job
     settings = space.search
-    searcher = SedSearcher(space, run.journal, options.time_budget)
+    searcher = SedSearcher(space, run.journal, options.time_budget, prepared.earlier)
     finished = searcher.finished()
     recorder = Recorder(run, space.config, settings.num_trials, finished)
     recorder.flush()
@@ -81,8 +81,8 @@ def search(prepared: Prepared, cluster: ClusterInfo, options: argparse.Namespace
     tuner = tune.Tuner(
         tune.with_resources(tune.with_parameters(run_trial, job=job), trial_resources(job)),
         tune_config=tune.TuneConfig(
-            metric=searcher.metric,
-            mode=searcher.mode,
+            metric=TUNE_METRICS[settings.metric],
+            mode=settings.mode,
             search_alg=searcher,
             scheduler=scheduler(prepared, finished),
             num_samples=n_left,
@@ -103,6 +103,16 @@ def search(prepared: Prepared, cluster: ClusterInfo, options: argparse.Namespace
     finally:
         recorder.flush()
     end_of_search(run, settings.num_trials)
+
+
+def refit_finalists(prepared: Prepared, cluster: ClusterInfo, options: argparse.Namespace) -> None:
+    """Train the best trials on the folds (or with the seeds) that the search names, where it names some."""
+    run, job = prepared.run, prepared.job
+    if not prepared.space.search.refit_folds:
+        return
+    validation = training_data(job.data_dir, prepared.space.base).split.kind
+    plans = plan_refits(run.read_trials(), job, validation, options.top_k)
+    refit(run, plans, job, cluster, options.max_concurrent or len(plans))
 
 
 def end_of_search(run: RunFolder, num_trials: int) -> None:
@@ -139,36 +149,12 @@ def scheduler(prepared: Prepared, finished: dict[int, str]) -> TrialScheduler:
     if search_settings.scheduler is None:
         return FIFOScheduler()
     last_epoch = plan_stages(prepared.space.base, prepared.job.stages, prepared.job.epochs_scale)[-1].last_epoch
-    asha = Asha(search_settings.scheduler, last_epoch, search_settings.seed)
+    asha = Asha(search_settings.scheduler, last_epoch, search_settings.seed, search_settings.cost)
     names = {trial_id(number) for number in finished}
-    asha.refill(rung_reports(prepared.run.read_curves(), names, search_settings.metric), search_settings.mode)
+    reports = rung_reports(prepared.run.read_curves(), names, search_settings.metric)
+    costs = {row["trial_id"]: row[search_settings.cost] for row in prepared.run.read_trials() if search_settings.cost}
+    asha.refill(reports, search_settings.mode, costs)
     return asha
-
-
-def check_room(job: SearchJob, cluster: ClusterInfo) -> None:
-    """Raise ConfigError unless the cluster has room for one trial."""
-    if room(job, cluster) < 1:
-        workers = f"--workers-per-trial {job.workers_per_trial} with " if job.workers_per_trial > 1 else "a trial with "
-        raise ConfigError(
-            f"{workers}{job.cpus_per_trial} CPUs and {job.gpus_per_trial:g} GPUs does not fit the cluster, which has "
-            f"{cluster.cpus:g} and {cluster.gpus:g}; lower --cpus-per-trial, --gpus-per-trial or --workers-per-trial."
-        )
-
-
-def room(job: SearchJob, cluster: ClusterInfo) -> int:
-    """How many trials the cluster holds at a time."""
-    workers = max(1, job.workers_per_trial)
-    trials = int(cluster.cpus // (job.cpus_per_trial * workers))
-    if job.gpus_per_trial:
-        trials = min(trials, int(cluster.gpus // (job.gpus_per_trial * workers)))
-    return trials
-
-
-def trial_resources(job: SearchJob) -> dict[str, float]:
-    """What Tune reserves for a trial. A trial that only drives Ray Train workers must not take the CPUs they need."""
-    if job.workers_per_trial > 0:
-        return {"CPU": 0, "memory": MEMORY_OF_A_DRIVER}
-    return {"CPU": job.cpus_per_trial} | ({"GPU": job.gpus_per_trial} if job.gpus_per_trial else {})
 
 
 def leaderboard_text(board: pd.DataFrame, space: SearchSpace, n_rows: int = 10) -> str:
@@ -178,8 +164,17 @@ def leaderboard_text(board: pd.DataFrame, space: SearchSpace, n_rows: int = 10) 
     """
     fixed = ["rank", "trial_id", "status", "macro_auc", "epochs"]
     names = list(board.columns)
-    settings = names[names.index("cpu_ms_per_window") + 1 :]
+    settings = names[names.index("on_front") + 1 :]
     top = board.head(n_rows)
+    cost = space.search.cost
+    if cost is not None:
+        fixed[4:4] = [cost, "on_front"]
+        top = top.assign(
+            on_front=top["on_front"].map({True: "yes", False: ""}), **{cost: top[cost].map("{:.3g}".format)}
+        )
+    if "refit_mean" in top:
+        fixed.insert(4, "refits")
+        top = top.assign(refits=[refit_text(row) for row in top.to_dict("records")])
     shown = top[fixed].assign(
         macro_auc=top["macro_auc"].map("{:.4f}".format, na_action="ignore"),
         epochs=top["epochs"].map("{:.0f}".format, na_action="ignore"),
@@ -190,6 +185,14 @@ def leaderboard_text(board: pd.DataFrame, space: SearchSpace, n_rows: int = 10) 
         title = leaf if leaves.count(leaf) == 1 else ".".join(name.rsplit(".", 2)[-2:])
         shown[title] = [setting_text(space, row, name) for row in top.to_dict("records")]
     return shown.fillna("-").to_string(index=False)
+
+
+def refit_text(row: Mapping[Any, Any]) -> str:
+    """Mean and standard deviation of a finalist's scores, and their number."""
+    if pd.isna(row["refit_mean"]):
+        return "-"
+    spread = "" if pd.isna(row["refit_sd"]) else f" +- {row['refit_sd']:.4f}"
+    return f"{row['refit_mean']:.4f}{spread} ({row['n_refits']:.0f})"
 
 
 def setting_text(space: SearchSpace, row: Mapping[Any, Any], name: str) -> str:

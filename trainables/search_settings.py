@@ -11,6 +11,9 @@ from trainables.distributions import nearest
 
 MODES: dict[str, str] = {"macro_auc": "max", "val_loss": "min"}
 """The metrics that every trial reports after each epoch, and the better direction."""
+Cost = Literal["cpu_ms_per_window", "params_m"]
+"""What a model costs: measured CPU milliseconds for a window on one thread, or millions of parameters."""
+Searcher = Literal["optuna", "random", "gp", "nsga2"]
 
 
 class _Section(BaseModel):
@@ -28,12 +31,14 @@ class AshaSettings(_Section):
 class SearchSettings(_Section):
     metric: Literal["macro_auc", "val_loss"] = "macro_auc"
     mode: Literal["max", "min"] = "max"
+    cost: Cost | None = Field(None, description="Second objective, to be small: the search looks for the Pareto front.")
     num_trials: int = Field(20, ge=1, le=1_000_000)
     epochs_scale: float = Field(1.0, gt=0, le=100, description="Multiplies the epochs of every stage.")
     stages: tuple[StageName, ...] = ("pretrain_ce", "train_bce", "finetune")
     scheduler: AshaSettings | None = Field(default_factory=AshaSettings)
-    searcher: Literal["optuna", "random"] = "optuna"
+    searcher: Searcher = Field("optuna", description="TPE, independent draws, a Gaussian process, or NSGA-II.")
     seed: int = Field(0, ge=0, lt=2**31)
+    refit_folds: tuple[int, ...] = Field((), description="Folds, or offsets of the seed, that the best are trained on.")
 
     @field_validator("stages")
     @classmethod
@@ -42,6 +47,13 @@ class SearchSettings(_Section):
         if stages != ordered or not stages:
             raise ValueError(f"is {list(stages)}; list each stage once, in the order {', '.join(STAGE_NAMES)}.")
         return stages
+
+    @field_validator("refit_folds")
+    @classmethod
+    def _each_once(cls, folds: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(folds)) < len(folds) or min(folds, default=0) < 0:
+            raise ValueError(f"is {list(folds)}; list each fold once, from 0, e.g. [0, 1, 2].")
+        return folds
 
     @field_validator("scheduler", mode="before")
     @classmethod

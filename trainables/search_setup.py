@@ -13,6 +13,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from optuna.trial import FrozenTrial
+
 from sed_model.backbones import Backbone
 from sed_model.config import SedConfig, load_config
 from sed_model.dataset import TrainingClips, ValidationWindows, open_training_data
@@ -21,26 +23,34 @@ from sed_model.errors import ConfigError, DataError
 from sed_model.recordings import DataFolder, read_data_folder
 from sed_model.stages import check_stage_names
 from trainables.overrides import absolute_paths
+from trainables.refit import changes_for
 from trainables.runs import RunFolder
 from trainables.search_settings import AshaSettings, parse_search
 from trainables.search_space import SearchSpace
 from trainables.space import SPACES_DIR, load_space, parse_overrides
 from trainables.space_check import SECTIONS, parse_space
 from trainables.trial import SearchJob
+from trainables.warm_start import earlier_trials
 
 DEMO_TRIALS = 10
-FIXED_BY_RESUME = ("space", "stages", "epochs_scale", "searcher", "scheduler", "seed", "overrides")
+FIXED_BY_RESUME = (
+    "space", "stages", "epochs_scale", "searcher", "scheduler", "cost", "seed", "overrides", "warm_start"
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A search whose input is right. `record` is what search.yaml holds; nothing has been written yet."""
+    """A search whose input is right. `record` is what search.yaml holds; nothing has been written yet.
+
+    `earlier` are trials of other searches that a new one starts from.
+    """
 
     run: RunFolder
     space: SearchSpace
     job: SearchJob
     data: DataFolder
     record: Mapping[str, Any]
+    earlier: tuple[FrozenTrial, ...] = ()
 
 
 def prepare(options: argparse.Namespace) -> Prepared:
@@ -52,6 +62,7 @@ def prepare(options: argparse.Namespace) -> Prepared:
     check_place(options.out, options.name)
     check_workers(options)
     run, space, data_dir = resumed(options) if options.resume else new_run(options)
+    check_method(space)
     check_backbones(space)
     if data_dir is None:
         data_dir = write_demo_data(Path("demo_data").absolute())
@@ -65,8 +76,11 @@ def prepare(options: argparse.Namespace) -> Prepared:
     for note in data.notes:
         print(f"data: {note}", flush=True)
     for config in front_ends(space):
-        check_data(data, config, space.search.stages[0])
-    return Prepared(run, space, search_job(run, space, data_dir, options), data, record)
+        validation = check_data(data, config, space.search.stages[0])
+    for fold in space.search.refit_folds:
+        changes_for(space.base, validation, fold)
+    earlier = [trial for folder in options.warm_start for trial in earlier_trials(space, folder, data.fingerprint)]
+    return Prepared(run, space, search_job(run, space, data_dir, options), data, record, tuple(earlier))
 
 
 def check_place(out: Path, name: str | None) -> None:
@@ -132,8 +146,8 @@ def resumed(options: argparse.Namespace) -> tuple[RunFolder, SearchSpace, Path]:
     record = run.read_search()
     space = parse_space({name: record[name] for name in SECTIONS if name in record}, run.search_file, {})
     space = replace(space, name=record["space_name"])
-    if options.num_trials is not None:
-        space = with_settings(space, {"num_trials": options.num_trials})
+    updates = {"num_trials": options.num_trials, "refit_folds": options.refit_folds}
+    space = with_settings(space, {name: value for name, value in updates.items() if value is not None})
     return run, space, options.data or Path(record["data"]["folder"])
 
 
@@ -149,6 +163,8 @@ def search_updates(options: argparse.Namespace, space: SearchSpace) -> dict[str,
         "num_trials": options.num_trials,
         "epochs_scale": options.epochs_scale,
         "searcher": options.searcher,
+        "cost": options.cost,
+        "refit_folds": options.refit_folds,
         "seed": options.seed,
     }
     updates = {name: value for name, value in given.items() if value is not None}
@@ -167,6 +183,17 @@ def with_settings(space: SearchSpace, updates: Mapping[str, Any]) -> SearchSpace
     if problems:
         raise ConfigError("\n".join(problems))
     return replace(space, search=settings)
+
+
+def check_method(space: SearchSpace) -> None:
+    """A Gaussian process and NSGA-II model what all trials have in common, and draw all else independently."""
+    conditional = [parameter.key for parameter in space.parameters if parameter.when]
+    if space.search.searcher in ("gp", "nsga2") and conditional:
+        parents = sorted({c.parent for parameter in space.parameters for c in parameter.when})
+        raise ConfigError(
+            f"searcher {space.search.searcher} takes no parameters that only some trials have: "
+            f"{', '.join(conditional)}; fix {', '.join(parents)} with --set, or use --searcher optuna."
+        )
 
 
 def check_stages(stages: tuple[str, ...]) -> None:
@@ -198,13 +225,18 @@ def front_ends(space: SearchSpace) -> list[SedConfig]:
     return [space.config({"front_end.sample_rate_hz": rate}) for rate in rates[0]]
 
 
-def check_data(data: DataFolder, config: SedConfig, stage: str) -> None:
-    """Decode the audio (once, for all trials), and open what training and validation read."""
+def check_data(data: DataFolder, config: SedConfig, stage: str) -> str:
+    """Decode the audio (once, for all trials), and open what training and validation read.
+
+    Returns:
+        What validates: folds or soundscapes.
+    """
     training = open_training_data(data, config)
     if training.cache.bad:
         print(f"data: {len(training.cache.bad)} unreadable audio files are skipped", flush=True)
     TrainingClips(training, config, stage)
     ValidationWindows(training, config)
+    return training.split.kind
 
 
 def check_same_data(run: RunFolder, record: Mapping[str, Any], data: DataFolder) -> None:

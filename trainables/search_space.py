@@ -69,6 +69,14 @@ class SearchSpace:
         known = {parameter.key: parameter.distribution for parameter in self.parameters}
         return {name: value for name, value in point.items() if known[name].contains(value)}
 
+    def point_of(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Where a row of trials.parquet lies in the space: the values of the parameters that are active there.
+
+        Raises:
+            KeyError: the row has no such configuration key.
+        """
+        return self.draw(lambda parameter: row[f"config.{parameter.key}"])
+
     def config(self, values: Mapping[str, Any]) -> SedConfig:
         """The base with the values put in, and repaired as the space says where the combination is refused.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,10 @@ from trainables.search_space import SearchSpace
 STUDY_NAME = "sed-search"
 TUNE_METRICS = {"macro_auc": "best_macro_auc", "val_loss": "val_loss"}
 """What is reported to Tune: the best score so far, since the best epoch's model is the one that is kept."""
+WARM_START = "warm_start"
+"""User attribute of a trial that another search ran: the name of its run folder."""
+NSGA2_POPULATION = 16
+"""Optuna's default of 50 would be more trials than most searches have."""
 STATUSES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 
 
@@ -33,15 +38,25 @@ class SedSearcher(OptunaSearch):
 
     Args:
         time_budget_s: no trial is suggested after so many seconds; those that run then are not touched.
+        earlier: trials of other searches, by which a new study starts better informed; see `warm_start`.
     """
 
-    def __init__(self, space: SearchSpace, journal: Path, time_budget_s: float | None = None) -> None:
+    def __init__(
+        self,
+        space: SearchSpace,
+        journal: Path,
+        time_budget_s: float | None = None,
+        earlier: Sequence[optuna.trial.FrozenTrial] = (),
+    ) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         settings = space.search
+        metric = TUNE_METRICS[settings.metric]
+        self.objectives = (metric,) if settings.cost is None else (metric, settings.cost)
+        modes: list[str] = [settings.mode, "min"]
         super().__init__(
             space=space,
-            metric=TUNE_METRICS[settings.metric],
-            mode=settings.mode,
+            metric=metric if settings.cost is None else list(self.objectives),
+            mode=settings.mode if settings.cost is None else modes,
             study_name=STUDY_NAME,
             storage=open_journal(journal),
         )
@@ -51,12 +66,13 @@ class SedSearcher(OptunaSearch):
         self._unfinished = [trial for trial in known if trial.state is TrialState.RUNNING]
         self._deadline_s = math.inf if time_budget_s is None else time.monotonic() + time_budget_s
         if not known:
+            self.study.add_trials(earlier)
             self.study.enqueue_trial(space.base_point())
 
     def finished(self) -> dict[int, str]:
-        """Number -> status (complete, pruned, failed) of the trials in the journal that need no more work."""
+        """Number -> status (complete, pruned, failed) of this search's trials that need no more work."""
         trials = self.study.get_trials(deepcopy=False, states=tuple(STATUSES))
-        return {trial.number: STATUSES[trial.state] for trial in trials}
+        return {trial.number: STATUSES[trial.state] for trial in trials if WARM_START not in trial.user_attrs}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str:  # type: ignore[override]
         """The trial's `number` and the `values` drawn for it, or Searcher.FINISHED once the time is over."""
@@ -91,29 +107,38 @@ class SedSearcher(OptunaSearch):
             return
         self._completed_trials.add(trial_id)
         trial = self._ot_trials[trial_id]
-        value = (result or {}).get(self.metric)
-        if error or result is None or value is None or not math.isfinite(value):
+        values: list[Any] = [(result or {}).get(name) for name in self.objectives]
+        if error or result is None or any(value is None or not math.isfinite(value) for value in values):
             self.study.tell(trial, state=TrialState.FAIL)
         elif result["finished"]:
-            self.study.tell(trial, value)
+            self.study.tell(trial, values)
         else:
             self._report(trial, result)  # Tune does not hand over the report that stopped the trial
             self.study.tell(trial, state=TrialState.PRUNED)
 
     def _report(self, trial: Any, result: dict[str, Any]) -> None:
-        """An intermediate value. Optuna keeps the first of an epoch, and warns of others: a resumed trial has them."""
+        """An intermediate value. Optuna keeps the first of an epoch, and warns of others: a resumed trial has them.
+
+        With two objectives Optuna takes none: it then ranks stopped trials behind all others.
+        """
+        if len(self.objectives) > 1:
+            return
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*is already reported", category=UserWarning)
-            trial.report(result[self.metric], result["epoch"])
+            trial.report(result[self.objectives[0]], result["epoch"])
 
 
 def make_sampler(settings: SearchSettings, number: int) -> optuna.samplers.BaseSampler:
     """The sampler that draws trial `number`."""
     seed = int(np.random.SeedSequence([settings.seed, number]).generate_state(1)[0])
-    if settings.searcher == "random":
-        return optuna.samplers.RandomSampler(seed=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        if settings.searcher == "random":
+            return optuna.samplers.RandomSampler(seed=seed)
+        if settings.searcher == "gp":
+            return optuna.samplers.GPSampler(seed=seed, warn_independent_sampling=False)
+        if settings.searcher == "nsga2":
+            return optuna.samplers.NSGAIISampler(seed=seed, population_size=NSGA2_POPULATION)
         # Constant liar: TPE keeps away from trials that still run. Group: it models conditional parts apart.
         return optuna.samplers.TPESampler(multivariate=True, group=True, constant_liar=True, seed=seed)
 

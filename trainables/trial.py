@@ -52,15 +52,23 @@ def run_trial(point: Mapping[str, Any], job: SearchJob) -> None:
     attempt, with the same end, and a new actor.
     """
     try:
-        _train(point, job)
+        _train(job.config(point["values"]), RunFolder(job.run_dir).trial(point["number"]), job)
     except UserError as error:
         tune.report(dict.fromkeys(TUNE_METRICS.values(), math.nan) | {"failure": str(error)})
 
 
-def _train(point: Mapping[str, Any], job: SearchJob) -> None:
+def run_refit(config: Mapping[str, Any], job: SearchJob) -> None:
+    """Tune's trainable for a finalist that is trained again: its point also has a `fold` and the `changes` for it."""
+    point = config["refit"]
+    folder = RunFolder(job.run_dir).refit(point["number"], point["fold"])
+    try:
+        _train(job.config(point["values"]).with_overrides(point["changes"]), folder, job)
+    except UserError as error:
+        tune.report(dict.fromkeys(TUNE_METRICS.values(), math.nan) | {"failure": str(error)})
+
+
+def _train(config: SedConfig, folder: Path, job: SearchJob) -> None:
     torch.set_num_threads(job.cpus_per_trial)
-    config = job.config(point["values"])
-    folder = RunFolder(job.run_dir).trial(point["number"])
     data = training_data(job.data_dir, config)
     costs = model_costs(config, len(data.folder.classes))
     if job.workers_per_trial > 0:

@@ -22,6 +22,33 @@ def make_asha(mode: str = "max", brackets: int = 1, seed: int = 0) -> Asha:
     return scheduler
 
 
+def make_cost_asha() -> Asha:
+    """Four trials in the first rung, whose median is 0.65; costs in milliseconds."""
+    scheduler = Asha(AshaSettings(grace_period=1, reduction_factor=2), last_epoch=8, seed=0, cost="ms")
+    assert scheduler.set_search_properties("score", "max")
+    reports = [("a", 1, 0.5), ("b", 1, 0.6), ("c", 1, 0.7), ("d", 1, 0.8)]
+    scheduler.refill(reports, "max", {"a": 10.0, "b": 20.0, "c": 30.0, "d": 40.0})
+    return scheduler
+
+
+@pytest.mark.parametrize(
+    ("score", "cost_ms", "decision"),
+    [
+        (0.55, 15.0, CONTINUE),  # weak, but none of the rung is as good for 15 ms
+        (0.55, 25.0, STOP),  # b is better and cheaper
+        (0.55, 19.5, STOP),  # b's 20 ms are the same within what can be measured
+        (0.4, 5.0, CONTINUE),
+        (0.9, 90.0, CONTINUE),
+    ],
+)
+def test_a_weak_trial_goes_on_while_it_is_on_the_front(score: float, cost_ms: float, decision: str) -> None:
+    scheduler = make_cost_asha()
+    trial: Any = SimpleNamespace(trial_id="new")
+    scheduler.on_trial_add(None, trial)
+
+    assert scheduler.on_trial_result(None, trial, {"epoch": 1, "score": score, "ms": cost_ms}) == decision
+
+
 def decide(scheduler: Asha, name: str, epoch: int, score: float) -> str:
     trial: Any = SimpleNamespace(trial_id=name)
     scheduler.on_trial_add(None, trial)

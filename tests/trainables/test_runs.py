@@ -16,7 +16,7 @@ def row(number: int, status: str, score: float | None, **config: Any) -> dict[st
     return {
         "trial_id": trial_id(number), "number": number, "status": status, "macro_auc": score, "stage": "train_bce",
         "epoch": 2, "epochs": 3, "duration_s": 30.5, "params_m": 1.5, "cpu_ms_per_window": 20.0, "fold": 0, "seed": 1,
-        "error": None, **settings,
+        "error": None, "on_front": True, "refit_mean": None, "refit_sd": None, "n_refits": None, **settings,
     }  # fmt: skip
 
 
@@ -64,7 +64,7 @@ def test_tables_come_back_as_they_were_written(tmp_path: Path) -> None:
         row(0, "complete", 0.5, a__text="x", a__flag=True, a__count=3, a__mixed=1, a__none=None, a__some=None),
         row(1, "failed", None, a__text="y", a__flag=False, a__count=4, a__mixed=0.5, a__none=None, a__some=0.9),
     ]
-    rows[1] |= {"stage": None, "epoch": None, "error": "loss is nan: ü"}
+    rows[1] |= {"stage": None, "epoch": None, "error": "loss is nan: ü", "on_front": False}
     curves = [
         {
             "trial_id": "trial_0000", "stage": "pretrain_ce", "epoch": 1, "stage_epoch": 1, "train_loss": 0.5,
@@ -98,8 +98,34 @@ def test_the_leaderboard_is_a_file_for_people(tmp_path: Path) -> None:
     run.write_leaderboard()
 
     lines = run.leaderboard.read_text(encoding="utf-8").splitlines()
-    assert lines[0] == "rank,trial_id,status,macro_auc,stage,epoch,epochs,duration_s,params_m,cpu_ms_per_window,lr"
-    assert lines[2] == "2,trial_0000,complete,0.123457,train_bce,2,3,30.5,1.5,20,0.001"
+    assert (
+        lines[0]
+        == "rank,trial_id,status,macro_auc,stage,epoch,epochs,duration_s,params_m,cpu_ms_per_window,on_front,lr"
+    )
+    assert lines[2] == "2,trial_0000,complete,0.123457,train_bce,2,3,30.5,1.5,20,False,0.001"
+
+
+def test_the_pareto_front_is_marked(tmp_path: Path) -> None:
+    points = [("complete", 0.8, 20.0), ("pruned", 0.7, 10.0), ("complete", 0.7, 12.0), ("complete", 0.6, None)]
+    rows = [
+        row(number, status, score) | {"cpu_ms_per_window": cost} for number, (status, score, cost) in enumerate(points)
+    ]
+    run = RunFolder(tmp_path)
+    run.write_tables([*rows, row(4, "failed", 0.9) | {"cpu_ms_per_window": 1.0}], [])
+
+    assert [trial["on_front"] for trial in run.read_trials()] == [True, True, False, False, False]
+
+
+def test_finalists_lead_by_the_mean_of_their_scores() -> None:
+    """The best single score of many is partly luck; a mean over folds outranks it."""
+    rows = [
+        row(0, "complete", 0.9),
+        row(1, "complete", 0.8) | {"refit_mean": 0.75, "refit_sd": 0.1, "n_refits": 3},
+        row(2, "complete", 0.7) | {"refit_mean": 0.78, "refit_sd": 0.1, "n_refits": 3},
+    ]
+
+    assert rank(rows)["trial_id"].to_list() == ["trial_0002", "trial_0001", "trial_0000"]
+    assert [trial["number"] for trial in best_trials(rows, 2)] == [2, 1]
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:

@@ -9,11 +9,12 @@ from typing import Any
 
 import optuna
 import pytest
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
 from trainables.search_space import SearchSpace
-from trainables.searcher import SedSearcher
+from trainables.searcher import WARM_START, SedSearcher
 from trainables.space import load_space
 
 
@@ -29,6 +30,10 @@ def journal(tmp_path: Path) -> Path:
 
 def report(score: float, epoch: int, finished: bool = False) -> dict[str, Any]:
     return {"best_macro_auc": score, "epoch": epoch, "finished": finished}
+
+
+def with_search(space: SearchSpace, **settings: Any) -> SearchSpace:
+    return replace(space, search=space.search.model_copy(update=settings))
 
 
 def only_trial(searcher: SedSearcher) -> optuna.trial.FrozenTrial:
@@ -174,3 +179,51 @@ def test_no_trial_is_drawn_once_the_time_is_over(space: SearchSpace, journal: Pa
 
     assert searcher.suggest("ray_1") == Searcher.FINISHED
     assert [trial.state for trial in searcher.study.get_trials()] == [TrialState.WAITING]
+
+
+@pytest.mark.parametrize("kind", ["optuna", "random", "gp", "nsga2"])
+def test_every_searcher_draws_points_of_the_space(tiny_space: Path, journal: Path, kind: str) -> None:
+    space = load_space(tiny_space, {"model.pool_type": "avg"})
+    searcher = SedSearcher(with_search(space, searcher=kind), journal)
+    rates = []
+    for number in range(24):  # beyond the draws that every searcher makes at random first
+        point = searcher.suggest(f"ray_{number}")
+        assert isinstance(point, dict)
+        rates.append(point["values"]["stages.pretrain_ce.lr"])
+        searcher.on_trial_complete(f"ray_{number}", report(-abs(math.log10(rates[-1]) + 4), 3, finished=True))
+
+    assert all(1e-5 <= rate <= 1e-2 for rate in rates)
+    assert len(set(rates)) > 15
+
+
+def test_two_objectives_reach_optuna(space: SearchSpace, journal: Path) -> None:
+    searcher = SedSearcher(with_search(space, cost="cpu_ms_per_window"), journal)
+    for name, ending in (("ray_1", {"finished": True}), ("ray_2", {"finished": False})):
+        searcher.suggest(name)
+        searcher.on_trial_result(name, report(0.6, 1) | {"cpu_ms_per_window": 12.5})
+        searcher.on_trial_complete(name, report(0.7, 2) | {"cpu_ms_per_window": 12.5} | ending)
+
+    complete, pruned = searcher.study.get_trials()
+    assert complete.values == [0.7, 12.5]
+    assert searcher.study.directions == [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE]
+    assert pruned.state is TrialState.PRUNED
+
+
+def test_a_trial_without_a_cost_is_failed(space: SearchSpace, journal: Path) -> None:
+    searcher = SedSearcher(with_search(space, cost="cpu_ms_per_window"), journal)
+    searcher.suggest("ray_1")
+    searcher.on_trial_complete("ray_1", report(0.7, 2, finished=True) | {"cpu_ms_per_window": math.nan})
+
+    assert only_trial(searcher).state is TrialState.FAIL
+
+
+def test_a_warm_started_study_knows_earlier_trials_but_does_not_count_them(space: SearchSpace, journal: Path) -> None:
+    earlier = optuna.trial.create_trial(value=0.5, user_attrs={WARM_START: "old"})
+    searcher = SedSearcher(space, journal, earlier=[earlier])
+    first = searcher.suggest("ray_1")
+    searcher.on_trial_complete("ray_1", report(0.7, 2, finished=True))
+
+    assert isinstance(first, dict)
+    assert first["number"] == 1
+    assert searcher.finished() == {1: "complete"}
+    assert len(SedSearcher(space, journal, earlier=[earlier]).study.get_trials()) == 2  # a resumed study has them

@@ -1,0 +1,93 @@
+"""Warm start: what an earlier search found out, told to the study of a new one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import FixedTrial, FrozenTrial, TrialState
+
+from sed_model.errors import DataError
+from trainables.asha import rung_reports
+from trainables.runs import RunFolder
+from trainables.search_space import SearchSpace
+from trainables.searcher import WARM_START
+
+STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
+
+
+def earlier_trials(space: SearchSpace, folder: Path, fingerprint: str) -> list[FrozenTrial]:
+    """The trials of the run in `folder` that lie in `space`, for Optuna; pruned ones with their curve.
+
+    A trial's place in the space is where its whole configuration lies, so that a parameter that the earlier search did
+    not draw counts with the value that it had. Trials outside the space and failed ones are left out, and counted.
+
+    Raises:
+        DataError: `folder` is no run folder, its data is not that of `fingerprint`, or its search had other stages,
+            other numbers of epochs or another metric: its scores do not compare.
+    """
+    run = RunFolder(folder)
+    check_comparable(space, run, fingerprint)
+    rows = [row for row in run.read_trials() if row["status"] in STATES and row["macro_auc"] is not None]
+    reports = rung_reports(run.read_curves(), {row["trial_id"] for row in rows}, space.search.metric)
+    trials = [_frozen(space, row, reports, folder.name) for row in rows]
+    found = [trial for trial in trials if trial is not None]
+    print(f"warm start: {len(found)} of {len(rows)} scored trials of {folder.name} lie in the space", flush=True)
+    return found
+
+
+def check_comparable(space: SearchSpace, run: RunFolder, fingerprint: str) -> None:
+    record = run.read_search()
+    if record["data"]["fingerprint"] != fingerprint:
+        raise DataError(
+            f"--warm-start {run.path}: was searched on other data ({record['data']['folder']}): its scores do not "
+            "compare; leave it out, or give --data as it was."
+        )
+    ours, theirs = _comparable(space.as_dict()), _comparable(record)
+    problems = [f"{name} was {theirs[name]}, is {ours[name]}" for name in ours if ours[name] != theirs[name]]
+    if problems:
+        raise DataError(
+            f"--warm-start {run.path}: its scores do not compare: {'; '.join(problems)}; set these as they were, or "
+            "leave it out."
+        )
+
+
+def _comparable(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """What two searches must have in common for their scores to compare."""
+    search, stages = tree.get("search", {}), tree.get("base", {}).get("stages", {})
+    shared = {f"search.{name}": search.get(name) for name in ("metric", "stages", "epochs_scale")}
+    return shared | {f"stages.{name}.epochs": stages.get(name, {}).get("epochs") for name in search.get("stages", [])}
+
+
+def _frozen(
+    space: SearchSpace, row: Mapping[str, Any], reports: Sequence[tuple[str, int, float]], source: str
+) -> FrozenTrial | None:
+    """The trial as Optuna stores it; None where it lies outside the space, or lacks an objective."""
+    curve = {epoch: value for name, epoch, value in reports if name == row["trial_id"]}
+    score = row["macro_auc"] if space.search.metric == "macro_auc" else curve[max(curve)]
+    values = [score] if space.search.cost is None else [score, row[space.search.cost]]
+    try:
+        point = space.point_of(row)
+    except KeyError:
+        return None  # written by a release that did not have the key
+    known = {parameter.key: parameter.distribution for parameter in space.parameters}
+    if not all(known[name].contains(value) for name, value in point.items()) or not all(map(_is_number, values)):
+        return None
+    trial = FixedTrial(point)
+    space.suggest(trial)
+    complete = row["status"] == "complete"
+    return optuna.trial.create_trial(
+        state=STATES[row["status"]],
+        params=trial.params,
+        distributions=trial.distributions,
+        values=values if complete else None,
+        intermediate_values=curve if space.search.cost is None else None,
+        user_attrs={WARM_START: source},
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)

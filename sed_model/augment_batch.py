@@ -2,6 +2,8 @@
 
 Axis letters: B sample, C channel, F mel band, T frame, N audio sample, K class. Random numbers are drawn on the
 generator's device and moved to the batch, so that a CPU generator gives the same batch on every device.
+
+Where several processes share a batch, each draws for all of its rows and uses the draws of its own (`share`).
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import torch
 from torch import Tensor
 
 from sed_model.config import MixAugment, SpecAugment, Stage
+from sed_model.shares import Share
 from sed_model.targets import POSITIVE_FROM
 
 FILTER_KNOTS = 6
@@ -70,20 +73,22 @@ def _draw_kind(settings: MixAugment, stage: Stage, draw: float) -> Literal["none
     return "none"
 
 
-def apply_mix(x: Tensor, mix: Mix) -> Tensor:
-    """Mix waveforms [B, N] or log-mels [B, C, F, T].
+def apply_mix(x: Tensor, mix: Mix, share: Share | None = None) -> Tensor:
+    """Mix waveforms [B, N] or log-mels [B, C, F, T]; those of a share with partners from the whole batch.
 
     Mixup is the weighted sum of sample and partner. Cutmix replaces one stretch of the last axis by the same stretch
     of the partner; its length is the partner's share of the axis, rounded to whole positions.
     """
     if mix.kind == "none":
         return x
-    partner = x[mix.permutation.to(x.device)]
+    share = share or Share(len(x))
+    partner = share.gather(x)[share.of(mix.permutation).to(x.device)]
+    own_share = share.of(mix.share)
     if mix.kind == "mixup":
-        return torch.lerp(partner, x, _per_sample(mix.share, x))
+        return torch.lerp(partner, x, _per_sample(own_share, x))
     n = x.shape[-1]
-    first = _per_sample((mix.start * n).round(), x)
-    end = first + _per_sample(((1 - mix.share) * n).round(), x)
+    first = _per_sample((share.of(mix.start) * n).round(), x)
+    end = first + _per_sample(((1 - own_share) * n).round(), x)
     position = torch.arange(n, device=x.device)
     return torch.where((position >= first) & (position < end), partner, x)
 
@@ -136,7 +141,9 @@ def mix_masks(mask: Tensor, targets: Tensor, mix: Mix, labels: Literal["convex",
     return counts | (present & audible) | (present[permutation] & partner_audible)
 
 
-def spec_augment(log_mel: Tensor, settings: SpecAugment, generator: torch.Generator) -> Tensor:
+def spec_augment(
+    log_mel: Tensor, settings: SpecAugment, generator: torch.Generator, share: Share | None = None
+) -> Tensor:
     """Mask bands and frames of log-mels [B, C, F, T], each sample with masks of its own (Park et al. 2019).
 
     Masked cells take the mean of their sample and channel; the channels of a sample share masks. A mask covers at most
@@ -146,11 +153,12 @@ def spec_augment(log_mel: Tensor, settings: SpecAugment, generator: torch.Genera
     time_on = settings.time_masks > 0 and settings.time_mask_frames > 0
     if settings.prob == 0 or not (freq_on or time_on):
         return log_mel
-    n_samples, _, n_bands, n_frames = log_mel.shape
+    share = share or Share(len(log_mel))
+    n_samples, (n_bands, n_frames) = share.n_rows, log_mel.shape[2:]
     bands = _mask_axis(n_samples, n_bands, settings.freq_masks, settings.freq_mask_bands, generator)
     frames = _mask_axis(n_samples, n_frames, settings.time_masks, settings.time_mask_frames, generator)
     chosen = _uniform((n_samples, 1, 1), generator) < settings.prob
-    masked = (chosen & (bands[:, :, None] | frames[:, None, :])).to(log_mel.device)
+    masked = share.of(chosen & (bands[:, :, None] | frames[:, None, :])).to(log_mel.device)
     mean = log_mel.mean(dim=(2, 3), keepdim=True)
     return torch.where(masked[:, None], mean, log_mel)
 
@@ -168,7 +176,9 @@ def _uniform(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     return torch.rand(shape, generator=generator, device=generator.device)
 
 
-def filter_augment(log_mel: Tensor, settings: SpecAugment, top_db: float, generator: torch.Generator) -> Tensor:
+def filter_augment(
+    log_mel: Tensor, settings: SpecAugment, top_db: float, generator: torch.Generator, share: Share | None = None
+) -> Tensor:
     """Add a random piecewise-linear gain over frequency to log-mels [B, C, F, T] scaled 0..1 (FilterAugment).
 
     `top_db` decibels are one unit. Gains at `FILTER_KNOTS` random bands are uniform within +-filter_max_db; each sample
@@ -176,7 +186,8 @@ def filter_augment(log_mel: Tensor, settings: SpecAugment, top_db: float, genera
     """
     if settings.filter_prob == 0 or settings.filter_max_db == 0:
         return log_mel
-    n_samples, _, n_bands, _ = log_mel.shape
+    share = share or Share(len(log_mel))
+    n_samples, n_bands = share.n_rows, log_mel.shape[2]
     knots = _uniform((n_samples, FILTER_KNOTS), generator).sort(dim=1).values
     knots[:, 0], knots[:, -1] = 0, 1
     gains_db = (2 * _uniform((n_samples, FILTER_KNOTS), generator) - 1) * settings.filter_max_db
@@ -185,5 +196,5 @@ def filter_augment(log_mel: Tensor, settings: SpecAugment, top_db: float, genera
     right = torch.searchsorted(knots, position).clamp(1, FILTER_KNOTS - 1)
     left_at, right_at = knots.gather(1, right - 1), knots.gather(1, right)
     weight = (position - left_at) / (right_at - left_at).clamp_min(1e-6)
-    curve_db = torch.lerp(gains_db.gather(1, right - 1), gains_db.gather(1, right), weight.clamp(0, 1))
+    curve_db = share.of(torch.lerp(gains_db.gather(1, right - 1), gains_db.gather(1, right), weight.clamp(0, 1)))
     return (log_mel + (curve_db / top_db).to(log_mel.device, log_mel.dtype)[:, None, :, None]).clamp(0, 1)

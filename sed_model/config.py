@@ -319,7 +319,10 @@ class Optim(_Frozen):
     )
     restarts: int = key(3, "Cycles of cosine_restarts in a stage.", "cycles", ge=1, le=20)
     backbone_lr_scale: float = key(1.0, "Learning rate of the backbone over that of the head.", "ratio", gt=0, le=10)
-    batch_size: int = key(64, "Clips a step and process.", "clips", ge=1, le=4096)
+    batch_size: int = key(64, "Clips a step, shared out over the workers of a trial.", "clips", ge=1, le=4096)
+    auto_batch: bool = key(
+        False, "Halve a batch that does not fit into (GPU) memory, and accumulate twice as many; it says so."
+    )
     min_steps_per_epoch: int = key(
         20, "Small sets get a smaller batch, so that an epoch has at least so many steps.", "steps", ge=1
     )

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from sed_model.audio_cache import AudioCache, open_cache
 from sed_model.augment_wave import WaveAugmenter
 from sed_model.config import STAGE_NAMES, Data, SedConfig, Stage
-from sed_model.errors import DataError
+from sed_model.errors import ConfigError, DataError
 from sed_model.fast_mel import INT16_SCALE
 from sed_model.recordings import DataFolder
 from sed_model.samplers import EpochSampler, recording_weights
@@ -67,19 +67,31 @@ class ClipKey(NamedTuple):
     row: int
 
 
-class ClipKeys(Sampler[ClipKey]):
-    """The clips of one epoch and process, in order."""
+class ClipBatches(Sampler[list[ClipKey]]):
+    """The batches of one epoch, in order; of each, process `rank` has every world_size-th clip."""
 
-    def __init__(self, sampler: EpochSampler, epoch: int, rank: int, world_size: int) -> None:
-        self._sampler, self._epoch, self._rank, self._world_size = sampler, epoch, rank, world_size
+    def __init__(self, sampler: EpochSampler, epoch: int, batch_size: int, rank: int, world_size: int) -> None:
+        self._sampler, self._epoch, self._batch_size = sampler, epoch, batch_size
+        self._rank, self._world_size = rank, world_size
 
     def __len__(self) -> int:
-        return len(self._sampler)
+        return n_batches(len(self._sampler), self._batch_size, self._world_size)
 
-    def __iter__(self) -> Iterator[ClipKey]:
+    def __iter__(self) -> Iterator[list[ClipKey]]:
         self._sampler.set_epoch(self._epoch)
-        for draw, row in enumerate(self._sampler):
-            yield ClipKey(self._epoch, draw * self._world_size + self._rank, row)
+        keys = [ClipKey(self._epoch, position, row) for position, row in enumerate(self._sampler)]
+        for batch in range(len(self)):
+            whole = keys[batch * self._batch_size : (batch + 1) * self._batch_size]
+            yield whole[self._rank :: self._world_size]
+
+
+def n_batches(n_clips: int, batch_size: int, world_size: int = 1) -> int:
+    """Batches of an epoch. A last one with less than two clips a process is left out, unless it is the only one.
+
+    Batch statistics of a single clip are undefined in layers after a global pooling.
+    """
+    full, rest = divmod(n_clips, batch_size)
+    return full + (rest >= 2 * world_size or (full == 0 and rest > 0))
 
 
 class TrainingClips(Dataset[Batch]):
@@ -223,36 +235,52 @@ def cut(cache: AudioCache, path: str, start: int, n_samples: int) -> Float32[np.
 
 
 class EpochLoaders:
-    """Loaders of a stage: `training(epoch)` gives the batches of that epoch, `validation()` always the same ones."""
+    """The training batches of a stage, and this process's share of each: `training(epoch)`.
+
+    Attributes:
+        batch_size: clips of a batch, over all processes.
+    """
 
     def __init__(
         self, data: TrainingData, config: SedConfig, stage_name: str, rank: int = 0, world_size: int = 1
     ) -> None:
+        """
+        Raises:
+            ConfigError: a batch, or all the clips, would leave a process of several with less than two clips.
+        """
         self.clips = TrainingClips(data, config, stage_name)
         self._config, self._rank, self._world_size = config, rank, world_size
         weights = recording_weights(self.clips.primary_labels, config.data)
-        self._sampler = EpochSampler(weights, len(self.clips), config.seed, rank, world_size)
-        self.batch_size = batch_size_for(len(self._sampler), config)
-        # Batch statistics of a single clip are undefined in layers after a global pooling.
-        self._drop_last = len(self._sampler) > self.batch_size and len(self._sampler) % self.batch_size == 1
+        self._sampler = EpochSampler(weights, len(self.clips), config.seed)
+        self.batch_size = batch_size_for(len(self.clips), config, world_size)
 
     @property
     def steps_per_epoch(self) -> int:
-        full, rest = divmod(len(self._sampler), self.batch_size)
-        return full + (rest > 0 and not self._drop_last)
+        return n_batches(len(self.clips), self.batch_size, self._world_size)
 
     def training(self, epoch: int) -> DataLoader[Batch]:
-        keys = ClipKeys(self._sampler, epoch, self._rank, self._world_size)
+        batches = ClipBatches(self._sampler, epoch, self.batch_size, self._rank, self._world_size)
         return DataLoader(
             self.clips,
-            self.batch_size,
-            sampler=keys,
-            drop_last=self._drop_last,
+            batch_sampler=batches,
             num_workers=self._config.data.num_workers,
             pin_memory=torch.cuda.is_available(),
         )
 
 
-def batch_size_for(n_clips: int, config: SedConfig) -> int:
-    """`optim.batch_size`, or less (at least 2) where an epoch would have under `optim.min_steps_per_epoch` steps."""
-    return min(config.optim.batch_size, max(2, n_clips // config.optim.min_steps_per_epoch))
+def batch_size_for(n_clips: int, config: SedConfig, world_size: int = 1) -> int:
+    """`optim.batch_size`, or less where an epoch would have under `optim.min_steps_per_epoch` steps.
+
+    At least two clips a process.
+
+    Raises:
+        ConfigError: several processes, and too few clips for them.
+    """
+    least = 2 * world_size
+    for name, value in (("optim.batch_size", config.optim.batch_size), ("training clips", n_clips)):
+        if value < least and world_size > 1:
+            raise ConfigError(
+                f"{name}={value} is under {least}, two clips for each of {world_size} workers; "
+                f"raise it, or use {max(1, value // 2)} workers."
+            )
+    return min(config.optim.batch_size, max(least, n_clips // config.optim.min_steps_per_epoch))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from timm.layers.norm_act import convert_sync_batchnorm
 from torch import nn
 
 from sed_model.config import Optim
@@ -31,7 +32,14 @@ class Runtime:
         )
 
     def place(self, model: nn.Module) -> nn.Module:
-        """Move a model here, in the memory format that convolutions are fast in."""
+        """Move a model here, in the memory format that convolutions are fast in.
+
+        Several processes with GPUs exchange their batch statistics. On CPUs, for which PyTorch has no SyncBatchNorm,
+        each process normalises by its own; the running statistics are the first one's.
+        """
+        if self.device.type == "cuda" and self.world_size > 1:
+            # timm's own: PyTorch's would drop the activations that timm fuses with its norms.
+            model = convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
         if self.device.type == "cpu" and self.autocast_dtype is torch.bfloat16:
             for module in model.modules():
                 if (

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, distributed
-from torch.utils.data import Subset
+from torch import Tensor, distributed, nn
+from torch.utils.data import Dataset, Subset
 
+from sed_model.auto_batch import StageSetUp, halved_until_it_fits, with_fitting_batch
 from sed_model.checkpoint import (
     PREVIOUS_STATE_FILE,
     STATE_FILE,
@@ -28,7 +29,7 @@ from sed_model.checkpoint import (
     without_pretraining,
 )
 from sed_model.config import STAGE_NAMES, SedConfig
-from sed_model.dataset import EpochLoaders, TrainingData, ValidationWindows
+from sed_model.dataset import Batch, EpochLoaders, TrainingData, ValidationWindows
 from sed_model.devices import Runtime, choose_runtime
 from sed_model.errors import CheckpointError
 from sed_model.metrics import macro_auc
@@ -57,17 +58,23 @@ class EpochResult:
     lr: float
     samples_per_s: float
     finished: bool
+    note: str = ""
+    """What the user ought to know of this epoch (a batch that was halved), or ""."""
 
 
 @dataclass(frozen=True)
 class FitJob:
-    """A chain of stages to train. `folder` gets the best model, its validation predictions and the training state."""
+    """A chain of stages to train. `folder` gets the best model, its validation predictions and the training state.
+
+    With `repeat_results` a run that resumes first yields the results of the epochs that it does not train again.
+    """
 
     config: SedConfig
     plans: tuple[StagePlan, ...]
     folder: Path
     parent: LoadedModel | None = None
     checkpoint_every_s: float = 20.0
+    repeat_results: bool = False
 
 
 @dataclass
@@ -80,7 +87,7 @@ class Progress:
     stage_best: dict[str, Tensor] = field(default_factory=dict)
     epochs_without_gain: int = 0
     parent: Parent | None = None
-    last_result: EpochResult | None = None
+    results: list[EpochResult] = field(default_factory=list)
 
 
 def fit(job: FitJob, data: TrainingData, runtime: Runtime | None = None) -> Iterator[EpochResult]:
@@ -90,6 +97,9 @@ def fit(job: FitJob, data: TrainingData, runtime: Runtime | None = None) -> Iter
     `checkpoint_every_s` seconds (looked at after each epoch) and at the end of each stage, and a new call continues
     from it; `checkpoint.delete_state` removes it once nobody needs it. An epoch's random draws depend only on the seed
     and its number, so a resumed run gives the same losses.
+
+    With `runtime.world_size` processes (torch.distributed is initialised; each calls this with its rank) the result is
+    that of one process, up to dropout, stochastic depth and, on CPUs, the batch statistics of BatchNorm.
 
     Raises:
         TrainingError: a non-finite loss, with step and files, or memory that ran out.
@@ -112,15 +122,22 @@ class _Run:
         runtime.place(self.model)
         self.validation = ValidationWindows(data, self.config)
         self.progress = Progress(parent=job.parent.as_parent if job.parent else None)
+        self.windows_a_batch = config.inference.batch_size
+        self.notes: list[str] = []
         self.last_save_s = time.monotonic()
+        if runtime.world_size > 1 and runtime.device.type == "cpu" and has_batch_norm(self.model):
+            self._tell("BatchNorm normalises by each worker's own clips: PyTorch exchanges its statistics on GPUs only")
 
     def epochs(self) -> Iterator[EpochResult]:
         if self.note:
             print(self.note, flush=True)
         stage_state = self._restore(self.state) if self.state else None
         self.state = None
-        if self.progress.last_result is not None and self.progress.last_result.finished:
-            yield self.progress.last_result  # broken off after the last epoch, before anyone heard of it
+        earlier = self.progress.results
+        if self.job.repeat_results:
+            yield from tuple(earlier)
+        elif earlier and earlier[-1].finished:
+            yield earlier[-1]  # broken off after the last epoch, before anyone heard of it
         for plan in self.job.plans:
             if plan.last_epoch > self.progress.epoch:
                 yield from self._stage(plan, stage_state)
@@ -128,8 +145,7 @@ class _Run:
 
     def _stage(self, plan: StagePlan, state: dict[str, Any] | None) -> Iterator[EpochResult]:
         progress = self.progress
-        loaders = EpochLoaders(self.data, self.config, plan.name, self.runtime.rank, self.runtime.world_size)
-        training = StageTraining(self.model, plan, self.config, loaders, self.runtime)
+        training = self._training(plan)
         if state:
             training.load_state_dict(state)
         else:
@@ -143,7 +159,7 @@ class _Run:
             self._keep_best(training, plan, probabilities, (val_loss, score))
             patience = self.config.optim.early_stopping_epochs
             stop_early = 0 < patience <= progress.epochs_without_gain
-            progress.last_result = EpochResult(
+            result = EpochResult(
                 plan.name,
                 progress.epoch,
                 stage_epoch,
@@ -155,12 +171,33 @@ class _Run:
                 stats.lr,
                 stats.samples_per_s,
                 finished=plan is self.job.plans[-1] and (stop_early or progress.epoch == plan.last_epoch),
+                note="; ".join(self.notes),
             )
+            self.notes.clear()
+            progress.results.append(result)
             if stop_early or progress.epoch == plan.last_epoch:
                 self._end_stage(plan)
             elif time.monotonic() - self.last_save_s >= self.job.checkpoint_every_s:
                 self._save(plan, training.state_dict())
-            yield progress.last_result
+            yield result
+
+    def _training(self, plan: StagePlan) -> StageTraining:
+        """The stage, with a batch that fits where `optim.auto_batch` says so."""
+        rank, world_size = self.runtime.rank, self.runtime.world_size
+        loaders = EpochLoaders(self.data, self.config, plan.name, rank, world_size)
+        if not self.config.optim.auto_batch:
+            return StageTraining(self.model, plan, self.config, loaders, self.runtime)
+        config, note = with_fitting_batch(StageSetUp(self.model, plan, self.config, loaders, self.runtime))
+        if note:
+            self._tell(note)
+            loaders = EpochLoaders(self.data, config, plan.name, rank, world_size)
+        return StageTraining(self.model, plan, config, loaders, self.runtime)
+
+    def _tell(self, note: str) -> None:
+        """For the log at once, and for whoever hears of the epoch."""
+        self.notes.append(note)
+        if self.runtime.rank == 0:
+            print(note, flush=True)
 
     def _validate(self, training: StageTraining) -> tuple[NDArray[np.float32], float, float]:
         """Probabilities of the validation windows, their loss and their macro AUC; the same in every process.
@@ -182,16 +219,32 @@ class _Run:
         """Logits of all validation windows; each process computes its share."""
         rank, world_size, n_windows = self.runtime.rank, self.runtime.world_size, len(self.validation)
         if world_size == 1:
-            return predict_dataset(self.model, self.validation, self.config, self.runtime)
+            return self._predict(self.validation)
         for buffer in self.model.buffers():  # batch statistics differ a little between processes; rank 0's are kept
             distributed.broadcast(buffer, src=0)
         n_share = math.ceil(n_windows / world_size)
         rows = [row % n_windows for row in range(rank * n_share, (rank + 1) * n_share)]
-        mine = predict_dataset(self.model, Subset(self.validation, rows), self.config, self.runtime)
+        mine = self._predict(Subset(self.validation, rows))
         own = torch.from_numpy(mine).to(self.runtime.device)
         shares = [torch.empty_like(own) for _ in range(world_size)]
         distributed.all_gather(shares, own)
         return np.asarray(torch.cat(shares)[:n_windows].cpu().numpy())
+
+    def _predict(self, windows: Dataset[Batch]) -> NDArray[np.float32]:
+        """Logits, with smaller batches from the first that did not fit on where `optim.auto_batch` says so."""
+
+        def attempt(n_windows: int) -> NDArray[np.float32]:
+            inference = self.config.inference.model_copy(update={"batch_size": n_windows})
+            config = self.config.model_copy(update={"inference": inference})
+            return predict_dataset(self.model, windows, config, self.runtime)
+
+        if not self.config.optim.auto_batch:
+            return attempt(self.windows_a_batch)
+        logits, n_fitting = halved_until_it_fits(attempt, self.windows_a_batch, least=1)
+        if n_fitting < self.windows_a_batch:
+            self._tell(f"auto_batch: {self.windows_a_batch} windows do not fit, {n_fitting} are predicted at a time")
+            self.windows_a_batch = n_fitting
+        return logits
 
     def _keep_best(
         self, training: StageTraining, plan: StagePlan, probabilities: NDArray[np.float32], scores: tuple[float, float]
@@ -247,7 +300,7 @@ class _Run:
             "stage_best": progress.stage_best,
             "epochs_without_gain": progress.epochs_without_gain,
             "parent": progress.parent.model_dump() if progress.parent else None,
-            "last_result": asdict(progress.last_result) if progress.last_result else None,
+            "results": [asdict(result) for result in progress.results],
         }
         save_state(self.job.folder, state)
 
@@ -276,10 +329,14 @@ class _Run:
             stage_best=state["stage_best"],
             epochs_without_gain=state["epochs_without_gain"],
             parent=Parent(**state["parent"]) if state["parent"] else None,
-            last_result=EpochResult(**state["last_result"]) if state["last_result"] else None,
+            results=[EpochResult(**result) for result in state["results"]],
         )
         stage_state: dict[str, Any] | None = state["stage_state"]
         return stage_state
+
+
+def has_batch_norm(model: nn.Module) -> bool:
+    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
 
 
 def start_from(model: SedModel, parent: LoadedModel, config: SedConfig, classes: tuple[str, ...]) -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
 from sed_model import config
-from sed_model.errors import ConfigError, DataError
+from sed_model.errors import DataError
 
 
 def recording_weights(primary_labels: Sequence[str], settings: config.Data) -> NDArray[np.float64]:
@@ -31,38 +31,24 @@ def recording_weights(primary_labels: Sequence[str], settings: config.Data) -> N
 
 
 class EpochSampler(Sampler[int]):
-    """Draws `n_samples` positions an epoch, in proportion to the weights, shared out over the processes.
+    """Draws `n_samples` positions an epoch, in proportion to the weights.
 
     Each position comes up as often as expected, rounded down or up (systematic draw), in shuffled order; equal weights
     and n_samples = number of weights give a permutation. The order depends on (seed, epoch) alone, so a resumed run
-    needs no more than `set_epoch`.
-
-    Of the order of an epoch, process `rank` takes each world_size-th position: with equal batches a process, the
-    batches of a step together are the batch of one process of their joint size. All processes draw equally many; the
-    last n_samples % world_size positions of the order are dropped rather than others drawn twice, and every epoch drops
-    others, because the order is shuffled.
+    needs no more than `set_epoch`, and processes that train one model know each other's.
     """
 
-    def __init__(
-        self, weights: NDArray[np.floating], n_samples: int, seed: int, rank: int = 0, world_size: int = 1
-    ) -> None:
+    def __init__(self, weights: NDArray[np.floating], n_samples: int, seed: int) -> None:
         """
         Raises:
             DataError: a weight is negative or not finite, or none is above 0.
-            ConfigError: fewer samples than processes, or a rank outside 0..world_size - 1.
         """
         self._weights = np.asarray(weights, dtype=np.float64)
         if not (np.isfinite(self._weights).all() and (self._weights >= 0).all() and self._weights.sum() > 0):
             raise DataError(
                 "sampling weights have to be finite, none below 0 and one above 0; check the sampler settings."
             )
-        if not 0 <= rank < world_size:
-            raise ConfigError(
-                f"{rank=} is outside 0..{world_size - 1}; give each of the {world_size} processes its number."
-            )
-        if n_samples < world_size:
-            raise ConfigError(f"{n_samples=} is below {world_size=}: a process would get nothing; use fewer workers.")
-        self._n_samples, self._seed, self._rank, self._world_size = n_samples, seed, rank, world_size
+        self._n_samples, self._seed = n_samples, seed
         self._epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -70,13 +56,11 @@ class EpochSampler(Sampler[int]):
         self._epoch = epoch
 
     def __len__(self) -> int:
-        return self._n_samples // self._world_size
+        return self._n_samples
 
     def __iter__(self) -> Iterator[int]:
         rng = np.random.default_rng((self._seed, self._epoch))
-        order = _systematic_draw(self._weights, self._n_samples, rng)
-        mine = order[self._rank :: self._world_size][: len(self)]
-        return iter(mine.tolist())
+        return iter(_systematic_draw(self._weights, self._n_samples, rng).tolist())
 
 
 def _systematic_draw(weights: NDArray[np.float64], n_samples: int, rng: np.random.Generator) -> NDArray[np.int64]:

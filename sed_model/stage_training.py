@@ -1,4 +1,10 @@
-"""Training one stage: batches -> augmentation on tensors -> loss -> optimiser step -> averaged weights."""
+"""Training one stage: batches -> augmentation on tensors -> loss -> optimiser step -> averaged weights.
+
+Several processes train as one with their joint batch would: each has its rows of every batch (`shares.Share`), the
+random draws are those of the whole batch, partners to mix with come from the other processes, and the loss is computed
+in each from the scores of all. What is left to each process: dropout and stochastic depth, and on CPUs the statistics
+of BatchNorm (on GPUs they are exchanged, see `Runtime.place`).
+"""
 
 from __future__ import annotations
 
@@ -32,6 +38,7 @@ from sed_model.errors import TrainingError
 from sed_model.losses import stage_loss
 from sed_model.model import SedModel, SedOutput
 from sed_model.optim import Ema, build_optimizer, learning_rate, set_learning_rate
+from sed_model.shares import Share, share_of
 from sed_model.stages import StagePlan
 from sed_model.targets import Truth
 
@@ -77,8 +84,9 @@ class StageTraining:
         self.step = 0
         self.steps_per_epoch = -(-loaders.steps_per_epoch // config.optim.accumulation_steps)
         self._forward: nn.Module = model
-        if runtime.world_size > 1:
-            self._forward = DistributedDataParallel(model)
+        self._ddp = DistributedDataParallel(model) if runtime.world_size > 1 else None
+        if self._ddp is not None:
+            self._forward = self._ddp
         if config.optim.compile:
             self._forward = torch.compile(self._forward)  # type: ignore[assignment]
 
@@ -92,57 +100,72 @@ class StageTraining:
 
     def train_epoch(self, stage_epoch: int) -> EpochStats:
         """One pass over the training clips; `stage_epoch` counts from 1."""
-        self.model.train()
-        if self.stage.freeze_backbone:
-            self.model.backbone.eval()
+        self.set_training_mode()
         start_s = time.monotonic()
         loss_sum, n_samples, lr = 0.0, 0, 0.0
         loader = self.loaders.training(stage_epoch)
         group = self.config.optim.accumulation_steps
         for index, values in enumerate(loader):
-            batch = Batch(*values)
-            files = tuple(self.loaders.clips.paths[row] for row in batch.row.tolist())
+            batch = _to_device(Batch(*values), self.runtime.device)
+            share = share_of(len(batch.row), self.runtime)
+            files = tuple(self.loaders.clips.paths[row] for row in share.gather(batch.row).tolist())
             place = Place(self.plan.name, stage_epoch, index + 1, files)
             n_in_group = min(group, len(loader) - index // group * group)
+            steps = index % group + 1 == n_in_group
             with explained_memory_errors(self._memory_hint(len(files))):
-                loss = self._backward(batch, place, n_in_group)
-                if index % group + 1 == n_in_group:
+                with nullcontext() if steps or self._ddp is None else self._ddp.no_sync():
+                    loss = self._backward(batch, place, share, n_in_group)
+                if steps:
                     lr = self._optimizer_step(place)
             loss_sum += loss * len(files)
             n_samples += len(files)
         return EpochStats(loss_sum / n_samples, lr, n_samples / (time.monotonic() - start_s))
 
-    def _backward(self, batch: Batch, place: Place, n_in_group: int) -> float:
-        images, truth = self._augmented(_to_device(batch, self.runtime.device), place)
-        with self.runtime.autocast():
-            output: SedOutput = self._forward(self.runtime.images(images))
-        loss = stage_loss(self.stage.loss, output.clip_logits, output.frame_logits, truth, self.config.loss)
+    def set_training_mode(self) -> None:
+        self.model.train()
+        if self.stage.freeze_backbone:
+            self.model.backbone.eval()
+
+    def _backward(self, batch: Batch, place: Place, share: Share, n_in_group: int) -> float:
+        loss = self.loss(batch, place, share)
         value = float(loss.detach())
         if not np.isfinite(value):
             raise place.not_finite("loss", value)
-        self.scaler.scale(loss / n_in_group).backward()
+        # Each process has the gradient through its own rows; DDP takes the mean of them, not the sum.
+        self.scaler.scale(loss * share.world_size / n_in_group).backward()
         return value
 
-    def _augmented(self, batch: Batch, place: Place) -> tuple[Float[Tensor, "b c f t"], Truth[Tensor]]:
+    def loss(self, batch: Batch, place: Place, share: Share) -> Float[Tensor, ""]:
+        """Loss of the whole batch, of which `batch` has this process's share; the same in every process."""
+        images, truth = self._augmented(batch, place, share)
+        with self.runtime.autocast():
+            output: SedOutput = self._forward(self.runtime.images(images))
+        clip_logits = share.gather(output.clip_logits.float())
+        loudest_frame = share.gather(output.frame_logits.float().amax(dim=1))
+        return stage_loss(self.stage.loss, clip_logits, loudest_frame[:, None], truth, self.config.loss)
+
+    def _augmented(self, batch: Batch, place: Place, share: Share) -> tuple[Float[Tensor, "b c f t"], Truth[Tensor]]:
+        """The share's images, and what is true of the whole batch."""
         augment = self.config.augment
         stage_number = STAGE_NAMES.index(place.stage)
-        seeds = np.random.SeedSequence([self.config.seed, stage_number, place.epoch, place.step, self.runtime.rank])
+        # The same in every process: each draws for the whole batch. (The 0 is a rank, of which there is none here.)
+        seeds = np.random.SeedSequence([self.config.seed, stage_number, place.epoch, place.step, 0])
         generator = torch.Generator(self.runtime.device).manual_seed(int(seeds.generate_state(1)[0]))
-        mix = draw_mix(len(batch.weights), augment.mix, self.stage, generator)
+        mix = draw_mix(share.n_rows, augment.mix, self.stage, generator)
         inputs = batch.inputs
         if inputs.ndim == 3:  # the loader made log-mels
-            images = apply_mix(inputs.unsqueeze(1), mix)
+            images = apply_mix(inputs.unsqueeze(1), mix, share)
         elif augment.mix.domain == "waveform":
-            images = self.model.images(apply_mix(inputs, mix))
+            images = self.model.images(apply_mix(inputs, mix, share))
         else:
-            images = apply_mix(self.model.images(inputs), mix)
-        images = filter_augment(images, augment.spec, self.config.front_end.top_db, generator)
-        return spec_augment(images, augment.spec, generator), self._mixed_truth(batch, mix)
+            images = apply_mix(self.model.images(inputs), mix, share)
+        images = filter_augment(images, augment.spec, self.config.front_end.top_db, generator, share)
+        return spec_augment(images, augment.spec, generator, share), self._mixed_truth(batch, mix, share)
 
-    def _mixed_truth(self, batch: Batch, mix: Mix) -> Truth[Tensor]:
+    def _mixed_truth(self, batch: Batch, mix: Mix, share: Share) -> Truth[Tensor]:
         rule = label_rule(self.config.augment.mix, self.stage)
-        masks = mix_masks(batch.mask, batch.targets, mix, rule)
-        return Truth(mix_targets(batch.targets, mix, rule), masks, mix_weights(batch.weights, mix))
+        mask, targets, weights = (share.gather(own) for own in (batch.mask, batch.targets, batch.weights))
+        return Truth(mix_targets(targets, mix, rule), mix_masks(mask, targets, mix, rule), mix_weights(weights, mix))
 
     def _optimizer_step(self, place: Place) -> float:
         """One step at the rate that is due, which is returned.
@@ -206,7 +229,8 @@ class StageTraining:
     def _memory_hint(self, batch_size: int) -> str:
         return (
             f"{self.plan.name} with {batch_size} clips of {self.config.data.window_s:g} s a step; "
-            "lower optim.batch_size (and raise optim.accumulation_steps), set optim.grad_checkpointing=true, "
+            "lower optim.batch_size (and raise optim.accumulation_steps; optim.auto_batch=true does both), "
+            "set optim.grad_checkpointing=true, "
             "shorten data.window_s or choose a smaller model.backbone."
         )
 
@@ -216,10 +240,15 @@ def explained_memory_errors(hint: str) -> Iterator[None]:
     """Turns memory that ran out into a TrainingError: "out of memory in", then `hint`."""
     try:
         yield
-    except RuntimeError as error:  # torch.OutOfMemoryError is one; a CPU gives a plain RuntimeError
-        if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out_of_memory(error):
             raise
         raise TrainingError(f"out of memory in {hint}") from None
+
+
+def ran_out_of_memory(error: RuntimeError | MemoryError) -> bool:
+    """Whether an error says so: torch.OutOfMemoryError on a GPU, a plain RuntimeError of PyTorch's CPU allocator."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "allocate memory" in str(error)
 
 
 def _to_device(batch: Batch, device: torch.device) -> Batch:

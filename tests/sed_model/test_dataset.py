@@ -24,10 +24,11 @@ from sed_model.dataset import (
     batch_size_for,
     context_of,
     cut,
+    n_batches,
     open_training_data,
     window_samples,
 )
-from sed_model.errors import DataError
+from sed_model.errors import ConfigError, DataError
 
 RATE = 1_000
 
@@ -248,11 +249,43 @@ def test_a_last_batch_of_one_clip_is_left_out(tiny_data: TrainingData, tiny_conf
     assert loaders.steps_per_epoch == 1
 
 
-def test_processes_share_the_clips_of_one(tiny_data: TrainingData, tiny_config: SedConfig) -> None:
-    config = loader_config(tiny_config, 2)
-    alone = rows_of(EpochLoaders(tiny_data, loader_config(tiny_config, 4), "train_bce"), 1)
+def test_processes_share_the_batches_of_one(tiny_data: TrainingData, tiny_config: SedConfig) -> None:
+    config = loader_config(tiny_config, 5)
+    alone = rows_of(EpochLoaders(tiny_data, config, "train_bce"), 1)
     shares = [rows_of(EpochLoaders(tiny_data, config, "train_bce", rank, 2), 1) for rank in (0, 1)]
-    assert [sorted(a + b) for a, b in zip(*shares, strict=True)] == [sorted(batch) for batch in alone]
+    # Of the last batch, of two clips, no process could take two.
+    assert shares == [[batch[rank::2] for batch in alone[:2]] for rank in (0, 1)]
+
+
+@pytest.mark.parametrize(
+    ("n_clips", "batch_size", "world_size", "expected"),
+    [
+        (12, 4, 1, 3),
+        (13, 4, 1, 3),
+        (14, 4, 1, 4),
+        (1, 4, 1, 1),
+        (12, 4, 2, 3),
+        (15, 4, 2, 3),
+        (22, 6, 2, 4),
+        (21, 6, 2, 3),
+        (11, 12, 3, 1),
+    ],
+)
+def test_a_last_batch_needs_two_clips_a_process(n_clips: int, batch_size: int, world_size: int, expected: int) -> None:
+    assert n_batches(n_clips, batch_size, world_size) == expected
+
+
+@pytest.mark.parametrize(
+    ("n_clips", "batch_size", "message"),
+    [
+        (100, 5, r"optim.batch_size=5 is under 6, two clips for each of 3 workers; raise it, or use 2 workers"),
+        (4, 64, "training clips=4 is under 6.*use 2 workers"),
+    ],
+)
+def test_too_few_clips_for_the_workers_are_refused(n_clips: int, batch_size: int, message: str) -> None:
+    config = SedConfig().with_overrides({"optim.batch_size": batch_size})
+    with pytest.raises(ConfigError, match=message):
+        batch_size_for(n_clips, config, world_size=3)
 
 
 def test_processes_give_a_clip_the_crop_that_one_gives_it(tiny_data: TrainingData, tiny_config: SedConfig) -> None:
@@ -260,8 +293,8 @@ def test_processes_give_a_clip_the_crop_that_one_gives_it(tiny_data: TrainingDat
         batches = [Batch(*batch) for batch in loaders.training(1)]
         return {row: clip for batch in batches for row, clip in zip(batch.row.tolist(), batch.inputs, strict=True)}
 
-    alone = crops(EpochLoaders(tiny_data, loader_config(tiny_config, 4), "train_bce"))
-    config = loader_config(tiny_config, 2)
+    config = loader_config(tiny_config, 4)
+    alone = crops(EpochLoaders(tiny_data, config, "train_bce"))
     for rank in (0, 1):
         for row, clip in crops(EpochLoaders(tiny_data, config, "train_bce", rank, 2)).items():
             assert torch.equal(clip, alone[row])

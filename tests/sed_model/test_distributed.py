@@ -1,4 +1,4 @@
-"""Two processes train one model: same scores in both, validation shared out, one checkpoint."""
+"""Two processes train one model: the numbers of one process, the same scores in both, one checkpoint."""
 
 from __future__ import annotations
 
@@ -7,47 +7,61 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from sed_model.checkpoint import load_model
 from sed_model.config import SedConfig
 from sed_model.dataset import TrainingData, ValidationWindows
-from sed_model.devices import choose_runtime
+from sed_model.devices import Runtime, choose_runtime
+from sed_model.fit import FitJob, fit
 from sed_model.predict import predict_dataset, probabilities_of
+from sed_model.stages import plan_stages
 
 pytestmark = pytest.mark.slow  # two more Python processes that import torch
 ROOT = Path(__file__).resolve().parents[2]
 WORKER = Path(__file__).with_name("ddp_worker.py")
-OVERRIDES = {
-    "stages.pretrain_ce.epochs": 2,
-    "stages.train_bce.epochs": 2,
-    "stages.train_bce.freeze_backbone": True,
-    "optim.batch_size": 3,
+SHORT = {"stages.pretrain_ce.epochs": 2, "stages.train_bce.epochs": 2}
+BATCH_NORM = SHORT | {"stages.train_bce.freeze_backbone": True, "optim.batch_size": 6}
+EXACT = SHORT | {
+    # No batch statistics and no dropout: nothing is left that depends on how a batch is shared out.
+    "model.backbone": "test_nfnet",
+    "model.drop_rate": 0.0,
+    "model.drop_path_rate": 0.0,
+    "model.final_dropout": 0.0,
+    # Batches of 7 and 5: shares of 4 + 3 and 3 + 2 clips.
+    "optim.batch_size": 7,
+    "optim.min_steps_per_epoch": 1,
+    # Every batch is mixed, every clip masked and changed; weights and masks differ between the shares.
+    "augment.mix.mixup_prob": 0.5,
+    "augment.mix.cutmix_prob": 0.5,
+    "augment.spec.prob": 1.0,
+    "augment.spec.filter_prob": 0.5,
+    "augment.wave.prob": 1.0,
+    "data.rating_weight": True,
+    "stages.train_bce.loss": "soft_auc",
+    "stages.train_bce.secondary_weight": 0.0,
 }
+JOBS = {"batch_norm": BATCH_NORM, "exact": EXACT, "accumulated": EXACT | {"optim.accumulation_steps": 2}}
+Results = dict[str, list[list[dict[str, Any]]]]
 
 
 @pytest.fixture(scope="module")
 def two_processes(
     tiny_root: Path, tiny_config: SedConfig, cache_dir: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, list[list[dict[str, float]]]]:
+) -> tuple[Path, Results]:
+    """The folder in which two processes trained all jobs, and the epochs of each process."""
     folder = tmp_path_factory.mktemp("ddp")
-    overrides = json.dumps(tiny_config.flat() | OVERRIDES)
+    configs = {name: tiny_config.with_overrides(job).model_dump(mode="json") for name, job in JOBS.items()}
+    (folder / "jobs.json").write_text(json.dumps(configs))
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "SED_CACHE_DIR": str(cache_dir)}
     workers = [
         subprocess.Popen(
-            [
-                sys.executable,
-                str(WORKER),
-                str(rank),
-                "2",
-                str(folder / "store"),
-                str(tiny_root),
-                str(folder),
-                overrides,
-            ],
+            [sys.executable, str(WORKER), str(rank), "2", str(tiny_root), str(folder)],
             env=environment,
             stderr=subprocess.PIPE,
             text=True,
@@ -57,23 +71,51 @@ def two_processes(
     for worker in workers:
         errors = worker.communicate(timeout=240)[1]
         assert worker.returncode == 0, errors
-    return folder, [json.loads((folder / f"results_{rank}.json").read_text()) for rank in (0, 1)]
+    return folder, {
+        name: [json.loads((folder / name / f"results_{rank}.json").read_text()) for rank in (0, 1)] for name in JOBS
+    }
 
 
-def test_both_processes_report_the_same_scores(two_processes: tuple[Path, list[list[dict[str, float]]]]) -> None:
-    first, second = two_processes[1]
+def probabilities(folder: Path) -> np.ndarray:
+    return np.array(pq.read_table(folder / "oof.parquet")["probabilities"].to_pylist(), np.float32)
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_both_processes_report_the_same(two_processes: tuple[Path, Results], job: str) -> None:
+    first, second = two_processes[1][job]
     assert len(first) == len(second) == 4
-    for name in ("stage", "epoch", "val_loss", "macro_auc", "best_macro_auc", "lr", "finished"):
+    for name in set(first[0]) - {"samples_per_s"}:
         assert [result[name] for result in first] == [result[name] for result in second], name
-    # Each trains on clips of its own.
-    assert [result["train_loss"] for result in first] != [result["train_loss"] for result in second]
 
 
 def test_the_shared_validation_is_that_of_the_model_that_is_kept(
-    two_processes: tuple[Path, list[list[dict[str, float]]]], tiny_data: TrainingData
+    two_processes: tuple[Path, Results], tiny_data: TrainingData
 ) -> None:
-    loaded = load_model(two_processes[0])
+    folder = two_processes[0] / "batch_norm"
+    loaded = load_model(folder)
     windows = ValidationWindows(tiny_data, loaded.config)
     logits = predict_dataset(loaded.model, windows, loaded.config, choose_runtime(loaded.config.optim))
-    written = np.array(pq.read_table(two_processes[0] / "oof.parquet")["probabilities"].to_pylist(), np.float32)
-    np.testing.assert_allclose(probabilities_of(logits, loaded.lineage.loss), written, atol=1e-5)
+    np.testing.assert_allclose(probabilities_of(logits, loaded.lineage.loss), probabilities(folder), atol=1e-5)
+
+
+@pytest.mark.parametrize("job", ["exact", "accumulated"])
+def test_two_processes_give_the_numbers_of_one(
+    two_processes: tuple[Path, Results], tiny_data: TrainingData, tiny_config: SedConfig, tmp_path: Path, job: str
+) -> None:
+    """Losses of all epochs and predictions of the best model, with mixing, augmentation, weights and masks."""
+    config = tiny_config.with_overrides(JOBS[job])
+    plans = plan_stages(config, ["pretrain_ce", "train_bce"])
+    alone = list(fit(FitJob(config, plans, tmp_path), tiny_data, Runtime(torch.device("cpu"), None)))
+    together = two_processes[1][job][0]
+    for name in ("train_loss", "val_loss", "macro_auc", "lr"):
+        assert [result[name] for result in together] == pytest.approx(
+            [getattr(result, name) for result in alone], abs=1e-5
+        ), name
+    np.testing.assert_allclose(probabilities(two_processes[0] / job), probabilities(tmp_path), atol=1e-5)
+
+
+def test_processes_on_cpus_say_that_batch_statistics_are_their_own(two_processes: tuple[Path, Results]) -> None:
+    notes = {job: [result["note"] for result in two_processes[1][job][0]] for job in ("batch_norm", "exact")}
+    assert notes["batch_norm"][0].startswith("BatchNorm normalises by each worker's own clips")
+    assert notes["batch_norm"][1:] == ["", "", ""]
+    assert notes["exact"] == ["", "", "", ""]

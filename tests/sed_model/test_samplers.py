@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sed_model.config import Data
-from sed_model.errors import ConfigError, DataError
+from sed_model.errors import DataError
 from sed_model.samplers import EpochSampler, recording_weights
 
 LABELS = ["a", "b", "b", "b", "b"]
@@ -100,36 +100,7 @@ def test_iterating_twice_without_set_epoch_repeats_the_epoch() -> None:
     assert list(sampler) == list(sampler)
 
 
-def test_ranks_together_make_up_each_global_batch() -> None:
-    weights, batch = np.arange(1.0, 25), 4
-    whole = list(EpochSampler(weights, 24, seed=0))
-    shards = [list(EpochSampler(weights, 24, seed=0, rank=rank, world_size=3)) for rank in range(3)]
-    for step in range(2):
-        joint = [index for shard in shards for index in shard[step * batch : (step + 1) * batch]]
-        assert sorted(joint) == sorted(whole[step * batch * 3 : (step + 1) * batch * 3])
-
-
-@pytest.mark.parametrize("n_samples", [10, 11, 12])
-def test_ranks_draw_equally_many_and_drop_the_remainder(n_samples: int) -> None:
-    samplers = [EpochSampler(np.ones(12), n_samples, seed=0, rank=rank, world_size=3) for rank in range(3)]
-    drawn = [list(sampler) for sampler in samplers]
-    assert [len(shard) for shard in drawn] == [n_samples // 3] * 3
-    assert [len(sampler) for sampler in samplers] == [n_samples // 3] * 3
-    assert len({index for shard in drawn for index in shard}) == n_samples // 3 * 3
-
-
 @pytest.mark.parametrize("weights", [[1.0, -1.0], [1.0, float("nan")], [0.0, 0.0], []])
 def test_unusable_weights_are_refused(weights: list[float]) -> None:
     with pytest.raises(DataError, match="sampling weights"):
         EpochSampler(np.array(weights), 2, seed=0)
-
-
-@pytest.mark.parametrize("rank", [-1, 2])
-def test_rank_outside_the_world_is_refused(rank: int) -> None:
-    with pytest.raises(ConfigError, match="rank="):
-        EpochSampler(np.ones(4), 4, seed=0, rank=rank, world_size=2)
-
-
-def test_fewer_samples_than_processes_are_refused() -> None:
-    with pytest.raises(ConfigError, match="world_size=4"):
-        EpochSampler(np.ones(3), 3, seed=0, rank=0, world_size=4)

@@ -23,3 +23,7 @@ class CheckpointError(UserError):
 
 class TrainingError(UserError):
     """Training cannot go on: a non-finite loss, or memory that ran out."""
+
+
+class DiskFullError(UserError):
+    """A file that could not be written, because the disk (or a quota on it) has no space left."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import uuid
@@ -12,18 +13,44 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from safetensors import SafetensorError
+
+from sed_model.errors import DiskFullError
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path` to write to; it takes the place of `path` when the block ends without an error."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """A temporary name beside `path` to write to; it takes the place of `path` when the block ends without an error.
+
+    Raises:
+        DiskFullError: there is no space for it.
+    """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    with explained_full_disk(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def explained_full_disk(path: Path) -> Iterator[None]:
+    """Turns the error of a disk without space, which names no place, into a DiskFullError that names `path`."""
     try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        yield
+    except (OSError, SafetensorError) as error:
+        if not is_disk_full(error):
+            raise
+        raise DiskFullError(f"{path}: no space is left on this disk; make some. No half-written file is left.") from None
+
+
+def is_disk_full(error: OSError | SafetensorError) -> bool:
+    """Whether a write failed for want of space, or for a quota."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return "No space left" in str(error) or "quota" in str(error)
 
 
 def write_text(path: Path, text: str) -> None:

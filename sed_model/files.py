@@ -43,7 +43,7 @@ def explained_full_disk(path: Path) -> Iterator[None]:
     except (OSError, SafetensorError) as error:
         if not is_disk_full(error):
             raise
-        raise DiskFullError(f"{path}: no space is left on this disk; make some. No half-written file is left.") from None
+        raise DiskFullError(f"{path}: no space is left on this disk; make some. No file is half-written.") from None
 
 
 def is_disk_full(error: OSError | SafetensorError) -> bool:

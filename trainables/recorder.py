@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 import re
+import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ray.tune import Callback
 
-from sed_model.checkpoint import delete_state, read_lineage
+from sed_model.checkpoint import delete_state
 from sed_model.config import SedConfig
-from sed_model.errors import CheckpointError
+from sed_model.errors import DiskFullError, TrainingError, UserError
+from sed_model.files import explained_full_disk
+from trainables.recent import RecentEntries
 from trainables.runs import CURVE_FIELDS, RunFolder, trial_id
 
 WRITE_EVERY_S = 1.0
 WRITE_SHARE = 0.05
 """Tables grow with the search: epochs are written so seldom that it takes at most this share of the time."""
 COST_FIELDS = ("params_m", "cpu_ms_per_window")
+LEAST_FREE_BYTES = 2**20
+"""The search stops before the disk is quite full: tables and journal can still be written then."""
+FIRST_TRIALS = 3
+"""When so many trials end, and all fail with the same error, it is not the trials' fault."""
 
 
 class Recorder(Callback):
-    """Tune callback: trials.parquet, curves.parquet, leaderboard.csv and the terminal.
+    """Tune callback: trials.parquet, curves.parquet, leaderboard.csv and the terminal. It also stops the search.
+
+    Tune's loop raises DiskFullError when the disk is full, and TrainingError when the first trials to end all failed
+    with the same error. Trials that run then can be gone on with.
 
     Args:
         finished: number -> status of the trials that need no more work. A search that was killed may have told Optuna
@@ -39,9 +50,15 @@ class Recorder(Callback):
         self._run, self._config_of, self._num_trials = run, config_of, num_trials
         self._trials: dict[str, dict[str, Any]] = {row["trial_id"]: row for row in run.read_trials()}
         self._curves = {(row["trial_id"], row["epoch"]): row for row in run.read_curves()}
-        self._earlier_s = {name: row["duration_s"] or 0.0 for name, row in self._trials.items()}
+        self._recent = RecentEntries(run.recent)
         self._next_write_s = 0.0
         self._waiting = False
+        self._stop: UserError | None = None
+        self._first_errors: list[str | None] = []
+        for entry in self._recent.read():
+            if entry["name"] in self._trials:
+                self._take(**entry)
+        self._earlier_s = {name: row["duration_s"] or 0.0 for name, row in self._trials.items()}
         for row in self._trials.values():
             if row["number"] in finished and row["status"] == "running":
                 self._settle(row, finished[row["number"]])
@@ -49,26 +66,27 @@ class Recorder(Callback):
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         row = self._row(trial)
         row["status"] = "running"
-        print(f"{row['trial_id']} starts: {_describe(trial.config['values'])}", flush=True)
+        print(f"{row['trial_id']} starts: {describe_point(trial.config['values'])}", flush=True)
         self._write()
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: Mapping[str, Any], **info: Any
     ) -> None:
         row = self._row(trial)
-        row["duration_s"] = self._earlier_s.get(row["trial_id"], 0.0) + result["time_total_s"]
-        if "failure" in result:
-            row["error"] = result["failure"]
+        name = row["trial_id"]
+        updates = {"duration_s": self._earlier_s.get(name, 0.0) + result["time_total_s"]}
+        if result.get("disk_full"):
+            self._stop = DiskFullError(result["failure"])
             return
-        curve = {"trial_id": row["trial_id"]} | {name: result[name] for name in CURVE_FIELDS.names[1:]}
-        self._curves[row["trial_id"], result["epoch"]] = curve
+        if "failure" in result:
+            self._keep(name, updates | {"error": result["failure"]}, None)
+            return
+        if (name, result["epoch"]) not in self._curves:  # a trial that goes on repeats what it reported before
+            print(epoch_line(name, result), flush=True)
+        updates |= {field: result[field] for field in ("finished", *COST_FIELDS)} | {"epochs": result["epoch"]}
         if row["macro_auc"] is None or result["macro_auc"] > row["macro_auc"]:
-            row |= {"macro_auc": result["macro_auc"], "stage": result["stage"], "epoch": result["epoch"]}
-        row["epochs"] = result["epoch"]
-        row["finished"] = result["finished"]
-        row |= {name: result[name] for name in COST_FIELDS}
-        print(epoch_line(row["trial_id"], result), flush=True)
-        self._waiting = True
+            updates |= {field: result[field] for field in ("macro_auc", "stage", "epoch")}
+        self._keep(name, updates, {field: result[field] for field in CURVE_FIELDS.names[1:]})
         if time.monotonic() >= self._next_write_s:
             self._write()
 
@@ -83,17 +101,62 @@ class Recorder(Callback):
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         row = self._row(trial)
+        if self._is_disk_full(trial):
+            return
+        self._earlier_s[row["trial_id"]] = row.get("duration_s") or 0.0
         print(f"{row['trial_id']} broke off and starts again: {trial_error(trial)}", flush=True)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         row = self._row(trial)
+        if self._is_disk_full(trial):
+            return
         row["error"] = trial_error(trial)
         self._fail(row, f" (traceback: {self._run.traceback_file(row['number'])})")
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        if self._run.path.exists() and shutil.disk_usage(self._run.path).free < LEAST_FREE_BYTES:
+            self._stop = DiskFullError(f"{self._run.path}: less than 1 MB is left on this disk; make space.")
+        self._raise_stop()
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        self._raise_stop()
 
     def flush(self) -> None:
         """Write what has not been written yet."""
         if self._waiting:
             self._write()
+            self._raise_stop()
+
+    def _raise_stop(self) -> None:
+        if self._stop is not None:
+            raise self._stop
+
+    @contextmanager
+    def _held_back(self) -> Iterator[None]:
+        """A full disk is reported between two steps: Tune swallows what some of its hooks raise."""
+        try:
+            with explained_full_disk(self._run.path):
+                yield
+        except DiskFullError as error:
+            self._stop = error
+
+    def _is_disk_full(self, trial: Any) -> bool:
+        """Whether that is why Tune gave the trial up; then it is no error of the trial's."""
+        if "No space left on device" not in _error_text(trial):
+            return False
+        self._stop = DiskFullError(f"{self._run.path}: no space is left on this disk; make some.")
+        return True
+
+    def _keep(self, name: str, updates: dict[str, Any], curve: dict[str, Any] | None) -> None:
+        with self._held_back():
+            self._recent.add({"name": name, "updates": updates, "curve": curve})
+        self._take(name, updates, curve)
+
+    def _take(self, name: str, updates: Mapping[str, Any], curve: Mapping[str, Any] | None) -> None:
+        self._trials[name] |= updates
+        if curve is not None:
+            self._curves[name, curve["epoch"]] = {"trial_id": name, **curve}
+        self._waiting = True
 
     def _fail(self, row: dict[str, Any], where: str) -> None:
         row["status"] = "failed"
@@ -104,21 +167,27 @@ class Recorder(Callback):
         done = sum(other["status"] in ("complete", "pruned", "failed") for other in self._trials.values())
         print(f"{row['trial_id']} {message}   [{done} of {self._num_trials} trials]", flush=True)
         self._write()
-        self._run.write_leaderboard()
+        with self._held_back():
+            self._run.write_leaderboard()
+        self._watch_first_trials(row["error"] if row["status"] == "failed" else None, self._num_trials - done)
+
+    def _watch_first_trials(self, error: str | None, n_left: int) -> None:
+        """Stop when the first to end since the search was started, or gone on with, fail in the same way."""
+        self._first_errors.append(error)
+        kinds = {None if error is None else re.sub(r"\d+", "#", error) for error in self._first_errors}
+        if len(self._first_errors) == FIRST_TRIALS and len(kinds) == 1 and error is not None and n_left > 0:
+            self._stop = TrainingError(
+                f"the first {FIRST_TRIALS} trials all failed with the same error: {error}\n"
+                f"{n_left} trials were not run to their end; mend the cause."
+            )
 
     def _settle(self, row: dict[str, Any], status: str) -> None:
-        """A trial that ended in the moment when the search was killed: its model knows what the table missed."""
+        """A trial that ended in the moment when the search was killed."""
         row["status"] = status
         if status == "failed":
             row["error"] = row["error"] or "the search was killed when the trial failed"
         delete_state(self._run.trial(row["number"]))
         self._waiting = True
-        try:
-            lineage = read_lineage(self._run.trial(row["number"]))
-        except CheckpointError:
-            return  # it never had a model
-        best = {"macro_auc": lineage.metrics["macro_auc"], "stage": lineage.stage, "epoch": lineage.epoch}
-        row |= best | {"epochs": max(row["epochs"] or 0, lineage.epoch)}
 
     def _row(self, trial: Any) -> dict[str, Any]:
         name = trial_id(trial.config["number"])
@@ -138,10 +207,12 @@ class Recorder(Callback):
     def _write(self) -> None:
         start_s = time.monotonic()
         rows = sorted(self._trials.values(), key=lambda row: row["number"])
-        self._run.write_tables(rows, [self._curves[place] for place in sorted(self._curves)])
+        with self._held_back():
+            self._run.write_tables(rows, [self._curves[place] for place in sorted(self._curves)])
+            self._recent.clear()
+            self._waiting = False
         end_s = time.monotonic()
         self._next_write_s = end_s + max(WRITE_EVERY_S, (end_s - start_s) / WRITE_SHARE)
-        self._waiting = False
 
 
 def epoch_line(name: str, result: Mapping[str, Any]) -> str:
@@ -154,7 +225,8 @@ def epoch_line(name: str, result: Mapping[str, Any]) -> str:
     )
 
 
-def _describe(values: Mapping[str, Any]) -> str:
+def describe_point(values: Mapping[str, Any]) -> str:
+    """What was drawn, for people."""
     shown = [f"{key}={value:.3g}" if isinstance(value, float) else f"{key}={value}" for key, value in values.items()]
     return ", ".join(shown) or "the base configuration"
 

@@ -88,6 +88,11 @@ class RunFolder:
         return self.path / "optuna.journal"
 
     @property
+    def recent(self) -> Path:
+        """What the tables do not hold yet; there while a search runs, or after it was killed."""
+        return self.path / "recent.jsonl"
+
+    @property
     def ensemble(self) -> Path:
         return self.path / "ensemble"
 
@@ -131,8 +136,9 @@ class RunFolder:
         return record
 
     def write_tables(self, trials: Sequence[Mapping[str, Any]], curves: Sequence[Mapping[str, Any]]) -> None:
-        write_parquet(self.path / "trials.parquet", _trial_table(trials))
+        """The curves first: whenever the search is killed, a trial that is shown to have ended has its whole curve."""
         write_parquet(self.path / "curves.parquet", pa.Table.from_pylist([dict(row) for row in curves], CURVE_FIELDS))
+        write_parquet(self.path / "trials.parquet", _trial_table(trials))
 
     def write_refits(self, rows: Sequence[Mapping[str, Any]]) -> None:
         write_parquet(self.path / "refits.parquet", pa.Table.from_pylist([dict(row) for row in rows], REFIT_FIELDS))

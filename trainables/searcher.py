@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 import warnings
 from collections.abc import Sequence
@@ -58,7 +59,7 @@ class SedSearcher(OptunaSearch):
             metric=metric if settings.cost is None else list(self.objectives),
             mode=settings.mode if settings.cost is None else modes,
             study_name=STUDY_NAME,
-            storage=open_journal(journal),
+            storage=open_journal(drop_torn_line(journal)),
         )
         self.study: optuna.Study = self._ot_study  # type: ignore[assignment]
         known = self.study.get_trials(deepcopy=False)
@@ -80,7 +81,10 @@ class SedSearcher(OptunaSearch):
             if time.monotonic() > self._deadline_s:
                 return Searcher.FINISHED
             self._ot_trials[trial_id] = self._next_trial()
-        values = super().suggest(trial_id)
+        with warnings.catch_warnings():
+            # Gaussian processes take their second: Ray would take it for training.
+            warnings.filterwarnings("ignore", message="Define-by-run function", category=UserWarning)
+            values = super().suggest(trial_id)
         return {"number": self._ot_trials[trial_id].number, "values": values}
 
     def _next_trial(self) -> optuna.trial.Trial:
@@ -141,6 +145,16 @@ def make_sampler(settings: SearchSettings, number: int) -> optuna.samplers.BaseS
             return optuna.samplers.NSGAIISampler(seed=seed, population_size=NSGA2_POPULATION)
         # Constant liar: TPE keeps away from trials that still run. Group: it models conditional parts apart.
         return optuna.samplers.TPESampler(multivariate=True, group=True, constant_liar=True, seed=seed)
+
+
+def drop_torn_line(journal: Path) -> Path:
+    """Cut off the half line that a kill or a full disk may have left: Optuna would never read beyond it."""
+    if journal.is_file():
+        content = journal.read_bytes()
+        n_whole = content.rfind(b"\n") + 1
+        if n_whole < len(content):
+            os.truncate(journal, n_whole)
+    return journal
 
 
 def open_journal(path: Path) -> optuna.storages.JournalStorage:

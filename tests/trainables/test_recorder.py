@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from sed_model.config import SedConfig
+from sed_model.errors import DiskFullError, TrainingError
 from trainables.recorder import Recorder, error_line
 from trainables.runs import RunFolder
 
@@ -19,8 +21,8 @@ def run(tmp_path: Path) -> RunFolder:
     return RunFolder(tmp_path / "run")
 
 
-def recorder_of(run: RunFolder, finished: dict[int, str] | None = None) -> Recorder:
-    return Recorder(run, SedConfig().with_overrides, 3, finished or {})
+def recorder_of(run: RunFolder, finished: dict[int, str] | None = None, n_trials: int = 3) -> Recorder:
+    return Recorder(run, SedConfig().with_overrides, n_trials, finished or {})
 
 
 def trial(number: int, error_file: Path | None = None) -> Any:
@@ -112,6 +114,73 @@ def test_an_epoch_reported_twice_is_kept_once(run: RunFolder) -> None:
     recorder.flush()
 
     assert len(run.read_curves()) == 1
+
+
+def test_a_search_that_is_killed_between_two_writes_loses_no_epoch(run: RunFolder) -> None:
+    feed(recorder_of(run), 0, report(1, 0.6, 10.0), report(2, 0.8, 20.0), report(3, 0.7, 30.0))
+    with run.recent.open("a") as file:
+        file.write('{"name": "trial_0000", "upd')  # and in the middle of a third
+    recorder_of(run, {0: "pruned"}).flush()
+
+    (row,) = run.read_trials()
+    assert [curve["epoch"] for curve in run.read_curves()] == [1, 2, 3]
+    assert (row["status"], row["macro_auc"], row["epoch"], row["epochs"]) == ("pruned", 0.8, 2, 3)
+    assert (row["duration_s"], row["params_m"]) == (30.0, 4.0)
+    assert not run.recent.exists()
+
+
+def test_epochs_that_a_resumed_trial_repeats_are_not_printed_again(
+    run: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    feed(recorder_of(run), 0, report(1, 0.6))
+    capsys.readouterr()
+    feed(recorder_of(run), 0, report(1, 0.6), report(2, 0.7))
+
+    assert re.findall(r"epoch +(\d)/4", capsys.readouterr().out) == ["2"]
+
+
+def fail(recorder: Recorder, number: int, message: str) -> None:
+    feed(recorder, number, {"failure": message, "time_total_s": 1.0})
+    recorder.on_trial_complete(0, [], trial(number))
+    recorder.on_step_end(0, [])
+
+
+def test_the_same_error_in_the_first_three_trials_stops_the_search(run: RunFolder) -> None:
+    recorder = recorder_of(run, n_trials=4)
+    fail(recorder, 0, "out of memory in step 1")
+    fail(recorder, 1, "out of memory in step 22")
+    with pytest.raises(
+        TrainingError, match="first 3 trials all failed with the same error: out of memory in step 3\n1 "
+    ):
+        fail(recorder, 2, "out of memory in step 3")
+
+
+@pytest.mark.parametrize("messages", [("a", "b", "a", "a"), ("a", "a", "b", "b", "b")], ids=["other", "later"])
+def test_other_errors_do_not_stop_it(run: RunFolder, messages: tuple[str, ...]) -> None:
+    recorder = recorder_of(run, n_trials=9)
+    for number, message in enumerate(messages):
+        fail(recorder, number, message)
+
+    assert [row["status"] for row in run.read_trials()] == ["failed"] * len(messages)
+
+
+def test_a_trial_without_error_among_the_first_keeps_the_search_going(run: RunFolder) -> None:
+    recorder = recorder_of(run, n_trials=9)
+    feed(recorder, 0, report(1, 0.6))
+    recorder.on_trial_complete(0, [], trial(0))
+    for number in (1, 2, 3):
+        fail(recorder, number, "a")
+
+    assert [row["status"] for row in run.read_trials()] == ["pruned"] + ["failed"] * 3
+
+
+def test_a_trial_that_finds_the_disk_full_stops_the_search_and_has_not_failed(run: RunFolder) -> None:
+    recorder = recorder_of(run)
+    feed(recorder, 0, {"failure": "state.pt: no space", "disk_full": True, "time_total_s": 1.0})
+    with pytest.raises(DiskFullError, match="no space"):
+        recorder.on_step_end(0, [])
+
+    assert run.read_trials()[0]["status"] == "running"
 
 
 def test_flush_writes_what_waits(run: RunFolder) -> None:

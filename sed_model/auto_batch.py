@@ -46,9 +46,9 @@ class StageSetUp:
 def with_fitting_batch(stage: StageSetUp) -> tuple[SedConfig, str]:
     """The configuration with a batch that fits, and a note of what has changed ("" if nothing has).
 
-    Each try is a forward and a backward pass in training mode of one clip as often as the batch has clips; weights,
-    batch statistics and random numbers stay as they are. The optimiser still sees as many clips in a step (one less
-    where an odd number was halved). With several processes the one with the least room decides for all.
+    Each try runs forward and backward in training mode over one clip repeated as often as the batch has clips; weights,
+    batch statistics and random numbers stay as they are. The optimiser still sees as many clips in a step (fewer by the
+    remainder where an odd number was halved). Of several processes the one with the least room decides for all.
 
     Raises:
         TrainingError: not even two clips a process fit.
@@ -115,8 +115,9 @@ def _try_step(stage: StageSetUp, n_clips: int) -> None:
         # What the first step of AdamW allocates, and DDP for the gradients that it exchanges.
         n_copies = 2 + (stage.runtime.world_size > 1)
         held = [torch.empty_like(weights) for weights in stage.model.parameters() for _ in range(n_copies)]
-        loss = training.loss(batch, Place(stage.plan.name, 1, 1, ()), Share(n_own))
-        training.scaler.scale(loss).backward()
+        for step in (1, 2):  # the second with the gradients of the first, as where steps are accumulated
+            loss = training.loss(batch, Place(stage.plan.name, 1, step, ()), Share(n_own))
+            training.scaler.scale(loss).backward()
         del held
 
 

@@ -46,7 +46,14 @@ EXACT = SHORT | {
     "stages.train_bce.loss": "soft_auc",
     "stages.train_bce.secondary_weight": 0.0,
 }
-JOBS = {"batch_norm": BATCH_NORM, "exact": EXACT, "accumulated": EXACT | {"optim.accumulation_steps": 2}}
+FOUR_BY_TWO = {"optim.batch_size": 4, "optim.accumulation_steps": 2}
+JOBS = {
+    "batch_norm": BATCH_NORM,
+    "exact": EXACT,
+    "accumulated": EXACT | FOUR_BY_TWO,
+    # Its second process has room for two clips, and so the first takes no more either.
+    "short_of_memory": EXACT | {"optim.batch_size": 8, "optim.auto_batch": True},
+}
 Results = dict[str, list[list[dict[str, Any]]]]
 
 
@@ -98,12 +105,20 @@ def test_the_shared_validation_is_that_of_the_model_that_is_kept(
     np.testing.assert_allclose(probabilities_of(logits, loaded.lineage.loss), probabilities(folder), atol=1e-5)
 
 
-@pytest.mark.parametrize("job", ["exact", "accumulated"])
+@pytest.mark.parametrize(
+    ("job", "job_alone"),
+    [("exact", EXACT), ("accumulated", JOBS["accumulated"]), ("short_of_memory", JOBS["accumulated"])],
+)
 def test_two_processes_give_the_numbers_of_one(
-    two_processes: tuple[Path, Results], tiny_data: TrainingData, tiny_config: SedConfig, tmp_path: Path, job: str
+    two_processes: tuple[Path, Results],
+    tiny_data: TrainingData,
+    tiny_config: SedConfig,
+    tmp_path: Path,
+    job: str,
+    job_alone: dict[str, Any],
 ) -> None:
     """Losses of all epochs and predictions of the best model, with mixing, augmentation, weights and masks."""
-    config = tiny_config.with_overrides(JOBS[job])
+    config = tiny_config.with_overrides(job_alone)
     plans = plan_stages(config, ["pretrain_ce", "train_bce"])
     alone = list(fit(FitJob(config, plans, tmp_path), tiny_data, Runtime(torch.device("cpu"), None)))
     together = two_processes[1][job][0]
@@ -112,6 +127,11 @@ def test_two_processes_give_the_numbers_of_one(
             [getattr(result, name) for result in alone], abs=1e-5
         ), name
     np.testing.assert_allclose(probabilities(two_processes[0] / job), probabilities(tmp_path), atol=1e-5)
+
+
+def test_the_process_with_the_least_room_decides(two_processes: tuple[Path, Results]) -> None:
+    for results in two_processes[1]["short_of_memory"]:
+        assert results[0]["note"] == "auto_batch: 8 clips do not fit, 4 a step x 2 accumulated"
 
 
 def test_processes_on_cpus_say_that_batch_statistics_are_their_own(two_processes: tuple[Path, Results]) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from sed_model.errors import ConfigError
@@ -29,7 +32,11 @@ ALLOCATOR_ENVIRONMENT = {
     "MALLOC_TRIM_THRESHOLD_": str(2**32),
     "MALLOC_TOP_PAD_": str(2**26),
 }
-"""glibc reads these when a process starts: a local Ray hands them to its workers."""
+"""glibc reads these when a process starts: Ray hands them to its workers."""
+PACKAGES = ("sed_model", "trainables")
+"""What workers import. The nodes of a cluster get the driver's code, whatever is installed there."""
+SUBMITTED_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+"""Ray sets it for the command that `ray job submit` starts."""
 NOISY_LOGGERS = (
     "ray._private.authentication.authentication_token_setup",  # the printed dashboard line says it
     "ray.tune.tune",  # "Trials did not complete": the recorder has said so of each
@@ -40,19 +47,38 @@ OBJECT_STORE_BYTES = 300 * 2**20
 
 
 @dataclass(frozen=True)
+class Node:
+    """A machine of the cluster; `name` is for people."""
+
+    id: str
+    name: str
+    cpus: float
+    gpus: float
+
+
+@dataclass(frozen=True)
 class ClusterInfo:
-    """What the search may use."""
+    """What the search may use. Without `nodes` it is one machine."""
 
     cpus: float
     gpus: float
     dashboard: str
+    nodes: tuple[Node, ...] = ()
+
+    @property
+    def machines(self) -> tuple[Node, ...]:
+        return self.nodes or (Node("", "this machine", self.cpus, self.gpus),)
 
 
 @contextmanager
 def ray_session(address: str | None = None, dashboard: bool = True) -> Iterator[ClusterInfo]:
-    """Ray for the length of the block: `address` names a running cluster (`auto`, `ray://host:10001`), None starts one.
+    """Ray for the length of the block: `address` names a running cluster (`auto`, `host:6379`), None starts one.
 
-    A Ray that this process had before stays as it is, and stays afterwards. The dashboard listens on loopback only.
+    A cluster's workers get this code and environment through a runtime environment. A Ray that this process had before
+    stays as it is, and stays afterwards. A local dashboard listens on loopback only.
+
+    Raises:
+        ConfigError: no cluster answers at the address, or it cannot be used from here.
     """
     prepare_environment()
     import ray
@@ -63,25 +89,71 @@ def ray_session(address: str | None = None, dashboard: bool = True) -> Iterator[
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING}
     if address is None:
         options |= {
+            "address": "local",
             "include_dashboard": dashboard,
             "dashboard_host": "127.0.0.1",
             "object_store_memory": OBJECT_STORE_BYTES,
         }
+    else:
+        check_address(address)
+        options |= {"address": address, "runtime_env": runtime_environment()}
     on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
-        context = ray.init(address=address or "local", **options)
-    except (ConnectionError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ConfigError(
-            f"--address {address}: no Ray cluster answers there ({reason}); start one with `ray start --head`, "
-            "or leave --address out for a local Ray."
-        ) from None
+        context = ray.init(**options)
+    except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+        if address is None:
+            raise
+        raise ConfigError(_connection_problem(address, str(error).strip())) from None
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, on_sigterm)  # Ray's own would leave with status 15
     try:
         yield _info(getattr(context, "dashboard_url", None) or "")
     finally:
         ray.shutdown()
+
+
+def joined_address(address: str | None) -> str | None:
+    """The address to use: a command that `ray job submit` started belongs to the cluster that it was submitted to."""
+    return "auto" if address is None and SUBMITTED_JOB in os.environ else address
+
+
+def check_address(address: str) -> None:
+    """Raise ConfigError for Ray's client: through it the tables would be written, and the lines lost, on the head."""
+    if address.startswith("ray://"):
+        raise ConfigError(
+            f"--address {address}: a search runs on a machine of the cluster, not through Ray's client; start it there "
+            "with --address auto, or hand it over with `ray job submit` (docs/cluster.md)."
+        )
+
+
+def runtime_environment() -> dict[str, Any]:
+    """What the workers of a cluster need from this machine: the code, and variables that are read when they start."""
+    specs = [find_spec(name) for name in PACKAGES]
+    return {
+        "py_modules": [str(Path(spec.origin).parent) for spec in specs if spec is not None and spec.origin],
+        "excludes": ["**/__pycache__/**", "*.pyc"],
+        "env_vars": {name: os.environ[name] for name in (*QUIET_ENVIRONMENT, *ALLOCATOR_ENVIRONMENT)},
+    }
+
+
+def _connection_problem(address: str, message: str) -> str:
+    versions = re.findall(r"^\s*(Ray|Python): (\S+)$", message, re.MULTILINE)
+    if message.startswith("Version mismatch") and len(versions) == 4:
+        theirs, ours = (" and ".join(map(" ".join, pair)) for pair in (versions[:2], versions[2:]))
+        return (
+            f"--address {address}: the cluster runs {theirs}, this environment {ours}; install the same versions on "
+            "all machines (docs/cluster.md)."
+        )
+    reason = message.splitlines()[0] if message else "no reason given"
+    if "authentication" in message.lower() or "token" in message.lower():
+        return (
+            f"--address {address}: the cluster asks for its token ({reason}); copy the head's ~/.ray/auth_token, or "
+            "set RAY_AUTH_TOKEN (docs/cluster.md)."
+        )
+    return (
+        f"--address {address}: no Ray cluster answers there ({reason}); start one with `ray start --head`, or leave "
+        "--address out for a local Ray."
+    )
 
 
 def prepare_environment() -> None:
@@ -92,9 +164,24 @@ def prepare_environment() -> None:
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
-def _info(dashboard_url: str) -> ClusterInfo:
+def cluster_nodes() -> tuple[Node, ...]:
+    """The machines that are alive, in the order of their names. Ray has to run."""
     import ray
 
-    resources = ray.cluster_resources()
+    alive = [node for node in ray.nodes() if node["Alive"]]
+    nodes = (
+        Node(
+            node["NodeID"],
+            f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})",
+            node["Resources"].get("CPU", 0),
+            node["Resources"].get("GPU", 0),
+        )
+        for node in alive
+    )
+    return tuple(sorted(nodes, key=lambda node: (node.name, node.id)))
+
+
+def _info(dashboard_url: str) -> ClusterInfo:
+    nodes = cluster_nodes()
     dashboard = f"http://{dashboard_url}" if dashboard_url else ""
-    return ClusterInfo(resources.get("CPU", 0), resources.get("GPU", 0), dashboard)
+    return ClusterInfo(sum(node.cpus for node in nodes), sum(node.gpus for node in nodes), dashboard, nodes)

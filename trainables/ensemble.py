@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     add("--out", type=cli.folder, metavar="DIR", help="where to write (default: RUN/ensemble)")
     add("--workers", type=cli.positive_int, metavar="N", help="actors (default: one a CPU)")
-    add("--address", help="a running Ray cluster: auto, or ray://host:10001 (default: a local Ray)")
+    add("--address", help="a running Ray cluster: auto, or host:6379 (default: a local Ray)")
     cli.add_set(parser)
     options = parser.parse_args(arguments)
     from trainables.cluster import ray_session

@@ -13,6 +13,8 @@ from ray import tune
 from sed_model.checkpoint import delete_state
 from sed_model.config import SedConfig
 from trainables.cluster import ClusterInfo
+from trainables.fetch import Fetcher, fetch_all
+from trainables.node_losses import NodeLosses
 from trainables.recorder import epoch_line, trial_error
 from trainables.resources import room, trial_resources
 from trainables.runs import RunFolder, best_trials, trial_id
@@ -61,6 +63,7 @@ def refit(run: RunFolder, plans: Sequence[Refit], job: SearchJob, cluster: Clust
     """Train what has not been trained yet, and put mean and standard deviation of each finalist into trials.parquet."""
     recorder = RefitRecorder(run, job)
     left = [plan for plan in plans if (plan.number, plan.fold) not in recorder.done]
+    fetcher = Fetcher(job, lambda trial: run.refit(trial.config["refit"]["number"], trial.config["refit"]["fold"]))
     if left:
         print(
             f"\n{len(left)} trainings of the {len({plan.number for plan in left})} best trials, all epochs", flush=True
@@ -77,11 +80,12 @@ def refit(run: RunFolder, plans: Sequence[Refit], job: SearchJob, cluster: Clust
             run_config=tune.RunConfig(
                 name="refits",
                 storage_path=str(run.path / "tune"),
-                callbacks=[recorder],
+                callbacks=[fetcher, recorder, NodeLosses()],
                 failure_config=tune.FailureConfig(max_failures=1),
                 verbose=0,
             ),
         ).fit()
+        fetch_all(job, fetcher.left)
     write_spread(run)
 
 

@@ -3,30 +3,40 @@
 from __future__ import annotations
 
 from sed_model.errors import ConfigError
-from trainables.cluster import ClusterInfo
+from trainables.cluster import ClusterInfo, Node
 from trainables.trial import SearchJob
 
 MEMORY_OF_A_DRIVER = 200 * 2**20
 """Tune refuses a trial that reserves nothing."""
+ROUNDING = 1e-9
+"""Three times a third is a whole GPU."""
 
 
 def check_room(job: SearchJob, cluster: ClusterInfo) -> None:
     """Raise ConfigError unless the cluster has room for one trial."""
     if room(job, cluster) < 1:
         workers = f"--workers-per-trial {job.workers_per_trial} with " if job.workers_per_trial > 1 else "a trial with "
+        machines = f" on {len(cluster.machines)} machines" if len(cluster.machines) > 1 else ""
         raise ConfigError(
             f"{workers}{job.cpus_per_trial} CPUs and {job.gpus_per_trial:g} GPUs does not fit the cluster, which has "
-            f"{cluster.cpus:g} and {cluster.gpus:g}; lower --cpus-per-trial, --gpus-per-trial or --workers-per-trial."
+            f"{cluster.cpus:g} and {cluster.gpus:g}{machines}; lower --cpus-per-trial, "
+            "--gpus-per-trial or --workers-per-trial."
         )
 
 
 def room(job: SearchJob, cluster: ClusterInfo) -> int:
-    """How many trials the cluster holds at a time."""
-    workers = max(1, job.workers_per_trial)
-    trials = int(cluster.cpus // (job.cpus_per_trial * workers))
-    if job.gpus_per_trial:
-        trials = min(trials, int(cluster.gpus // (job.gpus_per_trial * workers)))
-    return trials
+    """How many trials the cluster holds at a time. A trial's workers may be on several machines, each on one."""
+    return sum(slots(job, node) for node in cluster.machines) // max(1, job.workers_per_trial)
+
+
+def slots(job: SearchJob, node: Node) -> int:
+    """How many trials, or workers of trials, one machine holds."""
+    trials = int(node.cpus // job.cpus_per_trial)
+    if not job.gpus_per_trial:
+        return trials
+    if job.gpus_per_trial < 1:
+        return min(trials, int(node.gpus) * int(1 / job.gpus_per_trial + ROUNDING))  # a share is of one GPU
+    return min(trials, int(node.gpus // job.gpus_per_trial))
 
 
 def trial_resources(job: SearchJob) -> dict[str, float]:

@@ -83,7 +83,15 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="data-parallel workers; 0: inside the trial (auto: 1 with GPUs, else 0)",
     )
-    machine.add_argument("--address", help="a running Ray cluster: auto, or ray://host:10001 (default: a local Ray)")
+    machine.add_argument("--address", help="a running Ray cluster: auto, or host:6379 (default: a local Ray)")
+    machine.add_argument(
+        "--storage",
+        metavar="URI",
+        help="where trials' files go on a cluster without a shared folder: s3://.., gs://.., file:///..",
+    )
+    machine.add_argument(
+        "--dry-run", action="store_true", help="check everything, print what would run where, and leave"
+    )
     machine.add_argument(
         "--dashboard", action=argparse.BooleanOptionalAction, default=True, help="Ray's dashboard (on)"
     )

@@ -6,7 +6,8 @@ import argparse
 import os
 import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,18 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from sed_model.checkpoint import delete_state
-from sed_model.errors import TrainingError
+from sed_model.errors import DiskFullError, TrainingError
+from sed_model.files import explained_full_disk
 from sed_model.splits import unlabelled_soundscapes
 from sed_model.stages import plan_stages
 from trainables.asha import Asha, rung_reports
-from trainables.cluster import ClusterInfo, ray_session
+from trainables.cluster import ClusterInfo, joined_address, ray_session
 from trainables.ensemble_plan import EnsembleJob, plan_ensemble
 from trainables.ensemble_run import label_soundscapes
+from trainables.fetch import Fetcher, fetch_all
+from trainables.node_check import check_nodes
+from trainables.node_losses import NodeLosses
+from trainables.placement import print_placement
 from trainables.recorder import Recorder
 from trainables.refit import plan_refits, refit
 from trainables.resources import check_room, room, trial_resources
@@ -31,7 +37,7 @@ from trainables.runs import RunFolder, best_trials, trial_id
 from trainables.search_setup import Prepared, prepare
 from trainables.search_space import SearchSpace
 from trainables.searcher import TUNE_METRICS, SedSearcher
-from trainables.trial import run_trial, training_data
+from trainables.trial import SearchJob, run_trial, training_data
 
 
 def run_search(options: argparse.Namespace) -> None:
@@ -39,11 +45,19 @@ def run_search(options: argparse.Namespace) -> None:
     start_s = time.monotonic()
     prepared = prepare(options)
     run, job = prepared.run, prepared.job
-    if options.address is None and not ray.is_initialized():
+    address = joined_address(options.address)
+    if address is None and not ray.is_initialized():
         # The most that a local Ray can have; what it does have is looked at below.
-        check_room(job, ClusterInfo(os.cpu_count() or 1, torch.cuda.device_count(), ""))
-    with ray_session(options.address, options.dashboard) as cluster:
-        check_room(job, cluster)
+        local = ClusterInfo(os.cpu_count() or 1, torch.cuda.device_count(), "")
+        check_cluster(job, local)
+        if options.dry_run:
+            print_placement(prepared, local, options.max_concurrent)
+            return
+    with ray_session(address, options.dashboard) as cluster:
+        check_cluster(job, cluster)
+        if options.dry_run:
+            print_placement(prepared, cluster, options.max_concurrent)
+            return
         if not options.resume:
             run.write_search(prepared.record)
         print(f"run folder {run.path}", flush=True)
@@ -62,6 +76,12 @@ def run_search(options: argparse.Namespace) -> None:
     print_places(run, board)
 
 
+def check_cluster(job: SearchJob, cluster: ClusterInfo) -> None:
+    """Whether trials fit, and find on every machine what they need."""
+    check_room(job, cluster)
+    check_nodes(cluster.nodes, job.data_dir, job.run_dir, job.storage)
+
+
 def search(prepared: Prepared, cluster: ClusterInfo, options: argparse.Namespace) -> None:
     """Run the trials that are still to be run.
 
@@ -72,6 +92,8 @@ def search(prepared: Prepared, cluster: ClusterInfo, options: argparse.Namespace
     settings = space.search
     searcher = SedSearcher(space, run.journal, options.time_budget, prepared.earlier)
     finished = searcher.finished()
+    fetch_all(job, [run.trial(number) for number in finished])
+    fetcher = Fetcher(job, lambda trial: run.trial(trial.config["number"]))
     recorder = Recorder(run, space.config, settings.num_trials, finished)
     recorder.flush()
     n_left = settings.num_trials - len(finished)
@@ -93,15 +115,17 @@ def search(prepared: Prepared, cluster: ClusterInfo, options: argparse.Namespace
         run_config=tune.RunConfig(
             name="tune",
             storage_path=str(run.path),
-            callbacks=[recorder],
+            callbacks=[fetcher, recorder, NodeLosses()],
             failure_config=tune.FailureConfig(max_failures=1),
             verbose=0,
         ),
     )
-    try:
-        tuner.fit()
-    finally:
-        recorder.flush()
+    with hint_to_resume(run):
+        try:
+            tuner.fit()
+        finally:
+            recorder.flush()
+    fetch_all(job, fetcher.left)
     end_of_search(run, settings.num_trials)
 
 
@@ -126,6 +150,17 @@ def end_of_search(run: RunFolder, num_trials: int) -> None:
     if not best_trials(trials, 1):
         errors = sorted({row["error"] for row in trials if row["error"]})
         raise TrainingError("no trial succeeded: " + ("; ".join(errors) or "none was run; raise --time-budget."))
+
+
+@contextmanager
+def hint_to_resume(run: RunFolder) -> Iterator[None]:
+    """What has stopped the search (a full disk, the same error again and again) is told with how to go on."""
+    try:
+        with explained_full_disk(run.path):
+            yield
+    except (DiskFullError, TrainingError) as error:
+        message = f"{error} Finished trials are kept; then go on with: {resume_command(run)}"
+        raise type(error)(message) from None
 
 
 def resume_command(run: RunFolder) -> str:

@@ -30,11 +30,13 @@ from trainables.search_space import SearchSpace
 from trainables.space import SPACES_DIR, load_space, parse_overrides
 from trainables.space_check import SECTIONS, parse_space
 from trainables.trial import SearchJob
+from trainables.trial_storage import Storage, join_uri
 from trainables.warm_start import earlier_trials
 
 DEMO_TRIALS = 10
 FIXED_BY_RESUME = (
-    "space", "stages", "epochs_scale", "searcher", "scheduler", "cost", "seed", "overrides", "warm_start"
+    "space", "stages", "epochs_scale", "searcher", "scheduler", "cost", "seed", "overrides", "warm_start",
+    "storage",
 )  # fmt: skip
 
 
@@ -72,7 +74,7 @@ def prepare(options: argparse.Namespace) -> Prepared:
         record = run.read_search()
         check_same_data(run, record, data)
     else:
-        record = search_record(run, space, data)
+        record = search_record(run, space, data) | storage_record(options.storage, run)
     for note in data.notes:
         print(f"data: {note}", flush=True)
     for config in front_ends(space):
@@ -80,7 +82,9 @@ def prepare(options: argparse.Namespace) -> Prepared:
     for fold in space.search.refit_folds:
         changes_for(space.base, validation, fold)
     earlier = [trial for folder in options.warm_start for trial in earlier_trials(space, folder, data.fingerprint)]
-    return Prepared(run, space, search_job(run, space, data_dir, options), data, record, tuple(earlier))
+    return Prepared(
+        run, space, search_job(run, space, data_dir, options, record.get("storage")), data, record, tuple(earlier)
+    )
 
 
 def check_place(out: Path, name: str | None) -> None:
@@ -269,7 +273,24 @@ def search_record(run: RunFolder, space: SearchSpace, data: DataFolder) -> dict[
     }
 
 
-def search_job(run: RunFolder, space: SearchSpace, data_dir: Path, options: argparse.Namespace) -> SearchJob:
+def storage_record(uri: str | None, run: RunFolder) -> dict[str, str]:
+    """Where the files of a new run's trials go, unless into the run folder.
+
+    Raises:
+        ConfigError: the URI is wrong, or trials of another run are there.
+    """
+    if uri is None:
+        return {}
+    place = join_uri(uri, run.path.name)
+    Storage(uri)
+    if Storage(join_uri(place, "trials")).exists():
+        raise ConfigError(f"--storage {place}: holds the trials of a run; choose another --name, or --resume that run.")
+    return {"storage": place}
+
+
+def search_job(
+    run: RunFolder, space: SearchSpace, data_dir: Path, options: argparse.Namespace, storage: str | None
+) -> SearchJob:
     return SearchJob(
         space=space,
         data_dir=data_dir,
@@ -279,4 +300,5 @@ def search_job(run: RunFolder, space: SearchSpace, data_dir: Path, options: argp
         cpus_per_trial=options.cpus_per_trial,
         gpus_per_trial=options.gpus_per_trial,
         workers_per_trial=workers_per_trial(options),
+        storage=storage,
     )

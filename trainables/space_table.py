@@ -35,6 +35,13 @@ def combinations(space: SearchSpace) -> int:
     return counts.total()
 
 
+def space_size(space: SearchSpace) -> str:
+    """The number of combinations, and of the parameters that have no countable values."""
+    continuous = sum(parameter.distribution.size is None for parameter in space.parameters)
+    size = f"{combinations(space):,} combinations"
+    return f"{size} of the countable parameters, and {continuous} continuous" if continuous else size
+
+
 def _values(parameter: Parameter) -> list[object]:
     distribution = parameter.distribution
     if isinstance(distribution, Choice):
@@ -60,11 +67,7 @@ def print_space(space: SearchSpace, console: Console) -> None:
         when = " and ".join(f"{c.parent} in {list(c.values)}" for c in parameter.when)
         table.add_row(*map(escape, (parameter.key, drawn_from, when, str(flat[parameter.key]))))
     console.print(table)
-    continuous = sum(parameter.distribution.size is None for parameter in space.parameters)
-    size = f"{combinations(space):,} combinations"
-    console.print(
-        f"size: {size} of the countable parameters, and {continuous} continuous" if continuous else f"size: {size}"
-    )
+    console.print(f"size: {space_size(space)}")
     for number, sample in enumerate(samples(space, 3, space.search.seed), start=1):
         text = ", ".join(
             f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}" for name, value in sample.items()

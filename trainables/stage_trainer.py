@@ -15,6 +15,7 @@ from ray.train.torch import TorchTrainer
 from ray.util.queue import Empty, Queue
 from tensorboardX import SummaryWriter
 
+from sed_model.audio_cache import cache_home
 from sed_model.checkpoint import load_model
 from sed_model.config import SedConfig, config_from_dict
 from sed_model.dataset import open_training_data
@@ -23,6 +24,7 @@ from sed_model.errors import UserError
 from sed_model.fit import EpochResult, FitJob, fit
 from sed_model.recordings import read_data_folder
 from sed_model.stages import plan_stages
+from trainables.trial_storage import working_files
 
 CONTROLLER_FAILURE_LIMIT = 3
 """Workers that cannot start are tried again so often; Ray's own default is for ever."""
@@ -30,7 +32,10 @@ CONTROLLER_FAILURE_LIMIT = 3
 
 @dataclass(frozen=True)
 class RayTrainJob:
-    """A chain of stages for Ray Train. Paths are absolute; `parent` is the folder of the model to start from."""
+    """A chain of stages for Ray Train. Paths are absolute; `parent` is the folder of the model to start from.
+
+    `storage` is the URI of the folder's files, where the nodes share no folder.
+    """
 
     config: SedConfig
     data_dir: Path
@@ -41,6 +46,7 @@ class RayTrainJob:
     cpus_per_worker: float = 1
     gpus_per_worker: float = 0
     parent: Path | None = None
+    storage: str | None = None
 
 
 def fit_with_ray_train(
@@ -72,7 +78,7 @@ def fit_with_ray_train(
         ),
         run_config=RunConfig(
             name=f"train_{job.folder.name}",
-            storage_path=str(job.folder.parent / ".ray_train"),
+            storage_path=str(job.folder.parent / ".ray_train") if job.storage is None else job.storage,
             failure_config=FailureConfig(
                 max_failures=0,
                 controller_failure_limit=CONTROLLER_FAILURE_LIMIT,  # type: ignore[call-arg]  # typed as the old class
@@ -125,9 +131,16 @@ def _train_worker(settings: dict[str, Any]) -> None:
     data = open_training_data(read_data_folder(job.data_dir, job.config.data.target_s), job.config, progress=False)
     plans = plan_stages(job.config, job.stages, job.epochs_scale)
     parent = load_model(job.parent) if job.parent else None
-    with SummaryWriter(str(job.folder), write_to_disk=rank == 0) as events:
-        for result in fit(FitJob(job.config, plans, job.folder, parent), data, runtime):
+    with (
+        working_files(job.folder, job.storage, scratch_folder(job.config, rank)) as files,
+        SummaryWriter(str(files.folder), write_to_disk=rank == 0) as events,
+    ):
+        # Tune wants to hear all epochs of a trial that goes on; a person has heard them.
+        fit_job = FitJob(job.config, plans, files.folder, parent, repeat_results=settings["progress"] is None)
+        for result in fit(fit_job, data, runtime):
             write_events(events, result)
+            if rank == 0:
+                files.push()
             if rank == 0 and settings["progress"] is not None:
                 settings["progress"].put(asdict(result))
             ray.train.report({**asdict(result), **settings["report"]})
@@ -138,6 +151,11 @@ def write_events(events: SummaryWriter, result: EpochResult) -> None:
     for name in ("train_loss", "val_loss", "macro_auc", "lr", "samples_per_s"):
         events.add_scalar(name, getattr(result, name), result.epoch)
     events.flush()
+
+
+def scratch_folder(config: SedConfig, rank: int = 0) -> Path:
+    """Where a worker keeps its copies of files that belong to the storage: beside the audio cache, on its own node."""
+    return cache_home(config.data) / "trials" / f"worker_{rank}"
 
 
 def _as_json(job: RayTrainJob) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--cpus-per-worker", type=cli.positive_int, metavar="N", help="CPUs a worker (default: all, shared out)")
     add("--gpus-per-worker", type=cli.share, metavar="X", help="GPUs a worker (default: 1 where there are any)")
     add("--resume", action="store_true", help="go on with training that was broken off in --out")
-    add("--address", help="a running Ray cluster: auto, or ray://host:10001 (default: a local Ray)")
+    add("--address", help="a running Ray cluster: auto, or host:6379 (default: a local Ray)")
     cli.add_set(parser)
     options = parser.parse_args(arguments)
     from trainables.train_run import run_training

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from tensorboardX import SummaryWriter
 from sed_model.checkpoint import without_pretraining
 from sed_model.config import SedConfig
 from sed_model.dataset import TrainingData, open_training_data, window_samples
-from sed_model.errors import UserError
+from sed_model.errors import DiskFullError, UserError
+from sed_model.files import explained_full_disk
 from sed_model.fit import FitJob, fit
 from sed_model.model import SedModel, cpu_ms_per_window
 from sed_model.recordings import DataFolder, read_data_folder
@@ -24,12 +26,16 @@ from sed_model.stages import plan_stages
 from trainables.runs import RunFolder
 from trainables.search_space import SearchSpace
 from trainables.searcher import TUNE_METRICS
-from trainables.stage_trainer import RayTrainJob, fit_with_ray_train, write_events
+from trainables.stage_trainer import RayTrainJob, fit_with_ray_train, scratch_folder, write_events
+from trainables.trial_storage import join_uri, working_files
 
 
 @dataclass(frozen=True)
 class SearchJob:
-    """What all trials of a search share. Paths are absolute: workers have another working directory."""
+    """What all trials of a search share. Paths are absolute: workers have another working directory.
+
+    `storage` is the URI of the run's files, where the nodes share no folder.
+    """
 
     space: SearchSpace
     data_dir: Path
@@ -39,6 +45,11 @@ class SearchJob:
     cpus_per_trial: int
     gpus_per_trial: float
     workers_per_trial: int
+    storage: str | None = None
+
+    def stored(self, folder: Path) -> str | None:
+        """Where a folder of the run is in the storage."""
+        return None if self.storage is None else join_uri(self.storage, *folder.relative_to(self.run_dir).parts)
 
     def config(self, values: Mapping[str, Any]) -> SedConfig:
         return self.space.config(values)
@@ -47,24 +58,33 @@ class SearchJob:
 def run_trial(point: Mapping[str, Any], job: SearchJob) -> None:
     """Tune's trainable. `point` has the trial's `number` and the `values` drawn for it.
 
-    The actor is used again for the next trial: everything below depends on the arguments alone. An error that names its
-    repair (a loss that is not finite, memory that ran out) is reported as `failure`: raising it would cost a second
-    attempt, with the same end, and a new actor.
+    The actor is used again for the next trial: everything below depends on the arguments alone.
     """
-    try:
-        _train(job.config(point["values"]), RunFolder(job.run_dir).trial(point["number"]), job)
-    except UserError as error:
-        tune.report(dict.fromkeys(TUNE_METRICS.values(), math.nan) | {"failure": str(error)})
+    folder = RunFolder(job.run_dir).trial(point["number"])
+    with reported_failure(folder):
+        _train(job.config(point["values"]), folder, job)
 
 
 def run_refit(config: Mapping[str, Any], job: SearchJob) -> None:
     """Tune's trainable for a finalist that is trained again: its point also has a `fold` and the `changes` for it."""
     point = config["refit"]
     folder = RunFolder(job.run_dir).refit(point["number"], point["fold"])
-    try:
+    with reported_failure(folder):
         _train(job.config(point["values"]).with_overrides(point["changes"]), folder, job)
+
+
+@contextmanager
+def reported_failure(folder: Path) -> Iterator[None]:
+    """Reports an error that names its repair (a loss that is not finite, memory that ran out) as `failure`.
+
+    Raising it would cost a second attempt, with the same end, and a new actor. `disk_full` asks the search to stop.
+    """
+    try:
+        with explained_full_disk(folder):
+            yield
     except UserError as error:
-        tune.report(dict.fromkeys(TUNE_METRICS.values(), math.nan) | {"failure": str(error)})
+        failure = {"failure": str(error), "disk_full": isinstance(error, DiskFullError)}
+        tune.report(dict.fromkeys(TUNE_METRICS.values(), math.nan) | failure)
 
 
 def _train(config: SedConfig, folder: Path, job: SearchJob) -> None:
@@ -75,9 +95,13 @@ def _train(config: SedConfig, folder: Path, job: SearchJob) -> None:
         fit_with_ray_train(ray_train_job(job, config, folder), report=costs)
         return
     plans = plan_stages(config, job.stages, job.epochs_scale)
-    with SummaryWriter(str(folder), write_to_disk=True) as events:
-        for result in fit(FitJob(config, plans, folder), data):
+    with (
+        working_files(folder, job.stored(folder), scratch_folder(config)) as files,
+        SummaryWriter(str(files.folder), write_to_disk=True) as events,
+    ):
+        for result in fit(FitJob(config, plans, files.folder, repeat_results=True), data):
             write_events(events, result)
+            files.push()
             tune.report({**asdict(result), **costs})
 
 
@@ -91,6 +115,7 @@ def ray_train_job(job: SearchJob, config: SedConfig, folder: Path) -> RayTrainJo
         n_workers=job.workers_per_trial,
         cpus_per_worker=job.cpus_per_trial,
         gpus_per_worker=job.gpus_per_trial,
+        storage=job.stored(folder),
     )
 
 

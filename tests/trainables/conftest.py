@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
+import pyarrow.parquet as pq
 import pytest
 import soundfile
 import yaml
@@ -17,6 +24,7 @@ import yaml
 from trainables import search
 from trainables.recorder import Recorder
 
+ROOT = Path(__file__).parents[2]
 RATE_HZ = 8_000
 PITCH_HZ = {"1139490": 500.0, "abethr1": 1200.0, "grekis": 2600.0}
 N_UNLABELLED = 10
@@ -96,6 +104,87 @@ def write_space(folder: Path, tree: dict[str, object] | None = None) -> Path:
     path = folder / "tiny.yaml"
     path.write_text(yaml.safe_dump(tree or SPACE), encoding="utf-8")
     return path
+
+
+class SearchProcess:
+    """The search command in a process of its own, to be signalled. Its run folder is `out/run`."""
+
+    def __init__(self, out: Path, cache_dir: Path, log: Path, *arguments: object) -> None:
+        self.run, self.log = out / "run", log
+        environment = {
+            name: value for name, value in os.environ.items() if name not in ("PYTHONWARNINGS", "RAY_ADDRESS")
+        }
+        words = [sys.executable, "-m", "trainables.search", "--out", out, "--name", "run", "--no-dashboard", *arguments]
+        with log.open("w") as output, log.with_suffix(".err").open("w") as errors:
+            self.process = subprocess.Popen(
+                [str(word) for word in words],
+                cwd=ROOT,
+                env=environment | {"SED_CACHE_DIR": str(cache_dir), "PYTHONDONTWRITEBYTECODE": ""},
+                stdout=output,
+                stderr=errors,
+            )
+
+    @property
+    def output(self) -> str:
+        return self.log.read_text()
+
+    @property
+    def errors(self) -> str:
+        return self.log.with_suffix(".err").read_text()
+
+    def wait_until(self, holds: Callable[[], object], timeout_s: float = 120) -> None:
+        end_s = time.monotonic() + timeout_s
+        while time.monotonic() < end_s and self.process.poll() is None:
+            if holds():
+                return
+            time.sleep(0.005)
+        pytest.fail(f"it did not come to it (status {self.process.poll()}): {self.output}{self.errors}")
+
+    def wait_for_epoch(self, trial_id: str, epoch: int) -> None:
+        """Until the epoch is in the tables."""
+        self.wait_until(lambda: (trial_id, epoch) in self.epochs())
+
+    def epochs(self) -> set[tuple[str, int]]:
+        path = self.run / "curves.parquet"
+        if not path.exists():
+            return set()
+        table = pq.read_table(path, columns=["trial_id", "epoch"]).to_pydict()
+        return set(zip(table["trial_id"], table["epoch"], strict=True))
+
+    def signal(self, number: int) -> int:
+        """Its status after a signal. Ray's processes are gone then, too.
+
+        After a kill only Ray's agents, which write nothing, outlive the search for a while: they are ended here.
+        """
+        children = psutil.Process(self.process.pid).children(recursive=True)
+        workers = [child for child in children if "Agent" not in child.name()]
+        self.process.send_signal(number)
+        status = self.process.wait(timeout=60)
+        _, alive = psutil.wait_procs(workers, timeout=30)
+        assert alive == []
+        if number != signal.SIGKILL:
+            _, alive = psutil.wait_procs(children, timeout=30)
+            assert alive == []
+        for child in children:
+            if child.is_running():
+                child.kill()
+        return status
+
+
+@pytest.fixture
+def start_search(cache_dir: Path, tmp_path: Path) -> Iterator[Callable[..., SearchProcess]]:
+    """Starts searches into the run folder `tmp_path/run`; none outlives the test."""
+    started: list[SearchProcess] = []
+
+    def start(*arguments: object) -> SearchProcess:
+        log = tmp_path / f"search_{len(started)}.log"
+        started.append(SearchProcess(tmp_path, cache_dir, log, *arguments))
+        return started[-1]
+
+    yield start
+    for process in started:
+        if process.process.poll() is None:
+            process.signal(signal.SIGKILL)
 
 
 @dataclass(frozen=True)

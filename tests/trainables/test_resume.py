@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
-import psutil
-import pyarrow.parquet as pq
 import pytest
 
 from sed_model.files import sha256_of
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).parents[2]
 LONG = (
     *("--scheduler", "none", "--max-concurrent", "1", "--set", "optim.early_stopping_epochs=0"),
     *("--set", "stages.pretrain_ce.epochs=3", "--set", "stages.train_bce.epochs=25"),
@@ -27,66 +21,6 @@ LONG = (
 )
 """Trials of two stages, the second long enough to be killed in it."""
 STAGE_EPOCHS, ALL_EPOCHS = 3, 28
-
-
-class Search:
-    """The search command in a process of its own, to be signalled."""
-
-    def __init__(self, out: Path, cache_dir: Path, *arguments: object) -> None:
-        self.out = out
-        environment = {
-            name: value for name, value in os.environ.items() if name not in ("PYTHONWARNINGS", "RAY_ADDRESS")
-        }
-        words = [sys.executable, "-m", "trainables.search", "--out", out, "--name", "run", "--no-dashboard", *arguments]
-        self.process = subprocess.Popen(
-            [str(word) for word in words],
-            cwd=ROOT,
-            env=environment | {"SED_CACHE_DIR": str(cache_dir), "PYTHONDONTWRITEBYTECODE": ""},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def wait_for_epoch(self, trial_id: str, epoch: int) -> None:
-        """Until the epoch is in the tables."""
-        end_s = time.monotonic() + 120
-        while time.monotonic() < end_s and self.process.poll() is None:
-            path = self.out / "run" / "curves.parquet"
-            if path.exists() and (trial_id, epoch) in reported(path):
-                return
-            time.sleep(0.05)
-        pytest.fail(f"{trial_id} did not report epoch {epoch}: {self.process.communicate(timeout=60)}")
-
-    def signal(self, number: int) -> tuple[int, str]:
-        """Status and standard error after a signal."""
-        self.process.send_signal(number)
-        _, errors = self.process.communicate(timeout=60)
-        return self.process.returncode, errors
-
-
-def reported(curves: Path) -> set[tuple[str, int]]:
-    table = pq.read_table(curves, columns=["trial_id", "epoch"]).to_pydict()
-    return set(zip(table["trial_id"], table["epoch"], strict=True))
-
-
-def ray_processes_of(pid: int) -> list[psutil.Process]:
-    return psutil.Process(pid).children(recursive=True)
-
-
-@pytest.fixture
-def start(cache_dir: Path, tmp_path: Path) -> Iterator[Callable[..., Search]]:
-    """Starts searches into one folder; none outlives the test."""
-    started: list[Search] = []
-
-    def run(*arguments: object) -> Search:
-        started.append(Search(tmp_path, cache_dir, *arguments))
-        return started[-1]
-
-    yield run
-    for search in started:
-        if search.process.poll() is None:
-            search.process.kill()
-            search.process.communicate()
 
 
 def test_more_trials_leave_the_finished_ones_alone(
@@ -117,19 +51,16 @@ def test_nothing_is_left_to_do(run_search: Callable[..., str], finished_run: Pat
 
 
 def test_an_interrupted_and_then_killed_search_goes_on(
-    start: Callable[..., Search], run_search: Callable[..., str], tiny_space: Path, tiny_root: Path, tmp_path: Path
+    start_search: Callable[..., Any], run_search: Callable[..., str], tiny_space: Path, tiny_root: Path, tmp_path: Path
 ) -> None:
-    search = start("--space", tiny_space, "--data", tiny_root, "--num-trials", "2", *LONG)
+    search = start_search("--space", tiny_space, "--data", tiny_root, "--num-trials", "2", *LONG)
     search.wait_for_epoch("trial_0000", 1)
-    children = ray_processes_of(search.process.pid)
-    status, errors = search.signal(signal.SIGINT)
-    _, alive = psutil.wait_procs(children, timeout=30)
-    assert status == 130
-    assert alive == []
-    assert "Traceback" not in errors
-    assert f"interrupted; go on with: python -m trainables.search --resume --name run --out {tmp_path}" in errors
+    assert search.signal(signal.SIGINT) == 130
+    assert "Traceback" not in search.errors
+    go_on = f"interrupted; go on with: python -m trainables.search --resume --name run --out {tmp_path}"
+    assert go_on in search.errors
 
-    search = start("--resume", "--max-concurrent", "1")
+    search = start_search("--resume", "--max-concurrent", "1")
     search.wait_for_epoch("trial_0001", STAGE_EPOCHS + 1)
     search.signal(signal.SIGKILL)
     run = tmp_path / "run"

@@ -1,0 +1,158 @@
+"""Searches on which much is inflicted: kills at any moment, a dead trial, a full disk. Real Ray, real processes."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pandas as pd
+import pytest
+
+from sed_model.errors import DiskFullError
+from trainables.recorder import Recorder
+from trainables.searcher import STUDY_NAME, open_journal
+
+pytestmark = pytest.mark.slow
+MEASURED = ["duration_s", "cpu_ms_per_window", "on_front", "samples_per_s"]
+"""Columns that no two runs have in common: times, and what is ranked by them."""
+ARGUMENTS = ("--max-concurrent", "1", "--no-pseudo-labels")
+"""What the finished search was run with, but for its pseudo-labels: other searches have to agree with it."""
+N_TRIALS = 8
+
+
+def tables(run: Path, n_trials: int = N_TRIALS) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """trials.parquet and curves.parquet without what is measured, of the first trials."""
+    trials, curves = pd.read_parquet(run / "trials.parquet"), pd.read_parquet(run / "curves.parquet")
+    curves = curves[curves["trial_id"].isin(trials["trial_id"].head(n_trials))]
+    return trials.head(n_trials).drop(columns=MEASURED, errors="ignore"), curves.drop(columns=MEASURED, errors="ignore")
+
+
+def history(run: Path) -> list[tuple[Any, ...]]:
+    """What Optuna knows of each trial."""
+    study = optuna.load_study(study_name=STUDY_NAME, storage=open_journal(run / "optuna.journal"))
+    trials = study.get_trials()
+    return [(trial.number, trial.state, trial.params, trial.intermediate_values) for trial in trials]
+
+
+def check_equal(run: Path, unbroken: Path, n_trials: int = N_TRIALS) -> None:
+    """A search that was broken off has given what one gives that was not."""
+    for broken, whole in zip(tables(run, n_trials), tables(unbroken, n_trials), strict=True):
+        pd.testing.assert_frame_equal(broken, whole, check_dtype=False, check_exact=True)
+    assert history(run) == history(unbroken)[:n_trials]
+    assert list(run.rglob("state*.pt")) == []
+    assert list(run.rglob("*.tmp")) == []
+    assert not (run / "recent.jsonl").exists()
+
+
+def ended(output: str) -> set[str]:
+    return set(re.findall(r"^(trial_\d+) (?:complete|pruned|failed)", output, re.MULTILINE))
+
+
+def started(output: str) -> set[str]:
+    return set(re.findall(r"^(trial_\d+) starts", output, re.MULTILINE))
+
+
+MOMENTS: dict[str, Callable[[Any], object]] = {
+    "start-up": lambda search: (search.run / "search.yaml").exists(),
+    "in an epoch": lambda search: " epoch " in search.output,
+    "between two trials": lambda search: ended(search.output),
+    "while a file is written": lambda search: list(search.run.glob("trials/*/.*.tmp")),
+    "with a state to go on from": lambda search: list(search.run.glob("trials/*/state.pt")),
+}
+LONGEST_WAIT_S = {"start-up": 4.0, "in an epoch": 0.3, "between two trials": 0.05}
+
+
+@pytest.mark.timeout(600)
+def test_a_search_that_is_killed_at_five_moments_equals_an_unbroken_one(
+    start_search: Callable[..., Any], run_search: Callable[..., str], finished_run: Path, tiny_space: Path,
+    tiny_root: Path, tmp_path: Path,
+) -> None:  # fmt: skip
+    rng = np.random.default_rng(4)
+    run, outputs = tmp_path / "run", [""]
+    what = ["--space", tiny_space, "--data", tiny_root, "--num-trials", N_TRIALS]
+    for moment, holds in MOMENTS.items():
+        search = start_search(*what, *ARGUMENTS)
+        search.wait_until(lambda search=search, holds=holds: holds(search))
+        time.sleep(rng.uniform(0, LONGEST_WAIT_S.get(moment, 0)))
+        assert search.signal(signal.SIGKILL) == -signal.SIGKILL
+        outputs.append(search.output)
+        what = ["--resume"]
+    for state in run.glob("trials/*/state.pt"):
+        os.truncate(state, state.stat().st_size // 2)
+    outputs.append(run_search("--resume", "--out", tmp_path, "--name", "run", *ARGUMENTS))
+
+    check_equal(run, finished_run)
+    for number, output in enumerate(outputs):
+        assert ended("".join(outputs[:number])) & started(output) == set()
+
+
+def test_a_trial_whose_process_is_killed_goes_on(
+    run_search: Callable[..., str], finished_run: Path, tiny_space: Path, tiny_root: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    record, killed = Recorder.on_trial_result, []
+
+    def kill_once(self: Recorder, *places: Any, **info: Any) -> None:
+        record(self, *places, **info)
+        if info["result"]["epoch"] == 2 and not killed:
+            killed.append(info["result"]["pid"])
+            os.kill(killed[0], signal.SIGKILL)
+
+    monkeypatch.setattr(Recorder, "on_trial_result", kill_once)
+    output = run_search(
+        *("--space", tiny_space, "--data", tiny_root, "--out", tmp_path, "--name", "run", "--num-trials", 1, *ARGUMENTS)
+    )
+
+    assert len(killed) == 1
+    assert output.count("trial_0000 broke off and starts again: ") == 1
+    assert re.findall(r"^trial_0000  \w+ +epoch +(\d+)", output, re.MULTILINE) == ["1", "2", "3"]
+    check_equal(tmp_path / "run", finished_run, 1)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 12 MB: three models of 2.7 MB, but no training state beside two of them."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(folder)]
+    try:
+        mounted = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("there is no mount command here")
+    if mounted.returncode != 0:
+        pytest.skip(f"a small file system cannot be mounted here ({mounted.stderr.strip()})")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_full_disk_stops_the_search_and_nothing_is_lost(
+    run_search: Callable[..., str], finished_run: Path, tiny_space: Path, tiny_root: Path, small_disk: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    run, place = small_disk / "run", ("--out", small_disk, "--name", "run")
+    with pytest.raises(DiskFullError) as stop:
+        run_search("--space", tiny_space, "--data", tiny_root, "--num-trials", 3, *place, *ARGUMENTS)
+
+    assert str(small_disk) in str(stop.value)
+    assert f"go on with: python -m trainables.search --resume --name run --out {small_disk}" in str(stop.value)
+    assert capfd.readouterr().err == ""
+    assert list(run.rglob("*.tmp")) == []
+    trials, _ = tables(run)
+    assert trials["status"].iloc[-1] == "running"
+    assert "failed" not in set(trials["status"])
+
+    subprocess.run(["mount", "-o", "remount,size=60m", str(small_disk)], check=True)
+    output = run_search("--resume", *place, *ARGUMENTS)
+
+    assert set(trials.loc[trials["status"] != "running", "trial_id"]) & started(output) == set()
+    check_equal(run, finished_run, 3)

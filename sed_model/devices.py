@@ -38,8 +38,7 @@ class Runtime:
         each process normalises by its own; the running statistics are the first one's.
         """
         if self.device.type == "cuda" and self.world_size > 1:
-            # timm's own: PyTorch's would drop the activations that timm fuses with its norms.
-            model = convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+            model = exchange_batch_statistics(model)
         if self.device.type == "cpu" and self.autocast_dtype is torch.bfloat16:
             for module in model.modules():
                 if (
@@ -53,6 +52,15 @@ class Runtime:
 
     def images(self, images: torch.Tensor) -> torch.Tensor:
         return images.to(memory_format=torch.channels_last) if self.channels_last else images
+
+
+def exchange_batch_statistics(model: nn.Module) -> nn.Module:
+    """The model with every BatchNorm taking its statistics over the batches of all processes; needs GPUs to train."""
+    if any(isinstance(module, nn.SyncBatchNorm) for module in model.modules()):
+        return model
+    # timm's own function: PyTorch's would drop the activations that timm fuses with its norms.
+    converted: nn.Module = convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+    return converted
 
 
 def train_in_fp32(module: nn.Module) -> None:

@@ -216,12 +216,12 @@ class Recorder(Callback):
 
 
 def epoch_line(name: str, result: Mapping[str, Any]) -> str:
-    """One epoch for people."""
+    """One epoch for people, and below it what they ought to know of it."""
     return (
         f"{name}  {result['stage']:<11} epoch {result['epoch']:>3}/{result['epochs']}  "
         f"loss {result['train_loss']:.4f}  "
         f"val {result['val_loss']:.4f}  AUC {result['macro_auc']:.4f} (best {result['best_macro_auc']:.4f})  "
-        f"{result['samples_per_s']:.1f} clips/s"
+        f"{result['samples_per_s']:.1f} clips/s" + (f"\n{name}  {result['note']}" if result.get("note") else "")
     )
 
 

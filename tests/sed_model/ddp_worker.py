@@ -13,8 +13,6 @@ from pathlib import Path
 import torch
 from torch import distributed
 
-from sed_model import auto_batch
-from sed_model import fit as fit_module
 from sed_model.config import SedConfig, config_from_dict
 from sed_model.dataset import Batch, open_training_data
 from sed_model.devices import Runtime
@@ -33,13 +31,16 @@ def train(config: SedConfig, data_dir: Path, folder: Path, rank: int, world_size
     (folder / f"results_{rank}.json").write_text(json.dumps(results))
 
 
-class ShortOfMemory(StageTraining):
-    """Room for two clips."""
+def leave_room_for(n_clips: int) -> None:
+    """From now on a step of this process with more clips runs out of memory."""
+    loss = StageTraining.loss
 
-    def loss(self, batch: Batch, place: Place, share: Share) -> torch.Tensor:
-        if len(batch.row) > 2:
+    def limited(self: StageTraining, batch: Batch, place: Place, share: Share) -> torch.Tensor:
+        if len(batch.row) > n_clips:
             raise torch.OutOfMemoryError("CUDA out of memory.")
-        return super().loss(batch, place, share)
+        return loss(self, batch, place, share)
+
+    StageTraining.loss = limited  # type: ignore[method-assign]
 
 
 def main() -> None:
@@ -49,7 +50,7 @@ def main() -> None:
     for name, config in json.loads((out / "jobs.json").read_text()).items():
         (out / name).mkdir(exist_ok=True)
         if name == "short_of_memory" and rank == 1:
-            auto_batch.StageTraining = fit_module.StageTraining = ShortOfMemory
+            leave_room_for(2)
         train(config_from_dict(config), data_dir, out / name, rank, world_size)
     distributed.destroy_process_group()
 

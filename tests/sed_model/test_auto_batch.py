@@ -20,6 +20,7 @@ from sed_model.devices import Runtime
 from sed_model.errors import TrainingError
 from sed_model.fit import FitJob, fit
 from sed_model.model import SedModel, SedOutput
+from sed_model.predict import predict_dataset
 from sed_model.stages import plan_stages
 
 CPU = Runtime(torch.device("cpu"), None)
@@ -29,7 +30,7 @@ EIGHT = {"optim.batch_size": 8, "optim.min_steps_per_epoch": 1, "optim.auto_batc
 
 
 class SmallMemory(SedModel):
-    """Has room for so many clips, and none for those of the second pass of a batch as large as `tight`."""
+    """Has room for `n_clips` at a time."""
 
     def __init__(self, config: SedConfig, n_classes: int, n_clips: int) -> None:
         super().__init__(config, n_classes)
@@ -119,13 +120,13 @@ def test_validation_batches_are_halved_too(
     monkeypatch: pytest.MonkeyPatch,
     auto_batch: bool,
 ) -> None:
-    predict, tried = fit_module.predict_dataset, []
+    tried: list[int] = []
 
     def short_of_memory(model: SedModel, windows: Any, config: SedConfig, runtime: Runtime) -> Any:
         tried.append(config.inference.batch_size)
         if tried[-1] > 4:
             raise torch.OutOfMemoryError("CUDA out of memory.")
-        return predict(model, windows, config, runtime)
+        return predict_dataset(model, windows, config, runtime)
 
     monkeypatch.setattr(fit_module, "predict_dataset", short_of_memory)
     config = tiny_config.with_overrides(

@@ -1,8 +1,9 @@
 import pytest
+import timm
 import torch
 
 from sed_model.config import Optim
-from sed_model.devices import Runtime, choose_runtime
+from sed_model.devices import Runtime, choose_runtime, exchange_batch_statistics
 from sed_model.errors import ConfigError
 
 needs_cpu_only = pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is chosen where there is one")
@@ -83,3 +84,17 @@ def test_a_model_that_is_placed_twice_is_the_same() -> None:
     with BF16.autocast():
         assert torch.equal(placed(x), BF16.place(depthwise(5))(x))
     assert list(placed.state_dict()) == ["weight"]
+
+
+def test_exchanged_batch_statistics_change_neither_weights_nor_predictions() -> None:
+    """Training with them needs several GPUs."""
+    torch.manual_seed(0)
+    model = timm.create_model("test_efficientnet", in_chans=1, num_classes=2).eval()
+    images = torch.rand(2, 1, 32, 32)
+    names, expected = list(model.state_dict()), model(images)
+    norms = sum(isinstance(module, torch.nn.BatchNorm2d) for module in model.modules())
+    for _ in range(2):  # placed twice
+        model = exchange_batch_statistics(model)
+        assert torch.equal(model(images), expected)
+        assert list(model.state_dict()) == names
+        assert sum(isinstance(module, torch.nn.SyncBatchNorm) for module in model.modules()) == norms > 0

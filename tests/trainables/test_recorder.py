@@ -55,6 +55,14 @@ def test_the_row_shows_the_best_epoch(run: RunFolder) -> None:
     assert [curve["macro_auc"] for curve in run.read_curves()] == [0.6, 0.8, 0.7]
 
 
+def test_what_an_epoch_has_to_say_is_a_line_of_its_own(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    feed(recorder_of(run), 0, report(1, 0.6) | {"note": "auto_batch: 64 clips do not fit"}, report(2, 0.7))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2] == "trial_0000  auto_batch: 64 clips do not fit"
+    assert "epoch   1/4" in lines[-3]
+    assert "epoch   2/4" in lines[-1]
+
+
 def test_a_trial_that_did_not_finish_is_pruned(run: RunFolder) -> None:
     recorder = recorder_of(run)
     feed(recorder, 0, report(1, 0.6))

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ QUIET_ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the run folder has its own tables
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # the recorder prints a line; the traceback is in the trial's error.txt
+    "RAY_DEDUP_LOGS_SKIP_REGEX": "Raylet is terminated|has been marked dead",  # the recorder tells which trial goes on
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Tune would take Ctrl-C for the end of the search, and go on to the ensemble
 }
 ALLOCATOR_ENVIRONMENT = {
@@ -35,6 +37,7 @@ ALLOCATOR_ENVIRONMENT = {
 """glibc reads these when a process starts: Ray hands them to its workers."""
 PACKAGES = ("sed_model", "trainables")
 """What workers import. The nodes of a cluster get the driver's code, whatever is installed there."""
+ANSWER_S = 5.0
 SUBMITTED_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """Ray sets it for the command that `ray job submit` starts."""
 NOISY_LOGGERS = (
@@ -83,6 +86,7 @@ def ray_session(address: str | None = None, dashboard: bool = True) -> Iterator[
     prepare_environment()
     import ray
 
+    address = joined_address(address)
     if ray.is_initialized():
         yield _info("")
         return
@@ -118,12 +122,26 @@ def joined_address(address: str | None) -> str | None:
 
 
 def check_address(address: str) -> None:
-    """Raise ConfigError for Ray's client: through it the tables would be written, and the lines lost, on the head."""
+    """Whether the address can be one of a cluster: Ray itself would look for it for minutes.
+
+    Raises:
+        ConfigError: it is that of Ray's client (tables would be written, and lines lost, on the head node), is
+            malformed, or nobody answers.
+    """
     if address.startswith("ray://"):
         raise ConfigError(
             f"--address {address}: a search runs on a machine of the cluster, not through Ray's client; start it there "
             "with --address auto, or hand it over with `ray job submit` (docs/cluster.md)."
         )
+    if address == "auto":
+        return
+    host, colon, port = address.rpartition(":")
+    if not (host and colon and port.isdecimal() and int(port) < 2**16):
+        raise ConfigError(f"--address {address}: is neither auto nor host:port; the head's port is 6379 by default.")
+    try:
+        socket.create_connection((host, int(port)), ANSWER_S).close()
+    except OSError as error:
+        raise ConfigError(_connection_problem(address, error.strerror or str(error))) from None
 
 
 def runtime_environment() -> dict[str, Any]:
@@ -144,15 +162,15 @@ def _connection_problem(address: str, message: str) -> str:
             f"--address {address}: the cluster runs {theirs}, this environment {ours}; install the same versions on "
             "all machines (docs/cluster.md)."
         )
-    reason = message.splitlines()[0] if message else "no reason given"
+    reason = message.splitlines()[0].partition(". ")[0] if message else "no reason given"
     if "authentication" in message.lower() or "token" in message.lower():
         return (
             f"--address {address}: the cluster asks for its token ({reason}); copy the head's ~/.ray/auth_token, or "
             "set RAY_AUTH_TOKEN (docs/cluster.md)."
         )
     return (
-        f"--address {address}: no Ray cluster answers there ({reason}); start one with `ray start --head`, or leave "
-        "--address out for a local Ray."
+        f"--address {address}: no Ray cluster answers there, or it has another token ({reason}); start one with "
+        "`ray start --head`, or leave --address out for a local Ray (docs/cluster.md)."
     )
 
 

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import ray
 import torch
 from ray.util import ActorPool
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sed_model import pseudo
 from sed_model.checkpoint import LoadedModel, load_model
@@ -27,7 +28,9 @@ from sed_model.devices import Runtime, choose_runtime
 from sed_model.errors import AudioError
 from sed_model.files import write_json, write_parquet
 from sed_model.predict import predict_soundscape, target_starts, window_rms
+from trainables.cluster import cluster_nodes
 from trainables.ensemble_plan import EnsemblePlan, PredictionRules
+from trainables.node_check import nodes_with
 
 FILES_PER_SHARD = 8
 PREDICTION_SCHEMA = pa.schema(
@@ -84,9 +87,9 @@ def predict_shards(
     missing = [index for index in range(len(shards)) if not (parts / part_name(index)).is_file()]
     if len(missing) < len(shards):
         print(f"{len(shards) - len(missing)} of {len(shards)} parts are there already", flush=True)
-    cpus = int(ray.cluster_resources().get("CPU", 1))
-    n_actors = min(len(missing), workers or cpus)
-    actors = [_LabelWorker.remote(rules) for _ in range(n_actors)]  # type: ignore[attr-defined]
+    places = actor_options(rules)
+    n_actors = min(len(missing), workers or len(places), len(places))
+    actors = [_LabelWorker.options(**place).remote(rules) for place in places[:n_actors]]  # type: ignore[attr-defined]
     start_s = time.monotonic()
     done = 0
     if actors:
@@ -99,6 +102,16 @@ def predict_shards(
     for actor in actors:
         ray.kill(actor)
     return [bad for index in range(len(shards)) for bad in _bad_files(parts / part_name(index))]
+
+
+def actor_options(rules: PredictionRules) -> list[dict[str, Any]]:
+    """A place for each actor: the CPUs of the machines that see soundscapes, members and parts, or else this one."""
+    seeing = nodes_with(cluster_nodes(), rules.parts, [rules.root, *rules.members])
+    places = [(node.id, 1) for node in seeing for _ in range(int(node.cpus))]
+    return [
+        {"num_cpus": cpus, "scheduling_strategy": NodeAffinitySchedulingStrategy(node_id, soft=False)}
+        for node_id, cpus in places or [(ray.get_runtime_context().get_node_id(), 0)]
+    ]
 
 
 def part_name(index: int) -> str:

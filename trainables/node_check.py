@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import os
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import ray
 from ray.exceptions import GetTimeoutError, RayError
@@ -49,12 +50,30 @@ def check_nodes(nodes: Sequence[Node], data_dir: Path, run_dir: Path, storage: s
         return
     table = data_dir / "train.csv"
     shared = next(path for path in (run_dir, *run_dir.parents) if path.is_dir())
+    asked = nodes if len(nodes) > 1 else ()
     with marked(shared, storage) as marker:
-        needs = Needs(table, sha256_of(table), shared, storage, marker)
-        found = look_on(nodes, needs) if len(nodes) > 1 else []
-    problems = [f"{node.name}: {problem}" for node, problems in zip(nodes, found, strict=False) for problem in problems]
+        found = ask(asked, look, Needs(table, sha256_of(table), shared, storage, marker))
+    problems = [
+        f"{node.name}: {problem}"
+        for node, answer in zip(asked, found, strict=True)
+        for problem in ([answer] if isinstance(answer, str) else answer)
+    ]
     if problems:
         raise ConfigError("the cluster cannot run this search (docs/cluster.md):\n" + "\n".join(problems))
+
+
+def nodes_with(nodes: Sequence[Node], shared: Path, paths: Sequence[Path]) -> list[Node]:
+    """The machines that see the folder `shared` as this one does, and have all `paths`."""
+    if len(nodes) < 2:
+        return list(nodes)
+    shared.mkdir(parents=True, exist_ok=True)
+    with marked(shared, None) as marker:
+        answers = ask(nodes, has_all, [shared / marker, *paths])
+    return [node for node, answer in zip(nodes, answers, strict=True) if answer is True]
+
+
+def has_all(paths: Sequence[Path]) -> bool:
+    return all(path.exists() for path in paths)
 
 
 @contextmanager
@@ -81,24 +100,23 @@ def marked(shared: Path, storage: str | None) -> Iterator[str]:
         place.delete(name)
 
 
-def look_on(nodes: Sequence[Node], needs: Needs) -> list[list[str]]:
-    """What each machine lacks."""
-    task = ray.remote(num_cpus=0)(look)
+def ask(nodes: Sequence[Node], question: Callable[[Any], Any], argument: Any) -> list[Any]:
+    """What a function returns on each machine; a text where it cannot be asked."""
+    task = ray.remote(num_cpus=0)(question)
     answers = [
-        task.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False)).remote(needs)
+        task.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False)).remote(argument)
         for node in nodes
     ]
     return [_answer(answer) for answer in answers]
 
 
-def _answer(answer: ray.ObjectRef[list[str]]) -> list[str]:
+def _answer(answer: ray.ObjectRef[Any]) -> Any:
     try:
-        problems: list[str] = ray.get(answer, timeout=ANSWER_S)
+        return ray.get(answer, timeout=ANSWER_S)
     except GetTimeoutError:
-        return [f"does not answer within {ANSWER_S:.0f} s; is it short of memory, or gone?"]
+        return f"does not answer within {ANSWER_S:.0f} s; is it short of memory, or gone?"
     except RayError as error:
-        return [f"cannot run this code ({str(error).strip().splitlines()[-1]}); install sed-search there."]
-    return problems
+        return f"cannot run this code ({str(error).strip().splitlines()[-1]}); install sed-search there."
 
 
 def look(needs: Needs) -> list[str]:

@@ -9,7 +9,8 @@ from ray.tune import Callback
 
 from trainables.recorder import trial_error
 
-NODE_DEATH = re.compile("actor.s node was (terminated|preempted)")
+# Of a machine that is taken away with notice Ray knows itself that the trial is not to blame.
+NODE_DEATH = re.compile("actor.s node was terminated")
 
 
 class NodeLosses(Callback):

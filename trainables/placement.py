@@ -32,7 +32,10 @@ def print_placement(prepared: Prepared, cluster: ClusterInfo, max_concurrent: in
         "",
         *(f"trial {number}: {text}" for number, text in first_points(prepared)),
     ]
-    print("\n".join(lines) + "\n\ndry run: nothing was started or written; leave --dry-run out to search", flush=True)
+    print(
+        "\n".join(lines) + "\n\ndry run: no trial was started, no run folder written; leave --dry-run out to search",
+        flush=True,
+    )
 
 
 def machine_lines(job: SearchJob, cluster: ClusterInfo) -> list[str]:

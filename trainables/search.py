@@ -19,6 +19,9 @@ EXAMPLES = """  python -m trainables.search --space arch.yaml
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = build_parser().parse_args(arguments)
+    from trainables.cluster import prepare_environment
+
+    prepare_environment()  # Ray reads some variables when it is imported
     from trainables.search_run import run_search  # imports torch and ray, which --help can do without
 
     run_search(options)

@@ -34,6 +34,8 @@ from trainables.trial_storage import Storage, join_uri
 from trainables.warm_start import earlier_trials
 
 DEMO_TRIALS = 10
+JOB_COPY = "working_dir_files"
+"""Ray's folder for what `ray job submit --working-dir` uploads."""
 FIXED_BY_RESUME = (
     "space", "stages", "epochs_scale", "searcher", "scheduler", "cost", "seed", "overrides", "warm_start",
     "storage",
@@ -91,6 +93,10 @@ def check_place(out: Path, name: str | None) -> None:
     """Whether run folders can go to `out`, and `name` is a plain folder name."""
     if name is not None and (name != Path(name).name or name in ("", ".", "..")):
         raise ConfigError(f"--name {name!r}: is no plain folder name; leave out slashes and dots, and use --out DIR.")
+    if JOB_COPY in out.parts:
+        raise ConfigError(
+            f"--out {out}: is in the copy of the code that Ray makes for a job, and deletes; give an absolute path."
+        )
     there = next(path for path in (out, *out.parents) if path.exists())
     if not there.is_dir():
         raise ConfigError(f"--out {out}: {there} is a file; give a folder.")

@@ -52,6 +52,7 @@ class Recorder(Callback):
         self._curves = {(row["trial_id"], row["epoch"]): row for row in run.read_curves()}
         self._recent = RecentEntries(run.recent)
         self._next_write_s = 0.0
+        self._start_s, self._n_ended = time.monotonic(), 0
         self._waiting = False
         self._stop: UserError | None = None
         self._first_errors: list[str | None] = []
@@ -115,7 +116,7 @@ class Recorder(Callback):
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         if self._run.path.exists() and shutil.disk_usage(self._run.path).free < LEAST_FREE_BYTES:
-            self._stop = DiskFullError(f"{self._run.path}: less than 1 MB is left on this disk; make space.")
+            self._stop = DiskFullError(f"{self._run.path}: less than 1 MB is left on this disk; make some space.")
         self._raise_stop()
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
@@ -148,7 +149,7 @@ class Recorder(Callback):
         return True
 
     def _keep(self, name: str, updates: dict[str, Any], curve: dict[str, Any] | None) -> None:
-        with self._held_back():
+        with explained_full_disk(self._run.path):  # at once: Optuna must not hear of an end that the tables missed
             self._recent.add({"name": name, "updates": updates, "curve": curve})
         self._take(name, updates, curve)
 
@@ -165,11 +166,20 @@ class Recorder(Callback):
     def _finish(self, row: dict[str, Any], message: str) -> None:
         delete_state(self._run.trial(row["number"]))
         done = sum(other["status"] in ("complete", "pruned", "failed") for other in self._trials.values())
-        print(f"{row['trial_id']} {message}   [{done} of {self._num_trials} trials]", flush=True)
+        self._n_ended += 1
+        print(f"{row['trial_id']} {message}   [{self._progress(done)}]", flush=True)
         self._write()
         with self._held_back():
             self._run.write_leaderboard()
         self._watch_first_trials(row["error"] if row["status"] == "failed" else None, self._num_trials - done)
+
+    def _progress(self, done: int) -> str:
+        """How far the search is; the time left as if the other trials took as long as those that have ended."""
+        scores = [row["macro_auc"] for row in self._trials.values() if row["macro_auc"] is not None]
+        best = f", best {max(scores):.4f}" if scores else ""
+        left_s = (time.monotonic() - self._start_s) / self._n_ended * (self._num_trials - done)
+        left = f", about {left_s / 60:.0f} min left" if left_s > 30 else ""
+        return f"{done} of {self._num_trials} trials{best}{left}"
 
     def _watch_first_trials(self, error: str | None, n_left: int) -> None:
         """Stop when the first to end since the search was started, or gone on with, fail in the same way."""
@@ -178,7 +188,7 @@ class Recorder(Callback):
         if len(self._first_errors) == FIRST_TRIALS and len(kinds) == 1 and error is not None and n_left > 0:
             self._stop = TrainingError(
                 f"the first {FIRST_TRIALS} trials all failed with the same error: {error}\n"
-                f"{n_left} trials were not run to their end; mend the cause."
+                f"{n_left} trials were not run; mend the cause."
             )
 
     def _settle(self, row: dict[str, Any], status: str) -> None:

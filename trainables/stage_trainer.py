@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import ray.train
 import torch
+from pyarrow import fs
 from ray.train import FailureConfig, RunConfig, ScalingConfig, WorkerGroupError
 from ray.train.torch import TorchTrainer
 from ray.util.queue import Empty, Queue
 from tensorboardX import SummaryWriter
+from tensorboardX.summary import hparams
 
 from sed_model.audio_cache import cache_home
 from sed_model.checkpoint import load_model
@@ -26,6 +29,7 @@ from sed_model.recordings import read_data_folder
 from sed_model.stages import plan_stages
 from trainables.trial_storage import working_files
 
+RECORDS = ".ray_train"
 CONTROLLER_FAILURE_LIMIT = 3
 """Workers that cannot start are tried again so often; Ray's own default is for ever."""
 
@@ -47,6 +51,16 @@ class RayTrainJob:
     gpus_per_worker: float = 0
     parent: Path | None = None
     storage: str | None = None
+
+    @property
+    def records_place(self) -> str:
+        """Where Ray Train keeps its own records of runs: a folder, or a URI."""
+        return str(self.folder.parent / RECORDS) if self.storage is None else self.storage
+
+    @property
+    def records_name(self) -> str:
+        """The folder in it of this run."""
+        return f"train_{self.folder.name}"
 
 
 def fit_with_ray_train(
@@ -77,8 +91,8 @@ def fit_with_ray_train(
             else {"CPU": job.cpus_per_worker},
         ),
         run_config=RunConfig(
-            name=f"train_{job.folder.name}",
-            storage_path=str(job.folder.parent / ".ray_train") if job.storage is None else job.storage,
+            name=job.records_name,
+            storage_path=job.records_place,
             failure_config=FailureConfig(
                 max_failures=0,
                 controller_failure_limit=CONTROLLER_FAILURE_LIMIT,  # type: ignore[call-arg]  # typed as the old class
@@ -86,9 +100,16 @@ def fit_with_ray_train(
             callbacks=callbacks,
         ),
     )
-    if progress is None or on_epoch is None:
-        _fit(trainer)
-        return
+    try:
+        if progress is None or on_epoch is None:
+            _fit(trainer)
+        else:
+            _fit_and_listen(trainer, progress, on_epoch)
+    finally:
+        _delete_records(job)
+
+
+def _fit_and_listen(trainer: TorchTrainer, progress: Queue, on_epoch: Callable[[EpochResult], None]) -> None:
     done = threading.Event()
     listener = threading.Thread(target=_listen, args=(progress, on_epoch, done))
     listener.start()
@@ -98,6 +119,16 @@ def fit_with_ray_train(
         done.set()
         listener.join()
         progress.shutdown()
+
+
+def _delete_records(job: RayTrainJob) -> None:
+    """Remove Ray Train's records of a run that is over: nobody reads them, and another attempt would take them up."""
+    files, place = fs.FileSystem.from_uri(job.records_place)
+    with suppress(OSError):
+        files.delete_dir(f"{place}/{job.records_name}")
+    if job.storage is None:
+        with suppress(OSError):  # another run's records are in it
+            Path(place).rmdir()
 
 
 def _fit(trainer: TorchTrainer) -> None:
@@ -144,6 +175,13 @@ def _train_worker(settings: dict[str, Any]) -> None:
             if rank == 0 and settings["progress"] is not None:
                 settings["progress"].put(asdict(result))
             ray.train.report({**asdict(result), **settings["report"]})
+
+
+def write_hparams(events: SummaryWriter, drawn: Mapping[str, Any]) -> None:
+    """The values drawn for a trial, for TensorBoard's HPARAMS page, beside the trial's scores."""
+    values = {key: value if isinstance(value, bool | int | float) else str(value) for key, value in drawn.items()}
+    for summary in hparams(values, {"macro_auc": 0.0}):
+        events.file_writer.add_summary(summary)
 
 
 def write_events(events: SummaryWriter, result: EpochResult) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from ray import tune
@@ -24,9 +24,10 @@ from sed_model.model import SedModel, cpu_ms_per_window
 from sed_model.recordings import DataFolder, read_data_folder
 from sed_model.stages import plan_stages
 from trainables.runs import RunFolder
+from trainables.search_settings import Cost
 from trainables.search_space import SearchSpace
 from trainables.searcher import TUNE_METRICS
-from trainables.stage_trainer import RayTrainJob, fit_with_ray_train, scratch_folder, write_events
+from trainables.stage_trainer import RayTrainJob, fit_with_ray_train, scratch_folder, write_events, write_hparams
 from trainables.trial_storage import join_uri, working_files
 
 
@@ -62,7 +63,7 @@ def run_trial(point: Mapping[str, Any], job: SearchJob) -> None:
     """
     folder = RunFolder(job.run_dir).trial(point["number"])
     with reported_failure(folder):
-        _train(job.config(point["values"]), folder, job)
+        _train(job.config(point["values"]), folder, job, point["values"])
 
 
 def run_refit(config: Mapping[str, Any], job: SearchJob) -> None:
@@ -70,7 +71,8 @@ def run_refit(config: Mapping[str, Any], job: SearchJob) -> None:
     point = config["refit"]
     folder = RunFolder(job.run_dir).refit(point["number"], point["fold"])
     with reported_failure(folder):
-        _train(job.config(point["values"]).with_overrides(point["changes"]), folder, job)
+        changed = {**point["values"], **point["changes"]}
+        _train(job.config(point["values"]).with_overrides(point["changes"]), folder, job, changed)
 
 
 @contextmanager
@@ -84,14 +86,16 @@ def reported_failure(folder: Path) -> Iterator[None]:
             yield
     except UserError as error:
         failure = {"failure": str(error), "disk_full": isinstance(error, DiskFullError)}
-        tune.report(dict.fromkeys(TUNE_METRICS.values(), math.nan) | failure)
+        tune.report(dict.fromkeys((*TUNE_METRICS.values(), *get_args(Cost)), math.nan) | failure)
 
 
-def _train(config: SedConfig, folder: Path, job: SearchJob) -> None:
+def _train(config: SedConfig, folder: Path, job: SearchJob, drawn: Mapping[str, Any]) -> None:
     torch.set_num_threads(job.cpus_per_trial)
     data = training_data(job.data_dir, config)
     costs = model_costs(config, len(data.folder.classes))
     if job.workers_per_trial > 0:
+        with SummaryWriter(str(folder)) as events:
+            write_hparams(events, drawn)
         fit_with_ray_train(ray_train_job(job, config, folder), report=costs)
         return
     plans = plan_stages(config, job.stages, job.epochs_scale)
@@ -99,6 +103,7 @@ def _train(config: SedConfig, folder: Path, job: SearchJob) -> None:
         working_files(folder, job.stored(folder), scratch_folder(config)) as files,
         SummaryWriter(str(files.folder), write_to_disk=True) as events,
     ):
+        write_hparams(events, drawn)
         for result in fit(FitJob(config, plans, files.folder, repeat_results=True), data):
             write_events(events, result)
             files.push()

@@ -235,3 +235,16 @@ def test_tune_can_pickle_it(run: RunFolder) -> None:
 )  # fmt: skip
 def test_the_line_that_names_the_error(traceback: str, line: str) -> None:
     assert error_line(traceback) == line
+
+
+def test_the_end_of_a_trial_tells_how_far_the_search_is(
+    run: RunFolder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of three trials took five minutes: ten are left."""
+    clock = iter([0.0, *[300.0] * 20])
+    monkeypatch.setattr("trainables.recorder.time.monotonic", lambda: next(clock))
+    recorder = recorder_of(run)
+    feed(recorder, 0, report(1, 0.8, finished=True))
+    recorder.on_trial_complete(0, [], trial(0))
+
+    assert "[1 of 3 trials, best 0.8000, about 10 min left]" in capsys.readouterr().out

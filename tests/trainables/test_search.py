@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import struct
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from optuna.trial import TrialState
+from tensorboardX.proto import event_pb2
 
 from analysis import tables
 from analysis.metrics import macro_auc
@@ -51,6 +53,28 @@ def test_the_run_folder_is_whole(finished_run: Path, trials: pd.DataFrame) -> No
 
     assert [name for name in names if not (finished_run / name).exists()] == []
     assert len(list(finished_run.glob("trials/*/events.out.tfevents.*"))) == 8
+
+
+def events_of(folder: Path) -> Iterator[Any]:
+    """TensorBoard's records: a length, its checksum, the event, its checksum."""
+    (file,) = folder.glob("events.out.tfevents.*")
+    data = file.read_bytes()
+    place = 0
+    while place < len(data):
+        (length,) = struct.unpack_from("<Q", data, place)
+        yield event_pb2.Event.FromString(data[place + 12 : place + 12 + length])
+        place += length + 16
+
+
+def test_tensorboard_has_the_drawn_values_and_the_scores(finished_run: Path, trials: pd.DataFrame) -> None:
+    row = trials.iloc[0]
+    values = [value for event in events_of(finished_run / "trials" / row["trial_id"]) for value in event.summary.value]
+    content = b"".join(value.metadata.plugin_data.content for value in values)
+
+    assert b"stages.pretrain_ce.lr" in content
+    assert b"model.pool_type" in content
+    scores = [value.simple_value for value in values if value.tag == "macro_auc"]
+    assert max(scores) == pytest.approx(row["macro_auc"])
 
 
 def test_no_training_state_and_no_half_written_file_stays(finished_run: Path) -> None:

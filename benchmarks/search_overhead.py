@@ -1,0 +1,116 @@
+"""What the search adds to the training: short trials in a search, over the same trainings in a plain loop.
+
+    python benchmarks/search_overhead.py [--trials 20]
+
+The search runs one trial at a time. Its clock runs from the start of its second trial to the end of its last: drawing,
+reports, tables, Ray and all, but not the start-up (Ray, imports, reading the data, the first trial's process). The loop
+trains the same configurations with `fit` alone, in one process of the same priority as Ray gives its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from sed_model.config import SedConfig
+from sed_model.dataset import open_training_data
+from sed_model.demo_data import write_demo_data
+from sed_model.fit import FitJob, fit
+from sed_model.recordings import read_data_folder
+from sed_model.stages import plan_stages
+from trainables.cluster import ALLOCATOR_ENVIRONMENT
+from trainables.runs import RunFolder
+from trainables.space import load_space
+
+TARGET = 1.15
+RAY_NICENESS = 15
+SPACE = """
+base: {front_end: {hop_length: 800, n_mels: 64, f_min_hz: 50}, model: {backbone: mobilenetv3_small_050, pretrained: false},
+  augment: {wave: {prob: 0.0}}, data: {window_s: 5}, optim: {batch_size: 16, min_steps_per_epoch: 1},
+  stages: {pretrain_ce: {epochs: 2}, train_bce: {epochs: 1}}}
+search: {stages: [pretrain_ce, train_bce], searcher: random, scheduler: none}
+space:
+  stages.pretrain_ce.lr: {loguniform: [1.0e-4, 1.0e-2]}
+  model.pool_type:       {choice: [avg, max, gem]}
+"""
+
+
+def search_s(folder: Path, n_trials: int) -> float:
+    """Seconds from the start of the second trial to the end of the last."""
+    (folder / "short.yaml").write_text(SPACE, encoding="utf-8")
+    command = [sys.executable, "-m", "trainables.search", "--space", folder / "short.yaml", "--data", folder / "data"]
+    command += ["--out", folder, "--name", "run", "--num-trials", n_trials, "--max-concurrent", 1, "--no-pseudo-labels"]
+    times_s: dict[str, float] = {}
+    with subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout or ():
+            event = re.match(r"(trial_\d+) (starts|complete)", line)
+            if event:
+                times_s[" ".join(event.groups())] = time.monotonic()
+    return times_s[f"trial_{n_trials - 1:04d} complete"] - times_s["trial_0001 starts"]
+
+
+def loop_s(folder: Path) -> float:
+    """Seconds of the same trainings without a search. Prints them when this file is run with --loop."""
+    os.nice(RAY_NICENESS)
+    torch.set_num_threads(1)
+    run = RunFolder(folder / "run")
+    space = load_space(folder / "short.yaml")
+    table = read_data_folder(folder / "data", space.base.data.target_s)
+    points = [space.point_of(row) for row in run.read_trials()]
+    configs: list[SedConfig] = [space.config(point) for point in points]
+    start_s = 0.0
+    for number, config in enumerate(configs):
+        if number == 1:
+            start_s = time.monotonic()
+        data = open_training_data(table, config, progress=False)
+        for _ in fit(FitJob(config, plan_stages(config, space.search.stages), folder / f"loop_{number}"), data):
+            pass
+    return time.monotonic() - start_s
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=20)
+    parser.add_argument("--loop", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.loop is not None:
+        print(loop_s(options.loop))
+        return 0
+    os.environ.update(ALLOCATOR_ENVIRONMENT)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with contextlib.redirect_stdout(sys.stderr):
+            write_demo_data(folder / "data")
+        ours_s = search_s(folder, options.trials)
+        statuses = pd.read_parquet(folder / "run" / "trials.parquet")["status"]
+        if not (statuses == "complete").all():
+            raise RuntimeError(f"trials of the benchmark failed: {statuses.to_list()}")
+        words = [sys.executable, __file__, "--loop", str(folder)]
+        plain_s = float(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
+    ratio = ours_s / plain_s
+    result = {
+        "name": f"search of {options.trials} short trials over their trainings alone",
+        "plain": round(plain_s, 2),
+        "ours": round(ours_s, 2),
+        "unit": "s",
+        "ratio": round(ratio, 3),
+        "target": TARGET,
+        "holds": ratio <= TARGET,
+    }
+    print(json.dumps(result), flush=True)
+    return 0 if result["holds"] else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

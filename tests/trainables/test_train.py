@@ -55,6 +55,7 @@ def test_a_stage_leaves_its_model_and_one_line_an_epoch(pretrained: tuple[Path, 
         "pretrain_ce  pretrain_ce epoch   2/2",
     ]
     assert list(out.rglob("state.*")) == []
+    assert [path.name for path in out.iterdir()] == ["pretrain_ce"]  # and none of Ray Train's records
     assert len(list((out / "pretrain_ce").glob("events.out.tfevents.*"))) == 1
 
 
@@ -142,8 +143,8 @@ def test_trials_can_train_in_ray_train(
     )
     run_search(
         *("--space", tmp_path / "space.yaml", "--data", tiny_root, "--out", tmp_path, "--name", "run"),
-        *("--num-trials", "2", "--searcher", "random", "--seed", "1", "--stages", "pretrain_ce"),
-        *("--workers-per-trial", "1", "--no-pseudo-labels"),
+        *("--num-trials", "2", "--searcher", "random", "--seed", "3", "--stages", "pretrain_ce"),
+        *("--workers-per-trial", "2", "--no-pseudo-labels"),
     )
     run = read_run(tmp_path / "run")
 
@@ -151,5 +152,7 @@ def test_trials_can_train_in_ray_train(
     assert run.trials["params_m"].iloc[0] > 0
     assert run.trials["error"].iloc[1].startswith("augment.wave.background_folder=/nowhere: ")
     assert run.curves["epoch"].to_list() == [1, 2]
-    names = {path.name.split(".")[0] for path in (tmp_path / "run" / "trials" / "trial_0000").iterdir()}
+    trials = tmp_path / "run" / "trials"
+    assert sorted(path.name for path in trials.iterdir()) == ["trial_0000", "trial_0001"]
+    names = {path.name.split(".")[0] for path in (trials / "trial_0000").iterdir()}
     assert names == {"model", "config", "oof", "events"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -37,6 +38,7 @@ from trainables.runs import RunFolder, best_trials, trial_id
 from trainables.search_setup import Prepared, prepare
 from trainables.search_space import SearchSpace
 from trainables.searcher import TUNE_METRICS, SedSearcher
+from trainables.stage_trainer import RECORDS
 from trainables.trial import SearchJob, run_trial, training_data
 
 
@@ -145,6 +147,7 @@ def end_of_search(run: RunFolder, num_trials: int) -> None:
     ended = [row for row in trials if row["status"] != "running"]
     for row in ended:
         delete_state(run.trial(row["number"]))
+    shutil.rmtree(run.path / "trials" / RECORDS, ignore_errors=True)  # of stopped trials
     if len(ended) < num_trials:
         print(f"the time is over after {len(ended)} of {num_trials} trials; {resume_command(run)} runs the rest")
     if not best_trials(trials, 1):

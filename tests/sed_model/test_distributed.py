@@ -33,6 +33,11 @@ EXACT = SHORT | {
     "model.drop_rate": 0.0,
     "model.drop_path_rate": 0.0,
     "model.final_dropout": 0.0,
+    # Unlike AdamW it tells a gradient from half of it.
+    "optim.optimizer": "sgd",
+    "optim.grad_clip_norm": 0.0,
+    "stages.pretrain_ce.lr": 0.05,
+    "stages.train_bce.lr": 0.05,
     # Batches of 7 and 5: shares of 4 + 3 and 3 + 2 clips.
     "optim.batch_size": 7,
     "optim.min_steps_per_epoch": 1,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import os
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -41,16 +42,15 @@ def explained_full_disk(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError) as error:
-        if not is_disk_full(error):
+        if not tells_of_full_disk(error):
             raise
-        raise DiskFullError(f"{path}: no space is left on this disk; make some. No file is half-written.") from None
+        raise DiskFullError(f"{path}: no space is left on this disk; make some.") from None
 
 
-def is_disk_full(error: OSError | SafetensorError) -> bool:
-    """Whether a write failed for want of space, or for a quota."""
-    if isinstance(error, OSError):
-        return error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return "No space left" in str(error) or "quota" in str(error)
+def tells_of_full_disk(error: Exception | str) -> bool:
+    """Whether a write failed for want of space, or for a quota. Some libraries leave only the text of such an error."""
+    numbers = (errno.ENOSPC, errno.EDQUOT)
+    return getattr(error, "errno", None) in numbers or any(os.strerror(number) in str(error) for number in numbers)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -15,7 +15,7 @@ from ray.tune import Callback
 from sed_model.checkpoint import delete_state
 from sed_model.config import SedConfig
 from sed_model.errors import DiskFullError, TrainingError, UserError
-from sed_model.files import explained_full_disk
+from sed_model.files import explained_full_disk, tells_of_full_disk
 from trainables.recent import RecentEntries
 from trainables.runs import CURVE_FIELDS, RunFolder, trial_id
 
@@ -123,10 +123,14 @@ class Recorder(Callback):
         self._raise_stop()
 
     def flush(self) -> None:
-        """Write what has not been written yet."""
+        """Write what has not been written yet.
+
+        Raises:
+            DiskFullError, TrainingError: why the search was stopped; Tune may have wrapped it.
+        """
         if self._waiting:
             self._write()
-            self._raise_stop()
+        self._raise_stop()
 
     def _raise_stop(self) -> None:
         if self._stop is not None:
@@ -143,14 +147,15 @@ class Recorder(Callback):
 
     def _is_disk_full(self, trial: Any) -> bool:
         """Whether that is why Tune gave the trial up; then it is no error of the trial's."""
-        if "No space left on device" not in _error_text(trial):
+        if not tells_of_full_disk(_error_text(trial)):
             return False
         self._stop = DiskFullError(f"{self._run.path}: no space is left on this disk; make some.")
         return True
 
     def _keep(self, name: str, updates: dict[str, Any], curve: dict[str, Any] | None) -> None:
-        with explained_full_disk(self._run.path):  # at once: Optuna must not hear of an end that the tables missed
+        with self._held_back():
             self._recent.add({"name": name, "updates": updates, "curve": curve})
+        self._raise_stop()  # at once: Optuna must not hear of an end that the tables missed
         self._take(name, updates, curve)
 
     def _take(self, name: str, updates: Mapping[str, Any], curve: Mapping[str, Any] | None) -> None:

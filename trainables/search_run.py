@@ -16,11 +16,12 @@ import pandas as pd
 import ray
 import torch
 from ray import tune
+from ray.tune import TuneError
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from sed_model.checkpoint import delete_state
 from sed_model.errors import DiskFullError, TrainingError
-from sed_model.files import explained_full_disk
+from sed_model.files import explained_full_disk, tells_of_full_disk
 from sed_model.splits import unlabelled_soundscapes
 from sed_model.stages import plan_stages
 from trainables.asha import Asha, rung_reports
@@ -66,15 +67,13 @@ def run_search(options: argparse.Namespace) -> None:
         if cluster.dashboard:
             print(f"Ray dashboard {cluster.dashboard} (token: ray get-auth-token)", flush=True)
         print(f"set-up took {time.monotonic() - start_s:.0f} s", flush=True)
-        try:
+        with hint_to_resume(run):
             search(prepared, cluster, options)
             refit_finalists(prepared, cluster, options)
             board = run.write_leaderboard()
             print_leaderboard(board, prepared.space, time.monotonic() - start_s)
             if options.pseudo_labels and unlabelled_soundscapes(prepared.data) and best_trials(run.read_trials(), 1):
                 label_soundscapes(plan_ensemble(EnsembleJob(run.path, job.data_dir, run.ensemble, top_k=options.top_k)))
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"go on with: {resume_command(run)}") from None
     print_places(run, board)
 
 
@@ -122,13 +121,29 @@ def search(prepared: Prepared, cluster: ClusterInfo, options: argparse.Namespace
             verbose=0,
         ),
     )
-    with hint_to_resume(run):
+    run_trials(tuner, recorder, run)
+    fetch_all(job, fetcher.left)
+    end_of_search(run, settings.num_trials)
+
+
+def run_trials(tuner: tune.Tuner, recorder: Recorder, run: RunFolder) -> None:
+    """Tune's loop.
+
+    Raises:
+        DiskFullError: no space is left.
+        TrainingError: the first trials all failed with the same error.
+    """
+    try:
         try:
             tuner.fit()
         finally:
-            recorder.flush()
-    fetch_all(job, fetcher.left)
-    end_of_search(run, settings.num_trials)
+            recorder.flush()  # raises what stopped the search, which Tune may have wrapped
+    except TrainingError as error:
+        raise TrainingError(f"{error} Then go on with: {resume_command(run)}") from None
+    except TuneError as error:
+        if not tells_of_full_disk(error):
+            raise
+        raise DiskFullError(f"{run.path}: no space is left on this disk; make some.") from None
 
 
 def refit_finalists(prepared: Prepared, cluster: ClusterInfo, options: argparse.Namespace) -> None:
@@ -157,13 +172,14 @@ def end_of_search(run: RunFolder, num_trials: int) -> None:
 
 @contextmanager
 def hint_to_resume(run: RunFolder) -> Iterator[None]:
-    """What has stopped the search (a full disk, the same error again and again) is told with how to go on."""
+    """Whoever interrupts, or finds the disk full, is told how to go on."""
     try:
         with explained_full_disk(run.path):
             yield
-    except (DiskFullError, TrainingError) as error:
-        message = f"{error} Finished trials are kept; then go on with: {resume_command(run)}"
-        raise type(error)(message) from None
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"go on with: {resume_command(run)}") from None
+    except DiskFullError as error:
+        raise DiskFullError(f"{error} All that is done is kept; then go on with: {resume_command(run)}") from None
 
 
 def resume_command(run: RunFolder) -> str:

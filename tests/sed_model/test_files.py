@@ -1,7 +1,11 @@
+import errno
+import os
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
 
+from sed_model.errors import DiskFullError
 from sed_model.files import replacing, sha256_of, write_json
 
 
@@ -26,6 +30,25 @@ def test_a_writer_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path
         write_half()
     assert path.read_text() == "old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["weights"]
+
+
+FULL = {
+    "no space": OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
+    "no quota": OSError(errno.EDQUOT, os.strerror(errno.EDQUOT)),
+    "safetensors": SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
+}
+
+
+@pytest.mark.parametrize("error", FULL.values(), ids=FULL)
+def test_a_full_disk_is_named(tmp_path: Path, error: Exception) -> None:
+    def write_half() -> None:
+        with replacing(tmp_path / "weights") as temporary:
+            temporary.write_text("half")
+            raise error
+
+    with pytest.raises(DiskFullError, match=r"weights: no space is left"):
+        write_half()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_nothing_is_seen_under_the_name_before_the_writer_is_done(tmp_path: Path) -> None:

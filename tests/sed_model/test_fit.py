@@ -134,6 +134,18 @@ def test_a_resumed_run_gives_the_numbers_of_an_unbroken_one(  # weights, EMA, op
     assert read_lineage(tmp_path) == read_lineage(unbroken[0])
 
 
+def test_a_resumed_run_repeats_its_results_where_that_is_asked_for(
+    augmented: SedConfig, tiny_data: TrainingData, tmp_path: Path
+) -> None:
+    every_epoch = replace(job(augmented, tmp_path, checkpoint_every_s=0), repeat_results=True)
+    broken = fit(every_epoch, tiny_data)
+    before = [next(broken), next(broken)]
+    broken.close()
+    resumed = fit(every_epoch, tiny_data)
+    assert [next(resumed), next(resumed)] == before
+    assert next(resumed).epoch == 3
+
+
 def test_a_run_that_broke_before_its_first_state_starts_anew(
     augmented: SedConfig, tiny_data: TrainingData, tmp_path: Path, unbroken: tuple[Path, list[EpochResult]]
 ) -> None:

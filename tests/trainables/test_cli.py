@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sed_model.errors import DataError
+from sed_model.errors import DataError, DiskFullError, TrainingError
 from trainables import cli
 
 ROOT = Path(__file__).parents[2]
@@ -82,6 +82,16 @@ def test_status_2_and_the_message_for_wrong_input(capsys: pytest.CaptureFixture[
         cli.run(raising(DataError("a.csv: lacks a column")))
     assert leaving.value.code == 2
     assert capsys.readouterr().err == "error: a.csv: lacks a column\n"
+
+
+@pytest.mark.parametrize("kind", [TrainingError, DiskFullError])
+def test_status_1_when_the_input_is_right_and_it_cannot_go_on(
+    capsys: pytest.CaptureFixture[str], kind: type[Exception]
+) -> None:
+    with pytest.raises(SystemExit) as leaving:
+        cli.run(raising(kind("runs: no space is left")))
+    assert leaving.value.code == 1
+    assert capsys.readouterr().err == "error: runs: no space is left\n"
 
 
 def test_status_130_and_how_to_go_on_when_interrupted(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,6 +26,8 @@ space:
   augment.wave.prob:              {choice: [0.0, 0.5]}
 """
 """Trials with the folder that is not there fail, but only where waveforms are augmented at all."""
+
+GO_ON = "python -m trainables.search --resume --name run"
 
 
 @pytest.fixture
@@ -56,6 +59,26 @@ def test_a_trial_that_cannot_train_is_failed_and_the_search_goes_on(
     assert [trial.state is TrialState.FAIL for trial in study.get_trials()] == wanted.to_list()
     board = pd.read_csv(tmp_path / "run" / "leaderboard.csv")
     assert (board["status"] == "failed").to_list() == sorted(failed.to_list())
+
+
+def test_the_same_error_in_the_first_three_trials_stops_the_search_until_it_is_mended(
+    run_search: Callable[..., str], space: Path, tiny_root: Path, tmp_path: Path
+) -> None:
+    space.write_text(space.read_text(encoding="utf-8").replace("[null, ", "[").replace("[0.0, 0.5]", "[0.5]"))
+    common = ("--out", tmp_path, "--name", "run", "--max-concurrent", "1", "--no-pseudo-labels")
+    with pytest.raises(TrainingError, match="first 3 trials all failed with the same error") as stop:
+        run_search("--space", space, "--data", tiny_root, "--num-trials", "5", *common)
+    assert f"background_folder={tmp_path / 'nowhere'}: there is no such folder" in str(stop.value)
+    assert f"2 trials were not run; mend the cause. Then go on with: {GO_ON} --out {tmp_path}" in str(stop.value)
+
+    (tmp_path / "nowhere").mkdir()
+    shutil.copy(tiny_root / "train_audio" / "grekis" / "XC0.wav", tmp_path / "nowhere")
+    run_search("--resume", *common)
+
+    statuses = read_run(tmp_path / "run").trials["status"].to_list()
+    assert statuses[:3] == ["failed"] * 3
+    assert len(statuses) == 5
+    assert set(statuses[3:]) <= {"complete", "pruned"}
 
 
 def test_a_loss_that_is_not_finite_fails_every_trial_and_the_search(

@@ -121,6 +121,15 @@ def test_unfinished_trials_are_suggested_again(space: SearchSpace, journal: Path
     assert third["number"] == 2
 
 
+def test_half_a_line_at_the_end_of_the_journal_is_cut_off(space: SearchSpace, journal: Path) -> None:
+    before = SedSearcher(space, journal)
+    first = before.suggest("ray_1")
+    with journal.open("a") as file:
+        file.write('{"op_code":5,"wor')
+    assert SedSearcher(space, journal).suggest("ray_2") == first
+    assert SedSearcher(space, journal).suggest("ray_3") == first
+
+
 def test_a_resumed_trial_reports_an_epoch_again_without_a_warning(space: SearchSpace, journal: Path) -> None:
     before = SedSearcher(space, journal)
     before.suggest("ray_1")

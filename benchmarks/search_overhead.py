@@ -36,9 +36,13 @@ from trainables.space import load_space
 TARGET = 1.15
 RAY_NICENESS = 15
 SPACE = """
-base: {front_end: {hop_length: 800, n_mels: 64, f_min_hz: 50}, model: {backbone: mobilenetv3_small_050, pretrained: false},
-  augment: {wave: {prob: 0.0}}, data: {window_s: 5}, optim: {batch_size: 16, min_steps_per_epoch: 1},
-  stages: {pretrain_ce: {epochs: 2}, train_bce: {epochs: 1}}}
+base:
+  front_end: {hop_length: 800, n_mels: 64, f_min_hz: 50}
+  model: {backbone: mobilenetv3_small_050, pretrained: false}
+  augment: {wave: {prob: 0.0}}
+  data: {window_s: 5}
+  optim: {batch_size: 16, min_steps_per_epoch: 1}
+  stages: {pretrain_ce: {epochs: 2}, train_bce: {epochs: 1}}
 search: {stages: [pretrain_ce, train_bce], searcher: random, scheduler: none}
 space:
   stages.pretrain_ce.lr: {loguniform: [1.0e-4, 1.0e-2]}

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 
+from sed_model.stages import StagePlan
 from trainables.search_settings import AshaSettings
 
+EPOCHS_IN_SECOND_STAGE = 2
 SAME_COST = 1.05
 """Costs are measured: up to this ratio they are taken for equal."""
 
@@ -23,16 +25,20 @@ class Asha(AsyncHyperBandScheduler):
     the finished trials reported. Ray draws the brackets from numpy's global state; here they follow `seed`.
 
     Args:
+        plans: the stages of every trial. Where the settings name no grace period, the first rung lies two epochs into
+            the second stage: scores of the first say little of where a trial ends (docs/search_efficiency.md).
         cost: name of a second objective, to be small: a trial that is weak but cheap is not stopped, as long as no
             other of its rung is better at no higher cost.
     """
 
-    def __init__(self, settings: AshaSettings, last_epoch: int, seed: int, cost: str | None = None) -> None:
+    def __init__(self, settings: AshaSettings, plans: Sequence[StagePlan], seed: int, cost: str | None = None) -> None:
+        last_epoch = plans[-1].last_epoch
+        grace_period = settings.grace_period or plans[0].last_epoch + EPOCHS_IN_SECOND_STAGE
         super().__init__(
             time_attr="epoch",
             # A trial that reaches the last epoch ends by itself: it must not count as stopped.
             max_t=last_epoch + 1,
-            grace_period=min(settings.grace_period, last_epoch),
+            grace_period=min(grace_period, last_epoch),
             reduction_factor=settings.reduction_factor,
             brackets=settings.brackets,
         )

@@ -202,8 +202,8 @@ def scheduler(prepared: Prepared, finished: dict[int, str]) -> TrialScheduler:
     search_settings = prepared.space.search
     if search_settings.scheduler is None:
         return FIFOScheduler()
-    last_epoch = plan_stages(prepared.space.base, prepared.job.stages, prepared.job.epochs_scale)[-1].last_epoch
-    asha = Asha(search_settings.scheduler, last_epoch, search_settings.seed, search_settings.cost)
+    plans = plan_stages(prepared.space.base, prepared.job.stages, prepared.job.epochs_scale)
+    asha = Asha(search_settings.scheduler, plans, search_settings.seed, search_settings.cost)
     names = {trial_id(number) for number in finished}
     reports = rung_reports(prepared.run.read_curves(), names, search_settings.metric)
     costs = {row["trial_id"]: row[search_settings.cost] for row in prepared.run.read_trials() if search_settings.cost}

@@ -23,7 +23,9 @@ class _Section(BaseModel):
 class AshaSettings(_Section):
     """Asynchronous successive halving (Li et al. 2020). Epochs are counted over all stages of a trial."""
 
-    grace_period: int = Field(3, ge=1, description="Epochs that every trial may run.")
+    grace_period: int | None = Field(
+        None, ge=1, description="Epochs that every trial may run; default: two epochs into the second stage."
+    )
     reduction_factor: float = Field(3.0, gt=1, le=100, description="One trial of so many goes on at each rung.")
     brackets: int = Field(1, ge=1, le=10, description="Number of brackets, each with a later first rung.")
 
@@ -66,7 +68,7 @@ class SearchSettings(_Section):
             return value["asha"] or AshaSettings()
         if isinstance(value, AshaSettings):
             return value
-        raise ValueError(f"is {value!r}; write none, asha or {{asha: {{grace_period: 3, reduction_factor: 3}}}}.")
+        raise ValueError(f"is {value!r}; write none, asha or {{asha: {{reduction_factor: 3}}}}.")
 
     @model_validator(mode="after")
     def _better_direction(self) -> Self:

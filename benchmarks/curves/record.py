@@ -56,7 +56,7 @@ def draw_points(n_points: int, seed: int) -> list[dict[str, Any]]:
 
 
 def train(point: Point) -> dict[str, Any]:
-    """Train one point; its row of the table: number, values, macro AUC after each epoch, best so far left to readers."""
+    """Train one point; its row of the table: number, values, macro AUC after each epoch."""
     torch.set_num_threads(1)
     space = load_space(SPACE_FILE, {"model.weights": str(point.weights)})
     config = space.config(point.values)
@@ -64,7 +64,7 @@ def train(point: Point) -> dict[str, Any]:
     plans = plan_stages(config, space.search.stages)
     with tempfile.TemporaryDirectory() as folder:
         curve = {f"auc_{r.epoch}": round(r.macro_auc, 5) for r in fit(FitJob(config, plans, Path(folder)), data)}
-    return {"number": point.number, **point.values, **curve}
+    return {"number": point.number, **point.values, **curve}  # noqa: PD011
 
 
 def main() -> int:

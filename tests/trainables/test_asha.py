@@ -8,23 +8,27 @@ from typing import Any
 import pytest
 from ray.tune.schedulers import TrialScheduler
 
+from sed_model.stages import StagePlan
 from trainables.asha import Asha, rung_reports
 from trainables.search_settings import AshaSettings
 
 CONTINUE, STOP = TrialScheduler.CONTINUE, TrialScheduler.STOP
 
 
+EIGHT_EPOCHS = (StagePlan("pretrain_ce", 0, 8),)
+
+
 def make_asha(mode: str = "max", brackets: int = 1, seed: int = 0) -> Asha:
     """Rungs at epochs 1, 2, 4 and 8; the better half passes each."""
     settings = AshaSettings(grace_period=1, reduction_factor=2, brackets=brackets)
-    scheduler = Asha(settings, last_epoch=8, seed=seed)
+    scheduler = Asha(settings, EIGHT_EPOCHS, seed=seed)
     assert scheduler.set_search_properties("score", mode)
     return scheduler
 
 
 def make_cost_asha() -> Asha:
     """Four trials in the first rung, whose median is 0.65; costs in milliseconds."""
-    scheduler = Asha(AshaSettings(grace_period=1, reduction_factor=2), last_epoch=8, seed=0, cost="ms")
+    scheduler = Asha(AshaSettings(grace_period=1, reduction_factor=2), EIGHT_EPOCHS, seed=0, cost="ms")
     assert scheduler.set_search_properties("score", "max")
     reports = [("a", 1, 0.5), ("b", 1, 0.6), ("c", 1, 0.7), ("d", 1, 0.8)]
     scheduler.refill(reports, "max", {"a": 10.0, "b": 20.0, "c": 30.0, "d": 40.0})
@@ -93,7 +97,7 @@ def test_a_trial_at_the_last_epoch_is_not_stopped() -> None:
 
 
 def test_a_grace_period_beyond_the_last_epoch_is_shortened() -> None:
-    scheduler = Asha(AshaSettings(grace_period=50), last_epoch=4, seed=0)
+    scheduler = Asha(AshaSettings(grace_period=50), (StagePlan("pretrain_ce", 0, 4),), seed=0)
     scheduler.set_search_properties("score", "max")
     scheduler.refill([("a", 4, 0.9)], "max")
 
@@ -119,3 +123,13 @@ def test_reports_are_the_best_so_far_of_finished_trials() -> None:
 
     assert rung_reports(curves, {"a"}, "macro_auc") == [("a", 1, 0.7), ("a", 2, 0.7)]
     assert rung_reports(curves, {"a"}, "val_loss") == [("a", 1, 0.9), ("a", 2, 0.5)]
+
+
+def test_without_a_grace_period_the_second_stage_is_heard_first() -> None:
+    plans = (StagePlan("pretrain_ce", 0, 6), StagePlan("train_bce", 6, 5))
+    scheduler = Asha(AshaSettings(), plans, seed=0)
+    assert scheduler.set_search_properties("score", "max")
+    scheduler.refill([("a", 8, 0.9), ("b", 8, 0.9)], "max")
+
+    assert decide(scheduler, "new", epoch=7, score=0.1) == CONTINUE
+    assert decide(scheduler, "newer", epoch=8, score=0.1) == STOP

@@ -1,0 +1,253 @@
+"""How many epochs a search needs: recorded learning curves replayed through the real searcher and scheduler.
+
+    python benchmarks/search_efficiency.py [--seeds 30] [--plot docs/search_efficiency.png]
+
+A point that a searcher draws trains like the nearest recorded point of benchmarks/curves/esc10_mini.csv that its search
+has not used yet: a training is not repeated. All methods start from the base configuration, run four trials at a time,
+and are judged by the epochs until their best trial is within 1 % of the best of the table. A search that stopped the
+best trials too early counts with all the epochs that the table gave it.
+
+- random: independent draws, every trial to its end
+- stock: Ray's OptunaSearch and ASHA as they come, with our first rung: stopped trials count as complete
+- ours: SedSearcher and Asha
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import optuna
+import pandas as pd
+from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
+from ray.tune.search.optuna import OptunaSearch
+
+from sed_model.stages import plan_stages
+from trainables.asha import EPOCHS_IN_SECOND_STAGE, Asha
+from trainables.distributions import Choice
+from trainables.search_settings import AshaSettings
+from trainables.search_space import SearchSpace
+from trainables.searcher import SedSearcher
+from trainables.space import load_space
+
+CURVES = Path(__file__).parent / "curves"
+METRIC = "best_macro_auc"
+WITHIN = 0.99
+N_AT_A_TIME = 4
+SHOWN_EPOCHS = 720
+TABLE = CURVES / "esc10_mini.csv"
+LABELS = {
+    "random": "random search",
+    "stock": "OptunaSearch + ASHA",
+    "ours": "SedSearcher + Asha",
+}
+TARGETS = {"random": 2.0, "stock": 1.0}
+
+
+class RecordedCurves:
+    """Macro AUC after each epoch of the recorded points, found by their place in the space."""
+
+    def __init__(self, table: pd.DataFrame, space: SearchSpace) -> None:
+        self.space = space
+        names = [name for name in table.columns if name.startswith("auc_")]
+        self.curves = np.maximum.accumulate(table[names].to_numpy(), axis=1)
+        self._places = np.array([self._place(row) for row in table.to_dict("records")])
+        self._unused = np.ones(len(table), dtype=bool)
+
+    @property
+    def best(self) -> float:
+        return float(self.curves[:, -1].max())
+
+    @property
+    def left(self) -> int:
+        return int(self._unused.sum())
+
+    def curve(self, values: dict[str, Any]) -> np.ndarray:
+        """Best score so far after each epoch, of the unused recorded point nearest to `values`."""
+        distances = np.abs(self._places - self._place(values)).sum(axis=1)
+        nearest = np.where(self._unused, distances, np.inf).argmin()
+        self._unused[nearest] = False
+        return np.asarray(self.curves[nearest])
+
+    def _place(self, values: dict[Any, Any]) -> np.ndarray:
+        """Coordinates: ranges from 0 to 1 (rates by their logarithm), choices one coordinate a value, 0 or a half."""
+        place: list[float] = []
+        for parameter in self.space.parameters:
+            value, known = values[parameter.key], parameter.distribution
+            if isinstance(known, Choice):
+                place += [0.5 * (value == choice) for choice in known.values]  # noqa: PD011
+            elif known.kind == "loguniform":
+                place.append(np.log(value / known.low) / np.log(known.high / known.low))
+            else:
+                place.append((value - known.low) / (known.high - known.low))
+        return np.array(place)
+
+
+@dataclass
+class Running:
+    trial: Any
+    curve: np.ndarray
+    epoch: int = 0
+
+
+def replay(searcher: Any, scheduler: TrialScheduler, recorded: RecordedCurves) -> np.ndarray:
+    """Best score of the search after each of its epochs, as Tune would run it."""
+    running: list[Running] = []
+    best, history, n_trials = 0.0, [], 0
+    while recorded.left or running:
+        while recorded.left and len(running) < N_AT_A_TIME:
+            trial: Any = SimpleNamespace(trial_id=f"trial{n_trials}")
+            point = searcher.suggest(trial.trial_id)
+            values = point["values"] if "values" in point else flat(point)
+            scheduler.on_trial_add(None, trial)
+            running.append(Running(trial, recorded.curve(values)))
+            n_trials += 1
+        for run in list(running):
+            run.epoch += 1
+            score = float(run.curve[run.epoch - 1])
+            best = max(best, score)
+            history.append(best)
+            finished = run.epoch == len(run.curve)
+            result = {METRIC: score, "epoch": run.epoch, "training_iteration": run.epoch, "finished": finished}
+            stop = scheduler.on_trial_result(None, run.trial, result) == TrialScheduler.STOP
+            if stop or finished:
+                searcher.on_trial_complete(run.trial.trial_id, result)
+                running.remove(run)
+            else:
+                searcher.on_trial_result(run.trial.trial_id, result)
+    return np.array(history)
+
+
+def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted keys of a nested point."""
+    values: dict[str, Any] = {}
+    for name, value in tree.items():
+        values |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return values
+
+
+class StockSpace:
+    """The space as a user of OptunaSearch would write it."""
+
+    def __init__(self, space: SearchSpace) -> None:
+        self.space = space
+
+    def __call__(self, trial: optuna.trial.Trial) -> None:
+        self.space.suggest(trial)
+
+
+def searcher_and_scheduler(method: str, seed: int, space: SearchSpace, folder: Path) -> tuple[Any, TrialScheduler]:
+    plans = plan_stages(space.base, space.search.stages)
+    asha = Asha(space.search.scheduler or AshaSettings(), plans, seed)
+    if method == "stock":
+        first = [space.base_point()]
+        stock = OptunaSearch(StockSpace(space), METRIC, "max", points_to_evaluate=first, seed=seed)
+        scheduler: TrialScheduler = AsyncHyperBandScheduler(
+            "epoch",
+            max_t=plans[-1].last_epoch,
+            grace_period=plans[0].last_epoch + EPOCHS_IN_SECOND_STAGE,
+            reduction_factor=3,
+        )
+        scheduler.set_search_properties(METRIC, "max")
+        return stock, scheduler
+    kind = "random" if method == "random" else "optuna"
+    settings = space.search.model_copy(update={"seed": seed, "searcher": kind})
+    ours = SedSearcher(replace(space, search=settings), folder / "optuna.journal")
+    if method == "random":
+        return ours, FIFOScheduler()
+    asha.set_search_properties(METRIC, "max")
+    return ours, asha
+
+
+def search(method: str, seed: int) -> np.ndarray:
+    """Best score after each epoch of one search."""
+    space = load_space(CURVES / "space.yaml")
+    recorded = RecordedCurves(pd.read_csv(TABLE), space)
+    with tempfile.TemporaryDirectory() as folder:
+        searcher, scheduler = searcher_and_scheduler(method, seed, space, Path(folder))
+        return replay(searcher, scheduler, recorded)
+
+
+def epochs_to(target: float, history: np.ndarray) -> int:
+    """Epochs until the search has reached the target; all of them where it never does."""
+    reached = np.flatnonzero(history >= target)
+    return int(reached[0]) + 1 if len(reached) else len(history)
+
+
+def padded(history: np.ndarray, n_epochs: int) -> np.ndarray:
+    """A search that has used up the table stays where it is."""
+    return np.pad(history, (0, n_epochs - len(history)), mode="edge")
+
+
+def plot(histories: dict[str, np.ndarray], target: float, path: Path) -> None:
+    """Median over the seeds with the band from the 10th to the 90th percentile."""
+    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    for method, curves in histories.items():
+        low, middle, high = np.percentile(curves, [10, 50, 90], axis=0)
+        epochs = np.arange(1, curves.shape[1] + 1)
+        axes.plot(epochs, middle, label=LABELS[method])
+        axes.fill_between(epochs, low, high, alpha=0.15, linewidth=0)
+    axes.axhline(target, color="black", linewidth=0.8, linestyle="--", label="within 1 % of the best")
+    best = max(curves.max() for curves in histories.values())
+    axes.set(xlabel="epochs trained in all", ylabel="best macro AUC so far", ylim=(best - 0.1, best + 0.005))
+    axes.set_xlim(0, SHOWN_EPOCHS)
+    axes.legend(loc="lower right")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=30)
+    parser.add_argument("--plot", type=Path, help="write the curves as a picture")
+    options = parser.parse_args()
+    table = pd.read_csv(TABLE)
+    recorded = RecordedCurves(table, load_space(CURVES / "space.yaml"))
+    target = WITHIN * recorded.best
+    runs = [(method, seed) for method in LABELS for seed in range(options.seeds)]
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+        results = list(pool.map(search, *zip(*runs, strict=True)))
+    histories: dict[str, Any] = {}
+    spent: dict[str, list[int]] = {}
+    for (method, _), history in zip(runs, results, strict=True):
+        histories.setdefault(method, []).append(padded(history, recorded.curves.size))
+        spent.setdefault(method, []).append(epochs_to(target, history))
+    if options.plot:
+        plot({method: np.array(curves) for method, curves in histories.items()}, target, options.plot)
+    holds = [report(method, spent, goal) for method, goal in TARGETS.items()]
+    return 0 if all(holds) else 1
+
+
+def report(method: str, spent: dict[str, list[int]], target: float) -> bool:
+    """One JSON line: mean epochs to the target of another method over ours, with a bootstrap interval."""
+    plain, ours = np.array(spent[method]), np.array(spent["ours"])
+    rng = np.random.default_rng(0)
+    drawn = rng.integers(len(ours), size=(2000, len(ours)))
+    low, high = np.percentile(plain[drawn].mean(axis=1) / ours[drawn].mean(axis=1), [2.5, 97.5])
+    ratio = plain.mean() / ours.mean()
+    result = {
+        "name": f"epochs to 1 % of the best, {LABELS[method]} over {LABELS['ours']}",
+        "plain": round(float(plain.mean()), 1),
+        "ours": round(float(ours.mean()), 1),
+        "unit": "epochs",
+        "ratio": round(float(ratio), 2),
+        "interval_95": [round(float(low), 2), round(float(high), 2)],
+        "medians": [float(np.median(plain)), float(np.median(ours))],
+        "target": target,
+        "holds": bool(ratio >= target),
+    }
+    print(json.dumps(result), flush=True)
+    return bool(result["holds"])
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

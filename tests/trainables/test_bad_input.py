@@ -109,6 +109,20 @@ ARGUMENTS = {
         ],
         ["background_folder", "nowhere"],
     ),
+    "value in another spelling": (["--set", "model.pool_type=GEM"], ["model.pool_type", "'GEM'", "gem"]),
+    "value of a whole section": (["--set", "optim=adam"], ["optim", "unknown configuration key"]),
+    "fraction for a whole number": (["--set", "optim.batch_size=2.5"], ["optim.batch_size", "2.5"]),
+    "no mel bands": (["--set", "front_end.n_mels=0"], ["front_end.n_mels", "0"]),
+    "mel bands without a frequency": (["--set", "front_end.n_mels=256"], ["n_mels=256", "n_fft"]),
+    "hop beyond the window": (["--set", "front_end.hop_length=4096"], ["hop_length", "4096", "n_fft"]),
+    "band upside down": (["--set", "front_end.f_min_hz=4000"], ["f_min_hz", "f_max_hz"]),
+    "stage that there is not": (["--set", "stages.train_ce.lr=0.1"], ["stages.train_ce", "train_bce"]),
+    "learning rate of zero": (["--set", "stages.pretrain_ce.lr=0"], ["stages.pretrain_ce.lr", "0"]),
+    "no epochs": (["--set", "stages.pretrain_ce.epochs=0"], ["stages.pretrain_ce.epochs", "0"]),
+    "fold that there is not": (["--set", "data.validation=folds", "--set", "data.fold=7"], ["fold", "7"]),
+    "value that is a list": (["--set", "model.gem_p=[1, 2]"], ["model.gem_p", "[1, 2]"]),
+    "value that is no YAML": (["--set", "model.gem_p={"], ["model.gem_p"]),
+    "key of the search space that is fixed badly": (["--set", "model.gem_p=-3"], ["model.gem_p", "-3"]),
     "target longer than window": (["--set", "data.target_s=3"], ["target_s=3", "window_s=1.5"]),
     "missing space": (["--space", "nowhere.yaml"], ["nowhere.yaml", "arch.yaml"]),
     "missing data": (["--data", "nowhere"], ["nowhere", "train.csv"]),
@@ -116,6 +130,11 @@ ARGUMENTS = {
     "name that leaves the folder": (["--name", ".."], ["--name", "'..'"]),
     "empty name": (["--name", ""], ["--name", "''"]),
     "out that is a file": (["--out", "/dev/null"], ["/dev/null", "is a file"]),
+    "unknown cost": (["--cost", "watts"], ["--cost", "'watts'", "params_m"]),
+    "folds in words": (["--refit-folds", "all"], ["--refit-folds", "'all'"]),
+    "warm start from nowhere": (["--warm-start", "nowhere"], ["nowhere", "no run folder"]),
+    "storage of an unknown kind": (["--storage", "ftp://host/runs"], ["--storage", "ftp://host/runs", "s3://"]),
+    "searcher that knows no conditions": (["--searcher", "gp"], ["gp", "model.gem_p", "--set"]),
 }  # fmt: skip
 
 
@@ -143,6 +162,65 @@ SPACES = {
     "key twice": (
         "base: base.yaml\nspace:\n  model.gem_p: {uniform: [1, 2]}\n  model.gem_p: {uniform: [1, 3]}\n",
         ["model.gem_p", "twice"],
+    ),
+    "empty file": ("", ["space.yaml"]),
+    "text": ("model.pool_type\n", ["space.yaml", "mapping"]),
+    "tabs": ("space:\n\tmodel.pool_type: {choice: [avg]}\n", ["not valid YAML"]),
+    "space that is a list": ("base: base.yaml\nspace: [model.pool_type]\n", ["space", "choice"]),
+    "unknown key": ("base: base.yaml\nspace: {model.pooling: {choice: [avg]}}\n", ["model.pooling", "model.pool_type"]),
+    "value for a distribution": ("base: base.yaml\nspace: {model.gem_p: 3}\n", ["model.gem_p", "is 3", "uniform"]),
+    "unknown distribution": ("base: base.yaml\nspace: {model.gem_p: {normal: [1, 2]}}\n", ["'normal'", "uniform"]),
+    "two distributions": (
+        "base: base.yaml\nspace: {model.gem_p: {uniform: [1, 2], choice: [3]}}\n",
+        ["model.gem_p", "exactly one"],
+    ),
+    "empty choice": ("base: base.yaml\nspace: {model.pool_type: {choice: []}}\n", ["model.pool_type", "at least one"]),
+    "choice twice": ("base: base.yaml\nspace: {model.pool_type: {choice: [avg, avg]}}\n", ["'avg' twice"]),
+    "choice that is refused": ("base: base.yaml\nspace: {model.pool_type: {choice: [avg, mean]}}\n", ["'mean'", "avg"]),
+    "three ends": ("base: base.yaml\nspace: {model.gem_p: {uniform: [1, 2, 3]}}\n", ["model.gem_p", "3 numbers"]),
+    "range of words": ("base: base.yaml\nspace: {model.gem_p: {uniform: [low, high]}}\n", ["'low'", "number"]),
+    "empty range": ("base: base.yaml\nspace: {model.gem_p: {uniform: [2, 2]}}\n", ["model.gem_p", "empty"]),
+    "logarithm of zero": (
+        "base: base.yaml\nspace: {stages.pretrain_ce.lr: {loguniform: [0, 1.0e-3]}}\n",
+        ["loguniform", "above 0"],
+    ),
+    "fractions in randint": ("base: base.yaml\nspace: {optim.batch_size: {randint: [1.5, 4]}}\n", ["randint", "1.5"]),
+    "step beyond the end": (
+        "base: base.yaml\nspace: {model.gem_p: {quniform: [1, 2, 0.3]}}\n",
+        ["quniform", "1.9"],
+    ),
+    "condition on a key outside": (
+        "base: base.yaml\nspace: {model.gem_p: {uniform: [1, 2], when: {model.pool_type: gem}}}\n",
+        ["model.gem_p", "when model.pool_type", "not in this space"],
+    ),
+    "condition that never holds": (
+        "base: base.yaml\nspace: {model.pool_type: {choice: [avg, max]}, "
+        "model.gem_p: {uniform: [1, 2], when: {model.pool_type: gem}}}\n",
+        ["'gem'", "never is"],
+    ),
+    "condition on itself": (
+        "base: base.yaml\nspace: {model.pool_type: {choice: [avg, gem], when: {model.pool_type: gem}}}\n",
+        ["model.pool_type", "circle"],
+    ),
+    "code for a value": (
+        "base: base.yaml\nspace: {model.gem_p: !!python/object/apply:os.system [ls]}\n",
+        ["not valid YAML"],
+    ),
+    "no trials": (
+        "base: base.yaml\nsearch: {num_trials: 0}\nspace: {model.pool_type: {choice: [avg]}}\n",
+        ["search.num_trials", "0"],
+    ),
+    "unknown setting": (
+        "base: base.yaml\nsearch: {trials: 3}\nspace: {model.pool_type: {choice: [avg]}}\n",
+        ["search.trials", "num_trials"],
+    ),
+    "scheduler that we do not have": (
+        "base: base.yaml\nsearch: {scheduler: pbt}\nspace: {model.pool_type: {choice: [avg]}}\n",
+        ["'pbt'", "asha"],
+    ),
+    "a repair that is no list": (
+        "base: base.yaml\nrepair: {front_end.n_mels: 16}\nspace: {model.pool_type: {choice: [avg]}}\n",
+        ["repair.front_end.n_mels", "list"],
     ),
     "metric that nobody reports": (
         "base: base.yaml\nsearch: {metric: accuracy}\nspace: {model.pool_type: {choice: [avg]}}\n",
@@ -172,6 +250,46 @@ def replace_in(path: Path, old: str, new: str) -> None:
 
 DAMAGES: dict[str, tuple[Callable[[Path], Any], list[str]]] = {
     "no train.csv": (lambda root: (root / "train.csv").unlink(), ["train.csv"]),
+    "empty train.csv": (lambda root: (root / "train.csv").write_bytes(b""), ["train.csv"]),
+    "only a header": (
+        lambda root: (root / "train.csv").write_text("primary_label,filename\n"), ["train.csv", "no rows"]
+    ),
+    "train.csv in another encoding": (
+        lambda root: (root / "train.csv").write_bytes(b"primary_label,filename\ngrekis,\xe9"), ["train.csv"]
+    ),
+    "train.csv that is an archive": (lambda root: (root / "train.csv").write_bytes(bytes(range(256))), ["train.csv"]),
+    "train.csv that is a folder": (
+        lambda root: ((root / "train.csv").unlink(), (root / "train.csv").mkdir()), ["train.csv"]
+    ),
+    "a column twice": (
+        lambda root: replace_in(root / "train.csv", "rating,author", "author,author"), ["train.csv", "author"]
+    ),
+    "an empty label": (lambda root: replace_in(root / "train.csv", "\ngrekis,", "\n,"), ["train.csv"]),
+    "an absolute path": (
+        lambda root: replace_in(root / "train.csv", "grekis/XC0.wav", "/etc/passwd"), ["/etc/passwd", "train_audio/"]
+    ),
+    "a row twice": (lambda root: replace_in(root / "train.csv", "grekis/XC1", "grekis/XC0"), ["grekis/XC0.wav"]),
+    "rating in words": (lambda root: replace_in(root / "train.csv", "XC0.wav,1", "XC0.wav,good"), ["'good'"]),
+    "no audio folder": (lambda root: shutil.rmtree(root / "train_audio"), ["train_audio"]),
+    "taxonomy without labels": (
+        lambda root: (root / "taxonomy.csv").write_text("scientific_name\nAvis\n"), ["taxonomy.csv", "primary_label"]
+    ),
+    "a class twice": (
+        lambda root: replace_in(root / "taxonomy.csv", "grekis,", "abethr1,"), ["taxonomy.csv", "abethr1 is in line 3"]
+    ),
+    "truncated audio": (
+        lambda root: (root / "train_audio/grekis/XC0.wav").write_bytes(b"RIFF\0\0"), ["grekis/XC0.wav"]
+    ),
+    "labels that are no numbers": (
+        lambda root: replace_in(root / "train_soundscapes_labels.csv", "L0_1,1", "L0_1,yes"), ["yes"]
+    ),
+    "labels of an unknown class": (
+        lambda root: replace_in(root / "train_soundscapes_labels.csv", "grekis", "gull"),
+        ["train_soundscapes_labels.csv", "grekis"],
+    ),
+    "row_id without a second": (
+        lambda root: replace_in(root / "train_soundscapes_labels.csv", "L0_1,", "L0,"), ["L0"]
+    ),
     "missing column": (lambda root: replace_in(root / "train.csv", "primary_label", "label"), ["primary_label"]),
     "unknown label": (lambda root: replace_in(root / "train.csv", "\ngrekis,", "\nnone,"), ["none", "taxonomy.csv"]),
     "missing file": (lambda root: (root / "train_audio/grekis/XC0.wav").unlink(), ["grekis/XC0.wav"]),

@@ -37,7 +37,7 @@ test-fast: $(STAMP) ## the tests that take less than 20 s each
 
 .PHONY: bench
 bench: $(STAMP) ## every benchmark; fails when a ratio does not hold
-	@echo "bench: about 10 minutes on 2 idle cores"
+	@echo "bench: about 15 minutes on 2 idle cores"
 	@failed=""; for script in $(BENCHMARKS); do \
 	    echo "# $$script"; $(BIN)/python "$$script" $(ARGS) || failed="$$failed $$script"; \
 	done; \

@@ -9,10 +9,11 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from sed_model.errors import ConfigError
@@ -103,7 +104,8 @@ def ray_session(address: str | None = None, dashboard: bool = True) -> Iterator[
         options |= {"address": address, "runtime_env": runtime_environment()}
     on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
-        context = ray.init(**options)
+        with working_elsewhere() if address else nullcontext():
+            context = ray.init(**options)
     except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         if address is None:
             raise
@@ -142,6 +144,16 @@ def check_address(address: str) -> None:
         socket.create_connection((host, int(port)), ANSWER_S).close()
     except OSError as error:
         raise ConfigError(_connection_problem(address, error.strerror or str(error))) from None
+
+
+@contextmanager
+def working_elsewhere() -> Iterator[None]:
+    """An empty working directory for the while: Ray has workers look for code where the driver was, before all else.
+
+    Where the same path of another machine has another version of this project, that would be taken.
+    """
+    with TemporaryDirectory() as folder, chdir(folder):
+        yield
 
 
 def runtime_environment() -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,6 @@ from pyarrow import fs
 from ray.train import FailureConfig, RunConfig, ScalingConfig, WorkerGroupError
 from ray.train.torch import TorchTrainer
 from ray.util.queue import Empty, Queue
-from tensorboardX import SummaryWriter
-from tensorboardX.summary import hparams
 
 from sed_model.audio_cache import cache_home
 from sed_model.checkpoint import load_model
@@ -27,6 +25,7 @@ from sed_model.errors import UserError
 from sed_model.fit import EpochResult, FitJob, fit
 from sed_model.recordings import read_data_folder
 from sed_model.stages import plan_stages
+from trainables.event_file import EventFile
 from trainables.trial_storage import working_files
 
 RECORDS = ".ray_train"
@@ -38,7 +37,8 @@ CONTROLLER_FAILURE_LIMIT = 3
 class RayTrainJob:
     """A chain of stages for Ray Train. Paths are absolute; `parent` is the folder of the model to start from.
 
-    `storage` is the URI of the folder's files, where the nodes share no folder.
+    `drawn` are the values that a search drew, for TensorBoard; `storage` is the URI of the folder's files, where the
+    nodes share no folder.
     """
 
     config: SedConfig
@@ -50,6 +50,7 @@ class RayTrainJob:
     cpus_per_worker: float = 1
     gpus_per_worker: float = 0
     parent: Path | None = None
+    drawn: Mapping[str, Any] = field(default_factory=dict)
     storage: str | None = None
 
     @property
@@ -164,31 +165,19 @@ def _train_worker(settings: dict[str, Any]) -> None:
     parent = load_model(job.parent) if job.parent else None
     with (
         working_files(job.folder, job.storage, scratch_folder(job.config, rank)) as files,
-        SummaryWriter(str(files.folder), write_to_disk=rank == 0) as events,
+        EventFile(files.folder if rank == 0 else None) as events,
     ):
+        if job.drawn:
+            events.write_hparams(job.drawn)
         # Tune wants to hear all epochs of a trial that goes on; a person has heard them.
         fit_job = FitJob(job.config, plans, files.folder, parent, repeat_results=settings["progress"] is None)
         for result in fit(fit_job, data, runtime):
-            write_events(events, result)
+            events.write_epoch(result)
             if rank == 0:
                 files.push()
             if rank == 0 and settings["progress"] is not None:
                 settings["progress"].put(asdict(result))
             ray.train.report({**asdict(result), **settings["report"]})
-
-
-def write_hparams(events: SummaryWriter, drawn: Mapping[str, Any]) -> None:
-    """The values drawn for a trial, for TensorBoard's HPARAMS page, beside the trial's scores."""
-    values = {key: value if isinstance(value, bool | int | float) else str(value) for key, value in drawn.items()}
-    for summary in hparams(values, {"macro_auc": 0.0}):
-        events.file_writer.add_summary(summary)
-
-
-def write_events(events: SummaryWriter, result: EpochResult) -> None:
-    """One epoch for TensorBoard."""
-    for name in ("train_loss", "val_loss", "macro_auc", "lr", "samples_per_s"):
-        events.add_scalar(name, getattr(result, name), result.epoch)
-    events.flush()
 
 
 def scratch_folder(config: SedConfig, rank: int = 0) -> Path:

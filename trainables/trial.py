@@ -6,13 +6,12 @@ import functools
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
 import torch
 from ray import tune
-from tensorboardX import SummaryWriter
 
 from sed_model.checkpoint import without_pretraining
 from sed_model.config import SedConfig
@@ -23,11 +22,12 @@ from sed_model.fit import FitJob, fit
 from sed_model.model import SedModel, cpu_ms_per_window
 from sed_model.recordings import DataFolder, read_data_folder
 from sed_model.stages import plan_stages
+from trainables.event_file import EventFile
 from trainables.runs import RunFolder
 from trainables.search_settings import Cost
 from trainables.search_space import SearchSpace
 from trainables.searcher import TUNE_METRICS
-from trainables.stage_trainer import RayTrainJob, fit_with_ray_train, scratch_folder, write_events, write_hparams
+from trainables.stage_trainer import RayTrainJob, fit_with_ray_train, scratch_folder
 from trainables.trial_storage import join_uri, working_files
 
 
@@ -94,18 +94,16 @@ def _train(config: SedConfig, folder: Path, job: SearchJob, drawn: Mapping[str, 
     data = training_data(job.data_dir, config)
     costs = model_costs(config, len(data.folder.classes))
     if job.workers_per_trial > 0:
-        with SummaryWriter(str(folder)) as events:
-            write_hparams(events, drawn)
-        fit_with_ray_train(ray_train_job(job, config, folder), report=costs)
+        fit_with_ray_train(replace(ray_train_job(job, config, folder), drawn=drawn), report=costs)
         return
     plans = plan_stages(config, job.stages, job.epochs_scale)
     with (
         working_files(folder, job.stored(folder), scratch_folder(config)) as files,
-        SummaryWriter(str(files.folder), write_to_disk=True) as events,
+        EventFile(files.folder) as events,
     ):
-        write_hparams(events, drawn)
+        events.write_hparams(drawn)
         for result in fit(FitJob(config, plans, files.folder, repeat_results=True), data):
-            write_events(events, result)
+            events.write_epoch(result)
             files.push()
             tune.report({**asdict(result), **costs})
 

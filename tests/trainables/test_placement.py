@@ -1,0 +1,110 @@
+"""What --dry-run prints: where a search would run, without anything of it being there afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from sed_model.errors import ConfigError
+from trainables import search
+from trainables.cluster import ClusterInfo, Node
+from trainables.placement import file_lines, first_points, machine_lines, trial_lines
+from trainables.recorder import describe_point
+from trainables.resources import check_room, room, slots
+from trainables.search_setup import Prepared, prepare
+from trainables.trial import SearchJob
+
+TWO = ClusterInfo(12, 3, "", (Node("a", "owl (10.0.0.1)", 8, 2), Node("b", "wren (10.0.0.2)", 4, 1)))
+
+
+@pytest.fixture
+def prepared(tiny_space: Path, tiny_root: Path, tmp_path: Path, cache_dir: Path) -> Prepared:
+    return prepare_with(tiny_space, tiny_root, tmp_path)
+
+
+def prepare_with(space: Path, data: Path, out: Path, *more: str) -> Prepared:
+    words = ["--space", str(space), "--data", str(data), "--out", str(out), "--name", "x", *more]
+    return prepare(search.build_parser().parse_args(words))
+
+
+def job_of(prepared: Prepared, cpus: int = 1, gpus: float = 0.0, workers: int = 0, **more: Any) -> SearchJob:
+    job = prepared.job
+    return SearchJob(job.space, job.data_dir, job.run_dir, job.stages, job.epochs_scale, cpus, gpus, workers, **more)
+
+
+@pytest.mark.parametrize(
+    ("cpus", "gpus", "on_owl", "on_wren"),
+    [(1, 0, 8, 4), (3, 0, 2, 1), (5, 0, 1, 0), (1, 1, 2, 1), (1, 0.5, 4, 2), (1, 0.4, 4, 2), (1, 1 / 3, 6, 3)],
+)
+def test_what_each_machine_holds(prepared: Prepared, cpus: int, gpus: float, on_owl: int, on_wren: int) -> None:
+    job = job_of(prepared, cpus, gpus)
+
+    assert [slots(job, node) for node in TWO.nodes] == [on_owl, on_wren]
+    assert room(job, TWO) == on_owl + on_wren
+
+
+def test_workers_of_a_trial_may_be_on_several_machines(prepared: Prepared) -> None:
+    assert room(job_of(prepared, cpus=4, workers=3), TWO) == 1  # two on one machine, one on the other
+    assert room(job_of(prepared, cpus=3, workers=3), TWO) == 1
+
+
+def test_a_trial_that_no_machine_holds_is_refused_however_many_there_are(prepared: Prepared) -> None:
+    with pytest.raises(ConfigError, match=r"9 CPUs .* which has 12 and 3 on 2 machines; lower --cpus-per-trial"):
+        check_room(job_of(prepared, cpus=9), TWO)
+
+
+def test_a_line_a_machine(prepared: Prepared) -> None:
+    lines = [line.split() for line in machine_lines(job_of(prepared, cpus=2), TWO)]
+
+    assert lines == [
+        ["owl", "(10.0.0.1)", "8", "CPUs", "2", "GPUs", "room", "for", "4", "trials"],
+        ["wren", "(10.0.0.2)", "4", "CPUs", "1", "GPUs", "room", "for", "2", "trials"],
+    ]
+
+
+def test_trials_and_epochs(prepared: Prepared) -> None:
+    text = "\n".join(trial_lines(prepared, TWO, max_concurrent=None))
+
+    assert "4 of up to 3 epochs (pretrain_ce 2, train_bce 1)" in text
+    assert "4, each one process with 1 CPUs and 0 GPUs" in text  # there is room for twelve
+    assert "2 combinations of the countable parameters, and 2 continuous" in text
+    assert "at a time        3," in "\n".join(trial_lines(prepared, TWO, max_concurrent=3))
+
+
+def test_where_files_go(prepared: Prepared) -> None:
+    trials = prepared.job.run_dir / "trials"
+
+    assert file_lines(prepared.job, several=False)[-1].endswith(f" {trials}")
+    assert file_lines(prepared.job, several=True)[-1].endswith(f" {trials}, a folder that all machines share")
+    assert " s3://b/x;" in file_lines(job_of(prepared, storage="s3://b/x"), several=True)[-1]
+
+
+def test_the_first_points_are_those_that_the_search_draws(
+    finished_run: Path, tiny_space: Path, tiny_root: Path, tmp_path: Path
+) -> None:
+    prepared = prepare_with(tiny_space, tiny_root, tmp_path)
+    trials = pd.read_parquet(finished_run / "trials.parquet").set_index("number")
+
+    def drawn(row: Mapping[Any, Any]) -> str:
+        return describe_point(prepared.space.point_of(row))
+
+    wanted = [(number, drawn(trials.loc[number].to_dict() | {"number": number})) for number in range(3)]
+    assert first_points(prepared) == wanted
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_leaves_nothing_behind(
+    tiny_space: Path, tiny_root: Path, tmp_path: Path, cache_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--space", str(tiny_space), "--data", str(tiny_root), "--out", str(tmp_path / "runs"), "--name", "x"]
+    search.main([*words, "--storage", (tmp_path / "bucket").as_uri(), "--dry-run"])
+
+    output = capsys.readouterr().out
+    assert "trial 0: model.pool_type=avg" in output
+    assert "dry run: no trial was started" in output
+    assert not (tmp_path / "runs").exists()
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []

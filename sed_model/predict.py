@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -62,10 +63,45 @@ def predict_soundscape(
         waveform: decoded at the members' sample rate.
         starts_s: where the target windows (`data.target_s` long) start.
     """
+    return np.stack([scores.clip for scores in predict_members(members, waveform, starts_s, runtime)])
+
+
+@dataclass(frozen=True)
+class MemberScores:
+    """What one member says of the windows of a soundscape.
+
+    Attributes:
+        clip: probabilities of the target windows.
+        frames: probabilities of the equally long steps of the whole windows around the targets.
+        contexts_s: where these windows, each `window_s` long, start.
+    """
+
+    clip: Float32[np.ndarray, "windows classes"]
+    frames: Float32[np.ndarray, "windows steps classes"]
+    contexts_s: NDArray[np.float64]
+    window_s: float
+
+
+@torch.inference_mode()
+def predict_members(
+    members: Sequence[LoadedModel],
+    waveform: Float32[np.ndarray, " samples"],
+    starts_s: Float[np.ndarray, " windows"],
+    runtime: Runtime,
+) -> list[MemberScores]:
+    """Like `predict_soundscape`, with the scores of every step of the windows too."""
     # Some windows at a time: an hour of them would be gigabytes.
     n_windows = max(member.config.inference.batch_size for member in members)
     pieces = [starts_s[first : first + n_windows] for first in range(0, len(starts_s), n_windows)]
-    return np.concatenate([_predict_windows(members, waveform, piece, runtime) for piece in pieces], axis=1)
+    by_piece = [_predict_windows(members, waveform, piece, runtime) for piece in pieces]
+    results = []
+    for member, logits in zip(members, zip(*by_piece, strict=True), strict=True):
+        config, loss = member.config, member.lineage.loss
+        clip, frames = (np.concatenate(parts) for parts in zip(*logits, strict=True))
+        starts = context_starts(starts_s, len(waveform) / config.front_end.sample_rate_hz, config)
+        by_step = probabilities_of(frames.reshape(-1, frames.shape[-1]), loss).reshape(frames.shape)
+        results.append(MemberScores(probabilities_of(clip, loss), by_step, starts, config.data.window_s))
+    return results
 
 
 def _predict_windows(
@@ -73,7 +109,8 @@ def _predict_windows(
     waveform: Float32[np.ndarray, " samples"],
     starts_s: Float[np.ndarray, " windows"],
     runtime: Runtime,
-) -> Float32[np.ndarray, "members windows classes"]:
+) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    """Clip and frame logits of each member."""
     inputs: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
     results = []
     for member in members:
@@ -82,13 +119,25 @@ def _predict_windows(
         if key not in inputs:
             clips, parts = contexts(waveform, starts_s, config)
             inputs[key] = member.model.images(torch.from_numpy(clips).to(runtime.device)), parts.to(runtime.device)
-        logits = []
+        clip_logits, frame_logits = [], []
         for images, part in zip(*(tensor.split(config.inference.batch_size) for tensor in inputs[key]), strict=True):
             with runtime.autocast():
                 output = member.model(runtime.images(images), part)
-            logits.append(output.clip_logits.float().cpu().numpy())
-        results.append(probabilities_of(np.concatenate(logits), member.lineage.loss))
-    return np.stack(results)
+            clip_logits.append(output.clip_logits.float().cpu().numpy())
+            frame_logits.append(output.frame_logits.float().cpu().numpy())
+        results.append((np.concatenate(clip_logits), np.concatenate(frame_logits)))
+    return results
+
+
+def context_starts(
+    starts_s: Float[np.ndarray, " windows"], duration_s: float, config: SedConfig
+) -> NDArray[np.float64]:
+    """Where the windows around the targets start."""
+    data = config.data
+    contexts_s = [
+        context_of(start_s, start_s + data.target_s, duration_s, data.window_s).start_s for start_s in starts_s
+    ]
+    return np.asarray(contexts_s, np.float64)
 
 
 def contexts(

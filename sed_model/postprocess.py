@@ -1,0 +1,124 @@
+"""Window probabilities of one soundscape -> better ones: what the winners of BirdCLEF did after the models.
+
+Pure functions on arrays [windows, classes] of one soundscape, in the order of time. Their settings can be tuned on
+labelled train soundscapes (`post_tuning`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Float32
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from sed_model.errors import ConfigError
+from sed_model.files import write_text
+from sed_model.pseudo import smooth
+
+
+class PostSettings(BaseModel):
+    """Post-processing; a file of it is JSON with these keys. By default only frame scores, which are free."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
+    tta_weight: float = Field(
+        0.0, ge=0, le=1, description="share of the time-shifted windows; 0: they are not computed"
+    )
+    tta_shift_s: float | None = Field(
+        None, gt=0, le=60, description="their shift in seconds; null: half a target window"
+    )
+    frame_weight: float = Field(0.5, ge=0, le=1, description="share of the frame scores averaged over the overlaps")
+    smoothing_centre: float = Field(1.0, gt=0, le=1, description="weight of a window against its neighbours; 1: off")
+    top_n: int = Field(1, ge=1, description="windows of a soundscape whose mean scales its class")
+    file_power: float = Field(0.0, ge=0, le=10, description="power of that mean; 0: off")
+    low_rank_kept: int = Field(0, ge=0, description="best classes of a soundscape that stay as they are")
+    low_rank_power: float = Field(1.0, ge=1, le=10, description="power of all other classes; 1: off")
+
+
+def read_post(path: Path) -> PostSettings:
+    """Settings from a JSON file.
+
+    Raises:
+        ConfigError: the file cannot be read, is no JSON, or holds unknown keys or refused values: all in one report.
+    """
+    try:
+        return PostSettings.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error}); --tune-post writes such a file.") from None
+    except ValidationError as error:
+        raise ConfigError(f"{path} is no post-processing file:\n{_problems(error)}") from None
+
+
+def change_post(settings: PostSettings, changes: Mapping[str, Any]) -> PostSettings:
+    """A copy with other values.
+
+    Raises:
+        ConfigError: unknown keys or refused values, all in one report.
+    """
+    try:
+        return PostSettings.model_validate({**settings.model_dump(), **changes})
+    except ValidationError as error:
+        raise ConfigError(f"post-processing settings cannot be used:\n{_problems(error)}") from None
+
+
+def _problems(error: ValidationError) -> str:
+    lines = [
+        f"  {'.'.join(map(str, at['loc'])) or 'file'}={at['input']!r:.60}: {at['msg']}; change it"
+        for at in error.errors()
+    ]
+    return "\n".join([*lines, f"Keys: {', '.join(PostSettings.model_fields)}."])
+
+
+def write_post(path: Path, settings: PostSettings) -> None:
+    write_text(path, settings.model_dump_json(indent=2) + "\n")
+
+
+def blend(
+    clip: Float[np.ndarray, "members windows classes"],
+    shifted: Float[np.ndarray, "members windows classes"],
+    framed: Float[np.ndarray, "members windows classes"],
+    settings: PostSettings,
+) -> Float32[np.ndarray, "members windows classes"]:
+    """The clip scores with their shares of the time-shifted and of the frame scores."""
+    steady = (1 - settings.tta_weight) * clip + settings.tta_weight * shifted
+    return ((1 - settings.frame_weight) * steady + settings.frame_weight * framed).astype(np.float32)
+
+
+def scale_by_file(
+    probabilities: Float[np.ndarray, "windows classes"], top_n: int, power: float
+) -> Float32[np.ndarray, "windows classes"]:
+    """Times the mean of the class's `top_n` best windows of the soundscape, to a power (0: off).
+
+    Who calls once in a soundscape calls again: a lone weak score is a mistake more often than one among strong ones.
+    """
+    best = np.sort(probabilities, axis=0)[-top_n:]
+    return (probabilities * best.mean(axis=0) ** power).astype(np.float32)
+
+
+def lower_low_ranked(
+    probabilities: Float[np.ndarray, "windows classes"], n_kept: int, power: float
+) -> Float32[np.ndarray, "windows classes"]:
+    """To a power (1: off), except the `n_kept` classes with the best windows; at equal scores the first class stays."""
+    low = np.argsort(-probabilities.max(axis=0), kind="stable")[n_kept:]
+    lowered = probabilities.astype(np.float32)
+    lowered[:, low] **= np.float32(power)
+    return lowered
+
+
+def postprocess(
+    probabilities: Float[np.ndarray, "windows classes"], settings: PostSettings
+) -> Float32[np.ndarray, "windows classes"]:
+    """Neighbours, then the soundscape, then its low-ranked classes; 0..1 stays 0..1."""
+    smoothed = smooth(probabilities, settings.smoothing_centre)
+    scaled = scale_by_file(smoothed, settings.top_n, settings.file_power)
+    return lower_low_ranked(scaled, settings.low_rank_kept, settings.low_rank_power)
+
+
+def postprocess_files(
+    probabilities: Float[np.ndarray, "windows classes"], n_windows: Sequence[int], settings: PostSettings
+) -> Float32[np.ndarray, "windows classes"]:
+    """`postprocess` in each soundscape by itself; `n_windows` of each, one soundscape after the other."""
+    pieces = np.split(probabilities, np.cumsum(n_windows)[:-1])
+    return np.concatenate([postprocess(piece, settings) for piece in pieces if len(piece)])

@@ -1,0 +1,242 @@
+"""A folder of soundscapes -> submission.csv and sound events. Needs neither Ray nor a network."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float, Float32
+
+from sed_model import pseudo
+from sed_model.checkpoint import LoadedModel, load_model
+from sed_model.decoding import BadAudio, duration_s
+from sed_model.devices import choose_runtime
+from sed_model.event_files import EventWriter
+from sed_model.events import EventSettings
+from sed_model.postprocess import PostSettings, blend, postprocess_files
+from sed_model.predict import target_starts
+from sed_model.scoring import ScoreOptions, SoundscapeScores, Task, check_members_fit, score_files, score_soundscape
+from sed_model.submission import (
+    Columns,
+    Sample,
+    ends_of,
+    find_sample,
+    find_soundscapes,
+    lists_every_file,
+    plan_columns,
+    read_sample,
+    row_id,
+    submission_table,
+    usual_count,
+    write_submission,
+)
+
+REPORT_EVERY_S = 10.0
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Models that predict together; `weights` of any scale, `method` one of pseudo.COMBINE_METHODS."""
+
+    members: tuple[LoadedModel, ...]
+    weights: tuple[float, ...]
+    method: str = "mean"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.members[0].lineage.classes
+
+    @property
+    def target_s(self) -> float:
+        return self.members[0].config.data.target_s
+
+    def combine(
+        self, by_member: Float[np.ndarray, "members windows classes"]
+    ) -> Float32[np.ndarray, "windows classes"]:
+        exponent = self.members[0].config.pseudo.mean_exponent
+        return pseudo.combine(by_member, self.method, np.asarray(self.weights), exponent)
+
+
+@dataclass(frozen=True)
+class PredictJob:
+    """What to predict, and what to write.
+
+    Attributes:
+        sample: sample_submission.csv; None: the one in or beside the soundscapes, where there is one.
+        step_s: from one row to the next; None: a target window.
+        silence_rms: None: `inference.silence_rms` of the first member.
+        events: folder for sound events; None: none are written.
+        n_threads: files at a time.
+    """
+
+    soundscapes: Path
+    out: Path
+    sample: Path | None = None
+    step_s: float | None = None
+    silence_rms: float | None = None
+    post: PostSettings = field(default_factory=PostSettings)
+    events: Path | None = None
+    event_settings: EventSettings = field(default_factory=EventSettings)
+    n_threads: int = 1
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What was done, to be told."""
+
+    n_files: int
+    n_rows: int
+    bad: tuple[BadAudio, ...]
+    unknown_classes: tuple[str, ...]
+    n_events: int = 0
+
+
+def load_ensemble(
+    folders: Sequence[Path],
+    weights: Sequence[float] | None = None,
+    method: str = "mean",
+    load: Callable[[Path], LoadedModel] = load_model,
+) -> Ensemble:
+    """The models of some folders, checked to fit together; equal weights by default.
+
+    Raises:
+        CheckpointError: a model is missing or damaged, or they do not fit together.
+    """
+    members = tuple(load(folder) for folder in folders)
+    check_members_fit(members, [folder.name for folder in folders])
+    return Ensemble(members, tuple(weights or [1.0] * len(members)), method)
+
+
+def predict_soundscapes(job: PredictJob, ensemble: Ensemble, report: Report = print) -> Predicted:
+    """Predict a folder and write the submission (and the events).
+
+    A soundscape that cannot be read gets rows of 0, for a submission has to be complete.
+
+    Raises:
+        DataError: the folder or the sample cannot be used, or they do not fit the models.
+        CheckpointError: a member predicts what is no probability.
+        DiskFullError: there is no space for the results.
+    """
+    files = find_soundscapes(job.soundscapes)
+    sample_path = job.sample or find_sample(job.soundscapes)
+    sample = read_sample(sample_path) if sample_path else None
+    columns = plan_columns(ensemble.classes, sample)
+    asked = sample if sample and lists_every_file(sample, list(files)) else None
+    _report_plan(report, files, columns, sample, asked)
+    ends = {stem: ends_of(asked, stem, ensemble.target_s) if asked else None for stem in files}
+    tasks = [Task(path, _starts(ends[stem], ensemble.target_s)) for stem, path in files.items()]
+    band_hz = (ensemble.members[0].config.front_end.f_min_hz, ensemble.members[0].config.front_end.f_max_hz)
+    writer = EventWriter(job.events, ensemble.classes, job.event_settings, band_hz) if job.events else None
+    windows: dict[str, _Windows | BadAudio] = {}
+    for (stem, path), scores in zip(files.items(), score_all(ensemble, tasks, job, report), strict=True):
+        if isinstance(scores, BadAudio):
+            report(f"cannot be read, its rows are 0: {path.name}: {scores.reason}")
+            windows[stem] = scores
+            continue
+        ends_s = ends[stem] or tuple(scores.starts_s + ensemble.target_s)
+        windows[stem] = _Windows(ends_s, blend(scores.clip, scores.shifted, scores.framed, job.post), scores.silent)
+        if writer:
+            writer.add(path.name, pseudo.silence(ensemble.combine(scores.frames), scores.silent_frames))
+    bad = tuple(item for item in windows.values() if isinstance(item, BadAudio))
+    complete = _with_empty_rows(windows, files, ends, job, ensemble)
+    table = _table(complete, asked, ensemble, columns, job.post)
+    write_submission(job.out, table)
+    n_events = writer.finish() if writer else 0
+    return Predicted(len(files), len(table), bad, columns.unknown, n_events)
+
+
+@dataclass(frozen=True)
+class _Windows:
+    """The windows of one soundscape."""
+
+    ends_s: tuple[float, ...]
+    by_member: Float32[np.ndarray, "members windows classes"]
+    silent: Bool[np.ndarray, " windows"]
+
+
+def score_all(
+    ensemble: Ensemble, tasks: Sequence[Task], job: PredictJob, report: Report
+) -> Iterator[SoundscapeScores | BadAudio]:
+    """The scores of each task in order; now and then a line about how far it is."""
+    first = ensemble.members[0].config
+    runtime = choose_runtime(first.optim)
+    for member in ensemble.members:
+        runtime.place(member.model)
+    shift_s = 0.0 if job.post.tta_weight == 0 else job.post.tta_shift_s or ensemble.target_s / 2
+    silence_rms = first.inference.silence_rms if job.silence_rms is None else job.silence_rms
+    options = ScoreOptions(job.step_s, shift_s, silence_rms)
+    score = partial(score_soundscape, ensemble.members, options=options, runtime=runtime)
+    start_s = last_s = time.monotonic()
+    for n_done, scores in enumerate(score_files(score, tasks, job.n_threads), start=1):
+        now_s = time.monotonic()
+        if now_s - last_s >= REPORT_EVERY_S or n_done == len(tasks):
+            last_s, rate = now_s, n_done / max(now_s - start_s, 1e-9)
+            report(f"{n_done}/{len(tasks)} files  {rate:.2f} files/s  {(len(tasks) - n_done) / rate:.0f} s left")
+        yield scores
+
+
+def _report_plan(
+    report: Report, files: Mapping[str, Path], columns: Columns, sample: Sample | None, asked: Sample | None
+) -> None:
+    if sample and asked is None:
+        known = sum(stem in sample.rows for stem in files)
+        report(f"{sample.path.name} lists {known} of {len(files)} soundscapes: taken as an example of the columns")
+    elif asked and (absent := [stem for stem in asked.rows if stem not in files]):
+        report(f"{len(absent)} soundscapes of {asked.path.name} are not there, their rows are 0: {_some(absent)}")
+    if columns.unknown:
+        report(f"{len(columns.unknown)} classes that the models do not know get 0: {_some(columns.unknown)}")
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+
+
+def _starts(ends_s: Sequence[float] | None, target_s: float) -> tuple[float, ...] | None:
+    return None if ends_s is None else tuple(end_s - target_s for end_s in ends_s)
+
+
+def _with_empty_rows(
+    windows: Mapping[str, _Windows | BadAudio],
+    files: Mapping[str, Path],
+    ends: Mapping[str, tuple[float, ...] | None],
+    job: PredictJob,
+    ensemble: Ensemble,
+) -> dict[str, _Windows]:
+    """Damaged files with rows of 0: those asked for, else by the length in the header, else as many as most have."""
+    target_s, step_s = ensemble.target_s, job.step_s or ensemble.target_s
+    usual = usual_count([len(item.ends_s) for item in windows.values() if isinstance(item, _Windows)])
+    complete: dict[str, _Windows] = {}
+    for stem, item in windows.items():
+        if isinstance(item, _Windows):
+            complete[stem] = item
+            continue
+        length_s = duration_s(files[stem])
+        starts_s = target_starts(length_s, target_s, step_s) if length_s > 0 else np.arange(usual) * step_s
+        ends_s = ends[stem] or tuple(starts_s + target_s)
+        shape = (len(ensemble.members), len(ends_s), len(ensemble.classes))
+        complete[stem] = _Windows(ends_s, np.zeros(shape, np.float32), np.ones(len(ends_s), bool))
+    return complete
+
+
+def _table(
+    windows: Mapping[str, _Windows], asked: Sample | None, ensemble: Ensemble, columns: Columns, post: PostSettings
+) -> pd.DataFrame:
+    by_member = np.concatenate([item.by_member for item in windows.values()], axis=1)
+    silent = np.concatenate([item.silent for item in windows.values()])
+    joined = pseudo.silence(ensemble.combine(by_member), silent)
+    better = postprocess_files(joined, [len(item.ends_s) for item in windows.values()], post)
+    # Once more: a silent window is not what its neighbours are.
+    probabilities = pseudo.silence(better, silent)
+    if asked is None:
+        row_ids = [row_id(stem, end_s) for stem, item in windows.items() for end_s in item.ends_s]
+        return submission_table(row_ids, probabilities, columns)
+    names = [asked.rows[stem][end_s] for stem, item in windows.items() for end_s in item.ends_s]
+    place, empty = {name: index for index, name in enumerate(names)}, len(names)
+    padded = np.pad(probabilities, ((0, 1), (0, 0)))
+    return submission_table(asked.row_ids, padded[[place.get(name, empty) for name in asked.row_ids]], columns)

@@ -1,0 +1,200 @@
+"""The predict command: soundscapes -> submission.csv and sound events, without Ray."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainables import cli
+
+if TYPE_CHECKING:
+    from sed_model.postprocess import PostSettings
+    from sed_model.predict_job import Ensemble
+
+DESCRIPTION = """Soundscapes -> submission.csv: a row every target window (data.target_s of the models, 5 s), row_id is
+<file stem>_<end second>, the columns are those of sample_submission.csv where it lies in or beside the soundscapes.
+Needs neither Ray nor a network. Soundscapes may have any length, sample rate and number of channels; a last partial
+window has a row; a file that cannot be read is reported and gets rows of 0, for a submission has to be complete.
+
+Rows: those of the sample if it lists every soundscape of the folder, else by the length of the files. Classes of the
+sample that the models do not know get 0; a sample that lacks classes of the models is refused.
+
+Post-processing (each step can be set, or tuned on the labelled train soundscapes with --tune-post):
+  frame scores   every window hears its context (data.window_s), so each moment is heard by several windows: the frame
+                 scores are averaged over them, and their maximum in the target is mixed with the window's own score
+  --tta          windows shifted by half a target to both sides are mixed in: about twice the time
+  --smooth       neighbouring windows are mixed in
+  --top-n, --file-power   each class is multiplied by the mean of its N best windows of the soundscape, to a power
+  --keep-classes, --low-power  all but the N best classes of a soundscape are raised to a power"""
+EXAMPLES = """  python -m trainables.predict --run runs/NAME --soundscapes DIR/test_soundscapes --out submission.csv
+  python -m trainables.predict --model models/a --model models/b --soundscapes DIR --out submission.csv --tta
+  python -m trainables.predict --run runs/NAME --tune-post --out post.json
+  python -m trainables.predict --run runs/NAME --soundscapes DIR --out submission.csv --post post.json
+  python -m trainables.predict --run runs/NAME --soundscapes DIR --out submission.csv --events events"""
+POST_OPTIONS = {
+    "smooth": "smoothing_centre",
+    "top_n": "top_n",
+    "file_power": "file_power",
+    "keep_classes": "low_rank_kept",
+    "low_power": "low_rank_power",
+    "frame_weight": "frame_weight",
+    "tta_shift_s": "tta_shift_s",
+}
+TTA_WEIGHT = 0.5
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    if options.tune_post:
+        if options.soundscapes or options.post or options.events:
+            parser.error("--tune-post takes the labelled train soundscapes of the data folder, and no others")
+    elif not options.soundscapes:
+        parser.error("--soundscapes DIR is missing")
+    from sed_model.predict_job import load_ensemble
+
+    if options.run:
+        from trainables.run_members import members_of
+
+        members = members_of(options.run, options.top_k)
+        print(f"members: {members.source}: {', '.join(folder.name for folder in members.folders)}", flush=True)
+        ensemble = load_ensemble(members.folders, members.weights, members.method)
+    else:
+        ensemble = load_ensemble(options.model)
+    if options.tune_post:
+        tune(options, ensemble)
+    else:
+        predict(options, ensemble)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = cli.parser("trainables.predict", DESCRIPTION, EXAMPLES)
+    add = parser.add_argument
+    models = parser.add_mutually_exclusive_group(required=True)
+    models.add_argument(
+        "--run", type=cli.folder, metavar="DIR", help="run folder: the members of its ensemble, else its best trials"
+    )
+    models.add_argument(
+        "--model", type=cli.folder, action="append", metavar="DIR", help="folder of a model; may be repeated"
+    )
+    add("--top-k", type=cli.positive_int, metavar="K", help="the K best trials of --run, whatever its ensemble is (5)")
+    add("--soundscapes", type=cli.folder, metavar="DIR", help="folder of audio files")
+    add("--out", type=cli.folder, required=True, metavar="FILE", help="submission.csv (or post.json) to write")
+    add(
+        "--sample-submission",
+        type=cli.folder,
+        metavar="FILE",
+        help="its columns and rows (default: sample_submission.csv in or beside the soundscapes)",
+    )
+    add("--step-s", type=cli.positive_float, metavar="S", help="a row every S seconds (default: a target window)")
+    add("--silence-rms", type=cli.share, metavar="X", help="quieter windows are 0 (default: inference.silence_rms)")
+    add("--threads", type=cli.positive_int, metavar="N", default=_cpus(), help="files at a time (default: one a CPU)")
+    add_post(parser)
+    add_events(parser)
+    tuning = parser.add_argument_group("tuning the post-processing")
+    tuning.add_argument(
+        "--tune-post",
+        action="store_true",
+        help="find the best settings on train_soundscapes_labels.csv, cross-validated by soundscape, and write --out",
+    )
+    tuning.add_argument("--data", type=cli.folder, metavar="DIR", help="data folder (default: that of --run)")
+    return parser
+
+
+def add_post(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("post-processing").add_argument
+    add("--post", type=cli.folder, metavar="FILE", help="settings that --tune-post wrote; the options below override")
+    add("--tta", action="store_true", help=f"mix in time-shifted windows with a share of {TTA_WEIGHT}")
+    add("--tta-shift-s", type=cli.positive_float, metavar="S", help="their shift (default: half a target window)")
+    add("--frame-weight", type=cli.share, metavar="X", help="share of the frame scores, 0 to 1 (0.5)")
+    add("--smooth", type=cli.positive_float, metavar="X", help="weight of a window against its neighbours; 1: off (1)")
+    add("--top-n", type=cli.positive_int, metavar="N", help="windows of a soundscape whose mean scales its class (1)")
+    add("--file-power", type=cli.share, metavar="X", help="power of that mean; 0: off (0)")
+    add("--keep-classes", type=cli.positive_int, metavar="N", help="best classes that --low-power leaves as they are")
+    add("--low-power", type=cli.positive_float, metavar="X", help="power of all other classes; 1: off (1)")
+
+
+def add_events(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group(
+        "sound events", "events.csv, and of each file <stem>.labels.txt (Audacity) and <stem>.selections.txt (Raven)"
+    ).add_argument
+    add("--events", type=cli.folder, metavar="DIR", help="folder to write onsets and offsets to")
+    add("--event-high", type=cli.share, default=0.5, metavar="X", help="an event has a frame of this score (0.5)")
+    add("--event-low", type=cli.share, default=0.25, metavar="X", help="it reaches as far as frames have this (0.25)")
+    add("--event-median-s", type=cli.share, default=0.5, metavar="S", help="median filter over frames; 0: off (0.5)")
+    add("--event-gap-s", type=cli.share, default=0.5, metavar="S", help="shorter pauses are bridged (0.5)")
+    add("--event-min-s", type=cli.share, default=0.2, metavar="S", help="shorter events are left out (0.2)")
+
+
+def post_settings(options: argparse.Namespace) -> PostSettings:
+    """The settings of --post, or the default, with the options that were given.
+
+    Raises:
+        ConfigError: an option is out of its range.
+    """
+    from sed_model.postprocess import PostSettings, change_post, read_post
+
+    changes: dict[str, Any] = {
+        key: getattr(options, name) for name, key in POST_OPTIONS.items() if getattr(options, name) is not None
+    }
+    if options.tta:
+        changes["tta_weight"] = TTA_WEIGHT
+    return change_post(read_post(options.post) if options.post else PostSettings(), changes)
+
+
+def predict(options: argparse.Namespace, ensemble: Ensemble) -> None:
+    from sed_model.events import EventSettings
+    from sed_model.predict_job import PredictJob, predict_soundscapes
+
+    job = PredictJob(
+        soundscapes=options.soundscapes,
+        out=options.out,
+        sample=options.sample_submission,
+        step_s=options.step_s,
+        silence_rms=options.silence_rms,
+        post=post_settings(options),
+        events=options.events,
+        event_settings=EventSettings(
+            options.event_high, options.event_low, options.event_median_s, options.event_gap_s, options.event_min_s
+        ),
+        n_threads=options.threads,
+    )
+    done = predict_soundscapes(job, ensemble, _say)
+    print(f"submission      {options.out}  {done.n_rows} rows of {done.n_files} soundscapes", flush=True)
+    if options.events:
+        print(f"events          {options.events / 'events.csv'}  {done.n_events} events", flush=True)
+    if done.bad:
+        names = ", ".join(Path(item.path).name for item in done.bad)
+        print(f"{len(done.bad)} of {done.n_files} soundscapes cannot be read, their rows are 0: {names}", flush=True)
+
+
+def tune(options: argparse.Namespace, ensemble: Ensemble) -> None:
+    from sed_model.errors import ConfigError
+    from sed_model.tune_job import TuneJob, tune_post
+    from trainables.runs import RunFolder
+
+    data = options.data
+    if data is None:
+        if not options.run:
+            raise ConfigError(
+                "--tune-post with --model needs --data DIR, the folder with train_soundscapes_labels.csv."
+            )
+        data = cli.folder(RunFolder(options.run).read_search()["data"]["folder"])
+    shift_s = options.tta_shift_s
+    tune_post(TuneJob(data, options.out, shift_s, options.threads, options.silence_rms), ensemble, _say)
+    print(f"post-processing {options.out}", flush=True)
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _cpus() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,75 @@
+"""Which models of a run predict: those of its ensemble, or the best of its leaderboard. Needs no Ray."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sed_model.checkpoint import read_lineage
+from sed_model.errors import CheckpointError
+from sed_model.pseudo import COMBINE_METHODS
+from trainables.runs import RunFolder, best_trials
+
+DEFAULT_TOP_K = 5
+
+
+@dataclass(frozen=True)
+class RunMembers:
+    """Folders of models with their weights (of any scale), how they are joined, and where that is written."""
+
+    folders: tuple[Path, ...]
+    weights: tuple[float, ...]
+    method: str
+    source: str
+
+
+def members_of(run_dir: Path, top_k: int | None = None) -> RunMembers:
+    """The members of RUN/ensemble/members.json; the `top_k` best trials where it is not there, or top_k is given.
+
+    Raises:
+        CheckpointError: there is no model, members.json is damaged, or a member has been trained anew since.
+    """
+    run = RunFolder(run_dir)
+    members_file = run.ensemble / "members.json"
+    if top_k is None and members_file.is_file():
+        return _read_members(members_file, run.path / "trials")
+    best = best_trials(run.read_trials(), top_k or DEFAULT_TOP_K)
+    if not best:
+        raise CheckpointError(f"{run.path}: no trial with a model; give the folder of a search, or --model DIR.")
+    folders = tuple(run.path / "trials" / row["trial_id"] for row in best)
+    return RunMembers(folders, (1.0,) * len(folders), "mean", f"the {len(folders)} best of the leaderboard")
+
+
+def _read_members(path: Path, trials: Path) -> RunMembers:
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+        method, rows = tree["method"], tree["members"]
+        names, weights = [row["trial_id"] for row in rows], [row.get("weight", 1.0) for row in rows]
+        problem = _problem(method, names, weights)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        problem = f"{type(error).__name__}: {error}"
+    if problem:
+        raise CheckpointError(f"{path}: cannot be used ({problem}); run trainables.ensemble again, or give --top-k.")
+    for row in rows:
+        wanted = row.get("weights_sha256")
+        if wanted and read_lineage(trials / row["trial_id"]).weights_sha256 != wanted:
+            raise CheckpointError(
+                f"{row['trial_id']}: is not the model that {path} names (its weights_sha256 differs); run "
+                "trainables.ensemble again, or give --top-k."
+            )
+    return RunMembers(tuple(trials / name for name in names), tuple(weights), method, "ensemble/members.json")
+
+
+def _problem(method: Any, names: list[Any], weights: list[Any]) -> str:
+    """What is wrong with a table of members, or nothing. Names are plain: none leads out of the run."""
+    if method not in COMBINE_METHODS:
+        return f"method {method!r} is none of {', '.join(COMBINE_METHODS)}"
+    if not names:
+        return "it has no members"
+    if odd := [name for name in names if not isinstance(name, str) or Path(name).name != name or name == ".."]:
+        return f"trial_id {odd[0]!r} is no name of a trial"
+    good = all(isinstance(weight, int | float) and 0 <= weight < math.inf for weight in weights)
+    return "" if good and sum(weights) > 0 else "weights have to be finite numbers from 0, not all 0"

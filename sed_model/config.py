@@ -385,7 +385,30 @@ class Inference(_Frozen):
 class Pseudo(_Frozen):
     keep_class: float = probability(0.6, "A class of a window is kept above this.")
     keep_window: float = probability(0.7, "A window is kept when its best class is above this.")
+    trim: float = probability(0.1, "Classes below keep_class stay as soft targets above this; the others become 0.")
+    power: float = key(1.0, "Kept probabilities are raised to this power; above 1 the unsure ones shrink.", gt=0, le=10)
+    max_disagreement: float = key(
+        0.5,
+        "Windows whose members differ more are left out (standard deviation); 0.5 keeps all.",
+        "probability",
+        ge=0,
+        le=0.5,
+    )
     max_share: float = key(0.3, "At most this many windows for each real recording.", "ratio", ge=0)
+    max_per_class: int = key(0, "At most this many windows for each class; 0 sets no limit.", "windows", ge=0)
+    balance: bool = key(True, "Fill max_share with each class in turn; false: with the most confident windows.")
+    mean_exponent: float = key(
+        2.0, "Exponent of the power mean over members: 1 is the mean, a large one the maximum.", gt=0, le=32
+    )
+    replace_prob: float = probability(0.2, "Chance that a student's clip is a pseudo-labelled window alone.")
+    add_prob: float = probability(0.4, "Chance that a pseudo-labelled window is added to a student's clip.")
+    join_prob: float = probability(0.1, "Chance that a student's clip goes on as a pseudo-labelled window.")
+    loss_power: float = key(1.0, "Power of the confidence in the loss of pseudo-labels; 0: all alike.", ge=0, le=10)
+
+    def _problems(self) -> Iterator[str]:
+        total = self.replace_prob + self.add_prob + self.join_prob
+        if total > 1 + 1e-9:
+            yield f"replace_prob + add_prob + join_prob = {total:g} is above 1; lower one of them."
 
 
 class SedConfig(_Frozen):

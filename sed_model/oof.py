@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from jaxtyping import Float
 
 from sed_model.dataset import ValidationWindows
+from sed_model.errors import CheckpointError
 from sed_model.files import write_parquet
 
 OOF_FILE = "oof.parquet"
@@ -39,3 +42,32 @@ def write_predictions(
     arrays = [pa.array(values, type=field.type) for values, field in zip(columns, OOF_SCHEMA, strict=True)]
     schema = OOF_SCHEMA.with_metadata({"classes": json.dumps(list(classes))})
     write_parquet(path, pa.Table.from_arrays(arrays, schema=schema))
+
+
+@dataclass(frozen=True)
+class OutOfFold:
+    """Validation windows with what was true and what the model said."""
+
+    windows: tuple[tuple[str, float, float], ...]
+    """filename, start_s, end_s"""
+    targets: Float[np.ndarray, "windows classes"]
+    probabilities: Float[np.ndarray, "windows classes"]
+
+
+def read_predictions(folder: Path) -> OutOfFold:
+    """The validation predictions of the model in a folder.
+
+    Raises:
+        CheckpointError: they are missing or damaged.
+    """
+    path = folder / OOF_FILE
+    try:
+        table = pq.read_table(path, columns=OOF_SCHEMA.names)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: is not there; train again.") from None
+    except (OSError, pa.ArrowException) as error:
+        raise CheckpointError(f"{path}: is damaged ({str(error).splitlines()[0]}); train again.") from None
+    columns = [table[name].to_pylist() for name in OOF_SCHEMA.names]
+    windows = tuple(zip(*columns[:3], strict=True))
+    targets, probabilities = (np.asarray(values, np.float32) for values in columns[3:])
+    return OutOfFold(windows, targets, probabilities)

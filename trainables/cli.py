@@ -83,6 +83,14 @@ def positive_int(text: str) -> int:
     return _whole_number(text, least=1)
 
 
+def names(text: str) -> tuple[str, ...]:
+    """Argument type: a,b,c, each once."""
+    given = [part.strip() for part in text.split(",")]
+    if not all(given) or len(set(given)) < len(given):
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of different names a,b,c")
+    return tuple(given)
+
+
 def whole_numbers(text: str) -> list[int]:
     """Argument type: 0,1,2."""
     return [_whole_number(part, least=0) for part in text.split(",")]

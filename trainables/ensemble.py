@@ -2,34 +2,78 @@
 
 from __future__ import annotations
 
+import argparse
+import sys
 from collections.abc import Sequence
 
+from sed_model.errors import ConfigError
 from trainables import cli
 
 DESCRIPTION = """The best trials of a run label unlabelled soundscapes. A Ray job: soundscapes are shared out over
 actors, each file is decoded once for all members, and a run that was broken off goes on where it stopped."""
 EXAMPLES = """  python -m trainables.ensemble --run runs/NAME
-  python -m trainables.ensemble --run runs/NAME --top-k 5 --method max --soundscapes DIR --out DIR
-  python -m trainables.ensemble --run runs/NAME --set pseudo.keep_window=0.9 --set data.on_bad_audio=skip"""
+  python -m trainables.ensemble --run runs/NAME --method greedy
+  python -m trainables.ensemble --run runs/NAME --top-k 5 --method rank --soundscapes DIR --out DIR
+  python -m trainables.ensemble --run runs/NAME --set pseudo.keep_window=0.9
+  python -m trainables.ensemble --run runs/NAME --submit --address http://HEAD:8265"""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    options = build_parser().parse_args(arguments)
+    if options.method == "greedy":
+        if options.select == "top":
+            raise ConfigError("--method greedy: is a selection, and --select top another; leave one of them out.")
+        options.method, options.select = "mean", "greedy"
+    if options.submit:
+        from trainables.job_submission import submit
+
+        submit("trainables.ensemble", sys.argv[1:] if arguments is None else arguments, options.address)
+        return
+    label(options)
+
+
+def build_parser() -> argparse.ArgumentParser:
     parser = cli.parser("trainables.ensemble", DESCRIPTION, EXAMPLES)
     add = parser.add_argument
     add("--run", type=cli.folder, required=True, metavar="DIR", help="run folder of a search")
-    add("--top-k", type=cli.positive_int, default=5, metavar="K", help="members, from the top of the leaderboard (5)")
-    add("--method", choices=["mean", "max", "vote"], default="mean", help="how the members are joined (mean)")
+    cli.add_set(parser)
+    members = parser.add_argument_group("members")
+    add = members.add_argument
+    add("--select", choices=["top", "greedy"], help="the best of the leaderboard (top), or greedy forward selection")
+    add("--top-k", type=cli.positive_int, default=5, metavar="K", help="members at most (5)")
+    add("--members", type=cli.names, default=(), metavar="ID,ID", help="only these trials, e.g. trial_0003,trial_0001")
+    add(
+        "--method",
+        choices=["mean", "power_mean", "max", "vote", "rank", "greedy"],
+        default="mean",
+        help="how the members are joined (mean); greedy: --select greedy and their weighted mean",
+    )
+    files = parser.add_argument_group("soundscapes")
+    add = files.add_argument
     add(
         "--soundscapes",
         type=cli.folder,
         metavar="DIR",
         help="folder to label (default: the run's unlabelled soundscapes)",
     )
+    add(
+        "--allow-validation-soundscapes",
+        action="store_true",
+        help="label soundscapes that members were validated on, too; their rows are marked",
+    )
+    add("--fail-on-bad-audio", action="store_true", help="unreadable soundscapes are an error (default: counted)")
     add("--out", type=cli.folder, metavar="DIR", help="where to write (default: RUN/ensemble)")
-    add("--workers", type=cli.positive_int, metavar="N", help="actors (default: one a CPU)")
+    machines = parser.add_argument_group("machines")
+    add = machines.add_argument
+    add("--workers", type=cli.positive_int, metavar="N", help="actors (default: one a CPU, or four a GPU)")
+    add("--gpus-per-worker", type=cli.share, metavar="G", help="share of a GPU for each actor (0.25); 0 uses none")
     add("--address", help="a running Ray cluster: auto, or host:6379 (default: a local Ray)")
-    cli.add_set(parser)
-    options = parser.parse_args(arguments)
+    add("--submit", action="store_true", help="run as a job of the cluster at --address http://HEAD:8265")
+    return parser
+
+
+def label(options: argparse.Namespace) -> None:
+    """Choose members, label, and say where the labels are."""
     from trainables.cluster import ray_session
     from trainables.ensemble_plan import EnsembleJob, plan_ensemble
     from trainables.ensemble_run import label_soundscapes
@@ -39,10 +83,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     run = RunFolder(options.run)
     data_dir = cli.folder(run.read_search()["data"]["folder"])
     out = options.out or run.ensemble
-    overrides = parse_overrides(options.overrides)
     plan = plan_ensemble(
         EnsembleJob(
-            run.path, data_dir, out, options.soundscapes, options.top_k, options.method, options.workers, overrides
+            run.path,
+            data_dir,
+            out,
+            soundscapes=options.soundscapes,
+            top_k=options.top_k,
+            method=options.method,
+            workers=options.workers,
+            overrides=parse_overrides(options.overrides),
+            select=options.select or "top",
+            members=options.members,
+            allow_validation_soundscapes=options.allow_validation_soundscapes,
+            fail_on_bad_audio=options.fail_on_bad_audio,
+            gpus_per_worker=options.gpus_per_worker,
         )
     )
     with ray_session(options.address):

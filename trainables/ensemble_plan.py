@@ -5,58 +5,40 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sed_model.audio_files import AUDIO_SUFFIXES
-from sed_model.checkpoint import Lineage, load_model, read_lineage
-from sed_model.config import Inference, SedConfig
-from sed_model.errors import CheckpointError, ConfigError, DataError
+from sed_model.checkpoint import LoadedModel, load_model
+from sed_model.config import SedConfig
+from sed_model.errors import CheckpointError, ConfigError
 from sed_model.recordings import DataFolder, read_data_folder
-from sed_model.splits import unlabelled_soundscapes
-from trainables.runs import RunFolder, best_trials
+from trainables.ensemble_files import Sources, find_sources
+from trainables.ensemble_members import Choice, EnsembleJob, choose_members, find_candidates
 
-OVERRIDABLE = ("inference.", "pseudo.", "data.on_bad_audio")
+__all__ = ["EnsembleJob", "EnsemblePlan", "PredictionRules", "Shard", "plan_ensemble"]
+
+OVERRIDABLE = ("inference.", "pseudo.")
 """What may be set anew for an ensemble; the rest belongs to the models."""
+FILES_PER_SHARD = 8
+PARTS_FORMAT = 2
 
 
 @dataclass(frozen=True)
-class EnsembleJob:
-    """What to label with what. `soundscapes` None: the unlabelled ones of the data folder.
+class Shard:
+    """Some files of `root` that one actor predicts into the file `part`, a window every `step_s`."""
 
-    `overrides` replaces rules of the members' configuration (OVERRIDABLE).
-    """
-
-    run_dir: Path
-    data_dir: Path
-    out: Path
-    soundscapes: Path | None = None
-    top_k: int = 5
-    method: str = "mean"
-    workers: int | None = None
-    overrides: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Member:
-    """A trial in the ensemble; all members have equal weight."""
-
-    trial_id: str
-    weight: float
-    macro_auc: float
-    stage: str
-    weights_sha256: str
+    part: Path
+    root: Path
+    filenames: tuple[str, ...]
+    step_s: float
 
 
 @dataclass(frozen=True)
 class PredictionRules:
-    """What decides a prediction: the members' and the soundscapes' folders, how members are joined; where it goes."""
+    """What actors need: the members' folders. `parts` is where the predictions lie."""
 
     members: tuple[Path, ...]
-    root: Path
-    method: str
-    inference: Inference
     parts: Path
 
 
@@ -65,36 +47,68 @@ class EnsemblePlan:
     """An ensemble whose input is right. `config` has the rules that make predictions into labels."""
 
     job: EnsembleJob
-    members: tuple[Member, ...]
+    choice: Choice
     classes: tuple[str, ...]
     config: SedConfig
     rules: PredictionRules
-    filenames: tuple[str, ...]
-    n_recordings: int
+    sources: Sources
+    data: DataFolder
+
+    @property
+    def filenames(self) -> tuple[str, ...]:
+        return self.sources.filenames
+
+    def shards(self) -> list[Shard]:
+        """The soundscapes to label."""
+        target_s, overlap = self.config.data.target_s, self.config.inference.overlap
+        return self._shards("part", self.sources.root, self.filenames, target_s * (1 - overlap))
+
+    def labelled_shards(self) -> list[Shard]:
+        """The labelled soundscapes, which only tell how good the labels are, with windows where theirs are."""
+        if self.data.soundscape_labels is None:
+            return []
+        names = [Path(path).name for path in sorted(set(self.data.soundscape_labels["path"]))]
+        windows_a_target = max(1, round(1 / (1 - self.config.inference.overlap)))
+        step_s = self.config.data.target_s / windows_a_target
+        return self._shards("labelled", self.data.root / "train_soundscapes", names, step_s)
+
+    def _shards(self, kind: str, root: Path, names: Sequence[str], step_s: float) -> list[Shard]:
+        pieces = [tuple(names[first : first + FILES_PER_SHARD]) for first in range(0, len(names), FILES_PER_SHARD)]
+        return [
+            Shard(self.rules.parts / f"{kind}-{index:05d}.parquet", root, piece, step_s)
+            for index, piece in enumerate(pieces)
+        ]
 
 
 def plan_ensemble(job: EnsembleJob) -> EnsemblePlan:
     """Choose the members and list the soundscapes.
 
     Raises:
-        ConfigError: an override is refused.
-        DataError: there is nothing to label.
+        ConfigError: an override is refused, or a named member unknown.
+        DataError: there is nothing to label, or the data folder has other classes than the members.
         CheckpointError: no trial has a model, a model is damaged, or the members do not fit together.
     """
-    members, lineages = choose_members(job)
-    folders = tuple(job.run_dir / "trials" / member.trial_id for member in members)
-    # All of them, so that a damaged one is found here.
-    configs = [load_model(folder).config for folder in folders]
-    config = with_rules(configs[0], job.overrides)
+    found = find_candidates(job)
+    config = with_rules(load_model(found.candidates[0].folder).config, job.overrides)
     data = read_data_folder(job.data_dir, config.data.target_s)
-    root, filenames = soundscape_files(job, data)
-    parts = job.out / "predictions" / prediction_key(job, members, config, root, filenames)
-    rules = PredictionRules(folders, root, job.method, config.inference, parts)
-    return EnsemblePlan(job, tuple(members), lineages[0].classes, config, rules, tuple(filenames), len(data.recordings))
+    choice = choose_members(job, found, config, data)
+    folders = tuple(job.run_dir / "trials" / member.trial_id for member in choice.members)
+    # All of them, so that a damaged one is found here.
+    members = [load_model(folder) for folder in folders]
+    classes = members[0].lineage.classes
+    if data.classes != classes:
+        raise CheckpointError(
+            f"{job.data_dir}: has {len(data.classes)} classes, other ones than the {len(classes)} of the members; "
+            "restore the data of the search."
+        )
+    sources = find_sources(job, data, members)
+    key = prediction_key(members, config, sources, data)
+    rules = PredictionRules(folders, job.out / "predictions" / key)
+    return EnsemblePlan(job, choice, classes, config, rules, sources, data)
 
 
 def with_rules(config: SedConfig, overrides: Mapping[str, Any]) -> SedConfig:
-    """The first member's configuration with the rules of this ensemble.
+    """The best member's configuration with the rules of this ensemble.
 
     Raises:
         ConfigError: a key that decided the training, or a value that is refused.
@@ -104,64 +118,35 @@ def with_rules(config: SedConfig, overrides: Mapping[str, Any]) -> SedConfig:
         raise ConfigError(
             f"--set {foreign[0]}: belongs to the trained models; what an ensemble can set begins with "
             f"{', '.join(OVERRIDABLE)}."
+            + (" Damaged soundscapes are skipped, or not: --fail-on-bad-audio." if "bad_audio" in foreign[0] else "")
         )
     return config.with_overrides(overrides)
 
 
-def choose_members(job: EnsembleJob) -> tuple[list[Member], list[Lineage]]:
-    """The best trials; every one has to know the same classes and the same data."""
-    run = RunFolder(job.run_dir)
-    best = best_trials(run.read_trials(), job.top_k)
-    if not best:
-        raise CheckpointError(f"{run.path}: no trial with a model; run a search first.")
-    lineages = [read_lineage(run.path / "trials" / row["trial_id"]) for row in best]
-    for row, lineage in zip(best, lineages, strict=True):
-        for name in ("classes", "data_fingerprint"):
-            if getattr(lineage, name) != getattr(lineages[0], name):
-                raise CheckpointError(f"{row['trial_id']}: its {name} differ from those of {best[0]['trial_id']}.")
-        for name in ("config.front_end.sample_rate_hz", "config.data.target_s"):
-            if row[name] != best[0][name]:
-                raise CheckpointError(
-                    f"{row['trial_id']}: its {name}={row[name]} differs from {best[0][name]} of {best[0]['trial_id']}; "
-                    "an ensemble needs one; lower --top-k or fix the key in the search."
-                )
-    members = [
-        Member(row["trial_id"], 1 / len(best), row["macro_auc"], lineage.stage, lineage.weights_sha256)
-        for row, lineage in zip(best, lineages, strict=True)
-    ]
-    return members, lineages
+def prediction_key(members: Sequence[LoadedModel], config: SedConfig, sources: Sources, data: DataFolder) -> str:
+    """Names the predictions by all that decides them, so that a restart takes up only its own.
 
-
-def soundscape_files(job: EnsembleJob, data: DataFolder) -> tuple[Path, list[str]]:
-    """The folder of the soundscapes and their names in it. Labelled ones are left out: they validate."""
-    unlabelled = [Path(path).name for path in unlabelled_soundscapes(data)]
-    if job.soundscapes is None:
-        root, filenames = job.data_dir / "train_soundscapes", unlabelled
-    else:
-        root = job.soundscapes
-        if not root.is_dir():
-            raise DataError(f"--soundscapes {root}: no such folder; give a folder of audio files.")
-        # By name, since a copy of a labelled soundscape is one too.
-        labelled = {Path(path).name for path in data.soundscapes} - set(unlabelled)
-        names = sorted(path.name for path in root.iterdir() if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file())
-        filenames = [name for name in names if name not in labelled]
-        if len(filenames) < len(names):
-            print(f"{len(names) - len(filenames)} labelled soundscapes are left out: they validate", flush=True)
-    if not filenames:
-        raise DataError(
-            f"{root}: holds no unlabelled soundscape ({', '.join(sorted(AUDIO_SUFFIXES))}); give another folder."
-        )
-    return root, filenames
-
-
-def prediction_key(
-    job: EnsembleJob, members: Sequence[Member], config: SedConfig, root: Path, filenames: Sequence[str]
-) -> str:
-    """Names the predictions by all that decides them, so that a restart takes up only its own."""
+    Neither the way of joining members nor the label rules: they come afterwards, and another try costs nothing.
+    """
     facts = {
-        "members": [member.weights_sha256 for member in members],
-        "method": job.method,
-        "inference": config.inference.model_dump(mode="json"),
-        "files": [(name, (root / name).stat().st_size) for name in filenames],
+        "format": PARTS_FORMAT,
+        "members": [member.lineage.weights_sha256 for member in members],
+        "overlap": config.inference.overlap,
+        "files": [(name, (sources.root / name).stat().st_size) for name in sources.filenames],
+        "labelled": None if data.soundscape_labels is None else data.fingerprint,
     }
     return hashlib.blake2b(json.dumps(facts).encode(), digest_size=8).hexdigest()
+
+
+def members_record(plan: EnsemblePlan) -> dict[str, Any]:
+    """What members.json holds."""
+    labelled = plan.data.soundscape_labels
+    by_soundscapes = any(member.validation["kind"] == "soundscapes" for member in plan.choice.members)
+    validated = sorted(set(labelled["path"])) if by_soundscapes and labelled is not None else []
+    return {
+        "method": plan.job.method,
+        "classes": list(plan.classes),
+        "members": [asdict(member) for member in plan.choice.members],
+        **plan.choice.facts,
+        "validation_soundscapes": [Path(path).name for path in validated],
+    }

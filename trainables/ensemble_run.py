@@ -7,12 +7,10 @@ import re
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import ray
@@ -22,54 +20,67 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sed_model import pseudo
 from sed_model.checkpoint import LoadedModel, load_model
-from sed_model.config import SedConfig
 from sed_model.decoding import decode
 from sed_model.devices import Runtime, choose_runtime
 from sed_model.errors import AudioError
 from sed_model.files import write_json, write_parquet
 from sed_model.predict import predict_soundscape, target_starts, window_rms
 from trainables.cluster import cluster_nodes
-from trainables.ensemble_plan import EnsemblePlan, PredictionRules
+from trainables.ensemble_labels import WINDOW_SCHEMA, joined_windows, label_quality, print_result, summary
+from trainables.ensemble_members import table_lines
+from trainables.ensemble_plan import EnsemblePlan, PredictionRules, Shard, members_record
 from trainables.node_check import nodes_with
 
-FILES_PER_SHARD = 8
-PREDICTION_SCHEMA = pa.schema(
-    [
-        ("filename", pa.string()),
-        ("start_s", pa.float32()),
-        ("end_s", pa.float32()),
-        ("probabilities", pa.list_(pa.float32())),
-        ("disagreement", pa.float32()),
-    ]
-)
+RETRIES = 2
+"""Restarts of an actor that dies, and tries of the part that it was at."""
+GPUS_PER_WORKER = 0.25
+LISTED_BAD_FILES = 10
 
 
 def label_soundscapes(plan: EnsemblePlan) -> None:
     """Predict every soundscape, then keep the confident windows as pseudo-labels. Ray has to run.
 
     Raises:
-        AudioError: soundscapes cannot be read and `data.on_bad_audio` is "fail".
+        AudioError: no soundscape can be read; or any cannot, and the job is to fail then.
     """
-    names = ", ".join(f"{member.trial_id} ({member.macro_auc:.4f})" for member in plan.members)
-    filenames, parts = plan.filenames, plan.rules.parts
-    print(f"ensemble of {len(plan.members)}: {names}; {len(filenames)} soundscapes", flush=True)
-    remove_stale(parts)
-    shards = [filenames[first : first + FILES_PER_SHARD] for first in range(0, len(filenames), FILES_PER_SHARD)]
-    bad = predict_shards(plan.rules, shards, plan.job.workers)
-    if bad and plan.config.data.on_bad_audio == "fail":
-        lines = "\n".join(f"  {name}: {reason}" for name, reason in bad)
-        raise AudioError(
-            f"{len(bad)} soundscapes cannot be read:\n{lines}\nRemove them, or add --set data.on_bad_audio=skip."
-        )
-    table = pd.concat([_read_part(parts / part_name(index)) for index in range(len(shards))], ignore_index=True)
-    labels = select_labels(table, plan.classes, plan.config, plan.n_recordings)
-    write_labels(plan, labels)
-    write_json(plan.job.out / "summary.json", summary(table, labels, bad, len(filenames)))
-    print(
-        f"{len(table)} windows -> {len(labels)} pseudo-labels of {labels['primary_label'].nunique()} classes"
-        + (f"; {len(bad)} unreadable soundscapes skipped" if bad else ""),
-        flush=True,
+    shards, labelled = plan.shards(), plan.labelled_shards()
+    print(f"ensemble of {len(plan.choice.members)} ({plan.job.method}); {len(plan.filenames)} soundscapes", flush=True)
+    print("\n".join(table_lines(plan.choice)), flush=True)
+    for reason, count in plan.sources.left_out.items():
+        print(f"{count} files are left out: {reason}", flush=True)
+    remove_stale(plan.rules.parts)
+    predict_shards(plan, [*labelled, *shards])
+    bad = [file for shard in shards for file in _bad_files(shard.part)]
+    report_bad(bad, plan)
+    table = joined_windows(plan, shards)
+    labels, counts = pseudo.apply_rules(table, plan.classes, plan.config.pseudo, len(plan.data.recordings))
+    quality = label_quality(plan, labelled)
+    n_members = len(plan.choice.members)
+    write_parquet(
+        plan.job.out / "pseudo_labels" / "part-00000.parquet", pseudo.to_arrow(labels, plan.classes, n_members)
     )
+    write_json(plan.job.out / "members.json", members_record(plan))
+    write_json(plan.job.out / "summary.json", summary(plan, labels, counts, bad) | {"labelled": quality})
+    print_result(labels, counts, quality)
+
+
+def report_bad(bad: Sequence[tuple[str, str]], plan: EnsemblePlan) -> None:
+    """Say which files cannot be read.
+
+    Raises:
+        AudioError: there are any and the job is to fail then, or there are no others.
+    """
+    if not bad:
+        return
+    lines = [f"  {name}: {reason}" for name, reason in bad[:LISTED_BAD_FILES]]
+    if len(bad) > LISTED_BAD_FILES:
+        lines.append(f"  and {len(bad) - LISTED_BAD_FILES} more, in summary.json")
+    message = f"{len(bad)} of {len(plan.filenames)} soundscapes cannot be read:\n" + "\n".join(lines)
+    if plan.job.fail_on_bad_audio:
+        raise AudioError(f"{message}\nRemove them, or leave out --fail-on-bad-audio.")
+    if len(bad) == len(plan.filenames):
+        raise AudioError(f"{message}\nGive a folder of readable audio.")
+    print(message, flush=True)
 
 
 def remove_stale(parts: Path) -> None:
@@ -79,126 +90,107 @@ def remove_stale(parts: Path) -> None:
             shutil.rmtree(folder)
 
 
-def predict_shards(
-    rules: PredictionRules, shards: Sequence[Sequence[str]], workers: int | None
-) -> list[tuple[str, str]]:
-    """Predict the shards that have no part file yet; the unreadable files with their reasons come back."""
-    parts = rules.parts
-    missing = [index for index in range(len(shards)) if not (parts / part_name(index)).is_file()]
+def predict_shards(plan: EnsemblePlan, shards: Sequence[Shard]) -> None:
+    """Predict the shards that have no part file yet."""
+    missing = [shard for shard in shards if not shard.part.is_file()]
     if len(missing) < len(shards):
         print(f"{len(shards) - len(missing)} of {len(shards)} parts are there already", flush=True)
-    places = actor_options(rules)
-    n_actors = min(len(missing), workers or len(places), len(places))
-    actors = [_LabelWorker.options(**place).remote(rules) for place in places[:n_actors]]  # type: ignore[attr-defined]
+    if not missing:
+        return
+    places = actor_options(plan.rules, [missing[0].root, missing[-1].root], plan.job.gpus_per_worker)
+    n_actors = min(len(missing), plan.job.workers or len(places), len(places))
+    workers = [_LabelWorker.options(**place).remote(plan.rules) for place in places[:n_actors]]  # type: ignore[attr-defined]
     start_s = time.monotonic()
-    done = 0
-    if actors:
-        pool = ActorPool(actors)
-        for index, n_files in pool.map_unordered(lambda actor, i: actor.label.remote(i, shards[i]), missing):
-            done += n_files
-            rate = done / (time.monotonic() - start_s)
-            left = sum(len(shards[i]) for i in missing) - done
-            print(f"part {index + 1}/{len(shards)}  {rate:.1f} files/s  {left / rate:.0f} s left", flush=True)
-    for actor in actors:
-        ray.kill(actor)
-    return [bad for index in range(len(shards)) for bad in _bad_files(parts / part_name(index))]
+    n_files, n_done = sum(len(shard.filenames) for shard in missing), 0
+    for part, n_predicted in ActorPool(workers).map_unordered(
+        lambda worker, shard: worker.label.remote(shard), missing
+    ):
+        n_done += n_predicted
+        rate = n_done / (time.monotonic() - start_s)
+        left_s = (n_files - n_done) / rate
+        print(f"{part}  {n_done}/{n_files} files  {rate:.1f} files/s  {left_s:.0f} s left", flush=True)
+    for worker in workers:
+        ray.kill(worker)
 
 
-def actor_options(rules: PredictionRules) -> list[dict[str, Any]]:
-    """A place for each actor: the CPUs of the machines that see soundscapes, members and parts, or else this one."""
-    seeing = nodes_with(cluster_nodes(), rules.parts, [rules.root, *rules.members])
-    places = [(node.id, 1) for node in seeing for _ in range(int(node.cpus))]
+def actor_options(rules: PredictionRules, roots: Sequence[Path], gpus: float | None) -> list[dict[str, Any]]:
+    """A place for each actor, on the machines that see soundscapes, members and parts, or else on this one.
+
+    One for each CPU; on machines with GPUs one for each `gpus` of a GPU (None: GPUS_PER_WORKER; 0: use none).
+    """
+    share = GPUS_PER_WORKER if gpus is None else gpus
+    seeing = nodes_with(cluster_nodes(), rules.parts, [*roots, *rules.members])
+    places: list[tuple[str, int, float]] = []
+    for node in seeing:
+        on_gpus = int(node.gpus / share + 1e-6) if share else 0
+        count = min(on_gpus, int(node.cpus)) or int(node.cpus)
+        places += [(node.id, 1, share if on_gpus else 0)] * count
     return [
-        {"num_cpus": cpus, "scheduling_strategy": NodeAffinitySchedulingStrategy(node_id, soft=False)}
-        for node_id, cpus in places or [(ray.get_runtime_context().get_node_id(), 0)]
+        {
+            "num_cpus": cpus,
+            "num_gpus": gpu_share,
+            "max_restarts": RETRIES,
+            "max_task_retries": RETRIES,
+            "scheduling_strategy": NodeAffinitySchedulingStrategy(node_id, soft=False),
+        }
+        for node_id, cpus, gpu_share in places or [(ray.get_runtime_context().get_node_id(), 0, 0)]
     ]
 
 
-def part_name(index: int) -> str:
-    return f"part-{index:05d}.parquet"
-
-
-@ray.remote(num_cpus=1)
+@ray.remote
 class _LabelWorker:
-    """Holds the members and labels shards, each into a file of its own."""
+    """Holds the members and predicts shards, each into a file of its own."""
 
     def __init__(self, rules: PredictionRules) -> None:
         torch.set_num_threads(1)
-        self.rules = rules
         self.members = [load_model(folder) for folder in rules.members]
         self.runtime = choose_runtime(self.members[0].config.optim)
         for member in self.members:
             self.runtime.place(member.model)
 
-    def label(self, index: int, filenames: Sequence[str]) -> tuple[int, int]:
-        """Write part `index`; its number and how many files it is about come back."""
-        tables, bad = [], []
-        for name in filenames:
-            try:
-                tables.append(predict_file(self.members, name, self.rules, self.runtime))
-            except AudioError as error:
-                bad.append((name, str(error)))
-        rows = [row for table in tables for row in table]
-        schema = PREDICTION_SCHEMA.with_metadata({"bad": json.dumps(bad)})
-        write_parquet(self.rules.parts / part_name(index), pa.Table.from_pylist(rows, schema))
-        return index, len(filenames)
+    def label(self, shard: Shard) -> tuple[str, int]:
+        """Write the part; its name and how many files it is about come back."""
+        write_parquet(shard.part, predict_shard(self.members, shard, self.runtime))
+        return shard.part.stem, len(shard.filenames)
 
 
-def predict_file(
-    members: Sequence[LoadedModel], filename: str, rules: PredictionRules, runtime: Runtime
-) -> list[dict[str, Any]]:
-    """Joined and smoothed predictions for every window of one soundscape; silent windows are 0."""
-    config, inference = members[0].config, rules.inference
+def predict_shard(members: Sequence[LoadedModel], shard: Shard, runtime: Runtime) -> pa.Table:
+    """Each member's probabilities for every window; the unreadable files with their reasons are in the metadata."""
+    n_classes = len(members[0].lineage.classes)
+    vectors = pa.list_(pa.float32(), n_classes)
+    schema = pa.schema([*WINDOW_SCHEMA, *((f"member_{number}", vectors) for number in range(len(members)))])
+    tables, bad = [], []
+    for name in shard.filenames:
+        try:
+            columns = predict_file(members, shard.root / name, shard.step_s, runtime)
+        except AudioError as error:
+            bad.append((name, str(error)))
+            continue
+        by_member = columns.pop("by_member")
+        arrays = [pa.array(columns[field.name], field.type) for field in WINDOW_SCHEMA]
+        arrays += [pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), n_classes) for rows in by_member]
+        tables.append(pa.Table.from_arrays(arrays, schema=schema))
+    table = pa.concat_tables(tables) if tables else schema.empty_table()
+    return table.replace_schema_metadata({"bad": json.dumps(bad)})
+
+
+def predict_file(members: Sequence[LoadedModel], path: Path, step_s: float, runtime: Runtime) -> dict[str, Any]:
+    """The windows of one soundscape, decoded once: filename, start_s, end_s, rms [windows] and by_member.
+
+    Raises:
+        UnreadableAudioError: the file cannot be decoded.
+    """
+    config = members[0].config
     rate, target_s = config.front_end.sample_rate_hz, config.data.target_s
-    waveform = decode(rules.root / filename, rate)
-    starts_s = target_starts(len(waveform) / rate, target_s, target_s * (1 - inference.overlap))
-    by_member = predict_soundscape(members, waveform, starts_s, runtime)
-    silent = window_rms(waveform, starts_s, target_s, rate) <= inference.silence_rms
-    joined = pseudo.smooth(pseudo.combine(by_member, rules.method), inference.smoothing_centre)
-    joined = pseudo.silence(joined, silent)
-    spread = pseudo.disagreement(by_member)
-    return [
-        {
-            "filename": filename,
-            "start_s": float(start_s),
-            "end_s": float(start_s) + target_s,
-            "probabilities": row.tolist(),
-            "disagreement": float(std),
-        }
-        for start_s, row, std in zip(starts_s, joined, spread, strict=True)
-    ]
-
-
-def select_labels(table: pd.DataFrame, classes: Sequence[str], config: SedConfig, n_real: int) -> pd.DataFrame:
-    """The rules of `pseudo`: confident windows, at most `max_share` for each real recording, classes in turn."""
-    probabilities = np.asarray(table["probabilities"].tolist(), np.float32).reshape(len(table), len(classes))
-    labels = pseudo.label_table(table, probabilities, classes)
-    kept = pseudo.keep_confident(labels, classes, config.pseudo)
-    return pseudo.cap_balanced(kept, int(config.pseudo.max_share * n_real))
-
-
-def write_labels(plan: EnsemblePlan, labels: pd.DataFrame) -> None:
-    out, classes, members = plan.job.out, plan.classes, plan.members
-    write_parquet(out / "pseudo_labels" / part_name(0), pseudo.to_arrow(labels, classes, len(members)))
-    write_json(
-        out / "members.json",
-        {"method": plan.job.method, "classes": list(classes), "members": [asdict(member) for member in members]},
-    )
-
-
-def summary(table: pd.DataFrame, labels: pd.DataFrame, bad: Sequence[tuple[str, str]], n_files: int) -> dict[str, Any]:
-    """What was labelled, kept and skipped."""
+    waveform = decode(path, rate)
+    starts_s = target_starts(len(waveform) / rate, target_s, step_s)
     return {
-        "soundscapes": n_files,
-        "unreadable": [{"filename": name, "reason": reason} for name, reason in bad],
-        "windows": len(table),
-        "pseudo_labels": len(labels),
-        "by_class": {str(label): int(count) for label, count in labels["primary_label"].value_counts().items()},
+        "filename": [path.name] * len(starts_s),
+        "start_s": starts_s.astype(np.float32),
+        "end_s": (starts_s + target_s).astype(np.float32),
+        "rms": window_rms(waveform, starts_s, target_s, rate),
+        "by_member": predict_soundscape(members, waveform, starts_s, runtime),
     }
-
-
-def _read_part(path: Path) -> pd.DataFrame:
-    return pq.read_table(path).to_pandas()
 
 
 def _bad_files(path: Path) -> Iterator[tuple[str, str]]:

@@ -19,6 +19,11 @@ CLASSES = ("1139490", "grekis")
 probabilities = arrays.arrays(
     np.float32, st.tuples(st.integers(1, 12), st.integers(1, 4)), elements=st.floats(0, 1, width=32)
 )
+members = arrays.arrays(
+    np.float32,
+    st.tuples(st.integers(1, 4), st.integers(1, 6), st.integers(1, 3)),
+    elements=st.floats(0, 1, width=32),
+)
 
 
 def windows(n: int) -> pd.DataFrame:
@@ -45,10 +50,69 @@ TWO_MEMBERS = np.array([[[0.2, 0.8], [0.6, 0.4]], [[0.4, 0.6], [0.9, 0.1]]], np.
         ("mean", [[0.3, 0.7], [0.75, 0.25]]),
         ("max", [[0.4, 0.8], [0.9, 0.4]]),
         ("vote", [[0.0, 1.0], [1.0, 0.0]]),
+        # Roots of mean squares: (0.04 + 0.16) / 2 = 0.1, (0.64 + 0.36) / 2 = 0.5, ...
+        ("power_mean", [[0.1**0.5, 0.5**0.5], [0.585**0.5, 0.085**0.5]]),
+        # Both members order the windows alike in each class, so the means stay where they are.
+        ("rank", [[0.3, 0.7], [0.75, 0.25]]),
     ],
 )
 def test_members_combine(method: str, expected: list[list[float]]) -> None:
     np.testing.assert_allclose(pseudo.combine(TWO_MEMBERS, method), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("method", "expected"),
+    [
+        ("mean", [[0.35, 0.65], [0.825, 0.175]]),
+        ("max", [[0.4, 0.8], [0.9, 0.4]]),
+        ("vote", [[0.0, 1.0], [1.0, 0.0]]),
+        ("power_mean", [[0.13**0.5, 0.43**0.5], [0.6975**0.5, 0.0475**0.5]]),
+    ],
+)
+def test_members_count_by_their_weights(method: str, expected: list[list[float]]) -> None:
+    np.testing.assert_allclose(pseudo.combine(TWO_MEMBERS, method, np.array([1, 3])), expected, rtol=1e-6)
+
+
+@given(members, st.sampled_from(pseudo.COMBINE_METHODS))
+def test_a_member_alone_is_the_ensemble_whatever_the_method(by_member: np.ndarray, method: str) -> None:
+    alone = np.eye(len(by_member))[0]
+    expected = by_member[0] > 0.5 if method == "vote" else by_member[0]
+    np.testing.assert_allclose(pseudo.combine(by_member, method, alone), expected, atol=1e-6)
+
+
+@given(members, st.floats(1, 8))
+def test_a_power_mean_lies_between_mean_and_maximum(by_member: np.ndarray, exponent: float) -> None:
+    joined = pseudo.combine(by_member, "power_mean", exponent=exponent)
+    assert (joined >= pseudo.combine(by_member, "mean") - 1e-5).all()
+    assert (joined <= pseudo.combine(by_member, "max") + 1e-5).all()
+
+
+@given(members)
+def test_a_rank_average_has_the_values_of_the_mean_in_another_order(by_member: np.ndarray) -> None:
+    """But for ties, which share theirs."""
+    ranked, mean = (
+        np.sort(pseudo.combine(by_member, "rank"), axis=0),
+        np.sort(pseudo.combine(by_member, "mean"), axis=0),
+    )
+    assert (ranked >= mean[:1] - 1e-6).all()
+    assert (ranked <= mean[-1:] + 1e-6).all()
+
+
+def test_a_rank_average_does_not_let_a_loud_member_decide() -> None:
+    quiet = np.array([[0.02], [0.03], [0.01]])
+    loud = np.array([[0.5], [0.4], [0.9]])
+    ranked = pseudo.combine(np.stack([quiet, loud, quiet]), "rank", np.array([1, 1, 1]))
+    # Ranks 2 3 1, 2 1 3, 2 3 1: averages 2, 7/3, 5/3; the sorted means .14/3.. go in that order.
+    means = np.sort((2 * quiet + loud) / 3, axis=0)[:, 0]
+    np.testing.assert_allclose(ranked[:, 0], [means[1], means[2], means[0]], rtol=1e-6)
+
+
+def test_a_window_is_labelled_by_the_members_that_may() -> None:
+    weights = np.array([[1, 0], [1, 0]])  # the second window was a training recording of both
+    weights[1, 0] = 0
+    np.testing.assert_allclose(pseudo.combine(TWO_MEMBERS, "mean", weights), [[0.2, 0.8], [0, 0]], rtol=1e-6)
+    np.testing.assert_allclose(pseudo.combine(TWO_MEMBERS, "max", weights), [[0.2, 0.8], [0, 0]], rtol=1e-6)
+    np.testing.assert_array_equal(pseudo.disagreement(TWO_MEMBERS, weights), [0, 0])
 
 
 def test_a_vote_is_the_share_of_members_above_a_half() -> None:
@@ -57,7 +121,7 @@ def test_a_vote_is_the_share_of_members_above_a_half() -> None:
 
 
 def test_an_unknown_method_lists_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match=r"method=median.*mean, max, vote"):
+    with pytest.raises(ConfigError, match=r"method=median.*mean, power_mean, max, vote, rank"):
         pseudo.combine(TWO_MEMBERS, "median")
 
 
@@ -103,7 +167,82 @@ def test_confident_windows_and_their_classes_are_kept() -> None:
     kept = pseudo.keep_confident(table, CLASSES, Pseudo(keep_class=0.6, keep_window=0.7))
     assert kept["filename"].tolist() == ["S0.ogg", "S2.ogg"]  # 0.7 is not above 0.7
     assert kept["labels"].tolist() == [["1139490", "grekis"], ["1139490"]]  # 0.6 is not above 0.6
-    np.testing.assert_allclose(np.stack(kept["probabilities"]), [[0.9, 0.65], [0.71, 0]], rtol=1e-6)
+    np.testing.assert_allclose(np.stack(kept["probabilities"]), [[0.9, 0.65], [0.71, 0.6]], rtol=1e-6)
+
+
+def test_unlisted_classes_are_soft_targets_down_to_the_trim_threshold() -> None:
+    rows = [[0.9, 0.25], [0.9, 0.2]]
+    kept = pseudo.keep_confident(labelled(rows), CLASSES, Pseudo(keep_class=0.6, keep_window=0.7, trim=0.2))
+    assert kept["labels"].tolist() == [["1139490"], ["1139490"]]
+    np.testing.assert_allclose(np.stack(kept["probabilities"]), [[0.9, 0.25], [0.9, 0]], rtol=1e-6)
+
+
+def test_a_listed_class_is_never_trimmed() -> None:
+    settings = Pseudo(keep_class=0.3, keep_window=0.3, trim=0.8)
+    kept = pseudo.keep_confident(labelled([[0.5, 0.2]]), CLASSES, settings)
+    np.testing.assert_allclose(np.stack(kept["probabilities"]), [[0.5, 0]], rtol=1e-6)
+
+
+def test_a_power_shrinks_unsure_targets_and_their_weight_but_not_the_confidence() -> None:
+    settings = Pseudo(keep_class=0.3, keep_window=0.3, trim=0.1, power=2)
+    kept = pseudo.keep_confident(labelled([[0.9, 0.5]]), CLASSES, settings)
+    np.testing.assert_allclose(np.stack(kept["probabilities"]), [[0.81, 0.25]], rtol=1e-6)
+    np.testing.assert_allclose(kept[["confidence", "weight"]].to_numpy(), [[0.9, 0.81]], rtol=1e-6)
+
+
+@given(probabilities, st.floats(0, 1), st.floats(0.1, 10))
+def test_soft_targets_stay_probabilities_in_their_order(rows: np.ndarray, trim: float, power: float) -> None:
+    targets = pseudo.soft_targets(rows, trim, power)
+    assert ((targets >= 0) & (targets <= 1)).all()
+    assert (targets[rows <= trim] == 0).all()
+    order = np.argsort(rows, axis=0, kind="stable")
+    assert (np.diff(np.take_along_axis(targets, order, axis=0), axis=0) >= 0).all()
+
+
+def test_windows_whose_members_differ_are_left_out() -> None:
+    table = labelled([[0.9, 0.1], [0.9, 0.1], [0.9, 0.1]]).assign(disagreement=[0.1, 0.25, 0.3])
+    assert pseudo.keep_agreeing(table, 0.25)["filename"].tolist() == ["S0.ogg", "S1.ogg"]
+
+
+def test_a_class_is_capped_at_its_most_confident_windows() -> None:
+    table = labelled([[0.7, 0], [0.9, 0], [0, 0.6], [0.8, 0]])
+    assert pseudo.cap_classes(table, 2)["filename"].tolist() == ["S1.ogg", "S2.ogg", "S3.ogg"]
+    assert len(pseudo.cap_classes(table, 0)) == 4
+
+
+def test_without_balance_the_most_confident_windows_are_kept() -> None:
+    table = labelled([[0.99, 0], [0, 0.8], [0.98, 0]])
+    assert pseudo.cap_confident(table, 2)["filename"].tolist() == ["S0.ogg", "S2.ogg"]
+
+
+@given(
+    probabilities.filter(lambda rows: rows.shape[1] == 2),
+    st.builds(
+        Pseudo,
+        keep_class=st.floats(0, 1),
+        keep_window=st.floats(0, 1),
+        max_per_class=st.integers(0, 5),
+        max_share=st.floats(0, 2),
+        balance=st.booleans(),
+        power=st.floats(0.5, 4),
+    ),
+)
+def test_rules_keep_only_what_they_may(rows: np.ndarray, settings: Pseudo) -> None:
+    kept, counts = pseudo.apply_rules(labelled(rows.tolist()), CLASSES, settings, n_real=5)
+    left = list(counts.values())
+    assert left == sorted(left, reverse=True)
+    assert (counts["windows"], counts["kept"]) == (len(rows), len(kept))
+    assert len(kept) <= int(settings.max_share * 5)
+    assert (kept["confidence"] > settings.keep_window).all()
+    assert all(primary in labels for primary, labels in zip(kept["primary_label"], kept["labels"], strict=True))
+    if settings.max_per_class:
+        assert kept["primary_label"].value_counts().max() <= settings.max_per_class or not len(kept)
+
+
+def test_files_are_smoothed_by_themselves() -> None:
+    rows = np.array([[0.0], [1.0], [1.0], [0.0]], np.float32)
+    smoothed = pseudo.smooth_files(rows, ["a", "a", "b", "b"], 0.8)
+    np.testing.assert_allclose(smoothed, [[0.1], [0.9], [0.9], [0.1]], rtol=1e-6)
 
 
 def test_a_window_whose_classes_are_all_dropped_is_not_kept_as_an_empty_one() -> None:
@@ -151,6 +290,7 @@ def test_the_file_format_is_the_contract() -> None:
         "n_members": "int32",
         "disagreement": "float",
         "weight": "float",
+        "from_validation": "bool",
     }
     assert json.loads(table.schema.metadata[b"classes"]) == list(CLASSES)
     row = table.to_pylist()[0]

@@ -106,15 +106,15 @@ def write_space(folder: Path, tree: dict[str, object] | None = None) -> Path:
     return path
 
 
-class SearchProcess:
-    """The search command in a process of its own, to be signalled. Its run folder is `out/run`."""
+class CommandProcess:
+    """A command in a process of its own, to be signalled."""
 
-    def __init__(self, out: Path, cache_dir: Path, log: Path, *arguments: object) -> None:
-        self.run, self.log = out / "run", log
+    def __init__(self, module: str, cache_dir: Path, log: Path, *arguments: object) -> None:
+        self.log = log
         environment = {
             name: value for name, value in os.environ.items() if name not in ("PYTHONWARNINGS", "RAY_ADDRESS")
         }
-        words = [sys.executable, "-m", "trainables.search", "--out", out, "--name", "run", "--no-dashboard", *arguments]
+        words = [sys.executable, "-m", module, *arguments]
         with log.open("w") as output, log.with_suffix(".err").open("w") as errors:
             self.process = subprocess.Popen(
                 [str(word) for word in words],
@@ -140,17 +140,6 @@ class SearchProcess:
             time.sleep(0.005)
         pytest.fail(f"it did not come to it (status {self.process.poll()}): {self.output}{self.errors}")
 
-    def wait_for_epoch(self, trial_id: str, epoch: int) -> None:
-        """Until the epoch is in the tables."""
-        self.wait_until(lambda: (trial_id, epoch) in self.epochs())
-
-    def epochs(self) -> set[tuple[str, int]]:
-        path = self.run / "curves.parquet"
-        if not path.exists():
-            return set()
-        table = pq.read_table(path, columns=["trial_id", "epoch"]).to_pydict()
-        return set(zip(table["trial_id"], table["epoch"], strict=True))
-
     def signal(self, number: int) -> int:
         """Its status after a signal. Ray's processes are gone then, too.
 
@@ -171,6 +160,26 @@ class SearchProcess:
         return status
 
 
+class SearchProcess(CommandProcess):
+    """The search command. Its run folder is `out/run`."""
+
+    def __init__(self, out: Path, cache_dir: Path, log: Path, *arguments: object) -> None:
+        self.run = out / "run"
+        words = ("--out", out, "--name", "run", "--no-dashboard", *arguments)
+        super().__init__("trainables.search", cache_dir, log, *words)
+
+    def wait_for_epoch(self, trial_id: str, epoch: int) -> None:
+        """Until the epoch is in the tables."""
+        self.wait_until(lambda: (trial_id, epoch) in self.epochs())
+
+    def epochs(self) -> set[tuple[str, int]]:
+        path = self.run / "curves.parquet"
+        if not path.exists():
+            return set()
+        table = pq.read_table(path, columns=["trial_id", "epoch"]).to_pydict()
+        return set(zip(table["trial_id"], table["epoch"], strict=True))
+
+
 @pytest.fixture
 def start_search(cache_dir: Path, tmp_path: Path) -> Iterator[Callable[..., SearchProcess]]:
     """Starts searches into the run folder `tmp_path/run`; none outlives the test."""
@@ -179,6 +188,21 @@ def start_search(cache_dir: Path, tmp_path: Path) -> Iterator[Callable[..., Sear
     def start(*arguments: object) -> SearchProcess:
         log = tmp_path / f"search_{len(started)}.log"
         started.append(SearchProcess(tmp_path, cache_dir, log, *arguments))
+        return started[-1]
+
+    yield start
+    for process in started:
+        if process.process.poll() is None:
+            process.signal(signal.SIGKILL)
+
+
+@pytest.fixture
+def start_command(cache_dir: Path, tmp_path: Path) -> Iterator[Callable[..., CommandProcess]]:
+    """Starts commands: a module and its arguments; none outlives the test."""
+    started: list[CommandProcess] = []
+
+    def start(module: str, *arguments: object) -> CommandProcess:
+        started.append(CommandProcess(module, cache_dir, tmp_path / f"command_{len(started)}.log", *arguments))
         return started[-1]
 
     yield start

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import socket
 import struct
 import subprocess
@@ -15,7 +16,9 @@ from typing import Any
 import pandas as pd
 import pytest
 import ray
+import yaml
 from ray._private.utils import check_version_info
+from ray.autoscaler._private.util import prepare_config, validate_config
 from ray.exceptions import AuthenticationError
 from tensorboardX.proto.event_pb2 import Event
 
@@ -30,6 +33,7 @@ from trainables.cluster import (
     ray_session,
     runtime_environment,
 )
+from trainables.search import build_parser
 
 ROOT = Path(__file__).parents[2]
 EPOCHS = 20
@@ -118,6 +122,24 @@ def test_a_missing_token_is_named_with_the_repair(monkeypatch: pytest.MonkeyPatc
 
     assert "asks for its token (Token authentication is enabled but no token was found" in message
     assert "set RAY_AUTH_TOKEN" in message
+
+
+def test_the_documented_cluster_is_one_that_ray_takes() -> None:
+    cluster_yaml = yaml.safe_load((ROOT / "docs" / "cluster.yaml").read_text(encoding="utf-8"))
+    validate_config(prepare_config(cluster_yaml))
+
+    workers = cluster_yaml["available_node_types"]["gpu_worker"]
+    assert workers["min_workers"] == workers["max_workers"]  # a search counts the machines when it starts
+
+
+def test_the_documented_searches_can_be_typed() -> None:
+    text = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8").replace("\\\n", " ")
+    commands = [line.split("trainables.search", 1)[1] for line in text.splitlines() if "-m trainables.search" in line]
+    complete = [shlex.split(command) for command in commands if ".." not in command]
+
+    assert len(complete) == 3
+    for words in complete:
+        assert build_parser().parse_args(words).name == "first"
 
 
 class LocalCluster:

@@ -81,6 +81,10 @@ class MemberScores:
     contexts_s: NDArray[np.float64]
     window_s: float
 
+    def of_windows(self, places: NDArray[np.int64]) -> MemberScores:
+        """The scores of some of the windows."""
+        return MemberScores(self.clip[places], self.frames[places], self.contexts_s[places], self.window_s)
+
 
 @torch.inference_mode()
 def predict_members(

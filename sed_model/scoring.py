@@ -51,7 +51,8 @@ class SoundscapeScores:
     Attributes:
         clip: of the target windows as they are.
         shifted: the mean of the windows shifted to both sides (`clip` without a shift).
-        framed: pooled from `frames`.
+        framed: the best frames of each target window, averaged over all windows that see them.
+        framed_alone: the same without the shifted windows.
         frames: of every FRAME_S of the soundscape, averaged over all windows that see it.
         silent: windows at or below the level of silence.
         silent_frames: frames of which no window is heard.
@@ -61,6 +62,7 @@ class SoundscapeScores:
     clip: Float32[np.ndarray, "members windows classes"]
     shifted: Float32[np.ndarray, "members windows classes"]
     framed: Float32[np.ndarray, "members windows classes"]
+    framed_alone: Float32[np.ndarray, "members windows classes"]
     frames: Float32[np.ndarray, "members frames classes"]
     silent: Bool[np.ndarray, " windows"]
     silent_frames: Bool[np.ndarray, " frames"]
@@ -111,12 +113,14 @@ def score_soundscape(
     at, before, behind = (np.searchsorted(every_s, np.round(part, 6)) for part in (starts_s, *places))
     clip = np.stack([scores.clip for scores in by_member])
     frames = np.stack([average_overlaps(scores, duration_s) for scores in by_member])
+    alone = [average_overlaps(scores.of_windows(at), duration_s) for scores in by_member]
     silent = window_rms(waveform, starts_s, target_s, rate) <= options.silence_rms
     return SoundscapeScores(
         starts_s,
         clip[:, at],
         (clip[:, before] + clip[:, behind]) / 2,
         np.stack([pool_targets(member, starts_s, target_s) for member in frames]),
+        np.stack([pool_targets(member, starts_s, target_s) for member in alone]),
         frames,
         silent,
         ~frames_heard(~silent, starts_s, target_s, frames.shape[1]),

@@ -36,6 +36,12 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def remove_left_over(folder: Path) -> None:
+    """Remove what writers that were killed have left half-written in a folder. Nobody may be writing there."""
+    for path in folder.glob(".*.tmp"):
+        path.unlink(missing_ok=True)
+
+
 @contextmanager
 def explained_full_disk(path: Path) -> Iterator[None]:
     """Turns the error of a disk without space, which names no place, into a DiskFullError that names `path`."""

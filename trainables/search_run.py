@@ -21,7 +21,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from sed_model.checkpoint import delete_state
 from sed_model.errors import DiskFullError, TrainingError
-from sed_model.files import explained_full_disk, tells_of_full_disk
+from sed_model.files import explained_full_disk, remove_left_over, tells_of_full_disk
 from sed_model.splits import unlabelled_soundscapes
 from sed_model.stages import plan_stages
 from trainables.asha import Asha, rung_reports
@@ -91,6 +91,8 @@ def search(prepared: Prepared, cluster: ClusterInfo, options: argparse.Namespace
     """
     run, space, job = prepared.run, prepared.space, prepared.job
     settings = space.search
+    for folder in (run.path, *run.path.glob("trials/*/"), *run.path.glob("trials/*/refit_*/")):
+        remove_left_over(folder)
     searcher = SedSearcher(space, run.journal, options.time_budget, prepared.earlier)
     finished = searcher.finished()
     fetch_all(job, [run.trial(number) for number in finished])

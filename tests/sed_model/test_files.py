@@ -6,7 +6,7 @@ import pytest
 from safetensors import SafetensorError
 
 from sed_model.errors import DiskFullError
-from sed_model.files import replacing, sha256_of, write_json
+from sed_model.files import remove_left_over, replacing, sha256_of, write_json
 
 
 def test_the_new_file_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
@@ -49,6 +49,15 @@ def test_a_full_disk_is_named(tmp_path: Path, error: Exception) -> None:
     with pytest.raises(DiskFullError, match=r"weights: no space is left"):
         write_half()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_killed_writers_left_is_removed(tmp_path: Path) -> None:
+    with replacing(tmp_path / "weights") as temporary:
+        temporary.write_text("whole")
+    for path in (temporary, tmp_path / ".hidden", tmp_path / "notes.tmp"):
+        path.write_text("half")
+    remove_left_over(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".hidden", "notes.tmp", "weights"]
 
 
 def test_nothing_is_seen_under_the_name_before_the_writer_is_done(tmp_path: Path) -> None:

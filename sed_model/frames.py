@@ -22,7 +22,9 @@ def average_overlaps(
     """
     n_windows, n_steps, n_classes = scores.frames.shape
     n_frames = max(1, math.ceil(duration_s / frame_s - 1e-6))
-    centres_s = (np.arange(n_frames) + 0.5) * frame_s
+    edges_s = np.arange(n_frames + 1) * frame_s
+    # The last frame ends with the soundscape.
+    centres_s = (edges_s[:-1] + np.minimum(edges_s[1:], duration_s)) / 2
     total = np.zeros((n_frames, n_classes), np.float32)
     n_seen = np.zeros(n_frames, np.float32)
     for window in range(n_windows):

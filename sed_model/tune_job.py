@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,7 +133,7 @@ def _digest(path: Path) -> str:
 def cached_scores(
     job: TuneJob, ensemble: Ensemble, data: DataFolder, tasks: list[Task], report: Callable[[str], None]
 ) -> dict[str, NDArray[Any]]:
-    """`clip`, `shifted`, `framed`, `framed_alone` [members, windows, classes] and `silent` [windows] of all tasks, one after the other.
+    """Fields of SoundscapeScores by name, of all tasks one after the other.
 
     Raises:
         AudioError: a file cannot be read.
@@ -165,16 +164,12 @@ def cached_scores(
         )
     good = [item for item in results if not isinstance(item, BadAudio)]
     names = ("clip", "shifted", "framed", "framed_alone")
-    scores: dict[str, NDArray[Any]] = {
-        name: np.concatenate([getattr(item, name) for item in good], axis=1) for name in names
-    }
+    scores: dict[str, Any] = {name: np.concatenate([getattr(item, name) for item in good], axis=1) for name in names}
     scores["silent"] = np.concatenate([item.silent for item in good])
     for stale in path.parent.glob(f".{job.out.stem}-{'[0-9a-f]' * 16}.npz"):
         stale.unlink()
-    with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-        for name, values in scores.items():
-            with archive.open(f"{name}.npy", "w") as file:
-                np.lib.format.write_array(file, values, allow_pickle=False)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **scores)
     return scores
 
 

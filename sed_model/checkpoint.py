@@ -41,7 +41,10 @@ class Parent(BaseModel):
 
 
 class Lineage(BaseModel):
-    """Where a model comes from; what decides whether it may join an ensemble."""
+    """Where a model comes from; what decides whether it may join an ensemble.
+
+    A student of pseudo-labels has its `round` (from 1), its `teachers`' checksums and the fingerprint of the table.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     format: Literal[1] = 1
@@ -54,6 +57,9 @@ class Lineage(BaseModel):
     validation: str
     seed: int
     metrics: dict[str, float]
+    round: int = 0
+    teachers: tuple[str, ...] = ()
+    pseudo_labels: str | None = None
     weights_sha256: str = ""
 
 

@@ -18,6 +18,7 @@ from sed_model.augment_wave import WaveAugmenter
 from sed_model.config import STAGE_NAMES, Data, SedConfig, Stage
 from sed_model.errors import ConfigError, DataError
 from sed_model.fast_mel import INT16_SCALE
+from sed_model.pseudo_clips import Clip, PseudoLabels, PseudoMixer, PseudoSource
 from sed_model.recordings import DataFolder
 from sed_model.samplers import EpochSampler, recording_weights
 from sed_model.spectral import SpectralFrontEnd
@@ -38,25 +39,47 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class TrainingData:
-    """A data folder opened for training: tables, split and decoded audio."""
+    """A data folder opened for training: tables, split and decoded audio; pseudo-labels for a student."""
 
     folder: DataFolder
     split: Split
     cache: AudioCache
+    pseudo: PseudoSource | None = None
 
     @property
     def bad_paths(self) -> frozenset[str]:
         return frozenset(bad.path for bad in self.cache.bad)
 
 
-def open_training_data(folder: DataFolder, config: SedConfig, progress: bool = True) -> TrainingData:
-    """Split the folder and decode what training and validation need (once; later calls map the decoded audio)."""
+def open_training_data(
+    folder: DataFolder, config: SedConfig, progress: bool = True, pseudo: PseudoLabels | None = None
+) -> TrainingData:
+    """Split the folder and decode what training and validation need (once; later calls map the decoded audio).
+
+    Raises:
+        DataError: a pseudo-labelled window is of a labelled soundscape.
+        AudioError: files cannot be decoded, and `data.on_bad_audio` is "fail".
+    """
     parts = split(folder, config.data, config.seed)
     paths = list(folder.recordings["path"])
     if parts.kind == "soundscapes" and folder.soundscape_labels is not None:
         paths += sorted(folder.soundscape_labels["path"].unique())
     cache = open_cache(folder.root, paths, config.front_end.sample_rate_hz, config.data, progress)
-    return TrainingData(folder, parts, cache)
+    if pseudo is None:
+        return TrainingData(folder, parts, cache)
+    return TrainingData(folder, parts, cache, open_pseudo_source(folder, pseudo, config, progress))
+
+
+def open_pseudo_source(folder: DataFolder, pseudo: PseudoLabels, config: SedConfig, progress: bool) -> PseudoSource:
+    """Decode the soundscapes of the pseudo-labels. Labelled ones validate: nothing may learn from them."""
+    paths = set(pseudo.paths)
+    labelled = paths & set(() if folder.soundscape_labels is None else folder.soundscape_labels["path"])
+    missing = paths - set(folder.soundscapes)
+    if labelled or missing:
+        path, problem = (min(labelled), "is labelled") if labelled else (min(missing), "is not in the data folder")
+        raise DataError(f"pseudo-labels: {path} {problem}; make the pseudo-labels again on this data.")
+    rate = config.front_end.sample_rate_hz
+    return PseudoSource(pseudo, open_cache(folder.root, sorted(paths), rate, config.data, progress))
 
 
 class ClipKey(NamedTuple):
@@ -107,6 +130,7 @@ class TrainingClips(Dataset[Batch]):
         self._ratings: list[float] = recordings["rating"].tolist()
         self._truth = TargetBuilder(data.folder.classes)
         self._n_samples = window_samples(config)
+        self._mixer = _mixer(data, config, stage_name)
         wave, front_end = config.augment.wave, config.front_end
         self._augment: Callable[[NDArray[np.float32], int], NDArray[np.float32]] = (
             SpectralFrontEnd(front_end, wave).augmented_log_mel
@@ -121,7 +145,7 @@ class TrainingClips(Dataset[Batch]):
         path = self.paths[key.row]
         stage_number = STAGE_NAMES.index(self._stage_name)
         seeds = np.random.SeedSequence([self._config.seed, stage_number, key.epoch, key.position])
-        crop_seed, augment_seed = (int(word) for word in seeds.generate_state(2))
+        crop_seed, augment_seed, mix_seed = (int(word) for word in seeds.generate_state(3))
         start = self._crop_start(path, np.random.default_rng(crop_seed))
         truth = self._truth.for_recording(
             self.primary_labels[key.row],
@@ -130,11 +154,14 @@ class TrainingClips(Dataset[Batch]):
             self._config.stages[self._stage_name],
             self._config.data,
         )
+        clip = Clip(cut(self._cache, path, start, self._n_samples), truth)
+        if self._mixer is not None:
+            clip = self._mixer(clip, np.random.default_rng(mix_seed))
         return Batch(
-            torch.from_numpy(self._augment(cut(self._cache, path, start, self._n_samples), augment_seed)),
-            torch.as_tensor(truth.targets),
-            torch.as_tensor(truth.mask),
-            torch.as_tensor(truth.weights, dtype=torch.float32),
+            torch.from_numpy(self._augment(clip.waveform, augment_seed)),
+            torch.as_tensor(clip.truth.targets),
+            torch.as_tensor(clip.truth.mask),
+            torch.as_tensor(clip.truth.weights, dtype=torch.float32),
             torch.tensor([0.0, 1.0]),
             torch.tensor(key.row),
         )
@@ -144,6 +171,14 @@ class TrainingClips(Dataset[Batch]):
         loudest = self._cache.loudest_start(path, data.window_s)
         shift = round(rng.uniform(-data.crop_shift_s, data.crop_shift_s) * rate)
         return int(np.clip(loudest + shift, 0, max(0, self._cache.n_samples(path) - self._n_samples)))
+
+
+def _mixer(data: TrainingData, config: SedConfig, stage_name: str) -> PseudoMixer | None:
+    if stage_name != "pseudo":
+        return None
+    if data.pseudo is None:
+        raise ConfigError("the stage pseudo needs pseudo-labels; train it with python -m trainables.student.")
+    return PseudoMixer(data.pseudo, data.folder.classes, config)
 
 
 class ValidationWindows(Dataset[Batch]):

@@ -73,6 +73,7 @@ class FitJob:
     plans: tuple[StagePlan, ...]
     folder: Path
     parent: LoadedModel | None = None
+    round: int = 0
     checkpoint_every_s: float = 20.0
     repeat_results: bool = False
 
@@ -272,6 +273,9 @@ class _Run:
             validation=self.data.split.kind,
             seed=self.config.seed,
             metrics={"macro_auc": score, "val_loss": val_loss},
+            round=self.job.round,
+            teachers=self.data.pseudo.labels.teachers if self.data.pseudo else (),
+            pseudo_labels=self.data.pseudo.labels.fingerprint if self.data.pseudo else None,
         )
         save_model(self.job.folder, self.progress.stage_best, self.config, lineage)
         write_predictions(self.job.folder / OOF_FILE, self.validation, probabilities, self.data.folder.classes)
@@ -310,6 +314,7 @@ class _Run:
             "configuration": self.config.model_dump_json(),
             "chain of stages": ",".join(f"{plan.name}:{plan.epochs}" for plan in self.job.plans),
             "data folder content": self.data.folder.fingerprint,
+            "table of pseudo-labels": self.data.pseudo.labels.fingerprint if self.data.pseudo else "none",
         }
 
     def _restore(self, state: dict[str, Any]) -> dict[str, Any] | None:

@@ -14,6 +14,7 @@ EXAMPLES = """  python -m trainables.search --space arch.yaml
   python -m trainables.search --space pooling.yaml --data birdclef-2025 --num-trials 60 --gpus-per-trial 1
   python -m trainables.search --space arch.yaml --data DIR --set model.backbone=efficientnet_b0 --set data.window_s=5
   python -m trainables.search --space arch.yaml --data DIR --cost cpu_ms_per_window --warm-start runs/OLD
+  python -m trainables.search --space pseudo.yaml --teacher runs/NAME
   python -m trainables.search --resume --name NAME      (goes on with a search that was broken off)"""
 
 
@@ -38,6 +39,12 @@ def build_parser() -> argparse.ArgumentParser:
     add("--data", type=cli.folder, metavar="DIR", help="folder in BirdCLEF layout (train.csv, train_audio/, ..)")
     add("--out", type=cli.folder, default=Path("runs").absolute(), metavar="DIR", help="where run folders go (runs)")
     add("--name", help="name of the run folder (default: space and time)")
+    add(
+        "--teacher",
+        type=cli.folder,
+        metavar="RUN",
+        help="a student's search: start from that run's best model, and learn from its pseudo-labels (pseudo.yaml)",
+    )
     add("--resume", action="store_true", help="go on with the run of that --name, or with the newest one")
     budget = parser.add_argument_group("budget")
     budget.add_argument("--num-trials", type=cli.positive_int, metavar="N", help="trials (default: the space's)")

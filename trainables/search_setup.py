@@ -16,10 +16,12 @@ from typing import Any
 from optuna.trial import FrozenTrial
 
 from sed_model.backbones import Backbone
+from sed_model.checkpoint import CONFIG_FILE
 from sed_model.config import SedConfig, load_config
 from sed_model.dataset import TrainingClips, ValidationWindows, open_training_data
 from sed_model.demo_data import write_demo_data
 from sed_model.errors import ConfigError, DataError
+from sed_model.pseudo_clips import PseudoLabels, read_pseudo_labels
 from sed_model.recordings import DataFolder, read_data_folder
 from sed_model.stages import check_stage_names
 from trainables.overrides import absolute_paths
@@ -29,6 +31,7 @@ from trainables.search_settings import AshaSettings, parse_search
 from trainables.search_space import SearchSpace
 from trainables.space import SPACES_DIR, load_space, parse_overrides
 from trainables.space_check import SECTIONS, parse_space
+from trainables.teacher import Teacher, check_student_space, find_teacher
 from trainables.trial import SearchJob
 from trainables.trial_storage import Storage, join_uri
 from trainables.warm_start import earlier_trials
@@ -38,7 +41,7 @@ JOB_COPY = "working_dir_files"
 """Ray's folder for what `ray job submit --working-dir` uploads."""
 FIXED_BY_RESUME = (
     "space", "stages", "epochs_scale", "searcher", "scheduler", "cost", "seed", "overrides", "warm_start",
-    "storage",
+    "storage", "teacher",
 )  # fmt: skip
 
 
@@ -66,7 +69,12 @@ def prepare(options: argparse.Namespace) -> Prepared:
     check_place(options.out, options.name)
     check_workers(options)
     run, space, data_dir = resumed(options) if options.resume else new_run(options)
+    teacher_dir = teacher_folder(run, options)
+    teacher = None if teacher_dir is None else find_teacher(teacher_dir)
     check_method(space)
+    check_stages(space.search.stages, teacher)
+    if teacher is not None:
+        check_student_space(space)
     check_backbones(space)
     if data_dir is None:
         data_dir = write_demo_data(Path("demo_data").absolute())
@@ -77,16 +85,28 @@ def prepare(options: argparse.Namespace) -> Prepared:
         check_same_data(run, record, data)
     else:
         record = search_record(run, space, data) | storage_record(options.storage, run)
+        if teacher_dir is not None:
+            check_same_data(RunFolder(teacher_dir), RunFolder(teacher_dir).read_search(), data)
+            record["teacher"] = str(teacher_dir)
     for note in data.notes:
         print(f"data: {note}", flush=True)
+    labels = None if teacher is None else read_pseudo_labels(teacher.labels)
     for config in front_ends(space):
-        validation = check_data(data, config, space.search.stages[0])
+        validation = check_data(data, config, space.search.stages[0], labels)
     for fold in space.search.refit_folds:
         changes_for(space.base, validation, fold)
     earlier = [trial for folder in options.warm_start for trial in earlier_trials(space, folder, data.fingerprint)]
-    return Prepared(
-        run, space, search_job(run, space, data_dir, options, record.get("storage")), data, record, tuple(earlier)
-    )
+    job = replace(search_job(run, space, data_dir, options, record.get("storage")), teacher=teacher)
+    return Prepared(run, space, job, data, record, tuple(earlier))
+
+
+def teacher_folder(run: RunFolder, options: argparse.Namespace) -> Path | None:
+    """The run that a student learns from: that of --teacher, or of the search that is gone on with."""
+    if not options.resume:
+        teacher: Path | None = options.teacher
+        return teacher
+    known = run.read_search().get("teacher")
+    return None if known is None else Path(known)
 
 
 def check_place(out: Path, name: str | None) -> None:
@@ -125,22 +145,24 @@ def new_run(options: argparse.Namespace) -> tuple[RunFolder, SearchSpace, Path |
     overrides = absolute_paths(parse_overrides(options.overrides))
     if options.seed is not None:
         overrides.setdefault("seed", options.seed)
-    base = None
-    if options.data is None:
+    base, data_dir = None, options.data
+    if options.teacher is not None:
+        base = find_teacher(options.teacher).model / CONFIG_FILE
+        data_dir = data_dir or Path(RunFolder(options.teacher).read_search()["data"]["folder"])
+    if data_dir is None:
         base = SPACES_DIR / "demo.yaml"
         overrides.setdefault("model.backbone", load_config(base).model.backbone)
     space = load_space(options.space, overrides, base)
     updates = search_updates(options, space)
-    if base is not None:
+    if data_dir is None:
         updates.setdefault("num_trials", min(DEMO_TRIALS, space.search.num_trials))
     space = with_settings(space, updates)
-    check_stages(space.search.stages)
     run = RunFolder(options.out / (options.name or f"{space.name}-{time.strftime('%Y%m%d-%H%M%S')}"))
     if run.path.exists() and not (run.path.is_dir() and not any(run.path.iterdir())):
         raise ConfigError(
             f"{run.path} exists; choose another --name, or go on with it: --resume --name {run.path.name}."
         )
-    return run, space, options.data
+    return run, space, data_dir
 
 
 def resumed(options: argparse.Namespace) -> tuple[RunFolder, SearchSpace, Path]:
@@ -206,12 +228,16 @@ def check_method(space: SearchSpace) -> None:
         )
 
 
-def check_stages(stages: tuple[str, ...]) -> None:
+def check_stages(stages: tuple[str, ...], teacher: Teacher | None) -> None:
     check_stage_names(stages)
+    if teacher is not None:
+        return
+    if "pseudo" in stages:
+        raise ConfigError(
+            f"stages {','.join(stages)}: pseudo needs the pseudo-labels of a search; name it with --teacher runs/NAME."
+        )
     if stages[0] != "pretrain_ce":
         raise ConfigError(f"stages {','.join(stages)}: a search starts with pretrain_ce; put it first.")
-    if "pseudo" in stages:
-        raise ConfigError(f"stages {','.join(stages)}: pseudo needs the pseudo-labels of a search; leave it out.")
 
 
 def check_backbones(space: SearchSpace) -> None:
@@ -235,13 +261,13 @@ def front_ends(space: SearchSpace) -> list[SedConfig]:
     return [space.config({"front_end.sample_rate_hz": rate}) for rate in rates[0]]
 
 
-def check_data(data: DataFolder, config: SedConfig, stage: str) -> str:
+def check_data(data: DataFolder, config: SedConfig, stage: str, labels: PseudoLabels | None = None) -> str:
     """Decode the audio (once, for all trials), and open what training and validation read.
 
     Returns:
         What validates: folds or soundscapes.
     """
-    training = open_training_data(data, config)
+    training = open_training_data(data, config, pseudo=labels)
     if training.cache.bad:
         print(f"data: {len(training.cache.bad)} unreadable audio files are skipped", flush=True)
     TrainingClips(training, config, stage)

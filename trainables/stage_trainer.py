@@ -23,6 +23,7 @@ from sed_model.dataset import open_training_data
 from sed_model.devices import choose_runtime
 from sed_model.errors import UserError
 from sed_model.fit import EpochResult, FitJob, fit
+from sed_model.pseudo_clips import read_pseudo_labels
 from sed_model.recordings import read_data_folder
 from sed_model.stages import plan_stages
 from trainables.event_file import EventFile
@@ -37,6 +38,8 @@ CONTROLLER_FAILURE_LIMIT = 3
 class RayTrainJob:
     """A chain of stages for Ray Train. Paths are absolute; `parent` is the folder of the model to start from.
 
+    A student has the folder of the ensemble that made its `pseudo_labels`, and its `round`.
+
     `drawn` are the values that a search drew, for TensorBoard; `storage` is the URI of the folder's files, where the
     nodes share no folder.
     """
@@ -50,6 +53,8 @@ class RayTrainJob:
     cpus_per_worker: float = 1
     gpus_per_worker: float = 0
     parent: Path | None = None
+    pseudo_labels: Path | None = None
+    round: int = 0
     drawn: Mapping[str, Any] = field(default_factory=dict)
     storage: str | None = None
 
@@ -160,7 +165,9 @@ def _train_worker(settings: dict[str, Any]) -> None:
     rank, world_size = context.get_world_rank(), context.get_world_size()
     torch.set_num_threads(max(1, int(job.cpus_per_worker)))
     runtime = choose_runtime(job.config.optim, rank, world_size)
-    data = open_training_data(read_data_folder(job.data_dir, job.config.data.target_s), job.config, progress=False)
+    labels = read_pseudo_labels(job.pseudo_labels) if job.pseudo_labels else None
+    folder = read_data_folder(job.data_dir, job.config.data.target_s)
+    data = open_training_data(folder, job.config, progress=False, pseudo=labels)
     plans = plan_stages(job.config, job.stages, job.epochs_scale)
     parent = load_model(job.parent) if job.parent else None
     with (
@@ -170,7 +177,9 @@ def _train_worker(settings: dict[str, Any]) -> None:
         if job.drawn:
             events.write_hparams(job.drawn)
         # Tune wants to hear all epochs of a trial that goes on; a person has heard them.
-        fit_job = FitJob(job.config, plans, files.folder, parent, repeat_results=settings["progress"] is None)
+        fit_job = FitJob(
+            job.config, plans, files.folder, parent, repeat_results=settings["progress"] is None, round=job.round
+        )
         for result in fit(fit_job, data, runtime):
             events.write_epoch(result)
             if rank == 0:
@@ -193,5 +202,6 @@ def _as_json(job: RayTrainJob) -> dict[str, Any]:
 
 
 def _from_json(values: Mapping[str, Any]) -> RayTrainJob:
-    paths = {name: Path(values[name]) for name in ("data_dir", "folder", "parent") if values[name] is not None}
+    names = ("data_dir", "folder", "parent", "pseudo_labels")
+    paths = {name: Path(values[name]) for name in names if values[name] is not None}
     return RayTrainJob(**{**values, **paths, "config": config_from_dict(values["config"])})

@@ -13,13 +13,14 @@ from typing import Any, get_args
 import torch
 from ray import tune
 
-from sed_model.checkpoint import without_pretraining
+from sed_model.checkpoint import load_model, without_pretraining
 from sed_model.config import SedConfig
 from sed_model.dataset import TrainingData, open_training_data, window_samples
 from sed_model.errors import DiskFullError, UserError
 from sed_model.files import explained_full_disk
 from sed_model.fit import FitJob, fit
 from sed_model.model import SedModel, cpu_ms_per_window
+from sed_model.pseudo_clips import read_pseudo_labels
 from sed_model.recordings import DataFolder, read_data_folder
 from sed_model.stages import plan_stages
 from trainables.event_file import EventFile
@@ -28,6 +29,7 @@ from trainables.search_settings import Cost
 from trainables.search_space import SearchSpace
 from trainables.searcher import TUNE_METRICS
 from trainables.stage_trainer import RayTrainJob, fit_with_ray_train, scratch_folder
+from trainables.teacher import Teacher
 from trainables.trial_storage import join_uri, working_files
 
 
@@ -47,6 +49,12 @@ class SearchJob:
     gpus_per_trial: float
     workers_per_trial: int
     storage: str | None = None
+    teacher: Teacher | None = None
+
+    @property
+    def round(self) -> int:
+        """0 for a search, n for students of round n."""
+        return 0 if self.teacher is None else self.teacher.round + 1
 
     def stored(self, folder: Path) -> str | None:
         """Where a folder of the run is in the storage."""
@@ -91,7 +99,7 @@ def reported_failure(folder: Path) -> Iterator[None]:
 
 def _train(config: SedConfig, folder: Path, job: SearchJob, drawn: Mapping[str, Any]) -> None:
     torch.set_num_threads(job.cpus_per_trial)
-    data = training_data(job.data_dir, config)
+    data = training_data(job.data_dir, config, job.teacher)
     costs = model_costs(config, len(data.folder.classes))
     if job.workers_per_trial > 0:
         fit_with_ray_train(replace(ray_train_job(job, config, folder), drawn=drawn), report=costs)
@@ -102,7 +110,9 @@ def _train(config: SedConfig, folder: Path, job: SearchJob, drawn: Mapping[str, 
         EventFile(files.folder) as events,
     ):
         events.write_hparams(drawn)
-        for result in fit(FitJob(config, plans, files.folder, repeat_results=True), data):
+        parent = None if job.teacher is None else load_model(job.teacher.model)
+        fit_job = FitJob(config, plans, files.folder, parent, repeat_results=True, round=job.round)
+        for result in fit(fit_job, data):
             events.write_epoch(result)
             files.push()
             tune.report({**asdict(result), **costs})
@@ -119,6 +129,9 @@ def ray_train_job(job: SearchJob, config: SedConfig, folder: Path) -> RayTrainJo
         cpus_per_worker=job.cpus_per_trial,
         gpus_per_worker=job.gpus_per_trial,
         storage=job.stored(folder),
+        parent=None if job.teacher is None else job.teacher.model,
+        pseudo_labels=None if job.teacher is None else job.teacher.labels,
+        round=job.round,
     )
 
 
@@ -131,9 +144,10 @@ def model_costs(config: SedConfig, n_classes: int) -> dict[str, float]:
     }
 
 
-def training_data(data_dir: Path, config: SedConfig) -> TrainingData:
+def training_data(data_dir: Path, config: SedConfig, teacher: Teacher | None = None) -> TrainingData:
     """The data folder opened for a configuration; the tables are read once a process."""
-    return open_training_data(_data_folder(data_dir, config.data.target_s), config, progress=False)
+    labels = None if teacher is None else read_pseudo_labels(teacher.labels)
+    return open_training_data(_data_folder(data_dir, config.data.target_s), config, progress=False, pseudo=labels)
 
 
 @functools.lru_cache(maxsize=2)

@@ -1,0 +1,190 @@
+"""Pseudo-labelled windows as training material: a noisy student learns from them, mixed with real recordings.
+
+Noisy student: Xie et al. 2020 (arXiv:1911.04252). Ways of mixing as in the reports of BirdCLEF winners (2024, 2025): a
+pseudo-labelled window replaces a recording, is added to it, or follows it in the same clip.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from jaxtyping import Float32
+from numpy.typing import NDArray
+
+from sed_model.audio_cache import AudioCache
+from sed_model.config import SedConfig
+from sed_model.errors import DataError
+from sed_model.fast_mel import INT16_SCALE
+from sed_model.files import sha256_of
+from sed_model.pseudo import PSEUDO_LABEL_SCHEMA
+from sed_model.samplers import recording_weights
+from sed_model.targets import TargetBuilder, Truth, union
+
+LEAST_SHARE = 0.3
+"""Share of a mixed clip that each of its two sources has at least: in loudness when added, in time when joined."""
+
+
+@dataclass(frozen=True)
+class PseudoLabels:
+    """Pseudo-labels of a data folder's soundscapes, a row a window. `paths` are relative to the data folder.
+
+    Attributes:
+        probabilities: [windows, classes] float32, 0..1, in the order of `classes`.
+        weights: [windows] float32, 0..1: how sure the teacher was.
+        teachers: checksums of the models that made them.
+        fingerprint: of the files that they were read from.
+    """
+
+    classes: tuple[str, ...]
+    paths: tuple[str, ...]
+    start_s: NDArray[np.float64]
+    end_s: NDArray[np.float64]
+    primary_labels: tuple[str, ...]
+    probabilities: NDArray[np.float32]
+    weights: NDArray[np.float32]
+    teachers: tuple[str, ...]
+    fingerprint: str
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+
+def read_pseudo_labels(folder: Path, soundscapes: str = "train_soundscapes") -> PseudoLabels:
+    """The labels in an ensemble's folder (members.json, pseudo_labels/part-*.parquet).
+
+    Their files lie in the data folder's `soundscapes`.
+
+    Raises:
+        DataError: there is no table, it has no rows, another format, or names that leave their folder.
+    """
+    parts = sorted((folder / "pseudo_labels").glob("part-*.parquet"))
+    if not parts:
+        raise DataError(f"{folder}: holds no pseudo-labels; run python -m trainables.ensemble first.")
+    tables = [_read_part(part) for part in parts]
+    classes = {table.schema.metadata[b"classes"] for table in tables}
+    if len(classes) > 1:
+        raise DataError(f"{folder}: its parts have different classes; make the pseudo-labels again.")
+    table = pa.concat_tables(table.replace_schema_metadata() for table in tables)
+    if not len(table):
+        raise DataError(f"{folder}: no window was sure enough to be kept; lower pseudo.keep_window, or train longer.")
+    names = table["filename"].to_pylist()
+    strange = [name for name in names if Path(name).name != name or name in ("", ".", "..")]
+    if strange:
+        raise DataError(f"{folder}: {strange[0]!r} is no plain file name; make the pseudo-labels again.")
+    order = tuple(json.loads(classes.pop()))
+    rows = table["probabilities"].to_pylist()
+    if {len(row) for row in rows} != {len(order)}:
+        raise DataError(f"{folder}: rows do not have {len(order)} probabilities; make the pseudo-labels again.")
+    return PseudoLabels(
+        order,
+        tuple(f"{soundscapes}/{name}" for name in names),
+        table["start_s"].to_numpy().astype(np.float64),
+        table["end_s"].to_numpy().astype(np.float64),
+        tuple(table["primary_label"].to_pylist()),
+        np.asarray(rows, dtype=np.float32),
+        table["weight"].to_numpy().astype(np.float32),
+        _teachers(folder / "members.json"),
+        "-".join(sha256_of(part)[:16] for part in parts),
+    )
+
+
+def _teachers(path: Path) -> tuple[str, ...]:
+    try:
+        members = json.loads(path.read_text(encoding="utf-8"))["members"]
+        return tuple(str(member["weights_sha256"]) for member in members)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: does not say who made the pseudo-labels ({error}); make them again.") from None
+
+
+def _read_part(path: Path) -> pa.Table:
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"{path}: is damaged ({str(error).splitlines()[0]}); make the pseudo-labels again.") from None
+    if not table.schema.equals(PSEUDO_LABEL_SCHEMA) or b"classes" not in (table.schema.metadata or {}):
+        raise DataError(f"{path}: is no table of pseudo-labels of this version; make them again.")
+    return table
+
+
+@dataclass(frozen=True)
+class PseudoSource:
+    """Pseudo-labels with the decoded soundscapes that they are of."""
+
+    labels: PseudoLabels
+    cache: AudioCache
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A waveform [samples], -1..1, and what is true of it."""
+
+    waveform: Float32[np.ndarray, " samples"]
+    truth: Truth[NDArray[Any]]
+
+
+class PseudoMixer:
+    """Mixes pseudo-labelled windows into real clips, as `pseudo.*` of the configuration says. Draws follow the rng."""
+
+    def __init__(self, source: PseudoSource, classes: Sequence[str], config: SedConfig) -> None:
+        """
+        Raises:
+            DataError: the labels have other classes, or windows lie beyond the decoded audio.
+        """
+        labels, cache = source.labels, source.cache
+        if labels.classes != tuple(classes):
+            raise DataError("the pseudo-labels have other classes than the data folder; make them again.")
+        self._labels, self._cache, self._config = labels, cache, config
+        self._truth = TargetBuilder(classes)
+        rate = config.front_end.sample_rate_hz
+        ends = np.array([cache.n_samples(path) if path in cache else 0 for path in labels.paths])
+        self.readable = np.flatnonzero(labels.start_s * rate < ends)
+        self.n_left_out = len(labels) - len(self.readable)
+        if not len(self.readable):
+            raise DataError("no pseudo-labelled window has audio; restore the soundscapes that were labelled.")
+        names = [labels.primary_labels[row] for row in self.readable]
+        chances = recording_weights(names, config.data) * labels.weights[self.readable]
+        self._chances = chances / chances.sum()
+
+    def __call__(self, real: Clip, rng: np.random.Generator) -> Clip:
+        """The real clip as it is, or replaced by, added to or joined with a pseudo-labelled window."""
+        settings = self._config.pseudo
+        kind = rng.random()
+        other = self._window(int(rng.choice(self.readable, p=self._chances)), len(real.waveform))
+        share = rng.uniform(LEAST_SHARE, 1 - LEAST_SHARE)
+        if kind < settings.replace_prob:
+            return other
+        if kind < settings.replace_prob + settings.add_prob:
+            return Clip(added(real.waveform, other.waveform, share), union([real.truth, other.truth]))
+        if kind < settings.replace_prob + settings.add_prob + settings.join_prob:
+            place = round(share * len(real.waveform))
+            joined = np.concatenate([real.waveform[:place], other.waveform[place:]])
+            return Clip(joined, union([real.truth, other.truth]))
+        return real
+
+    def _window(self, row: int, n_samples: int) -> Clip:
+        """The labelled window alone, repeated to fill a longer clip: what is around it has no label."""
+        labels, rate = self._labels, self._config.front_end.sample_rate_hz
+        start, end = round(labels.start_s[row] * rate), round(labels.end_s[row] * rate)
+        samples = self._cache.samples(labels.paths[row], start, end - start)
+        weight = float(labels.weights[row]) ** self._config.pseudo.loss_power
+        return Clip(
+            np.resize(samples, n_samples) * INT16_SCALE, self._truth.for_pseudo(labels.probabilities[row], weight)
+        )
+
+
+def added(
+    first: Float32[np.ndarray, " samples"], second: Float32[np.ndarray, " samples"], share: float
+) -> Float32[np.ndarray, " samples"]:
+    """Both at once: `share` of the first, the rest of the second, after bringing both to the louder one's level."""
+    levels = [float(np.sqrt(np.mean(np.square(wave, dtype=np.float64)))) for wave in (first, second)]
+    gains = [max(levels) / level if level > 0 else 1.0 for level in levels]
+    mixed = share * gains[0] * first + (1 - share) * gains[1] * second
+    # Beyond full scale the waveform augmentations would clip.
+    return (mixed / max(1.0, float(np.abs(mixed).max(initial=0)))).astype(np.float32)

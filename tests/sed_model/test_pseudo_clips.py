@@ -1,0 +1,157 @@
+"""Pseudo-labelled windows as training clips: reading their table, and mixing them with real ones."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sed_model.audio_cache import open_cache
+from sed_model.config import SedConfig
+from sed_model.errors import ConfigError, DataError
+from sed_model.pseudo import to_arrow
+from sed_model.pseudo_clips import Clip, PseudoMixer, PseudoSource, added, read_pseudo_labels
+from sed_model.targets import TargetBuilder
+
+RATE_HZ = 8_000
+CLASSES = ("a", "b", "c")
+NEVER = {"pseudo.replace_prob": 0, "pseudo.add_prob": 0, "pseudo.join_prob": 0}
+
+
+def write_labels(folder: Path, names: list[str], weights: list[float]) -> Path:
+    """An ensemble's folder: window n of a file is from second n to n + 1 and holds class b with 0.8, c with 0.3."""
+    table = pd.DataFrame(
+        {
+            "filename": names, "start_s": np.arange(len(names)) % 2, "end_s": np.arange(len(names)) % 2 + 1,
+            "primary_label": "b", "confidence": 0.8, "labels": [["b"]] * len(names), "from_validation": False,
+            "probabilities": [np.array([0, 0.8, 0.3], np.float32)] * len(names), "disagreement": 0.1, "weight": weights,
+        }
+    )  # fmt: skip
+    (folder / "pseudo_labels").mkdir(parents=True)
+    pq.write_table(to_arrow(table, CLASSES, 2), folder / "pseudo_labels" / "part-00000.parquet")
+    (folder / "members.json").write_text(json.dumps({"members": [{"weights_sha256": "m1"}, {"weights_sha256": "m2"}]}))
+    return folder
+
+
+def mixer_of(tmp_path: Path, **changes: Any) -> PseudoMixer:
+    """One soundscape: a second at 0.25, then a second at 0.5 of full scale; both windows are pseudo-labelled."""
+    (tmp_path / "train_soundscapes").mkdir()
+    wave = np.repeat(np.array([0.25, 0.5]), RATE_HZ)
+    soundfile.write(tmp_path / "train_soundscapes" / "s.wav", wave, RATE_HZ, subtype="PCM_16")
+    labels = read_pseudo_labels(write_labels(tmp_path / "ensemble", ["s.wav", "s.wav"], [0.5, 0.0]))
+    overrides = {
+        "front_end.sample_rate_hz": RATE_HZ,
+        "front_end.f_max_hz": 4000,
+        "augment.wave.prob": 0,
+        **NEVER,
+        **changes,
+    }
+    config = SedConfig().with_overrides(overrides)
+    cache = open_cache(tmp_path, labels.paths, RATE_HZ, config.data, progress=False)
+    return PseudoMixer(PseudoSource(labels, cache), CLASSES, config)
+
+
+def real_clip(level: float = 0.1, n_samples: int = 2 * RATE_HZ) -> Clip:
+    config = SedConfig()
+    truth = TargetBuilder(CLASSES).for_recording("a", (), 0, config.stages["train_bce"], config.data)
+    return Clip(np.full(n_samples, level, np.float32), truth)
+
+
+def test_the_table_says_what_was_heard_where_and_by_whom(tmp_path: Path) -> None:
+    labels = read_pseudo_labels(write_labels(tmp_path, ["s.wav", "t.ogg"], [0.5, 0.9]))
+
+    assert labels.paths == ("train_soundscapes/s.wav", "train_soundscapes/t.ogg")
+    assert labels.start_s.tolist() == [0, 1]
+    assert labels.probabilities[0].tolist() == pytest.approx([0, 0.8, 0.3])
+    assert labels.teachers == ("m1", "m2")
+
+
+def test_a_name_that_leaves_its_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="is no plain file name"):
+        read_pseudo_labels(write_labels(tmp_path, ["../../secret.wav"], [0.5]))
+
+
+def test_a_damaged_table_is_refused(tmp_path: Path) -> None:
+    part = write_labels(tmp_path, ["s.wav"], [0.5]) / "pseudo_labels" / "part-00000.parquet"
+    part.write_bytes(part.read_bytes()[:100])
+
+    with pytest.raises(DataError, match="is damaged"):
+        read_pseudo_labels(tmp_path)
+
+
+def test_a_folder_without_labels_says_how_to_make_them(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"trainables\.ensemble"):
+        read_pseudo_labels(tmp_path)
+
+
+def test_without_chances_the_real_clip_stays(tmp_path: Path, cache_dir: Path) -> None:
+    clip = real_clip()
+
+    assert mixer_of(tmp_path)(clip, np.random.default_rng(0)) is clip
+
+
+def test_a_replaced_clip_is_the_window_alone_with_its_soft_targets(tmp_path: Path, cache_dir: Path) -> None:
+    """The second window weighs nothing, so the first is drawn; one second of it fills two."""
+    clip = mixer_of(tmp_path, **{"pseudo.replace_prob": 1.0})(real_clip(), np.random.default_rng(0))
+
+    np.testing.assert_allclose(clip.waveform, 0.25, atol=1e-4)
+    assert clip.waveform.shape == (2 * RATE_HZ,)
+    assert clip.truth.targets.tolist() == pytest.approx([0, 0.8, 0.3])
+    assert float(clip.truth.weights) == pytest.approx(0.5)
+
+
+def test_confidence_weighs_the_loss_by_its_power(tmp_path: Path, cache_dir: Path) -> None:
+    mixer = mixer_of(tmp_path, **{"pseudo.replace_prob": 1.0, "pseudo.loss_power": 2.0})
+
+    assert float(mixer(real_clip(), np.random.default_rng(0)).truth.weights) == pytest.approx(0.25)
+
+
+def test_an_added_window_joins_its_classes(tmp_path: Path, cache_dir: Path) -> None:
+    """Both levels are brought to 0.25 before they are shared out, so the sum has it too."""
+    clip = mixer_of(tmp_path, **{"pseudo.add_prob": 1.0})(real_clip(0.1), np.random.default_rng(0))
+
+    np.testing.assert_allclose(clip.waveform, 0.25, atol=1e-4)
+    assert clip.truth.targets.tolist() == pytest.approx([1, 0.8, 0.3])
+    assert float(clip.truth.weights) == pytest.approx((1 + 0.5) / 2)
+
+
+def test_a_joined_window_follows_the_real_clip(tmp_path: Path, cache_dir: Path) -> None:
+    clip = mixer_of(tmp_path, **{"pseudo.join_prob": 1.0})(real_clip(0.1), np.random.default_rng(0))
+    n_real = int((np.abs(clip.waveform - 0.1) < 1e-4).sum())
+
+    assert 0.3 * len(clip.waveform) <= n_real <= 0.7 * len(clip.waveform)
+    np.testing.assert_allclose(clip.waveform[n_real:], 0.25, atol=1e-4)
+    assert clip.truth.targets.tolist() == pytest.approx([1, 0.8, 0.3])
+
+
+def test_the_same_draws_give_the_same_clip(tmp_path: Path, cache_dir: Path) -> None:
+    mixer = mixer_of(tmp_path, **{"pseudo.replace_prob": 0.3, "pseudo.add_prob": 0.3, "pseudo.join_prob": 0.3})
+    first, second = (mixer(real_clip(), np.random.default_rng(5)) for _ in range(2))
+
+    np.testing.assert_array_equal(first.waveform, second.waveform)
+
+
+def test_chances_above_one_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"= 1\.2 is above 1"):
+        SedConfig().with_overrides({"pseudo.replace_prob": 0.5, "pseudo.add_prob": 0.5, "pseudo.join_prob": 0.2})
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.floats(-1, 1, width=32), min_size=4, max_size=4),
+    st.lists(st.floats(-1, 1, width=32), min_size=4, max_size=4),
+    st.floats(0.3, 0.7),
+)
+def test_a_sum_stays_within_full_scale(first: list[float], second: list[float], share: float) -> None:
+    mixed = added(np.array(first, np.float32), np.array(second, np.float32), share)
+
+    assert np.isfinite(mixed).all()
+    assert np.abs(mixed).max() <= 1 + 1e-6

@@ -1,0 +1,93 @@
+"""Students of a finished search: two rounds, by the real command."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from sed_model.checkpoint import read_lineage
+from sed_model.errors import ConfigError, DataError
+from sed_model.pseudo_clips import read_pseudo_labels
+from trainables import student
+from trainables.runs import RunFolder
+from trainables.space import load_space
+from trainables.teacher import check_student_space, find_teacher
+
+slow = pytest.mark.slow
+SHORT = ("--set", "stages.pseudo.epochs=2", "--set", "stages.pseudo.warmup_epochs=0", "--set", "pseudo.balance=false")
+
+
+@pytest.fixture(scope="module")
+def two_rounds(ray_cluster: None, finished_run: Path) -> str:
+    """What the command prints; the rounds lie beside the finished run."""
+    with redirect_stdout(io.StringIO()) as output:
+        student.main(["--run", str(finished_run), "--rounds", "2", *SHORT])
+    return output.getvalue()
+
+
+def lineage_of(run: Path) -> Any:
+    return read_lineage(RunFolder(run).trial(0))
+
+
+@slow
+def test_the_first_student_starts_from_the_best_model_and_names_its_teachers(
+    two_rounds: str, finished_run: Path
+) -> None:
+    teacher = find_teacher(finished_run)
+    labels = read_pseudo_labels(finished_run / "ensemble")
+    lineage = lineage_of(finished_run.parent / "done-student-1")
+
+    assert lineage.stage == "pseudo"
+    assert lineage.round == 1
+    assert lineage.parent.weights_sha256 == read_lineage(teacher.model).weights_sha256
+    assert lineage.teachers == labels.teachers
+    assert len(lineage.teachers) == 2
+    assert lineage.pseudo_labels == labels.fingerprint
+
+
+@slow
+def test_each_round_is_a_run_whose_labels_teach_the_next(two_rounds: str, finished_run: Path) -> None:
+    first = finished_run.parent / "done-student-1"
+    trials = pd.read_parquet(first / "trials.parquet")
+    rose = trials["macro_auc"].max() > find_teacher(finished_run).macro_auc
+    second = finished_run.parent / "done-student-2"
+
+    assert trials["status"].to_list() == ["complete"]
+    assert trials["config.stages.pseudo.epochs"].to_list() == [2]
+    assert second.exists() == rose
+    assert ("the validation score no longer rises" in two_rounds) or rose
+    if rose:
+        assert lineage_of(second).round == 2
+        assert lineage_of(second).teachers == (lineage_of(first).weights_sha256,)
+
+
+@slow
+def test_the_best_round_is_named(two_rounds: str) -> None:
+    assert "best round" in two_rounds
+    assert "trainables.predict --run" in two_rounds
+
+
+def test_a_run_without_labels_is_no_teacher(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="is no run folder"):
+        find_teacher(tmp_path)
+
+
+def test_what_belongs_to_the_weights_cannot_be_searched() -> None:
+    with pytest.raises(ConfigError, match=r"model\.pool_type.* cannot be searched"):
+        check_student_space(load_space("arch.yaml"))
+
+
+def test_the_repository_s_student_space_is_one() -> None:
+    check_student_space(load_space("pseudo.yaml"))
+
+
+@slow
+def test_the_stage_pseudo_needs_a_teacher(run_search: Callable[..., str], tiny_root: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="name it with --teacher"):
+        run_search("--space", "pseudo.yaml", "--data", tiny_root, "--out", tmp_path)

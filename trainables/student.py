@@ -1,0 +1,56 @@
+"""The student command: rounds of learning from pseudo-labels; each round's best student teaches the next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from trainables import cli
+
+DESCRIPTION = """A student starts from the best model of a run and learns from the pseudo-labels of its ensemble, mixed
+with the real recordings. Each round is a run of its own, RUN-student-1, RUN-student-2, ..: its best trials label the
+soundscapes for the next round. The rounds end when the validation score no longer rises. (Noisy student, Xie et al.)"""
+EXAMPLES = """  python -m trainables.student --run runs/NAME --rounds 2
+  python -m trainables.student --run runs/NAME --rounds 3 --num-trials 8 --top-k 3      (a small search in each round)
+  python -m trainables.student --run runs/NAME --set pseudo.add_prob=0.5 --set stages.pseudo.epochs=12"""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = cli.parser("trainables.student", DESCRIPTION, EXAMPLES)
+    add = parser.add_argument
+    add("--run", type=cli.folder, required=True, metavar="DIR", help="run folder of the first teacher")
+    add("--rounds", type=cli.positive_int, default=2, metavar="N", help="rounds at most (2)")
+    add("--data", type=cli.folder, metavar="DIR", help="the run's data folder, if it has moved")
+    add("--space", default="pseudo.yaml", metavar="FILE", help="what each round's trials are drawn from (pseudo.yaml)")
+    add("--num-trials", type=cli.positive_int, default=1, metavar="N", help="trials a round; 1: the defaults (1)")
+    add("--top-k", type=cli.positive_int, default=3, metavar="K", help="trials that teach the next round (3)")
+    add("--max-concurrent", type=cli.positive_int, metavar="N", help="trials at a time (as many as fit)")
+    add("--cpus-per-trial", type=cli.positive_int, default=1, metavar="N", help="CPUs a trial or worker (1)")
+    add("--gpus-per-trial", type=cli.share, default=0.0, metavar="X", help="GPUs a trial or worker (0)")
+    add("--address", help="a running Ray cluster: auto, or host:6379 (default: a local Ray)")
+    cli.add_set(parser)
+    options = parser.parse_args(arguments)
+    from trainables.student_run import run_rounds
+
+    run_rounds(options)
+
+
+def search_arguments(round_number: int, teacher: Path, options: object) -> list[str]:
+    """The search of one round as a command line; `teacher` is the run that it learns from."""
+    values = vars(options)
+    words = ["--space", values["space"], "--teacher", teacher, "--name", round_name(values["run"], round_number)]
+    words += ["--out", values["run"].parent]
+    for name in ("data", "num_trials", "top_k", "max_concurrent", "cpus_per_trial", "gpus_per_trial", "address"):
+        if values[name] is not None:
+            words += [f"--{name.replace('_', '-')}", values[name]]
+    words += [word for text in values["overrides"] for word in ("--set", text)]
+    return [str(word) for word in words]
+
+
+def round_name(run: Path, round_number: int) -> str:
+    """Name of the run folder of a round."""
+    return f"{run.name}-student-{round_number}"
+
+
+if __name__ == "__main__":
+    cli.run(main)

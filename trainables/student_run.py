@@ -1,0 +1,55 @@
+"""What the student command does: a search a round, as long as the validation score rises."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from trainables import search
+from trainables.cluster import joined_address, ray_session
+from trainables.runs import RunFolder, best_trials
+from trainables.search_run import run_search
+from trainables.student import round_name, search_arguments
+from trainables.teacher import find_teacher
+
+
+def run_rounds(options: argparse.Namespace) -> None:
+    """Train round after round. Rounds that are done are kept; one that was broken off is gone on with.
+
+    Raises:
+        UserError: the run has no model or no pseudo-labels, or an option is refused.
+    """
+    teacher = options.run
+    scores = [find_teacher(teacher).macro_auc]
+    with ray_session(joined_address(options.address)):
+        for number in range(1, options.rounds + 1):
+            print(f"\nround {number}: the teacher is {teacher.name} (macro AUC {scores[-1]:.4f})", flush=True)
+            teacher = train_round(number, teacher, options)
+            scores.append(best_score(teacher))
+            print(f"round {number}: macro AUC {scores[-1]:.4f}, {scores[-1] - scores[-2]:+.4f}", flush=True)
+            if scores[-1] <= scores[-2]:
+                print("the validation score no longer rises: no further round", flush=True)
+                break
+    best = max(range(len(scores)), key=scores.__getitem__)
+    name = options.run.name if best == 0 else round_name(options.run, best)
+    folder = RunFolder(options.run.parent / name)
+    print(
+        f"\nbest round      {best} (macro AUC {scores[best]:.4f})\n"
+        f"best model      {folder.trial(best_trials(folder.read_trials(), 1)[0]['number'])}\n"
+        f"next            python -m trainables.predict --run {folder.path} --soundscapes DIR --out submission.csv",
+        flush=True,
+    )
+
+
+def train_round(number: int, teacher: Path, options: argparse.Namespace) -> Path:
+    """Run folder of the round's search, new or gone on with; its ensemble has labelled the soundscapes."""
+    run = RunFolder(options.run.parent / round_name(options.run, number))
+    words = search_arguments(number, teacher, options)
+    if run.search_file.is_file():
+        words = ["--resume", "--name", run.path.name, "--out", str(run.path.parent), "--top-k", str(options.top_k)]
+    run_search(search.build_parser().parse_args(words))
+    return run.path
+
+
+def best_score(run_dir: Path) -> float:
+    return float(best_trials(RunFolder(run_dir).read_trials(), 1)[0]["macro_auc"])

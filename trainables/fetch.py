@@ -50,7 +50,7 @@ def fetch(job: SearchJob, folder: Path) -> None:
     """
     files = TrialFiles(folder, job.stored(folder))
     files.pull(skip=STATES)
-    files.drop(STATES)
+    files.close(without=STATES)
 
 
 def fetch_all(job: SearchJob, folders: Iterable[Path]) -> None:

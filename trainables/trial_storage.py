@@ -1,7 +1,8 @@
 """Trials' files in an object store, or another file system by its URI: for clusters whose nodes share no folder.
 
-A trial works in a folder of its own node. After every epoch the files that changed are pushed under their checksums as
-names, then one manifest names them all: whatever breaks off in between, a reader gets the files of one moment.
+A trial works in a folder of its own node. After every epoch the files that changed are pushed, under names that nobody
+else writes or removes, then one manifest names them all: whatever breaks off in between, a reader gets the files of one
+moment. A process that was given up, but lives on behind a broken network, can harm neither its successor nor a reader.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import hashlib
 import io
 import json
 import shutil
+import uuid
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import urlsplit, urlunsplit
@@ -41,6 +43,7 @@ class Storage:
     """
 
     def __init__(self, uri: str) -> None:
+        self._uri = uri
         try:
             self._files, self._path = fs.FileSystem.from_uri(uri)
         except (ValueError, OSError, ImportError) as error:
@@ -60,8 +63,13 @@ class Storage:
         except OSError as error:
             reason = str(error).splitlines()[0]
             raise ConfigError(
-                f"--storage: {self._path} cannot be listed ({reason}); check name and credentials."
+                f"--storage {self._uri}: cannot be listed ({reason}); check name and credentials."
             ) from None
+
+    def names(self) -> set[str]:
+        """The files in the folder."""
+        found = self._files.get_file_info(fs.FileSelector(self._path, allow_not_found=True))
+        return {info.base_name for info in found if info.is_file}
 
     def read(self, name: str) -> bytes | None:
         """Content of a small file; None where there is none."""
@@ -85,7 +93,9 @@ class Storage:
             shutil.copyfileobj(stream, file, COPY_BYTES)
 
     def delete(self, name: str) -> None:
-        self._files.delete_file(f"{self._path}/{name}")
+        """Delete a file, unless somebody else has."""
+        with suppress(FileNotFoundError):
+            self._files.delete_file(f"{self._path}/{name}")
 
 
 class TrialFiles:
@@ -100,6 +110,7 @@ class TrialFiles:
         self._stored: dict[str, str] = {}
         """File -> its name in the storage, as in the manifest."""
         self._digests: dict[tuple[str, int, int], str] = {}
+        self._own = uuid.uuid4().hex[:8]
 
     def pull(self, skip: Collection[str] = ()) -> None:
         """Fetch the files that the folder lacks, or has otherwise.
@@ -113,11 +124,12 @@ class TrialFiles:
         self._stored = json.loads(manifest)
         for name, stored in self._stored.items():
             path = self.folder / name
-            if name in skip or (path.is_file() and self._stored_name(path) == stored):
+            digest = Path(stored).stem.rpartition("-")[2]
+            if name in skip or (path.is_file() and self._digest(path) == digest):
                 continue
             with replacing(path) as temporary:
                 self._storage.fetch(stored, temporary)
-                if sha256_of(temporary) != Path(stored).stem:
+                if sha256_of(temporary) != digest:
                     raise DataError(f"{name} of {self.folder.name}: its copy {stored} in the storage is damaged.")
 
     def push(self) -> None:
@@ -125,7 +137,7 @@ class TrialFiles:
         if self._storage is None:
             return
         paths = [path for path in sorted(self.folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
-        names = {path.name: self._stored_name(path) for path in paths}
+        names = {path.name: f"{self._own}-{self._digest(path)}{path.suffix}" for path in paths}
         there = set(self._stored.values())
         for path in paths:
             if names[path.name] not in there:
@@ -133,26 +145,32 @@ class TrialFiles:
                     self._storage.write(names[path.name], content)
         self._seal(names)
 
-    def drop(self, names: Collection[str]) -> None:
-        """Remove files from the storage."""
-        self._seal({name: stored for name, stored in self._stored.items() if name not in names})
+    def close(self, without: Collection[str]) -> None:
+        """Remove files from the storage, and all that earlier processes left there: the trial has ended."""
+        if self._storage is None or not self._stored:
+            return
+        kept = {name: stored for name, stored in self._stored.items() if name not in without}
+        self._seal(kept)
+        for name in self._storage.names() - {MANIFEST, *kept.values()}:
+            self._storage.delete(name)
 
-    def _stored_name(self, path: Path) -> str:
-        """Checksum and suffix; the checksum is worked out again only for a file that was written since."""
+    def _digest(self, path: Path) -> str:
+        """Checksum; worked out again only for a file that was written since."""
         place = (path.name, path.stat().st_size, path.stat().st_mtime_ns)
         if place not in self._digests:
             self._digests[place] = sha256_of(path)
-        return self._digests[place] + path.suffix
+        return self._digests[place]
 
     def _seal(self, names: Mapping[str, str]) -> None:
-        """Write the manifest, then remove what it no longer names."""
+        """Write the manifest, then remove the files of this process that it no longer names."""
         if self._storage is None or names == self._stored:
             return
         self._storage.write(MANIFEST, io.BytesIO(json.dumps(names, indent=1).encode()))
         superseded = set(self._stored.values()) - set(names.values())
         self._stored = dict(names)
         for name in superseded:
-            self._storage.delete(name)
+            if name.startswith(self._own):
+                self._storage.delete(name)
 
 
 @contextmanager

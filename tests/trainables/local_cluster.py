@@ -1,7 +1,8 @@
 """A Ray cluster of several nodes on this machine, each with an audio cache of its own. Run as a script: CACHES N_NODES.
 
-It prints the address; `kill NUMBER` on standard input ends a node as a power cut does, `code` prints where a worker has
-this project from; the end of the input ends the cluster.
+It prints the address, and an answer to each line of standard input: `kill NUMBER` ends a node as a power cut does,
+`code` tells where a worker has this project from, `check DATA RUN [STORAGE]` what a search says of the nodes. The end
+of the input ends the cluster.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from pathlib import Path
 import ray
 from ray.cluster_utils import Cluster
 
+from sed_model.errors import ConfigError
 from trainables.cluster import ray_session
+from trainables.node_check import check_nodes
 
 NODE = {"num_cpus": 1, "num_gpus": 0, "object_store_memory": 100 * 2**20}
 QUICK_DEATHS = {
@@ -41,16 +44,24 @@ def code_of_a_worker(address: str) -> str:
         return str(ray.get(ray.remote(project).remote()))
 
 
+def check(address: str, data: str, run: str, storage: str | None = None) -> str:
+    with ray_session(address) as info:
+        try:
+            check_nodes(info.nodes, Path(data), Path(run), storage)
+        except ConfigError as error:
+            return str(error).replace("\n", " ")
+    return "fine"
+
+
 def main(caches: Path, n_nodes: int) -> None:
     cluster, nodes = start(caches, n_nodes)
     print(cluster.address, flush=True)
     for line in sys.stdin:
-        command, *numbers = line.split()
+        command, *words = line.split()
         if command == "kill":
-            cluster.remove_node(nodes[int(numbers[0])], allow_graceful=False)
-            print("killed", flush=True)
-        else:
-            print(code_of_a_worker(cluster.address), flush=True)
+            cluster.remove_node(nodes[int(words[0])], allow_graceful=False)
+        answers = {"kill": lambda *_: "killed", "code": code_of_a_worker, "check": check}
+        print(answers[command](cluster.address, *words), flush=True)
     cluster.shutdown()
 
 

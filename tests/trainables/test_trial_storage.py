@@ -111,6 +111,22 @@ def test_a_push_that_breaks_off_leaves_the_files_of_the_one_before(
     assert read(tmp_path / "node_b") == FILES | {"model.safetensors": b"other weights", "state.pt": b"epoch 6"}
 
 
+def test_a_process_that_was_given_up_and_lives_on_harms_nobody(pushed: TrialFiles, tmp_path: Path, uri: str) -> None:
+    successor = TrialFiles(tmp_path / "node_b", uri)
+    successor.pull()
+    write(successor.folder, {"state.pt": b"epoch 6 again"})
+    successor.push()
+    write(pushed.folder, {"model.safetensors": b"late weights", "state.pt": b"epoch 7"})
+    pushed.push()
+    TrialFiles(tmp_path / "node_c", uri).pull()
+    assert read(tmp_path / "node_c") == read(pushed.folder)
+
+    write(successor.folder, {"state.pt": b"epoch 7 again"})
+    successor.push()
+    TrialFiles(tmp_path / "node_d", uri).pull()
+    assert read(tmp_path / "node_d") == read(successor.folder) == FILES | {"state.pt": b"epoch 7 again"}
+
+
 def test_temporary_files_and_subfolders_stay(tmp_path: Path, uri: str) -> None:
     folder = write(tmp_path / "node_a", {"model.json": b"{}", ".model.safetensors.1234.tmp": b"half"})
     write(folder / "refit_1", {"model.json": b"{}"})
@@ -129,12 +145,17 @@ def test_a_damaged_copy_is_refused(pushed: TrialFiles, tmp_path: Path, uri: str)
     assert not (tmp_path / "node_b" / "model.safetensors").exists()
 
 
-def test_dropped_files_are_gone(pushed: TrialFiles, tmp_path: Path, uri: str) -> None:
-    pushed.drop(("state.pt", "state.previous.pt"))
+def test_of_a_trial_that_has_ended_only_the_results_stay(pushed: TrialFiles, tmp_path: Path, uri: str) -> None:
+    successor = TrialFiles(tmp_path / "node_b", uri)
+    successor.pull()
+    write(successor.folder, {"model.safetensors": b"better weights"})
+    successor.push()
+    assert len(stored(tmp_path)) == 2 * len(FILES) + 1  # those of both processes, and the manifest
+    successor.close(without=("state.pt", "state.previous.pt"))
 
-    assert list((tmp_path / "bucket").rglob("*.pt")) == []
-    TrialFiles(tmp_path / "node_b", uri).pull()
-    assert read(tmp_path / "node_b").keys() == {"model.safetensors", "model.json"}
+    assert len(stored(tmp_path)) == 3
+    TrialFiles(tmp_path / "node_c", uri).pull()
+    assert read(tmp_path / "node_c") == {"model.safetensors": b"better weights", "model.json": b"{}"}
 
 
 @settings(max_examples=30, deadline=None)

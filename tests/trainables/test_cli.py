@@ -15,7 +15,7 @@ from sed_model.errors import DataError, DiskFullError, TrainingError
 from trainables import cli
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ("search", "train", "ensemble")
+COMMANDS = ("search", "train", "ensemble", "predict")
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,170 @@
+"""The predict command: which models of a run it takes, its options, and that it needs no Ray."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import torch
+
+from sed_model.checkpoint import Lineage, read_lineage, save_model
+from sed_model.config import config_from_dict
+from sed_model.errors import CheckpointError, ConfigError
+from sed_model.model import SedModel
+from sed_model.postprocess import PostSettings
+from trainables import predict
+from trainables.run_members import members_of
+from trainables.runs import RunFolder
+
+ROOT = Path(__file__).parents[2]
+CLASSES = ("1139490", "abethr1", "grekis")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of three trials with random weights; their scores are 0.6, 0.8 and 0.7."""
+    folder = RunFolder(tmp_path_factory.mktemp("runs") / "run")
+    config = config_from_dict(
+        {
+            "front_end": {
+                "sample_rate_hz": 8_000, "n_fft": 512, "hop_length": 128, "n_mels": 32, "f_min_hz": 50, "f_max_hz": 4000
+            },
+            "model": {"backbone": "mobilenetv3_small_050", "pretrained": False},
+            "augment": {"wave": {"prob": 0.0}},
+            "optim": {"precision": "fp32"},
+            "data": {"window_s": 1.5, "target_s": 1.0},
+        }
+    )  # fmt: skip
+    for number in range(3):
+        torch.manual_seed(number)
+        lineage = Lineage(
+            stage="train_bce",
+            loss="bce",
+            epoch=1,
+            parent=None,
+            classes=CLASSES,
+            data_fingerprint="",
+            validation="soundscapes",
+            seed=number,
+            metrics={},
+        )
+        save_model(folder.trial(number), SedModel(config, 3).state_dict(), config, lineage)
+    scores = {"trial_0000": 0.6, "trial_0001": 0.8, "trial_0002": 0.7}
+    folder.write_tables(
+        [
+            {"trial_id": name, "number": number, "status": "complete", "macro_auc": score}
+            for number, (name, score) in enumerate(scores.items())
+        ],
+        [],
+    )
+    return folder.path
+
+
+@pytest.fixture
+def write_members(run: Path) -> Any:
+    """Writes members.json, which is gone after the test."""
+    path = run / "ensemble" / "members.json"
+
+    def write(tree: object) -> None:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(tree if isinstance(tree, str) else json.dumps(tree))
+
+    yield write
+    path.unlink(missing_ok=True)
+
+
+def names(members: Any) -> list[str]:
+    return [folder.name for folder in members.folders]
+
+
+def test_a_run_without_an_ensemble_predicts_with_its_best_trials(run: Path) -> None:
+    assert names(members_of(run)) == ["trial_0001", "trial_0002", "trial_0000"]
+    assert names(members_of(run, top_k=2)) == ["trial_0001", "trial_0002"]
+
+
+def test_members_weights_and_method_are_those_of_the_ensemble(run: Path, write_members: Any) -> None:
+    sha256 = read_lineage(run / "trials" / "trial_0000").weights_sha256
+    rows = [{"trial_id": "trial_0000", "weight": 0.75, "weights_sha256": sha256}, {"trial_id": "trial_0002"}]
+    write_members({"method": "max", "members": rows})
+    members = members_of(run)
+    assert (names(members), members.weights, members.method) == (["trial_0000", "trial_0002"], (0.75, 1.0), "max")
+    assert names(members_of(run, top_k=1)) == ["trial_0001"]
+
+
+@pytest.mark.parametrize(
+    ("tree", "message"),
+    [
+        ("{", "JSONDecodeError"),
+        ([], "TypeError"),
+        ({"method": "mean"}, "KeyError: 'members'"),
+        ({"method": "mean", "members": []}, "no members"),
+        ({"method": "sum", "members": [{"trial_id": "trial_0000"}]}, "'sum' is none of mean"),
+        ({"method": "mean", "members": [{"trial_id": "../../secret"}]}, "is no name of a trial"),
+        ({"method": "mean", "members": [{"trial_id": "trial_0000", "weight": "1"}]}, "finite numbers"),
+        ({"method": "mean", "members": [{"trial_id": "trial_0000", "weight": 0}]}, "not all 0"),
+        ({"method": "mean", "members": [{"trial_id": "trial_0000", "weights_sha256": "0"}]}, "is not the model"),
+    ],
+)
+def test_members_that_cannot_be_used_are_refused(run: Path, write_members: Any, tree: object, message: str) -> None:
+    write_members(tree)
+    with pytest.raises(CheckpointError, match=message):
+        members_of(run)
+
+
+def test_a_run_without_models_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="no trial with a model"):
+        members_of(tmp_path)
+
+
+def options(*words: str) -> Any:
+    return predict.build_parser().parse_args(["--run", "r", "--soundscapes", "s", "--out", "o", *words])
+
+
+def test_options_override_the_file_of_settings(tmp_path: Path) -> None:
+    path = tmp_path / "post.json"
+    path.write_text(json.dumps({"smoothing_centre": 0.8, "file_power": 0.5}))
+    changed = predict.post_settings(options("--post", str(path), "--smooth", "1", "--top-n", "3", "--tta"))
+    assert changed == PostSettings(smoothing_centre=1.0, file_power=0.5, top_n=3, tta_weight=0.5)
+    assert predict.post_settings(options()) == PostSettings()
+    with pytest.raises(ConfigError, match="frame_weight=2"):
+        predict.post_settings(options("--frame-weight", "2"))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--out", "o", "--soundscapes", "s"], "--run --model"),
+        (["--run", "r", "--out", "o"], "--soundscapes DIR is missing"),
+        (["--run", "r", "--out", "o", "--tune-post", "--soundscapes", "s"], "labelled train soundscapes"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(
+    capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    with pytest.raises(SystemExit) as exit_info:
+        predict.main(words)
+    assert exit_info.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_the_command_runs_where_ray_is_not_installed(run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "test_soundscapes"
+    folder.mkdir()
+    soundfile.write(folder / "A.wav", 0.1 * np.random.default_rng(0).standard_normal(16_000), 8_000)
+    (folder / "B.ogg").write_bytes(b"")
+    words = ["--run", run, "--soundscapes", folder, "--out", tmp_path / "out.csv", "--events", tmp_path / "events"]
+    script = "import sys; sys.modules['ray'] = None; from trainables import cli, predict; cli.run(predict.main)"
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); sys.argv[1:] = {[str(word) for word in words]!r}; {script}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert list(pd.read_csv(tmp_path / "out.csv")["row_id"]) == ["A_1", "A_2", "B_1", "B_2"]
+    lines = done.stdout.splitlines()
+    assert lines[0] == "members: the 3 best of the leaderboard: trial_0001, trial_0002, trial_0000"
+    assert lines[-1] == "1 of 2 soundscapes cannot be read, their rows are 0: B.ogg"

@@ -16,6 +16,7 @@ from sed_model import pseudo
 from sed_model.checkpoint import LoadedModel, load_model
 from sed_model.decoding import BadAudio, duration_s
 from sed_model.devices import choose_runtime
+from sed_model.errors import ConfigError
 from sed_model.event_files import EventWriter
 from sed_model.events import EventSettings
 from sed_model.postprocess import PostSettings, blend, postprocess_files
@@ -119,10 +120,12 @@ def predict_soundscapes(job: PredictJob, ensemble: Ensemble, report: Report = pr
     A soundscape that cannot be read gets rows of 0, for a submission has to be complete.
 
     Raises:
+        ConfigError: `out` is a folder, or `events` is none.
         DataError: the folder or the sample cannot be used, or they do not fit the models.
         CheckpointError: a member predicts what is no probability.
         DiskFullError: there is no space for the results.
     """
+    check_places(job)
     files = find_soundscapes(job.soundscapes)
     sample_path = job.sample or find_sample(job.soundscapes)
     sample = read_sample(sample_path) if sample_path else None
@@ -149,6 +152,17 @@ def predict_soundscapes(job: PredictJob, ensemble: Ensemble, report: Report = pr
     write_submission(job.out, table)
     n_events = writer.finish() if writer else 0
     return Predicted(len(files), len(table), bad, columns.unknown, n_events)
+
+
+def check_places(job: PredictJob) -> None:
+    """
+    Raises:
+        ConfigError: the results could not be written in the end.
+    """
+    if job.out.is_dir():
+        raise ConfigError(f"--out {job.out}: is a folder; name a file in it, such as {job.out / 'submission.csv'}.")
+    if job.events and job.events.exists() and not job.events.is_dir():
+        raise ConfigError(f"--events {job.events}: is no folder; name one for the tables of events.")
 
 
 @dataclass(frozen=True)

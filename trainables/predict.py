@@ -54,6 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             parser.error("--tune-post takes the labelled train soundscapes of the data folder, and no others")
     elif not options.soundscapes:
         parser.error("--soundscapes DIR is missing")
+    if options.model and options.top_k:
+        parser.error("--top-k chooses among the trials of --run; repeat --model for several models")
     from sed_model.predict_job import load_ensemble
 
     if options.run:

@@ -14,7 +14,7 @@ import torch
 from sed_model.checkpoint import load_model
 from sed_model.decoding import decode
 from sed_model.devices import Runtime
-from sed_model.errors import CheckpointError
+from sed_model.errors import CheckpointError, ConfigError
 from sed_model.postprocess import PostSettings
 from sed_model.predict import predict_soundscape
 from sed_model.predict_job import Ensemble, PredictJob, load_ensemble, predict_soundscapes
@@ -165,6 +165,16 @@ def test_a_sample_that_lists_some_files_is_an_example(soundscapes: Path, ensembl
     table, lines = table_of(PredictJob(soundscapes, tmp_path / "out.csv", sample), ensemble)
     assert len(table) == 22
     assert lines[0] == "sample.csv lists 1 of 7 soundscapes: taken as an example of the columns"
+
+
+def test_places_that_cannot_be_written_are_refused_at_once(
+    soundscapes: Path, ensemble: Ensemble, tmp_path: Path
+) -> None:
+    (tmp_path / "events").touch()
+    with pytest.raises(ConfigError, match="is a folder"):
+        predict_soundscapes(PredictJob(soundscapes, tmp_path), ensemble)
+    with pytest.raises(ConfigError, match="is no folder"):
+        predict_soundscapes(PredictJob(soundscapes, tmp_path / "out.csv", events=tmp_path / "events"), ensemble)
 
 
 def test_members_that_do_not_fit_together_are_refused(

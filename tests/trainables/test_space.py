@@ -340,7 +340,10 @@ MALFORMED = {
         "search: {scheduler: {asha: {grace: 3}}}\n" + SMALL,
         r"scheduler\.grace: unknown .*grace_period",
     ),
-    "unknown searcher": ("search: {searcher: tpe}\n" + SMALL, r"search\.searcher='tpe': .*'optuna', 'random', 'gp' or 'nsga2'"),
+    "unknown searcher": (
+        "search: {searcher: tpe}\n" + SMALL,
+        r"search\.searcher='tpe': .*'optuna', 'random', 'gp' or 'nsga2'",
+    ),
     "epochs scaled to nothing": ("search: {epochs_scale: 0}\n" + SMALL, r"search\.epochs_scale=0: .*greater than 0"),
     "search that is a list": ("search: [3]\n" + SMALL, r"search: is \[3\]"),
     "missing base": ("base: bace.yaml\n" + SMALL, r"bace\.yaml: no such file \(did you mean base\.yaml\?\)"),

@@ -234,7 +234,8 @@ def check_stages(stages: tuple[str, ...], teacher: Teacher | None) -> None:
         return
     if "pseudo" in stages:
         raise ConfigError(
-            f"stages {','.join(stages)}: pseudo needs the pseudo-labels of a search; name it with --teacher runs/NAME."
+            f"stages {','.join(stages)}: pseudo needs the pseudo-labels of a run; leave it out, or name the run "
+            "with --teacher runs/NAME."
         )
     if stages[0] != "pretrain_ce":
         raise ConfigError(f"stages {','.join(stages)}: a search starts with pretrain_ce; put it first.")

@@ -89,5 +89,5 @@ def test_the_repository_s_student_space_is_one() -> None:
 
 @slow
 def test_the_stage_pseudo_needs_a_teacher(run_search: Callable[..., str], tiny_root: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="name it with --teacher"):
+    with pytest.raises(ConfigError, match="with --teacher"):
         run_search("--space", "pseudo.yaml", "--data", tiny_root, "--out", tmp_path)

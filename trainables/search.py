@@ -51,6 +51,9 @@ def build_parser() -> argparse.ArgumentParser:
     budget.add_argument(
         "--time-budget", type=cli.duration_s, metavar="30m", help="start no more trials after that time"
     )
+    budget.add_argument(
+        "--epoch-budget", type=cli.positive_int, metavar="N", help="start no more trials after so many epochs in all"
+    )
     budget.add_argument("--stages", metavar="A,B,..", help="stages of a trial: pretrain_ce,train_bce,finetune")
     budget.add_argument(
         "--epochs-scale", type=cli.positive_float, metavar="X", help="multiplies the epochs of each stage"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import shlex
 import shutil
@@ -93,7 +94,8 @@ def search(prepared: Prepared, cluster: ClusterInfo, options: argparse.Namespace
     settings = space.search
     for folder in (run.path, *run.path.glob("trials/*/"), *run.path.glob("trials/*/refit_*/")):
         remove_left_over(folder)
-    searcher = SedSearcher(space, run.journal, options.time_budget, prepared.earlier)
+    epochs_left = math.inf if options.epoch_budget is None else options.epoch_budget - len(run.read_curves())
+    searcher = SedSearcher(space, run.journal, options.time_budget, prepared.earlier, epochs_left)
     finished = searcher.finished()
     fetch_all(job, [run.trial(number) for number in finished])
     fetcher = Fetcher(job, lambda trial: run.trial(trial.config["number"]))
@@ -166,7 +168,7 @@ def end_of_search(run: RunFolder, num_trials: int) -> None:
         delete_state(run.trial(row["number"]))
     shutil.rmtree(run.path / "trials" / RECORDS, ignore_errors=True)  # of stopped trials
     if len(ended) < num_trials:
-        print(f"the time is over after {len(ended)} of {num_trials} trials; {resume_command(run)} runs the rest")
+        print(f"the budget is used up after {len(ended)} of {num_trials} trials; {resume_command(run)} runs the rest")
     if not best_trials(trials, 1):
         errors = sorted({row["error"] for row in trials if row["error"]})
         raise TrainingError("no trial succeeded: " + ("; ".join(errors) or "none was run; raise --time-budget."))

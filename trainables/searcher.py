@@ -39,6 +39,7 @@ class SedSearcher(OptunaSearch):
 
     Args:
         time_budget_s: no trial is suggested after so many seconds; those that run then are not touched.
+        epoch_budget: no trial is suggested once the trials of this process have reported so many epochs.
         earlier: trials of other searches, by which a new study starts better informed; see `warm_start`.
     """
 
@@ -48,6 +49,7 @@ class SedSearcher(OptunaSearch):
         journal: Path,
         time_budget_s: float | None = None,
         earlier: Sequence[optuna.trial.FrozenTrial] = (),
+        epoch_budget: float = math.inf,
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         settings = space.search
@@ -66,6 +68,7 @@ class SedSearcher(OptunaSearch):
         self._settings = settings
         self._unfinished = [trial for trial in known if trial.state is TrialState.RUNNING]
         self._deadline_s = math.inf if time_budget_s is None else time.monotonic() + time_budget_s
+        self._epochs_left = epoch_budget
         if not known:
             self.study.add_trials(earlier)
             self.study.enqueue_trial(space.base_point())
@@ -76,9 +79,9 @@ class SedSearcher(OptunaSearch):
         return {trial.number: STATUSES[trial.state] for trial in trials if WARM_START not in trial.user_attrs}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str:  # type: ignore[override]
-        """The trial's `number` and the `values` drawn for it, or Searcher.FINISHED once the time is over."""
+        """The trial's `number` and the `values` drawn for it, or Searcher.FINISHED once the budget is used up."""
         if trial_id not in self._ot_trials:
-            if time.monotonic() > self._deadline_s:
+            if time.monotonic() > self._deadline_s or self._epochs_left <= 0:
                 return Searcher.FINISHED
             self._ot_trials[trial_id] = self._next_trial()
         with warnings.catch_warnings():
@@ -104,6 +107,7 @@ class SedSearcher(OptunaSearch):
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         if "failure" not in result:
+            self._epochs_left -= 1
             self._report(self._ot_trials[trial_id], result)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
@@ -117,6 +121,7 @@ class SedSearcher(OptunaSearch):
         elif result["finished"]:
             self.study.tell(trial, values)
         else:
+            self._epochs_left -= 1
             self._report(trial, result)  # Tune does not hand over the report that stopped the trial
             self.study.tell(trial, state=TrialState.PRUNED)
 

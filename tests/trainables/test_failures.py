@@ -136,6 +136,6 @@ def test_no_trial_starts_once_the_time_is_over(
 
     trials = read_run(tmp_path / "run").trials
     assert set(trials["status"]) <= {"complete", "pruned"}
-    assert f"the time is over after {len(trials)} of 50 trials" in output
+    assert f"the budget is used up after {len(trials)} of 50 trials" in output
     assert 1 <= len(trials) < 50
     assert yaml.safe_load((tmp_path / "run" / "search.yaml").read_text())["search"]["num_trials"] == 50

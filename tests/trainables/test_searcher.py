@@ -236,3 +236,15 @@ def test_a_warm_started_study_knows_earlier_trials_but_does_not_count_them(space
     assert first["number"] == 1
     assert searcher.finished() == {1: "complete"}
     assert len(SedSearcher(space, journal, earlier=[earlier]).study.get_trials()) == 2  # a resumed study has them
+
+
+def test_no_trial_is_drawn_once_the_epochs_are_used_up(space: SearchSpace, journal: Path) -> None:
+    searcher = SedSearcher(space, journal, epoch_budget=3)
+    searcher.suggest("ray_1")
+    searcher.on_trial_result("ray_1", report(0.6, 1))
+    searcher.on_trial_complete("ray_1", report(0.6, 2))
+    second = searcher.suggest("ray_2")
+    searcher.on_trial_result("ray_2", report(0.7, 1))
+
+    assert isinstance(second, dict)
+    assert searcher.suggest("ray_3") == Searcher.FINISHED

@@ -145,6 +145,7 @@ def members_record(plan: EnsemblePlan) -> dict[str, Any]:
     validated = sorted(set(labelled["path"])) if by_soundscapes and labelled is not None else []
     return {
         "method": plan.job.method,
+        "mean_exponent": plan.config.pseudo.mean_exponent,
         "classes": list(plan.classes),
         "members": [asdict(member) for member in plan.choice.members],
         **plan.choice.facts,

@@ -30,16 +30,22 @@ def submit(module: str, arguments: Sequence[str], address: str | None) -> str:
             "$RAY_API_SERVER_ADDRESS or this machine's."
         )
     prepare_environment()
+    from ray.exceptions import AuthenticationError
     from ray.job_submission import JobSubmissionClient
 
     try:
         client = JobSubmissionClient(address)
         job = client.submit_job(entrypoint=entrypoint(module, arguments), runtime_env=job_environment())
-    except (ConnectionError, RuntimeError) as error:
-        where = address or "this machine"
+    except AuthenticationError:
         raise ConfigError(
-            f"--submit: no dashboard takes jobs at {where} ({str(error).strip().splitlines()[0]}); start the cluster "
-            "with its dashboard, and give its address."
+            "--submit: the cluster asks for its token; copy the head's ~/.ray/auth_token and set RAY_AUTH_MODE=token "
+            "(docs/cluster.md)."
+        ) from None
+    except (ConnectionError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0].rstrip(".")
+        raise ConfigError(
+            f"--submit: no job is taken at {address or 'this machine'} ({reason}); start the cluster with its "
+            "dashboard, and give its address."
         ) from None
     at = f" --address {address}" if address else ""
     print(

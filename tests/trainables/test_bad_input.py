@@ -438,6 +438,10 @@ ENSEMBLES = {
     "no member": (["--top-k", "0"], ["--top-k", "'0'"]),
     "a key of the models": (["--set", "model.pool_type=avg"], ["model.pool_type", "pseudo."]),
     "a threshold above one": (["--set", "pseudo.keep_window=1.5"], ["pseudo.keep_window", "1.5"]),
+    "two selections": (["--method", "greedy", "--select", "top"], ["--method greedy", "--select top"]),
+    "a member twice": (["--members", "trial_0000,trial_0000"], ["--members", "different names"]),
+    "an unknown member": (["--members", "trial_1234"], ["--members trial_1234", "no trial with a score"]),
+    "damaged audio by a key": (["--set", "data.on_bad_audio=fail"], ["data.on_bad_audio", "--fail-on-bad-audio"]),
 }
 
 

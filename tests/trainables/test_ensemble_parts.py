@@ -1,0 +1,159 @@
+"""What an actor of the ensemble writes about soundscapes of any length, rate and state. Needs no running Ray."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import soundfile
+import torch
+import yaml
+
+from sed_model.checkpoint import Lineage, LoadedModel
+from sed_model.config import SedConfig, config_from_dict
+from sed_model.devices import Runtime
+from sed_model.model import SedModel
+from trainables import ensemble_run
+from trainables.cluster import Node
+from trainables.ensemble_plan import PredictionRules, Shard
+from trainables.ensemble_run import actor_options, predict_shard
+
+CPU = Runtime(torch.device("cpu"), None)
+CLASSES = ("1139490", "abethr1", "grekis")
+N_WINDOWS = {
+    "3s.wav": 1,
+    "61s_stereo_44100.wav": 13,
+    "10min_22050.flac": 120,
+    "60s_48000.ogg": 12,
+    "silent.wav": 2,
+    "truncated.wav": 7,  # 30.5 s: without the rest an ogg or a wav is a whole, shorter recording
+}
+"""Targets of 5 s, a step of 5 s; the last one may pass the end."""
+
+
+@pytest.fixture(scope="module")
+def config(tiny_space: Path) -> SedConfig:
+    base = config_from_dict(yaml.safe_load((tiny_space.parent / "base.yaml").read_text(encoding="utf-8")))
+    return base.with_overrides({"data.window_s": 5.0, "data.target_s": 5.0, "front_end.hop_length": 256})
+
+
+def member(config: SedConfig, seed: int) -> LoadedModel:
+    torch.manual_seed(seed)
+    lineage = Lineage(
+        stage="train_bce",
+        loss="bce",
+        epoch=1,
+        parent=None,
+        classes=CLASSES,
+        data_fingerprint="",
+        validation="folds",
+        seed=0,
+        metrics={},
+    )
+    return LoadedModel(SedModel(config, len(CLASSES)).eval(), config, lineage)
+
+
+@pytest.fixture(scope="module")
+def soundscapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("soundscapes")
+    rng = np.random.default_rng(0)
+
+    def write(name: str, duration_s: float, rate_hz: int, channels: int = 1, level: float = 0.1) -> None:
+        samples = level * rng.standard_normal((round(duration_s * rate_hz), channels)).clip(-3, 3)
+        with soundfile.SoundFile(folder / name, "w", rate_hz, channels) as file:
+            for second in np.array_split(samples, round(duration_s)):  # libsndfile's Vorbis crashes on long blocks
+                file.write(second)
+
+    write("3s.wav", 3, 8_000)
+    write("61s_stereo_44100.wav", 61, 44_100, channels=2)
+    write("10min_22050.flac", 600, 22_050)
+    write("60s_48000.ogg", 60, 48_000)
+    write("silent.wav", 10, 8_000, level=0)
+    for name, source in (("truncated.flac", "10min_22050.flac"), ("truncated.wav", "61s_stereo_44100.wav")):
+        whole = (folder / source).read_bytes()
+        (folder / name).write_bytes(whole[: len(whole) // 2])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def part(config: SedConfig, soundscapes: Path, tmp_path_factory: pytest.TempPathFactory) -> pa.Table:
+    names = tuple(sorted(path.name for path in soundscapes.iterdir()))
+    shard = Shard(tmp_path_factory.mktemp("parts") / "part.parquet", soundscapes, names, 5.0)
+    return predict_shard([member(config, 0), member(config, 1)], shard, CPU)
+
+
+def test_every_readable_soundscape_has_a_row_every_step(part: pa.Table) -> None:
+    assert Counter(part["filename"].to_pylist()) == N_WINDOWS
+    rows = part.to_pandas()
+    for _, windows in rows.groupby("filename"):
+        np.testing.assert_array_equal(windows["start_s"], np.arange(len(windows)) * 5.0)
+        np.testing.assert_array_equal(windows["end_s"], windows["start_s"] + 5)
+
+
+def test_each_member_gives_a_probability_for_every_window_and_class(part: pa.Table) -> None:
+    for name in ("member_0", "member_1"):
+        values = np.array(part[name].to_pylist())
+        assert values.shape == (sum(N_WINDOWS.values()), len(CLASSES))
+        assert ((values >= 0) & (values <= 1)).all()
+
+
+def test_silence_is_told_by_its_level(part: pa.Table) -> None:
+    rms = part.to_pandas().groupby("filename")["rms"].max()
+    assert rms["silent.wav"] == 0
+    assert rms.drop("silent.wav").min() > 0.02
+
+
+def test_a_truncated_soundscape_is_listed_with_the_reason(part: pa.Table) -> None:
+    bad = json.loads(part.schema.metadata[b"bad"])
+    assert [name for name, _ in bad] == ["truncated.flac"]
+    assert all("replace or remove the file" in reason for _, reason in bad)
+
+
+def test_a_part_of_unreadable_soundscapes_alone_has_no_rows(config: SedConfig, tmp_path: Path) -> None:
+    (tmp_path / "empty.ogg").touch()
+    table = predict_shard([member(config, 0)], Shard(tmp_path / "part.parquet", tmp_path, ("empty.ogg",), 5.0), CPU)
+    assert (table.num_rows, table.column_names[-1]) == (0, "member_0")
+
+
+def test_a_file_is_decoded_once_and_members_of_one_front_end_share_its_log_mel(
+    config: SedConfig, soundscapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[str] = []
+    decode = ensemble_run.decode
+
+    def counted(path: Path, rate_hz: int) -> Any:
+        decoded.append(path.name)
+        return decode(path, rate_hz)
+
+    monkeypatch.setattr(ensemble_run, "decode", counted)
+    other = config.with_overrides({"front_end.n_mels": 40})
+    pooled = config.with_overrides({"model.pool_type": "max"})
+    members = [member(config, 0), member(pooled, 1), member(other, 2), member(other, 3)]
+    log_mels: list[int] = []
+    for number, one in enumerate(members):
+        one.model.images.register_forward_hook(lambda *_, number=number: log_mels.append(number))
+    names = ("3s.wav", "silent.wav")
+    predict_shard(members, Shard(tmp_path / "part.parquet", soundscapes, names, 5.0), CPU)
+
+    assert decoded == list(names)
+    assert log_mels == [0, 2, 0, 2]
+
+
+@pytest.mark.parametrize(
+    ("gpus_per_worker", "expected"),
+    [(None, [0.25] * 4 + [0] * 2), (0.5, [0.5] * 2 + [0] * 2), (0, [0] * 8 + [0] * 2)],
+)
+def test_actors_share_gpus_where_there_are_any_and_cpus_elsewhere(
+    gpus_per_worker: float | None, expected: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nodes = [Node("a" * 56, "with a GPU", 8, 1), Node("b" * 56, "without", 2, 0)]
+    monkeypatch.setattr(ensemble_run, "cluster_nodes", lambda: nodes)
+    monkeypatch.setattr(ensemble_run, "nodes_with", lambda nodes, shared, paths: nodes)
+    places = actor_options(PredictionRules((), Path("parts")), [], gpus_per_worker)
+    assert [place["num_gpus"] for place in places] == expected
+    assert {place["num_cpus"] for place in places} == {1}

@@ -174,10 +174,9 @@ class TrainingClips(Dataset[Batch]):
 
 
 def _mixer(data: TrainingData, config: SedConfig, stage_name: str) -> PseudoMixer | None:
-    if stage_name != "pseudo":
+    """Only the stage pseudo mixes; the commands refuse it without pseudo-labels."""
+    if stage_name != "pseudo" or data.pseudo is None:
         return None
-    if data.pseudo is None:
-        raise ConfigError("the stage pseudo needs pseudo-labels; train it with python -m trainables.student.")
     return PseudoMixer(data.pseudo, data.folder.classes, config)
 
 

@@ -38,7 +38,8 @@ def read_table(
 ) -> tuple[pd.DataFrame | None, dict[bytes, bytes] | None]:
     """The table with every contract column in its pandas type, and the file's metadata; None after a problem."""
     try:
-        arrow = pq.read_table(file, partitioning=None)
+        # Read at once: a search that runs may replace the file between two looks at it.
+        arrow = pq.read_table(pa.BufferReader(file.read_bytes()))
     except FileNotFoundError:
         problems.append(f"{file}: missing; the run that writes it has not come so far, or the folder was cut.")
         return None, None

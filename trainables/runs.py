@@ -269,7 +269,8 @@ def _varies(column: pd.Series) -> bool:
 def _rows(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
-    rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+    # Read at once: a search that runs may replace the file between two looks at it.
+    rows: list[dict[str, Any]] = pq.read_table(pa.BufferReader(path.read_bytes())).to_pylist()
     return rows
 
 

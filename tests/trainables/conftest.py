@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import psutil
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import soundfile
@@ -176,7 +177,9 @@ class SearchProcess(CommandProcess):
         path = self.run / "curves.parquet"
         if not path.exists():
             return set()
-        table = pq.read_table(path, columns=["trial_id", "epoch"]).to_pydict()
+        # Read at once: the search may replace the file between two looks at it.
+        content = pa.BufferReader(path.read_bytes())
+        table = pq.read_table(content, columns=["trial_id", "epoch"]).to_pydict()
         return set(zip(table["trial_id"], table["epoch"], strict=True))
 
 

@@ -14,7 +14,7 @@ import torch
 from ray import tune
 
 from sed_model.checkpoint import load_model, without_pretraining
-from sed_model.config import SedConfig
+from sed_model.config import Data, SedConfig
 from sed_model.dataset import TrainingData, open_training_data, window_samples
 from sed_model.errors import DiskFullError, UserError
 from sed_model.files import explained_full_disk
@@ -136,8 +136,20 @@ def ray_train_job(job: SearchJob, config: SedConfig, folder: Path) -> RayTrainJo
 
 
 def model_costs(config: SedConfig, n_classes: int) -> dict[str, float]:
-    """Size and CPU time of the model; random weights cost the same as trained ones."""
-    model = SedModel(without_pretraining(config), n_classes)
+    """Size and CPU time of the model; random weights cost the same as trained ones.
+
+    A process measures each architecture once: to draw another dropout does not change it.
+    """
+    weightless = without_pretraining(config)
+    model = weightless.model.model_copy(update={"drop_rate": 0.0, "drop_path_rate": 0.0, "final_dropout": 0.0})
+    data = Data().model_copy(update={"window_s": config.data.window_s})
+    architecture = SedConfig().model_copy(update={"front_end": config.front_end, "model": model, "data": data})
+    return dict(_measured_costs(architecture, n_classes))
+
+
+@functools.lru_cache(maxsize=64)
+def _measured_costs(config: SedConfig, n_classes: int) -> Mapping[str, float]:
+    model = SedModel(config, n_classes)
     return {
         "params_m": model.n_params_m(),
         "cpu_ms_per_window": cpu_ms_per_window(model, window_samples(config)),

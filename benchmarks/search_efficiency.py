@@ -26,7 +26,6 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-import optuna
 import pandas as pd
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search.optuna import OptunaSearch
@@ -135,22 +134,12 @@ def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return values
 
 
-class StockSpace:
-    """The space as a user of OptunaSearch would write it."""
-
-    def __init__(self, space: SearchSpace) -> None:
-        self.space = space
-
-    def __call__(self, trial: optuna.trial.Trial) -> None:
-        self.space.suggest(trial)
-
-
 def searcher_and_scheduler(method: str, seed: int, space: SearchSpace, folder: Path) -> tuple[Any, TrialScheduler]:
     plans = plan_stages(space.base, space.search.stages)
     asha = Asha(space.search.scheduler or AshaSettings(), plans, seed)
     if method == "stock":
         first = [space.base_point()]
-        stock = OptunaSearch(StockSpace(space), METRIC, "max", points_to_evaluate=first, seed=seed)
+        stock = OptunaSearch(space, METRIC, "max", points_to_evaluate=first, seed=seed)
         scheduler: TrialScheduler = AsyncHyperBandScheduler(
             "epoch",
             max_t=plans[-1].last_epoch,

@@ -30,10 +30,6 @@ class Refit:
     fold: int
     changes: Mapping[str, int]
 
-    @property
-    def name(self) -> str:
-        return f"{trial_id(self.number)} refit {self.fold}"
-
 
 def changes_for(config: SedConfig, validation: str, fold: int) -> dict[str, int]:
     """Where held-out recordings validate, the fold; where labelled soundscapes do, the seed, moved by `fold`.

@@ -34,6 +34,8 @@ ALLOCATOR_ENVIRONMENT = {
     "MALLOC_MMAP_THRESHOLD_": str(2**32),
     "MALLOC_TRIM_THRESHOLD_": str(2**32),
     "MALLOC_TOP_PAD_": str(2**26),
+    # Ray trains in a thread that is not the first: the arenas of such threads give their heaps back all the same.
+    "MALLOC_ARENA_MAX": "1",
 }
 """glibc reads these when a process starts: Ray hands them to its workers."""
 PACKAGES = ("sed_model", "trainables")

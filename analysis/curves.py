@@ -100,3 +100,28 @@ def pruned_at(curves: pd.DataFrame) -> pd.Series:
     """How many trials were pruned after each global epoch: ASHA's rungs, as they worked."""
     last = curves[curves["status"] == "pruned"].groupby("trial_id")["epoch"].max()
     return last.value_counts().sort_index().rename("n_pruned")
+
+
+def rungs(run: Run) -> pd.DataFrame:
+    """The epochs after which trials were pruned, with what it took to go on.
+
+    Returns:
+        epoch (global), n_reached (trials that trained so far), n_pruned, best_pruned (highest macro_auc among the
+        pruned), lowest_kept (lowest macro_auc, up to that epoch, among those that went on; NaN where none did).
+    """
+    curves = run.curves[["trial_id", "epoch", "macro_auc"]]
+    last = curves.groupby("trial_id")["epoch"].max()
+    pruned = last[last.index.isin(run.trials.loc[run.trials["status"] == "pruned", "trial_id"])]
+    rows = []
+    for epoch in sorted(pruned.unique()):
+        best = curves[curves["epoch"] <= epoch].groupby("trial_id")["macro_auc"].max()
+        rows.append(
+            {
+                "epoch": int(epoch),
+                "n_reached": int((last >= epoch).sum()),
+                "n_pruned": int((pruned == epoch).sum()),
+                "best_pruned": best[best.index.isin(pruned.index[pruned == epoch])].max(),
+                "lowest_kept": best[best.index.isin(last.index[last > epoch])].min(),
+            }
+        )
+    return pd.DataFrame(rows, columns=["epoch", "n_reached", "n_pruned", "best_pruned", "lowest_kept"])

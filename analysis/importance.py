@@ -6,10 +6,11 @@ from typing import Literal
 import numpy as np
 import optuna
 import pandas as pd
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from optuna.distributions import BaseDistribution
 from optuna.importance import BaseImportanceEvaluator, FanovaImportanceEvaluator, PedAnovaImportanceEvaluator
 
-from analysis.parameters import Parameter, parameter_values, varied_parameters
+from analysis.parameters import parameter_values, varied_parameters
+from analysis.study import active_settings, distributions, quiet_study
 from analysis.tables import Run
 
 Method = Literal["ped_anova", "fanova"]
@@ -17,7 +18,6 @@ COLUMNS = ("parameter", "n_trials", "importance", "low", "high", "chance")
 MIN_TRIALS = 4
 MIN_TOP_TRIALS = 5
 MAX_TRIALS = 500
-MAX_CATEGORIES = 5
 
 
 def importance_by_parameter(
@@ -49,10 +49,10 @@ def importance_by_parameter(
     if len(scores) > MAX_TRIALS:
         chosen = np.sort(rng.choice(len(scores), MAX_TRIALS, replace=False))
         settings, scores = settings.iloc[chosen], scores[chosen]
-    space = _distributions(parameters, settings, only_active=method == "fanova")
+    space = distributions(parameters, settings, only_active=method == "fanova")
     if len(scores) < MIN_TRIALS or not space or np.ptp(scores) == 0:
         return pd.DataFrame(columns=list(COLUMNS))
-    trials = _frozen_settings(settings, space)
+    trials = active_settings(settings, space)
     evaluate = _Evaluation(space, _evaluator(method, len(scores), seed))
     raw = evaluate(trials, scores)
     draws = rng.integers(len(scores), size=(n_resamples, len(scores)))
@@ -79,7 +79,7 @@ class _Evaluation:
         self._evaluator = evaluator
 
     def __call__(self, settings: list[dict[str, object]], scores: np.ndarray) -> np.ndarray:
-        study = _quiet_study()
+        study = quiet_study()
         study.add_trials(
             optuna.create_trial(params=values, distributions={name: self._space[name] for name in values}, value=score)
             for values, score in zip(settings, scores.tolist(), strict=True)
@@ -99,48 +99,9 @@ def _shares(importances: np.ndarray) -> np.ndarray:
     return shares
 
 
-def _quiet_study() -> optuna.Study:
-    """A study in memory, without Optuna's line on standard error for each one."""
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        return optuna.create_study(direction="maximize", storage=optuna.storages.InMemoryStorage())
-    finally:
-        optuna.logging.set_verbosity(verbosity)
-
-
 def _evaluator(method: Method, n_trials: int, seed: int) -> BaseImportanceEvaluator:
     if method == "fanova":
         return FanovaImportanceEvaluator(n_trees=32, seed=seed)
     # The best tenth of few trials is one or two of them: take at least five, at most half.
     quantile = min(0.5, max(0.1, MIN_TOP_TRIALS / n_trials))
     return PedAnovaImportanceEvaluator(target_quantile=quantile)
-
-
-def _distributions(
-    parameters: list[Parameter], settings: pd.DataFrame, only_active: bool
-) -> dict[str, BaseDistribution]:
-    """What each setting was drawn from, as far as the trials show it; settings without variation are left out."""
-    space: dict[str, BaseDistribution] = {}
-    for parameter in parameters:
-        values = settings[parameter.name].dropna()
-        if values.nunique() < 2 or (only_active and len(values) < len(settings)):
-            continue
-        if _is_continuous(parameter, values):
-            space[parameter.name] = FloatDistribution(
-                float(values.min()), float(values.max()), log=parameter.is_log and float(values.min()) > 0
-            )
-        else:
-            space[parameter.name] = CategoricalDistribution(sorted(values.unique()))
-    return space
-
-
-def _is_continuous(parameter: Parameter, values: pd.Series) -> bool:
-    # Densities over a few numbers (2, 4 or 8 heads) are spikes, which PED-ANOVA takes for importance.
-    return parameter.is_number and values.nunique() > MAX_CATEGORIES
-
-
-def _frozen_settings(settings: pd.DataFrame, space: dict[str, BaseDistribution]) -> list[dict[str, object]]:
-    """Each trial's active settings."""
-    rows = settings[list(space)].to_dict("records")
-    return [{str(name): value for name, value in row.items() if not pd.isna(value)} for row in rows]

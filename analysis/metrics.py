@@ -30,13 +30,25 @@ def macro_auc(target: np.ndarray, probabilities: np.ndarray) -> float:
 def weighted_macro_aucs(target: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """`macro_auc` under each of many weightings of the windows, float64 [resamples]; NaN where no class counts.
 
-    A weight of 2 is a window drawn twice, 0 one not drawn. The pairs of a class are compared once for all resamples,
-    which makes a bootstrap over hundreds of classes affordable; scikit-learn gives the same values one at a time.
+    A weight of 2 is a window drawn twice, 0 one not drawn.
 
     Args:
         target: labels in 0..1, [windows, classes].
         probabilities: scores, [windows, classes].
         weights: how often each window counts, [resamples, windows].
+    """
+    aucs = weighted_class_aucs(target, probabilities, weights)
+    n_scored = (~np.isnan(aucs)).sum(axis=1)
+    means = np.full(len(weights), np.nan)
+    np.divide(np.nansum(aucs, axis=1), n_scored, out=means, where=n_scored > 0)
+    return means
+
+
+def weighted_class_aucs(target: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """`class_aucs` under each weighting, float64 [resamples, classes]; NaN where a class has no pair. See above.
+
+    The pairs of a class are compared once for all resamples, which makes a bootstrap over hundreds of classes
+    affordable; scikit-learn gives the same values one at a time.
     """
     weights = weights.astype(np.float32)
     n_drawn = weights.sum(axis=1, dtype=np.float64)
@@ -49,10 +61,12 @@ def weighted_macro_aucs(target: np.ndarray, probabilities: np.ndarray, weights: 
         n_won_drawn = (n_won * drawn_positive).sum(axis=1, dtype=np.float64)
         n_pairs = n_positive * (n_drawn - n_positive)
         np.divide(n_won_drawn, n_pairs, out=aucs[:, index], where=n_pairs > 0)
-    n_scored = (~np.isnan(aucs)).sum(axis=1)
-    means = np.full(len(weights), np.nan)
-    np.divide(np.nansum(aucs, axis=1), n_scored, out=means, where=n_scored > 0)
-    return means
+    return aucs
+
+
+def draws_of_files(n_files: int, n_resamples: int, rng: np.random.Generator) -> np.ndarray:
+    """How often each file is drawn in each bootstrap resample, int64 [resamples, files]."""
+    return rng.multinomial(n_files, np.full(n_files, 1 / n_files), size=n_resamples)
 
 
 def _win_shares(scores: np.ndarray, positive: np.ndarray) -> np.ndarray:

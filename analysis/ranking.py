@@ -18,7 +18,7 @@ from scipy.stats import kruskal
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # scikit-learn brings it
 
 from analysis.checks import examples
-from analysis.metrics import macro_auc, weighted_macro_aucs
+from analysis.metrics import draws_of_files, macro_auc, weighted_macro_aucs
 from analysis.parameters import as_text, parameter_values, varied_parameters
 from analysis.tables import STATUSES, OutOfFold, Run, RunFolderError, oof_path, read_oof, read_run
 
@@ -196,7 +196,7 @@ def _resampled_scores(
 ) -> dict[str, np.ndarray]:
     """macro_auc [resamples] of each trial under the same draws of files."""
     files = sorted(set().union(*(oof.windows["filename"] for oof in predictions.values())))
-    draws = rng.multinomial(len(files), np.full(len(files), 1 / len(files)), size=n_resamples)
+    draws = draws_of_files(len(files), n_resamples, rng)
     scores = {}
     # The matrix products are small, one a class: handing them out to threads takes several times as long as doing them.
     with threadpool_limits(1, user_api="blas"):
@@ -251,12 +251,13 @@ def print_ranking(ranking: pd.DataFrame, spread: pd.DataFrame | None, run: Run, 
             escape(" ".join(f"{name}={value}" for name, value in settings if value is not None)),
         )
     console.print(table)
-    console.print(_verdict(spread), highlight=False, markup=False)
+    console.print(verdict(spread), highlight=False, markup=False)
     for row in ranking[ranking["status"] == "failed"].to_dict("records"):
         console.print(f"failed: {row['trial_id']}: {as_text(row['error']) or 'no reason recorded'}", markup=False)
 
 
-def _verdict(spread: pd.DataFrame | None) -> str:
+def verdict(spread: pd.DataFrame | None) -> str:
+    """Whether the first of `bootstrap_spread` is ahead of the second, in a sentence."""
     if spread is None:
         return "No out-of-fold predictions (trials/*/oof.parquet): nothing said about luck."
     if len(spread) < 2:

@@ -1,0 +1,131 @@
+"""Sections of text, tables, figures and sounds -> one HTML page that needs nothing else."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import jinja2
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.offline import get_plotlyjs
+
+from analysis.parameters import as_text
+
+NO_VALUE = "–"
+COLUMN_TITLES = {
+    "trial_id": "trial",
+    "macro_auc": "macro AUC",
+    "gap": "behind the best",
+    "params_m": "parameters (millions)",
+    "cpu_ms_per_window": "CPU ms a window",
+    "n_trials": "trials",
+    "n_complete": "complete",
+    "n_best_quarter": "in the best quarter",
+    "median": "median AUC",
+    "best": "best AUC",
+    "p_value": "p",
+    "median_start": "median AUC at first",
+    "median_end": "median AUC at best",
+    "median_gain": "median gain",
+    "n_reached": "trials that came so far",
+    "n_pruned": "pruned",
+    "best_pruned": "best AUC pruned",
+    "lowest_kept": "lowest AUC kept",
+    "label": "class",
+    "n_positive": "windows with it",
+    "n_files": "files with it",
+    "n_windows": "windows",
+    "n_primary": "as the main label",
+    "mean_confidence": "mean confidence",
+    "n_labels": "pseudo-labels",
+    "auc": "AUC",
+    "teacher_auc": "teacher's AUC",
+    "student_auc": "student's AUC",
+    "low": "from",
+    "high": "to",
+    "n": "number",
+    "mean_probability": "mean probability",
+    "share_present": "share that was there",
+    "present": "class that was there",
+    "top_class": "class with the highest score",
+    "best_trial": "best trial",
+    "epochs_run": "epochs",
+    "core_hours": "core-hours",
+}
+MAX_ROWS = 200
+
+
+@dataclass(frozen=True)
+class TableView:
+    """A table as text. `is_number` marks the columns that are set flush right."""
+
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    is_number: tuple[bool, ...]
+
+
+@dataclass(frozen=True)
+class FigureView:
+    """A figure with what it shows in words; with `sound_uri` a sound below it."""
+
+    caption: str
+    figure: go.Figure
+    sound_uri: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page. `sentences` are plain text; `is_grid` sets small figures side by side where there is room."""
+
+    anchor: str
+    title: str
+    sentences: Sequence[str] = ()
+    figures: Sequence[FigureView] = ()
+    tables: Sequence[TableView] = ()
+    commands: Sequence[tuple[str, str]] = field(default=())
+    is_grid: bool = False
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """The sections of one run, or of the comparison of several."""
+
+    anchor: str
+    title: str
+    sections: Sequence[Section]
+
+
+def table_view(caption: str, table: pd.DataFrame, columns: Sequence[str] = ()) -> TableView:
+    """A table as text, with the `columns` given, or all, under titles for people; the first 200 rows, and it says so.
+
+    Numbers have four significant digits.
+    """
+    columns = columns or list(table.columns)
+    shown = table[list(columns)].head(MAX_ROWS)
+    more = f" (the first {MAX_ROWS} of {len(table)} rows)" if len(table) > MAX_ROWS else ""
+    texts = [[as_text(value) or NO_VALUE for value in shown[name]] for name in columns]
+    numbers = tuple(
+        pd.api.types.is_numeric_dtype(shown[name]) and not pd.api.types.is_bool_dtype(shown[name]) for name in columns
+    )
+    titles = tuple(COLUMN_TITLES.get(name, name) for name in columns)
+    return TableView(caption + more, titles, tuple(zip(*texts, strict=True)), numbers)
+
+
+def render(title: str, lead: Sequence[str], chapters: Sequence[Chapter]) -> str:
+    """The page. Every text is escaped; plotly.js is within it; it may load nothing (its Content-Security-Policy)."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("analysis"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["figure_json"] = figure_json
+    template = environment.get_template("report.html.j2")
+    return template.render(title=title, lead=lead, chapters=chapters, plotly_js=get_plotlyjs())
+
+
+def figure_json(figure: go.Figure) -> str:
+    """A figure as JSON that may stand within a script element: nothing in it can end the element."""
+    text: str = figure.to_json()
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -1,0 +1,107 @@
+"""Where the pseudo-labels changed things: a student against the teacher that labelled for it, class by class."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from analysis.metrics import POSITIVE_FROM, class_aucs
+from analysis.tables import PseudoLabels, Run, RunFolderError, read_oof, read_run
+
+CHANGE_COLUMNS = ("label", "n_positive", "n_labels", "teacher_auc", "student_auc", "gain")
+LABEL_COLUMNS = ("label", "n_windows", "n_primary", "mean_confidence")
+
+
+def label_counts(labels: PseudoLabels) -> pd.DataFrame:
+    """The pseudo-labels of each class, commonest first: label, n_windows (that carry it), n_primary, mean_confidence.
+
+    mean_confidence is that of the windows where the class is the primary label, NaN where it is none's.
+    """
+    carried = labels.table["labels"].explode().value_counts()
+    primary = labels.table.groupby("primary_label")["confidence"].agg(["size", "mean"])
+    table = pd.DataFrame({"label": labels.classes})
+    table["n_windows"] = table["label"].map(carried).fillna(0).astype("int64")
+    table["n_primary"] = table["label"].map(primary["size"]).fillna(0).astype("int64")
+    table["mean_confidence"] = table["label"].map(primary["mean"]).astype("float64")
+    return table.sort_values("n_windows", ascending=False, ignore_index=True, kind="stable")
+
+
+def related_run(run: Run) -> tuple[Path, Path] | None:
+    """Folders of teacher and student: of the run and its teacher, or else of the run and its last student round."""
+    teacher = run.search.get("teacher")
+    if isinstance(teacher, str):
+        # A folder that was moved with its teacher beside it is still found.
+        places = [Path(teacher), run.path.parent / Path(teacher).name]
+        found = next((place for place in places if (place / "trials.parquet").is_file()), None)
+        return None if found is None else (found, run.path)
+    rounds = [folder for folder in run.path.parent.glob(f"{_literal(run.path.name)}-student-*") if _round(folder) > 0]
+    rounds = [folder for folder in rounds if (folder / "trials.parquet").is_file()]
+    return (run.path, max(rounds, key=_round)) if rounds else None
+
+
+def teacher_and_student(teacher: Path, student: Path, labels: PseudoLabels | None) -> pd.DataFrame:
+    """ROC-AUC of each class before and after a student learned from the labels, the greatest loss first.
+
+    Both are the best trial that has predictions. Where they were validated on other windows, only those that both saw
+    count.
+
+    Returns:
+        label, n_positive (common windows with the class), n_labels (pseudo-labelled windows with it; 0 without labels),
+        teacher_auc, student_auc, gain (student minus teacher; NaN where the class cannot be scored).
+
+    Raises:
+        RunFolderError: a folder without predictions, of other classes, or without a common window.
+    """
+    before, after = (read_oof(path, best_with_predictions(read_run(path))) for path in (teacher, student))
+    if before.classes != after.classes:
+        raise RunFolderError(student, [f"its classes are not those of {teacher.name}; compare runs of one data set."])
+    keys = [pd.MultiIndex.from_frame(oof.windows) for oof in (before, after)]
+    common = keys[0].intersection(keys[1])
+    if common.empty:
+        raise RunFolderError(student, [f"it was validated on other windows than {teacher.name}; nothing to compare."])
+    rows = [key.get_indexer(common) for key in keys]
+    target = before.target[rows[0]]
+    table = pd.DataFrame(
+        {
+            "label": before.classes,
+            "n_positive": (target >= POSITIVE_FROM).sum(axis=0),
+            "teacher_auc": class_aucs(target, before.probabilities[rows[0]]),
+            "student_auc": class_aucs(target, after.probabilities[rows[1]]),
+        }
+    )
+    counts = {} if labels is None else label_counts(labels).set_index("label")["n_windows"].to_dict()
+    table["n_labels"] = [int(counts.get(label, 0)) for label in table["label"]]
+    table["gain"] = table["student_auc"] - table["teacher_auc"]
+    return table.sort_values("gain", ignore_index=True, kind="stable", na_position="last")[list(CHANGE_COLUMNS)]
+
+
+def best_with_predictions(run: Run) -> str:
+    """The best scored trial that has an oof.parquet.
+
+    Raises:
+        RunFolderError: there is none.
+    """
+    scored = run.trials[run.trials["status"].isin(["complete", "pruned"]) & run.trials["macro_auc"].notna()]
+    order = scored.assign(later=scored["status"] != "complete").sort_values(
+        ["macro_auc", "later", "number"], ascending=[False, True, True]
+    )
+    for trial_id in order["trial_id"]:
+        if (run.path / "trials" / trial_id / "oof.parquet").is_file():
+            return str(trial_id)
+    raise RunFolderError(run.path, ["no trial has validation predictions (trials/*/oof.parquet)."])
+
+
+def _round(folder: Path) -> int:
+    number = folder.name.rpartition("-")[2]
+    return int(number) if number.isdecimal() else 0
+
+
+def _literal(name: str) -> str:
+    """A name as a glob pattern that matches only itself."""
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
+
+
+def mean_gain(changes: pd.DataFrame) -> float:
+    """The mean gain over the classes that could be scored; NaN where none could."""
+    gains = changes["gain"].dropna().to_numpy()
+    return float(np.mean(gains)) if len(gains) else float("nan")

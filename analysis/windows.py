@@ -1,0 +1,171 @@
+"""The best and the worst predicted windows of a model: which they are, what they look and sound like."""
+
+import base64
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import soundfile as sf
+
+from analysis.metrics import POSITIVE_FROM
+from analysis.tables import OutOfFold
+
+N_EACH = 4
+MP3_RATES_HZ = (8000, 16000, 22050, 24000, 32000, 44100, 48000)
+WINDOW_COLUMNS = ("place", "filename", "start_s", "end_s", "margin", "labels", "top_class", "top_score", "row")
+N_TICKS = 5
+
+
+@dataclass(frozen=True)
+class Clip:
+    """The sound of a window: mono float32 samples in -1..1."""
+
+    waveform: np.ndarray
+    rate_hz: int
+
+
+@dataclass(frozen=True)
+class FrontEnd:
+    """The numbers of a configuration that its log-mel depends on."""
+
+    sample_rate_hz: int
+    n_fft: int
+    hop_length: int
+    n_mels: int
+    f_min_hz: float
+    f_max_hz: float
+    top_db: float
+
+
+def choose_windows(oof: OutOfFold, n_each: int = N_EACH) -> pd.DataFrame:
+    """The windows that the model tells best and worst, at most one a file and end.
+
+    The margin of a window is the lowest probability among the classes that are in it, minus the highest among those
+    that are not: 1 at best, -1 at worst. Windows without a class, or with all of them, have none.
+
+    Returns:
+        place (best|worst), filename, start_s, end_s, margin, labels (list), top_class, top_score, row (in the
+        predictions); best ones first, then the worst one first.
+    """
+    positive = oof.target >= POSITIVE_FROM
+    has_margin = positive.any(axis=1) & ~positive.all(axis=1)
+    lowest_present = np.where(positive, oof.probabilities, np.inf).min(axis=1)
+    highest_absent = np.where(positive, -np.inf, oof.probabilities).max(axis=1)
+    windows = oof.windows.assign(row=range(len(oof.windows)), margin=lowest_present - highest_absent)
+    windows = windows.iloc[np.flatnonzero(has_margin)]
+    best = windows.sort_values("margin", ascending=False, kind="stable").drop_duplicates("filename").head(n_each)
+    rest = windows[~windows["row"].isin(best["row"])]
+    worst = rest.sort_values("margin", kind="stable").drop_duplicates("filename").head(n_each)
+    table = pd.concat([best.assign(place="best"), worst.assign(place="worst")], ignore_index=True)
+    top = oof.probabilities[table["row"]].argmax(axis=1)
+    table["labels"] = [[oof.classes[place] for place in np.flatnonzero(positive[row])] for row in table["row"]]
+    table["top_class"] = [oof.classes[place] for place in top]
+    table["top_score"] = oof.probabilities[table["row"], top]
+    return table[list(WINDOW_COLUMNS)]
+
+
+def front_end_of(config: dict[str, Any]) -> FrontEnd:
+    """The front end of a trial's config.json.
+
+    Raises:
+        ValueError: a number is missing, or is none.
+    """
+    section = config.get("front_end")
+    if not isinstance(section, dict):
+        raise ValueError("config.json has no front_end")
+    missing = [name for name in FrontEnd.__dataclass_fields__ if not isinstance(section.get(name), int | float)]
+    if missing:
+        raise ValueError(f"front_end lacks {', '.join(missing)}")
+    return FrontEnd(**{name: section[name] for name in FrontEnd.__dataclass_fields__})
+
+
+def read_clip(file: Path, start_s: float, end_s: float) -> Clip:
+    """The window of a recording, its channels averaged.
+
+    Raises:
+        OSError, soundfile.LibsndfileError: the file cannot be read.
+        ValueError: nothing of the window lies within it.
+    """
+    with sf.SoundFile(file) as sound:
+        sound.seek(min(round(start_s * sound.samplerate), sound.frames))
+        samples = sound.read(round((end_s - start_s) * sound.samplerate), dtype="float32", always_2d=True)
+        rate_hz = sound.samplerate
+    if not len(samples):
+        raise ValueError(f"it ends before {start_s:g} s")
+    return Clip(samples.mean(axis=1), rate_hz)
+
+
+def log_mel(clip: Clip, front_end: FrontEnd) -> np.ndarray:
+    """What the model saw of the clip alone: float32 [mels, frames], 0..1; 1 is the loudest point, 0 is top_db below."""
+    import torch  # heavy, and only needed where there is sound to show
+    from torchaudio.functional import resample
+    from torchaudio.transforms import MelSpectrogram
+
+    waveform = torch.from_numpy(np.ascontiguousarray(clip.waveform))
+    if clip.rate_hz != front_end.sample_rate_hz:
+        waveform = resample(waveform, clip.rate_hz, front_end.sample_rate_hz)
+    if len(waveform) <= front_end.n_fft // 2:  # the reflected edges want more
+        waveform = torch.nn.functional.pad(waveform, (0, front_end.n_fft))
+    mel = MelSpectrogram(
+        sample_rate=front_end.sample_rate_hz,
+        n_fft=front_end.n_fft,
+        hop_length=front_end.hop_length,
+        n_mels=front_end.n_mels,
+        f_min=front_end.f_min_hz,
+        f_max=front_end.f_max_hz,
+        power=2.0,
+    )
+    level_db = 10 * mel(waveform).clamp(min=1e-10).log10()
+    shown: np.ndarray = (1 + (level_db - level_db.max()) / front_end.top_db).clamp(0, 1).numpy()
+    return shown
+
+
+def picture_uri(levels: np.ndarray) -> str:
+    """The log-mel as a PNG in a data URI, lowest band at the bottom."""
+    from matplotlib.image import imsave
+
+    buffer = io.BytesIO()
+    imsave(buffer, levels, cmap="gray", origin="lower", vmin=0, vmax=1, format="png")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def sound_uri(clip: Clip) -> str:
+    """The clip as MP3 in a data URI, at 32 kHz where MP3 lacks its rate, made as loud as it goes."""
+    waveform, rate_hz = clip.waveform, clip.rate_hz
+    if rate_hz not in MP3_RATES_HZ:
+        import soxr
+
+        waveform, rate_hz = soxr.resample(waveform, rate_hz, 32000), 32000
+    peak = float(np.abs(waveform).max())
+    buffer = io.BytesIO()
+    sf.write(buffer, waveform * (0.9 / peak if peak > 0 else 1.0), rate_hz, format="MP3")
+    return "data:audio/mpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def frequency_ticks(front_end: FrontEnd) -> dict[float, str]:
+    """Height in the picture (0..1) -> kilohertz as text, evenly spaced on the mel scale (HTK's, as torchaudio's)."""
+    low, high = (2595 * np.log10(1 + hz / 700) for hz in (front_end.f_min_hz, front_end.f_max_hz))
+    heights = np.linspace(0, 1, N_TICKS)
+    hertz = 700 * (10 ** ((low + heights * (high - low)) / 2595) - 1)
+    return {float(height): f"{hz / 1000:.2g}" for height, hz in zip(heights, hertz, strict=True)}
+
+
+def read_frame_scores(path: Path, trial_id: str) -> pd.DataFrame | None:
+    """trials/<trial_id>/frames.parquet of the run folder at `path`, where the search left it.
+
+    Returns:
+        A row a validation window and class worth showing: filename, start_s, end_s (of the window), label,
+        frames_start_s, frames_end_s (what the equally long frames cover), scores (a list, 0..1). None without the file,
+        or where it is damaged: the pictures are then shown without them.
+    """
+    file = Path(path) / "trials" / trial_id / "frames.parquet"
+    names = ["filename", "start_s", "end_s", "label", "frames_start_s", "frames_end_s", "scores"]
+    try:
+        return pq.read_table(pa.BufferReader(file.read_bytes()), columns=names).to_pandas()
+    except (OSError, pa.ArrowException):
+        return None

@@ -373,6 +373,10 @@ class Data(_Frozen):
 
 class Inference(_Frozen):
     batch_size: int = key(32, "Windows predicted at a time.", "windows", ge=1, le=4096)
+    frame_share: float = probability(
+        0.5,
+        "Share of its best frame in the score of a target window; the rest is the clip's. A short call counts more.",
+    )
     overlap: float = key(0.5, "Overlap of pseudo-label windows.", "share", ge=0, lt=1)
     silence_rms: float = key(
         0.001, "Windows at or below this level are silence: all probabilities 0.", "full scale", ge=0

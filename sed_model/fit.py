@@ -35,7 +35,7 @@ from sed_model.errors import CheckpointError
 from sed_model.metrics import macro_auc
 from sed_model.model import SedModel
 from sed_model.oof import OOF_FILE, write_predictions
-from sed_model.predict import predict_dataset, probabilities_of
+from sed_model.predict import WindowScores, predict_dataset
 from sed_model.stage_training import StageTraining, explained_memory_errors
 from sed_model.stages import StagePlan
 
@@ -201,7 +201,8 @@ class _Run:
             print(note, flush=True)
 
     def _validate(self, training: StageTraining) -> tuple[NDArray[np.float32], float, float]:
-        """Probabilities of the validation windows, their loss and their macro AUC; the same in every process.
+        """Probabilities of the validation windows, the loss of their clip logits and the macro AUC; the same in every
+        process.
 
         The score is that of the probabilities, which is what a model is used for: a softmax orders windows otherwise
         than its logits do.
@@ -211,41 +212,42 @@ class _Run:
             f"{self.config.data.window_s:g} s a batch; lower inference.batch_size or choose a smaller model.backbone."
         )
         with training.averaged(), explained_memory_errors(hint):
-            logits = self._validation_logits()
-        loss = training.validation_loss(logits, self.validation.targets)
-        probabilities = probabilities_of(logits, training.stage.loss)
+            scores = self._validation_scores(training.stage.loss)
+        loss = training.validation_loss(scores.clip_logits, self.validation.targets)
+        probabilities = scores.probabilities(training.stage.loss, self.config.inference.frame_share)
         return probabilities, loss, macro_auc(self.validation.targets, probabilities)
 
-    def _validation_logits(self) -> NDArray[np.float32]:
-        """Logits of all validation windows; each process computes its share."""
+    def _validation_scores(self, loss: str) -> WindowScores:
+        """Scores of all validation windows; each process computes its share."""
         rank, world_size, n_windows = self.runtime.rank, self.runtime.world_size, len(self.validation)
         if world_size == 1:
-            return self._predict(self.validation)
+            return self._predict(self.validation, loss)
         for buffer in self.model.buffers():  # batch statistics differ a little between processes; rank 0's are kept
             distributed.broadcast(buffer, src=0)
         n_share = math.ceil(n_windows / world_size)
         rows = [row % n_windows for row in range(rank * n_share, (rank + 1) * n_share)]
-        mine = self._predict(Subset(self.validation, rows))
-        own = torch.from_numpy(mine).to(self.runtime.device)
+        mine = self._predict(Subset(self.validation, rows), loss)
+        own = torch.from_numpy(np.stack([mine.clip_logits, mine.best_frames], axis=1)).to(self.runtime.device)
         shares = [torch.empty_like(own) for _ in range(world_size)]
         distributed.all_gather(shares, own)
-        return np.asarray(torch.cat(shares)[:n_windows].cpu().numpy())
+        together = torch.cat(shares)[:n_windows].cpu().numpy()
+        return WindowScores(together[:, 0], together[:, 1])
 
-    def _predict(self, windows: Dataset[Batch]) -> NDArray[np.float32]:
-        """Logits, with smaller batches from the first that did not fit on where `optim.auto_batch` says so."""
+    def _predict(self, windows: Dataset[Batch], loss: str) -> WindowScores:
+        """Scores, with smaller batches from the first that did not fit on where `optim.auto_batch` says so."""
 
-        def attempt(n_windows: int) -> NDArray[np.float32]:
+        def attempt(n_windows: int) -> WindowScores:
             inference = self.config.inference.model_copy(update={"batch_size": n_windows})
             config = self.config.model_copy(update={"inference": inference})
-            return predict_dataset(self.model, windows, config, self.runtime)
+            return predict_dataset(self.model, windows, config, self.runtime, loss)
 
         if not self.config.optim.auto_batch:
             return attempt(self.windows_a_batch)
-        logits, n_fitting = halved_until_it_fits(attempt, self.windows_a_batch, least=1)
+        scores, n_fitting = halved_until_it_fits(attempt, self.windows_a_batch, least=1)
         if n_fitting < self.windows_a_batch:
             self._tell(f"auto_batch: {self.windows_a_batch} windows do not fit, {n_fitting} are predicted at a time")
             self.windows_a_batch = n_fitting
-        return logits
+        return scores
 
     def _keep_best(
         self, training: StageTraining, plan: StagePlan, probabilities: NDArray[np.float32], scores: tuple[float, float]

@@ -14,27 +14,65 @@ from torch.utils.data import DataLoader, Dataset
 
 from sed_model.checkpoint import LoadedModel
 from sed_model.config import SedConfig
-from sed_model.dataset import Batch, context_of, window_samples
+from sed_model.dataset import Batch, Context, context_of, window_samples
 from sed_model.devices import Runtime
+from sed_model.heads import frames_inside
 from sed_model.model import SedModel
 
 EDGE_TOLERANCE_S = 0.1
 """A rest shorter than this at the end of a soundscape is no window of its own (encoders pad a little)."""
 
 
+@dataclass(frozen=True)
+class WindowScores:
+    """What a model says of target windows: the clip logits, and the probabilities of the best frames in each."""
+
+    clip_logits: Float32[np.ndarray, "windows classes"]
+    best_frames: Float32[np.ndarray, "windows classes"]
+
+    def probabilities(self, loss: str, frame_share: float) -> Float32[np.ndarray, "windows classes"]:
+        return target_probabilities(probabilities_of(self.clip_logits, loss), self.best_frames, frame_share)
+
+
 @torch.inference_mode()
 def predict_dataset(
-    model: SedModel, windows: Dataset[Batch], config: SedConfig, runtime: Runtime
-) -> Float32[np.ndarray, "windows classes"]:
-    """Clip logits of every window, in order."""
+    model: SedModel, windows: Dataset[Batch], config: SedConfig, runtime: Runtime, loss: str
+) -> WindowScores:
+    """Scores of every window, in order, by a model that was trained with `loss`."""
     model.eval()
-    logits = []
+    logits, best = [], []
     for batch in DataLoader(windows, config.inference.batch_size, num_workers=config.data.num_workers):
         images = model.images(batch.inputs.to(runtime.device))
         with runtime.autocast():
             output = model(runtime.images(images), batch.part.to(runtime.device))
         logits.append(output.clip_logits.float().cpu().numpy())
-    return np.concatenate(logits)
+        best.append(best_frames(output.frame_logits.float().cpu().numpy(), batch.part, loss))
+    return WindowScores(np.concatenate(logits), np.concatenate(best))
+
+
+def best_frames(
+    frame_logits: Float[np.ndarray, "windows steps classes"], parts: torch.Tensor, loss: str
+) -> Float32[np.ndarray, "windows classes"]:
+    """The highest probability of each class among the frames of the target.
+
+    Args:
+        parts: start and end of the targets, as shares of the windows [windows, 2].
+    """
+    n_windows, n_steps, n_classes = frame_logits.shape
+    by_step = probabilities_of(frame_logits.reshape(-1, n_classes), loss).reshape(n_windows, n_steps, n_classes)
+    inside = frames_inside(parts.cpu(), n_steps).numpy()
+    return np.where(inside[:, :, None], by_step, np.float32(0)).max(axis=1)
+
+
+def target_probabilities(
+    clip: Float[np.ndarray, "*batch classes"], best: Float[np.ndarray, "*batch classes"], frame_share: float
+) -> Float32[np.ndarray, "*batch classes"]:
+    """What a model says of target windows: the clip probabilities with a share of the best frames'.
+
+    The clip score is a mean that a short call hardly moves; the best frame alone is that of any click. Half of each
+    ranked the windows of labelled train soundscapes better than either.
+    """
+    return ((1 - frame_share) * clip + frame_share * best).astype(np.float32)
 
 
 def probabilities_of(logits: Float[np.ndarray, "windows classes"], loss: str) -> Float32[np.ndarray, "windows classes"]:
@@ -63,7 +101,10 @@ def predict_soundscape(
         waveform: decoded at the members' sample rate.
         starts_s: where the target windows (`data.target_s` long) start.
     """
-    return np.stack([scores.clip for scores in predict_members(members, waveform, starts_s, runtime)])
+    results = []
+    for member, scores in zip(members, predict_members(members, waveform, starts_s, runtime), strict=True):
+        results.append(target_probabilities(scores.clip, scores.best, member.config.inference.frame_share))
+    return np.stack(results)
 
 
 @dataclass(frozen=True)
@@ -72,18 +113,22 @@ class MemberScores:
 
     Attributes:
         clip: probabilities of the target windows.
+        best: probabilities of the best frames of the target windows.
         frames: probabilities of the equally long steps of the whole windows around the targets.
         contexts_s: where these windows, each `window_s` long, start.
     """
 
     clip: Float32[np.ndarray, "windows classes"]
+    best: Float32[np.ndarray, "windows classes"]
     frames: Float32[np.ndarray, "windows steps classes"]
     contexts_s: NDArray[np.float64]
     window_s: float
 
     def of_windows(self, places: NDArray[np.int64]) -> MemberScores:
         """The scores of some of the windows."""
-        return MemberScores(self.clip[places], self.frames[places], self.contexts_s[places], self.window_s)
+        return MemberScores(
+            self.clip[places], self.best[places], self.frames[places], self.contexts_s[places], self.window_s
+        )
 
 
 @torch.inference_mode()
@@ -102,9 +147,11 @@ def predict_members(
     for member, logits in zip(members, zip(*by_piece, strict=True), strict=True):
         config, loss = member.config, member.lineage.loss
         clip, frames = (np.concatenate(parts) for parts in zip(*logits, strict=True))
-        starts = context_starts(starts_s, len(waveform) / config.front_end.sample_rate_hz, config)
+        around = target_contexts(starts_s, len(waveform) / config.front_end.sample_rate_hz, config)
+        contexts_s = np.array([context.start_s for context in around])
+        best = best_frames(frames, torch.tensor([context.part for context in around], dtype=torch.float32), loss)
         by_step = probabilities_of(frames.reshape(-1, frames.shape[-1]), loss).reshape(frames.shape)
-        results.append(MemberScores(probabilities_of(clip, loss), by_step, starts, config.data.window_s))
+        results.append(MemberScores(probabilities_of(clip, loss), best, by_step, contexts_s, config.data.window_s))
     return results
 
 
@@ -133,15 +180,10 @@ def _predict_windows(
     return results
 
 
-def context_starts(
-    starts_s: Float[np.ndarray, " windows"], duration_s: float, config: SedConfig
-) -> NDArray[np.float64]:
-    """Where the windows around the targets start."""
+def target_contexts(starts_s: Float[np.ndarray, " windows"], duration_s: float, config: SedConfig) -> list[Context]:
+    """The windows around the targets."""
     data = config.data
-    contexts_s = [
-        context_of(start_s, start_s + data.target_s, duration_s, data.window_s).start_s for start_s in starts_s
-    ]
-    return np.asarray(contexts_s, np.float64)
+    return [context_of(start_s, start_s + data.target_s, duration_s, data.window_s) for start_s in starts_s]
 
 
 def contexts(
@@ -149,16 +191,12 @@ def contexts(
 ) -> tuple[Float32[np.ndarray, "windows window_samples"], torch.Tensor]:
     """The windows around targets, and each target's place in its window [windows, 2]; short recordings are repeated."""
     rate, n_samples = config.front_end.sample_rate_hz, window_samples(config)
-    duration_s = len(waveform) / rate
+    around = target_contexts(starts_s, len(waveform) / rate, config)
     if len(waveform) < n_samples:
         waveform = np.resize(waveform, n_samples)
-    clips, parts = [], []
-    for start_s in starts_s:
-        context = context_of(start_s, start_s + config.data.target_s, duration_s, config.data.window_s)
-        first = min(round(context.start_s * rate), len(waveform) - n_samples)
-        clips.append(waveform[first : first + n_samples])
-        parts.append(context.part)
-    return np.stack(clips), torch.tensor(parts, dtype=torch.float32)
+    firsts = [min(round(context.start_s * rate), len(waveform) - n_samples) for context in around]
+    clips = np.stack([waveform[first : first + n_samples] for first in firsts])
+    return clips, torch.tensor([context.part for context in around], dtype=torch.float32)
 
 
 def window_rms(

@@ -122,11 +122,11 @@ def test_validation_batches_are_halved_too(
 ) -> None:
     tried: list[int] = []
 
-    def short_of_memory(model: SedModel, windows: Any, config: SedConfig, runtime: Runtime) -> Any:
+    def short_of_memory(model: SedModel, windows: Any, config: SedConfig, runtime: Runtime, loss: str) -> Any:
         tried.append(config.inference.batch_size)
         if tried[-1] > 4:
             raise torch.OutOfMemoryError("CUDA out of memory.")
-        return predict_dataset(model, windows, config, runtime)
+        return predict_dataset(model, windows, config, runtime, loss)
 
     monkeypatch.setattr(fit_module, "predict_dataset", short_of_memory)
     config = tiny_config.with_overrides(

@@ -87,9 +87,9 @@ def train_one_step(config: SedConfig, stage: str, data: TrainingData) -> None:
     assert next(iter(before)) in moved  # the stem
     assert {"head.attend.weight", "head.classify.weight"} <= set(moved)
     windows = Subset(ValidationWindows(data, config), [0, 1])
-    logits = predict_dataset(model, windows, config, runtime)
-    assert logits.shape == (2, 3)
-    assert np.isfinite(logits).all()
+    scores = predict_dataset(model, windows, config, runtime, "bce")
+    assert scores.clip_logits.shape == scores.best_frames.shape == (2, 3)
+    assert np.isfinite(scores.clip_logits).all()
 
 
 def test_pairwise_cases_hold_every_pair() -> None:

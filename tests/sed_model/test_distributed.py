@@ -19,7 +19,7 @@ from sed_model.config import SedConfig
 from sed_model.dataset import TrainingData, ValidationWindows
 from sed_model.devices import Runtime, choose_runtime
 from sed_model.fit import FitJob, fit
-from sed_model.predict import predict_dataset, probabilities_of
+from sed_model.predict import predict_dataset
 from sed_model.stages import plan_stages
 
 pytestmark = pytest.mark.slow  # two more Python processes that import torch
@@ -105,8 +105,10 @@ def test_the_shared_validation_is_that_of_the_model_that_is_kept(
     folder = two_processes[0] / "batch_norm"
     loaded = load_model(folder)
     windows = ValidationWindows(tiny_data, loaded.config)
-    logits = predict_dataset(loaded.model, windows, loaded.config, choose_runtime(loaded.config.optim))
-    np.testing.assert_allclose(probabilities_of(logits, loaded.lineage.loss), probabilities(folder), atol=1e-5)
+    config, loss = loaded.config, loaded.lineage.loss
+    scores = predict_dataset(loaded.model, windows, config, choose_runtime(config.optim), loss)
+    expected = scores.probabilities(loss, config.inference.frame_share)
+    np.testing.assert_allclose(expected, probabilities(folder), atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from sed_model.predict import MemberScores
 def scores(contexts_s: list[float], frames: list[list[float]], window_s: float) -> MemberScores:
     """One class."""
     steps = np.asarray(frames, np.float32)[:, :, None]
-    return MemberScores(np.zeros((len(frames), 1), np.float32), steps, np.asarray(contexts_s, np.float64), window_s)
+    unused = np.zeros((len(frames), 1), np.float32)
+    return MemberScores(unused, unused, steps, np.asarray(contexts_s, np.float64), window_s)
 
 
 def test_a_frame_is_the_mean_of_the_windows_that_see_it() -> None:
@@ -32,9 +33,8 @@ def test_frames_end_with_the_soundscape_and_gaps_are_0() -> None:
 @given(st.floats(0.05, 30), st.floats(0.3, 5), st.integers(1, 9), st.floats(0.1, 1))
 def test_equal_scores_stay_what_they_are(duration_s: float, window_s: float, n_steps: int, overlap: float) -> None:
     starts = np.arange(0, max(duration_s - window_s, 0) + window_s * overlap, window_s * overlap)
-    same = MemberScores(
-        np.zeros((len(starts), 2), np.float32), np.full((len(starts), n_steps, 2), 0.25, np.float32), starts, window_s
-    )
+    unused = np.zeros((len(starts), 2), np.float32)
+    same = MemberScores(unused, unused, np.full((len(starts), n_steps, 2), 0.25, np.float32), starts, window_s)
     frames = average_overlaps(same, duration_s)
     assert abs(len(frames) * 0.1 - duration_s) < 0.1 + 1e-6
     np.testing.assert_allclose(frames, 0.25, rtol=1e-5)

@@ -18,7 +18,16 @@ from sed_model.dataset import TrainingData, ValidationWindows
 from sed_model.devices import Runtime
 from sed_model.model import SedModel
 from sed_model.oof import write_predictions
-from sed_model.predict import contexts, predict_dataset, predict_soundscape, probabilities_of, target_starts, window_rms
+from sed_model.predict import (
+    WindowScores,
+    best_frames,
+    contexts,
+    predict_dataset,
+    predict_soundscape,
+    probabilities_of,
+    target_starts,
+    window_rms,
+)
 
 CPU = Runtime(torch.device("cpu"), None)
 
@@ -115,8 +124,22 @@ def test_soundscape_windows_get_the_scores_that_validation_gives_them(
     path = windows.paths[0]
     waveform = tiny_data.cache.samples(path) / np.float32(32768)
     scores = predict_soundscape([one], waveform, target_starts(6.0, 1.0, 1.0), CPU)
-    expected = probabilities_of(predict_dataset(one.model, windows, tiny_config, CPU), "bce")
+    expected = predict_dataset(one.model, windows, tiny_config, CPU, "bce").probabilities("bce", 0.5)
     np.testing.assert_allclose(scores[0], expected[:6], atol=1e-5)
+
+
+def test_a_window_is_scored_by_its_clip_and_the_best_frame_in_its_target() -> None:
+    frame_logits = np.array([[[9.0, 9.0], [0.0, -1.0], [math.log(3), -2.0], [9.0, 9.0]]], np.float32)
+    best = best_frames(frame_logits, torch.tensor([[0.25, 0.75]]), "bce")
+    np.testing.assert_allclose(best, [[0.75, 1 / (1 + math.e)]], atol=1e-6)
+    scores = WindowScores(np.array([[-math.log(3), 0.0]], np.float32), best)
+    np.testing.assert_allclose(scores.probabilities("bce", 0.2)[0, 0], 0.8 * 0.25 + 0.2 * 0.75, atol=1e-6)
+
+
+def test_best_frames_after_cross_entropy_share_each_frame_among_the_classes() -> None:
+    frame_logits = np.array([[[math.log(3), 0.0], [0.0, 0.0]]], np.float32)
+    best = best_frames(frame_logits, torch.tensor([[0.0, 1.0]]), "ce")
+    np.testing.assert_allclose(best, [[0.75, 0.5]], atol=1e-6)
 
 
 def test_members_are_scored_as_if_alone(tiny_config: SedConfig) -> None:

@@ -16,7 +16,7 @@ from sed_model.decoding import decode
 from sed_model.devices import Runtime
 from sed_model.errors import CheckpointError, ConfigError
 from sed_model.postprocess import PostSettings
-from sed_model.predict import predict_soundscape
+from sed_model.predict import predict_members
 from sed_model.predict_job import Ensemble, PredictJob, load_ensemble, predict_soundscapes
 from sed_model.scoring import ScoreOptions, Task, score_soundscape
 
@@ -91,7 +91,7 @@ def test_rows_are_the_members_weighted_mean(soundscapes: Path, tiny_models: list
     table, _ = table_of(PredictJob(soundscapes, tmp_path / "out.csv", post=PLAIN), weighted)
 
     waveform = decode(soundscapes / "a_whole.wav", 8_000)
-    by_member = predict_soundscape([load_model(path) for path in tiny_models], waveform, np.arange(6.0), CPU)
+    by_member = [one.clip for one in predict_members(weighted.members, waveform, np.arange(6.0), CPU)]
     expected = 0.75 * by_member[0] + 0.25 * by_member[1]
     np.testing.assert_allclose(table[:6].to_numpy(), expected, atol=1e-5)
 
@@ -108,12 +108,14 @@ def test_shifted_windows_are_those_of_the_shifted_starts(soundscapes: Path, ense
     task = Task(soundscapes / "a_whole.wav")
     scores = score_soundscape(ensemble.members, task, ScoreOptions(shift_s=0.5), CPU)
     waveform = decode(task.path, 8_000)
-    before = predict_soundscape(ensemble.members, waveform, np.array([0.0, 0.5, 1.5, 2.5, 3.5, 4.5]), CPU)
-    behind = predict_soundscape(ensemble.members, waveform, np.array([0.5, 1.5, 2.5, 3.5, 4.5, 5.0]), CPU)
-    np.testing.assert_allclose(scores.shifted, (before + behind) / 2, atol=1e-5)
-    np.testing.assert_allclose(
-        scores.clip, predict_soundscape(ensemble.members, waveform, np.arange(6.0), CPU), atol=1e-5
-    )
+
+    def clip_at(*starts_s: float) -> np.ndarray:
+        members = predict_members(ensemble.members, waveform, np.array(starts_s), CPU)
+        return np.stack([one.clip for one in members])
+
+    shifted = (clip_at(0.0, 0.5, 1.5, 2.5, 3.5, 4.5) + clip_at(0.5, 1.5, 2.5, 3.5, 4.5, 5.0)) / 2
+    np.testing.assert_allclose(scores.shifted, shifted, atol=1e-5)
+    np.testing.assert_allclose(scores.clip, clip_at(0.0, 1.0, 2.0, 3.0, 4.0, 5.0), atol=1e-5)
 
 
 def test_without_a_shift_the_shifted_windows_are_the_windows(soundscapes: Path, ensemble: Ensemble) -> None:

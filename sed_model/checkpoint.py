@@ -21,6 +21,7 @@ from torch import Tensor
 from sed_model.config import SedConfig, config_from_dict
 from sed_model.errors import CheckpointError, ConfigError
 from sed_model.files import replacing, sha256_of, write_json
+from sed_model.graph import GraphModel
 from sed_model.model import SedModel
 
 WEIGHTS_FILE = "model.safetensors"
@@ -65,7 +66,9 @@ class Lineage(BaseModel):
 
 @dataclass(frozen=True)
 class LoadedModel:
-    model: SedModel
+    """A model that predicts: PyTorch's, or an exported graph."""
+
+    model: SedModel | GraphModel
     config: SedConfig
     lineage: Lineage
 
@@ -89,14 +92,14 @@ def weights_digest(weights: Mapping[str, Tensor]) -> str:
     return hashlib.sha256(serialise({name: tensor.contiguous() for name, tensor in weights.items()})).hexdigest()
 
 
-def read_lineage(folder: Path) -> Lineage:
-    """The lineage of the model in a folder.
+def read_lineage(folder: Path, with_weights: bool = True) -> Lineage:
+    """The lineage of the model in a folder; an exported one (`with_weights` false) may lack PyTorch's weights.
 
     Raises:
         CheckpointError: there is no model, or its model.json is damaged.
     """
     path = folder / LINEAGE_FILE
-    if not (folder / WEIGHTS_FILE).is_file() or not path.is_file():
+    if (with_weights and not (folder / WEIGHTS_FILE).is_file()) or not path.is_file():
         raise CheckpointError(f"{folder}: no trained model here ({WEIGHTS_FILE} with {LINEAGE_FILE}); train one first.")
     try:
         return Lineage.model_validate_json(path.read_text(encoding="utf-8"))
@@ -111,7 +114,7 @@ def load_model(folder: Path) -> LoadedModel:
         CheckpointError: something is missing, damaged, or does not fit together.
     """
     lineage = read_lineage(folder)
-    config = _read_config(folder / CONFIG_FILE)
+    config = read_config(folder)
     weights_path = folder / WEIGHTS_FILE
     if sha256_of(weights_path) != lineage.weights_sha256:
         raise CheckpointError(f"{weights_path}: does not match the checksum in {LINEAGE_FILE}; copy the folder again.")
@@ -123,7 +126,12 @@ def load_model(folder: Path) -> LoadedModel:
     return LoadedModel(model.eval(), config, lineage)
 
 
-def _read_config(path: Path) -> SedConfig:
+def read_config(folder: Path) -> SedConfig:
+    """
+    Raises:
+        CheckpointError: the model's configuration is missing or damaged.
+    """
+    path = folder / CONFIG_FILE
     try:
         tree = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(tree, dict):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from trainables import cli
 
 if TYPE_CHECKING:
+    from sed_model.checkpoint import LoadedModel
     from sed_model.postprocess import PostSettings
     from sed_model.predict_job import Ensemble
 
@@ -33,7 +35,8 @@ EXAMPLES = """  python -m trainables.predict --run runs/NAME --soundscapes DIR/t
   python -m trainables.predict --model models/a --model models/b --soundscapes DIR --out submission.csv --tta
   python -m trainables.predict --run runs/NAME --tune-post --out post.json
   python -m trainables.predict --run runs/NAME --soundscapes DIR --out submission.csv --post post.json
-  python -m trainables.predict --run runs/NAME --soundscapes DIR --out submission.csv --events events"""
+  python -m trainables.predict --run runs/NAME --soundscapes DIR --out submission.csv --events events
+  python -m trainables.predict --run runs/NAME --soundscapes DIR --out submission.csv --runtime openvino"""
 POST_OPTIONS = {
     "smooth": "smoothing_centre",
     "top_n": "top_n",
@@ -58,14 +61,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error("--top-k chooses among the trials of --run; repeat --model for several models")
     from sed_model.predict_job import load_ensemble
 
+    load = loader(options.runtime, options.threads)
     if options.run:
         from trainables.run_members import members_of
 
         members = members_of(options.run, options.top_k)
         print(f"members: {members.source}: {', '.join(folder.name for folder in members.folders)}", flush=True)
-        ensemble = load_ensemble(members.folders, members.weights, members.method)
+        ensemble = load_ensemble(members.folders, members.weights, members.method, load)
     else:
-        ensemble = load_ensemble(options.model)
+        ensemble = load_ensemble(options.model, load=load)
     if options.tune_post:
         tune(options, ensemble)
     else:
@@ -93,6 +97,12 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("--step-s", type=cli.positive_float, metavar="S", help="a row every S seconds (default: a target window)")
     add("--silence-rms", type=cli.share, metavar="X", help="quieter windows are 0 (default: inference.silence_rms)")
+    add(
+        "--runtime",
+        choices=("torch", "onnx", "openvino"),
+        default="torch",
+        help="what computes the models (torch); onnx and openvino: graphs of trainables.export, faster on CPUs",
+    )
     add("--threads", type=cli.positive_int, metavar="N", default=_cpus(), help="files at a time (default: one a CPU)")
     add_post(parser)
     add_events(parser)
@@ -145,6 +155,23 @@ def post_settings(options: argparse.Namespace) -> PostSettings:
     if options.tta:
         changes["tta_weight"] = TTA_WEIGHT
     return change_post(read_post(options.post) if options.post else PostSettings(), changes)
+
+
+def loader(runtime: Literal["torch", "onnx", "openvino"], n_threads: int) -> Callable[[Path], LoadedModel]:
+    """What opens the folder of a model: PyTorch's weights, or its export.
+
+    Raises:
+        ConfigError: the runtime is not installed.
+    """
+    if runtime == "torch":
+        from sed_model.checkpoint import load_model
+
+        return load_model
+    from sed_model.exported import load_exported
+    from sed_model.graph import check_installed
+
+    check_installed(runtime)
+    return partial(load_exported, runtime=runtime, n_threads=n_threads)
 
 
 def predict(options: argparse.Namespace, ensemble: Ensemble) -> None:

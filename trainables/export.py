@@ -1,0 +1,154 @@
+"""The export command: trained models -> graphs for ONNX Runtime or OpenVINO, or a folder for Kaggle. Needs no Ray."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trainables import cli
+
+if TYPE_CHECKING:
+    from trainables.run_members import RunMembers
+
+DESCRIPTION = """A trained model -> a graph for ONNX Runtime or OpenVINO, two to five times as fast on CPUs as PyTorch's fp32.
+It is compared with PyTorch on real audio (train soundscapes without labels, else train recordings): the largest
+difference of a probability, and macro AUC where there are labelled train soundscapes. One that is too far off is
+refused. Test soundscapes are never touched.
+
+Precisions of OpenVINO: fp32; fp16: weights of half the size, arithmetic in fp32; bf16: arithmetic in bf16 where the
+CPU has it; int8: calibrated on the same audio, and judged by macro AUC on the labelled train soundscapes, which it
+needs. ONNX is in fp32. The graph lies in the model's folder (or in --out) and takes any number of windows."""
+EXAMPLES = """  python -m trainables.export --run runs/NAME --format openvino --precision bf16
+  python -m trainables.export --model runs/NAME/trials/trial_0003 --format onnx --out exported
+  python -m trainables.predict --run runs/NAME --runtime openvino --soundscapes DIR --out submission.csv
+  python -m trainables.export --run runs/NAME --kaggle kaggle --post post.json"""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    if options.model and options.top_k:
+        parser.error("--top-k chooses among the trials of --run; repeat --model for several models")
+    if options.kaggle and options.out:
+        parser.error("--kaggle DIR is where everything goes; leave out --out")
+    if options.post and not options.kaggle:
+        parser.error("--post goes into the folder of --kaggle; trainables.predict takes it itself")
+    if not options.format and not options.kaggle:
+        parser.error("--format onnx|openvino is missing")
+    from sed_model.export import check_job
+    from sed_model.graph import GraphRuntime
+
+    runtime: GraphRuntime = options.format or "openvino"
+    check_job(runtime, options.precision)
+    members = chosen_members(options)
+    data_dir = options.data or data_folder_of(options.run, members.folders[0])
+    if options.kaggle:
+        from trainables.kaggle_folder import KaggleJob, write_kaggle_folder
+
+        job = KaggleJob(options.kaggle, members, runtime, options.post)
+        write_kaggle_folder(job, lambda model, out: export(options, model, out, data_dir))
+        print(f"Kaggle folder   {options.kaggle}", flush=True)
+        return
+    for model in members.folders:
+        several = options.run or len(members.folders) > 1
+        export(
+            options, model, (options.out / model.name if several else options.out) if options.out else model, data_dir
+        )
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = cli.parser("trainables.export", DESCRIPTION, EXAMPLES)
+    add = parser.add_argument
+    models = parser.add_mutually_exclusive_group(required=True)
+    models.add_argument(
+        "--run", type=cli.folder, metavar="DIR", help="run folder: the members of its ensemble, else its best trials"
+    )
+    models.add_argument(
+        "--model", type=cli.folder, action="append", metavar="DIR", help="folder of a model; may be repeated"
+    )
+    add("--top-k", type=cli.positive_int, metavar="K", help="the K best trials of --run, whatever its ensemble is (5)")
+    add("--format", choices=("onnx", "openvino"), help="which graph (with --kaggle: openvino)")
+    add(
+        "--precision",
+        choices=("fp32", "fp16", "bf16", "int8"),
+        default="fp32",
+        help="of OpenVINO's weights and arithmetic (fp32)",
+    )
+    add(
+        "--out", type=cli.folder, metavar="DIR", help="where to (default: the model's folder); a folder each of several"
+    )
+    add("--data", type=cli.folder, metavar="DIR", help="data folder to compare on (default: that of the run)")
+    add("--max-difference", type=cli.positive_float, metavar="X", help="of a probability (default: by precision)")
+    add("--max-auc-loss", type=cli.share, metavar="X", help="of macro AUC on labelled train soundscapes (0.005)")
+    kaggle = parser.add_argument_group("a folder for Kaggle").add_argument
+    kaggle(
+        "--kaggle",
+        type=cli.folder,
+        metavar="DIR",
+        help="write models, graphs, code and a notebook that needs nothing else",
+    )
+    kaggle("--post", type=cli.folder, metavar="FILE", help="post-processing that --tune-post wrote, for that folder")
+    return parser
+
+
+def chosen_members(options: argparse.Namespace) -> RunMembers:
+    """The models of --run or --model, checked to be there."""
+    from sed_model.checkpoint import read_lineage
+    from trainables.run_members import RunMembers, members_of
+
+    if options.run:
+        members = members_of(options.run, options.top_k)
+        print(f"members: {members.source}: {', '.join(folder.name for folder in members.folders)}", flush=True)
+    else:
+        members = RunMembers(tuple(options.model), (1.0,) * len(options.model), "mean", "--model")
+    for folder in members.folders:
+        read_lineage(folder)
+    return members
+
+
+def data_folder_of(run_dir: Path | None, model_dir: Path) -> Path:
+    """The data folder of a run, or of the run that a model lies in.
+
+    Raises:
+        ConfigError: it is not known, or gone.
+    """
+    from sed_model.errors import ConfigError, DataError
+    from trainables.runs import RunFolder
+
+    run = RunFolder(run_dir or model_dir.parent.parent)
+    try:
+        found = cli.folder(run.read_search()["data"]["folder"])
+    except DataError:
+        raise ConfigError(
+            f"--data DIR is missing: {model_dir} lies in no run; give the data folder to compare on."
+        ) from None
+    if not found.is_dir():
+        raise ConfigError(f"--data DIR is missing: {found}, where {run.path.name} learnt from, is not there any more.")
+    return found
+
+
+def export(options: argparse.Namespace, model_dir: Path, out: Path, data_dir: Path) -> None:
+    from sed_model.export import MAX_AUC_LOSS, ExportJob, export_model
+
+    job = ExportJob(
+        model_dir=model_dir,
+        out=out,
+        runtime=options.format or "openvino",
+        data_dir=data_dir,
+        precision=options.precision,
+        max_difference=options.max_difference,
+        max_auc_loss=MAX_AUC_LOSS if options.max_auc_loss is None else options.max_auc_loss,
+    )
+    record = export_model(job, _say)
+    size_mb = sum((out / name).stat().st_size for name in record.files) / 1e6
+    print(f"{model_dir.name}: {', '.join(record.files)}  {size_mb:.1f} MB", flush=True)
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    cli.run(main)

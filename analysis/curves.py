@@ -52,28 +52,30 @@ def stage_gains(run: Run) -> pd.DataFrame:
         epoch), median_gain (best of the stage minus best of the stages before; for the first stage minus its own first
         epoch).
     """
-    curves = learning_curves(run).dropna(subset="macro_auc")
     spans = stage_spans(run.curves)
-    finished = [curves[curves["trial_id"].isin(_reached(run.curves, span.end))] for span in spans]
+    scored = run.curves.dropna(subset="macro_auc").sort_values("epoch", kind="stable")
+    of_stage = scored.groupby(["trial_id", "stage"], sort=False)["macro_auc"].agg(["first", "max"])
+    starts, bests = of_stage["first"].unstack("stage")  # noqa: PD010, of_stage["max"].unstack("stage")
+    last = run.curves.groupby("trial_id")["epoch"].max()
     rows = []
     for index, span in enumerate(spans):
-        stage = finished[index][finished[index]["stage"] == span.stage].groupby("trial_id")["macro_auc"]
-        before = finished[index][finished[index]["epoch"] < span.start].groupby("trial_id")["macro_auc"].max()
-        start, best = stage.first(), stage.max()
+        if span.stage not in bests:
+            continue
+        finished = bests.index.intersection(last.index[last >= span.end])
+        best = bests.loc[finished, span.stage].dropna()
+        start = starts.loc[best.index, span.stage]
+        earlier = [before.stage for before in spans[:index] if before.stage in bests]
+        before = bests.loc[best.index, earlier].max(axis=1) if index else start
         rows.append(
             {
                 "stage": span.stage,
                 "n_trials": len(best),
                 "median_start": start.median(),
                 "median_end": best.median(),
-                "median_gain": (best - (before if index else start)).median(),
+                "median_gain": (best - before).median(),
             }
         )
     return pd.DataFrame(rows, columns=["stage", "n_trials", "median_start", "median_end", "median_gain"])
-
-
-def _reached(curves: pd.DataFrame, epoch: int) -> pd.Series:
-    return curves.loc[curves["epoch"] >= epoch, "trial_id"]
 
 
 def epochs_saved(run: Run) -> pd.DataFrame:
@@ -102,26 +104,28 @@ def pruned_at(curves: pd.DataFrame) -> pd.Series:
     return last.value_counts().sort_index().rename("n_pruned")
 
 
-def rungs(run: Run) -> pd.DataFrame:
-    """The epochs after which trials were pruned, with what it took to go on.
+def rungs(run: Run, n_most: int = 12) -> pd.DataFrame:
+    """The epochs after which trials were pruned (the `n_most` commonest), with what it took to go on.
 
     Returns:
         epoch (global), n_reached (trials that trained so far), n_pruned, best_pruned (highest macro_auc among the
         pruned), lowest_kept (lowest macro_auc, up to that epoch, among those that went on; NaN where none did).
     """
-    curves = run.curves[["trial_id", "epoch", "macro_auc"]]
-    last = curves.groupby("trial_id")["epoch"].max()
-    pruned = last[last.index.isin(run.trials.loc[run.trials["status"] == "pruned", "trial_id"])]
+    codes, names = pd.factorize(run.curves["trial_id"])
+    curves = pd.DataFrame({"trial": codes, "epoch": run.curves["epoch"], "macro_auc": run.curves["macro_auc"]})
+    last = curves.groupby("trial")["epoch"].max()
+    is_pruned = set(run.trials.loc[run.trials["status"] == "pruned", "trial_id"])
+    pruned = last[[name in is_pruned for name in names]]
     rows = []
-    for epoch in sorted(pruned.unique()):
-        best = curves[curves["epoch"] <= epoch].groupby("trial_id")["macro_auc"].max()
+    for epoch in sorted(pruned.value_counts().head(n_most).index):
+        best = curves[curves["epoch"] <= epoch].groupby("trial")["macro_auc"].max()
         rows.append(
             {
                 "epoch": int(epoch),
                 "n_reached": int((last >= epoch).sum()),
                 "n_pruned": int((pruned == epoch).sum()),
-                "best_pruned": best[best.index.isin(pruned.index[pruned == epoch])].max(),
-                "lowest_kept": best[best.index.isin(last.index[last > epoch])].min(),
+                "best_pruned": best.reindex(pruned.index[pruned == epoch]).max(),
+                "lowest_kept": best.reindex(last.index[last > epoch]).min(),
             }
         )
     return pd.DataFrame(rows, columns=["epoch", "n_reached", "n_pruned", "best_pruned", "lowest_kept"])

@@ -121,6 +121,8 @@ def ranking_figure(ranking: pd.DataFrame, spread: pd.DataFrame | None, top: int 
     if spread is not None:
         bars = spread[spread["trial_id"].isin(places)]
         intervals(figure, bars["trial_id"].map(places), bars)
+        ends = [*bars["low"], *bars["high"], *shown["macro_auc"]]
+        figure.update_xaxes(range=[min(ends) - 0.01, max(ends) + 0.01])
     _dots(figure, shown.assign(place=shown["trial_id"].map(places)), "macro_auc", "place")
     rows(figure, [f"{row['rank']}. {row['trial_id']}" for row in shown.to_dict("records")])
     return figure

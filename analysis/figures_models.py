@@ -84,7 +84,7 @@ def change_figure(changes: pd.DataFrame) -> go.Figure:
     """What each class gained from the pseudo-labels; takes `teacher_and_student`. The greatest changes only."""
     scored = changes.dropna(subset="gain")
     shown = scored.loc[scored["gain"].abs().nlargest(N_CLASSES).index].sort_values("gain")
-    figure = blank("change of the class's ROC-AUC", "", 90 + ROW_PX * max(2, len(shown)))
+    figure = blank("change of ROC-AUC", "", 90 + ROW_PX * max(2, len(shown)))
     figure.add_bar(
         x=shown["gain"].tolist(),
         y=list(range(len(shown))),
@@ -140,6 +140,8 @@ def window_figure(picture: str, seconds: tuple[float, float], ticks: Mapping[flo
         source=picture, xref="x", yref="y", x=start_s, y=1, sizex=end_s - start_s, sizey=1, sizing="stretch",
         layer="below",
     )  # fmt: skip
+    # An axis without a trace has no extent, and its lines none either.
+    figure.add_scatter(x=[start_s], y=[0], mode="markers", opacity=0, showlegend=False, hoverinfo="skip")
     figure.update_xaxes(range=[start_s, end_s], showgrid=False)
     figure.update_yaxes(range=[0, 1], tickvals=list(ticks), ticktext=list(ticks.values()), showgrid=False)
     figure.update_layout(

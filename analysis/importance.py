@@ -21,7 +21,7 @@ MAX_TRIALS = 500
 
 
 def importance_by_parameter(
-    run: Run, method: Method = "ped_anova", n_resamples: int = 30, seed: int = 0
+    run: Run, method: Method = "ped_anova", n_resamples: int = 30, seed: int = 0, max_trials: int = MAX_TRIALS
 ) -> pd.DataFrame:
     """The share of each varied setting in what separates good trials from bad ones.
 
@@ -29,7 +29,7 @@ def importance_by_parameter(
     IJCAI 2023; conditional: arXiv 2601.20800). fANOVA explains the variance of all scores by a random forest (Hutter et
     al., ICML 2014); it knows no conditions, so settings that are inactive in some trials are left out.
 
-    Complete and pruned trials count alike. Of more than 500 trials, a random 500 are used.
+    Complete and pruned trials count alike. Of more than `max_trials`, so many are drawn at random.
 
     Args:
         n_resamples: how often trials are drawn with replacement for low and high, and scores shuffled for chance. For
@@ -46,8 +46,8 @@ def importance_by_parameter(
     parameters = varied_parameters(run)
     settings = parameter_values(run, parameters)[scored]
     scores = run.trials.loc[scored, "macro_auc"].to_numpy()
-    if len(scores) > MAX_TRIALS:
-        chosen = np.sort(rng.choice(len(scores), MAX_TRIALS, replace=False))
+    if len(scores) > max_trials:
+        chosen = np.sort(rng.choice(len(scores), max_trials, replace=False))
         settings, scores = settings.iloc[chosen], scores[chosen]
     space = distributions(parameters, settings, only_active=method == "fanova")
     if len(scores) < MIN_TRIALS or not space or np.ptp(scores) == 0:

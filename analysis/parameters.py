@@ -107,6 +107,8 @@ def _space(run: Run) -> dict[str, Mapping[str, Any]]:
 
 def _n_distinct(values: pd.Series) -> int:
     """How many different settings there are; being inactive is not one of them."""
+    if not pd.api.types.is_object_dtype(values):  # lists cannot be told apart without their text
+        values = values.drop_duplicates()
     return int(values.map(as_text).dropna().nunique())
 
 

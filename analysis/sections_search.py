@@ -29,7 +29,8 @@ from analysis.tables import OutOfFold, Run, oof_path, read_oof
 TOP = 10
 MAX_TABLE_ROWS = 100
 N_SLICES = 8
-MAX_FANOVA_TRIALS = 200
+MAX_IMPORTANCE_TRIALS = 300
+MAX_FANOVA_TRIALS = 120
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def gather(run: Run) -> RunFacts:
         thinned(run),
         ranking,
         leader_spread(run, TOP),
-        importance_by_parameter(run),
+        importance_by_parameter(run, n_resamples=20, max_trials=MAX_IMPORTANCE_TRIALS),
         leader,
         None if leader is None else read_oof(run.path, leader),
     )
@@ -149,12 +150,16 @@ def importance_section(facts: RunFacts) -> Section:
         words = "Too few trials with different scores and settings (at least four) to say what mattered."
         return Section(anchor, title, [words])
     figures = [FigureView("PED-ANOVA: what the best trials share", importance_figure(facts.importance))]
+    n_scored = int(facts.run.trials["macro_auc"].notna().sum())
     sentences = [
+        f"From {MAX_IMPORTANCE_TRIALS} trials (fANOVA: {MAX_FANOVA_TRIALS}) drawn at random."
+        if n_scored > MAX_IMPORTANCE_TRIALS
+        else "",
         "A bar that does not pass its red mark is no more than shuffled scores would give (shown pale). Conditional "
         "settings count in the trials in which they were active.",
     ]
     # A forest for each resample: with many trials this would take minutes.
-    explained = importance_by_parameter(thinned(facts.run, MAX_FANOVA_TRIALS), "fanova", n_resamples=8)
+    explained = importance_by_parameter(facts.run, "fanova", n_resamples=8, max_trials=MAX_FANOVA_TRIALS)
     if len(explained):
         figures.append(FigureView("fANOVA: what explains the variance of all scores", importance_figure(explained)))
         left_out = sorted(set(facts.importance["parameter"]) - set(explained["parameter"]))

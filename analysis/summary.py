@@ -111,10 +111,12 @@ def progress_sentence(run: Run) -> list[str]:
         return []
     place, n_scored = int((best == best.max()).to_numpy().argmax()) + 1, len(scores)
     if place > 0.7 * n_scored:
-        return [f"It was found late, as number {place} of the {n_scored} with a score: more trials may find better."]
+        return [
+            f"The best trial came late, as number {place} of the {n_scored} with a score: more trials may find better."
+        ]
     return [
-        f"It was number {place} of the {n_scored} trials with a score; the {n_scored - place} after it found nothing "
-        "better."
+        f"The best trial was number {place} of the {n_scored} with a score; the {n_scored - place} after it found "
+        "nothing better."
     ]
 
 

@@ -130,7 +130,9 @@ def picture_uri(levels: np.ndarray) -> str:
     from matplotlib.image import imsave
 
     buffer = io.BytesIO()
-    imsave(buffer, levels, cmap="gray", origin="lower", vmin=0, vmax=1, format="png")
+    # The noise floor is black: lines are drawn over the picture.
+    floor = float(np.quantile(levels, 0.05))
+    imsave(buffer, levels, cmap="gray", origin="lower", vmin=min(floor, 0.9), vmax=1, format="png")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 

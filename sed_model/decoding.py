@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,12 +54,15 @@ def decode(path: Path, sample_rate_hz: int, max_s: float | None = None, start_s:
             if wanted and first:
                 audio.seek(first)
             channels = audio.read(wanted, dtype="float32", always_2d=True)
+            broken_off = _broken_off(audio.extra_info)
     except FileNotFoundError:
         raise UnreadableAudioError(path, "the file is not there") from None
     except (soundfile.SoundFileError, OSError) as error:
         raise UnreadableAudioError(path, _reason(path, error)) from None
     if not len(channels):
         raise UnreadableAudioError(path, f"has no samples from {start_s:g} s on")
+    if broken_off:
+        raise UnreadableAudioError(path, broken_off)
     if len(channels) < SHORTEST_SHARE * wanted and not is_estimate:
         raise UnreadableAudioError(
             path, f"breaks off after {len(channels) / source_hz:.2f} of {wanted / source_hz:.2f} s"
@@ -70,6 +74,18 @@ def decode(path: Path, sample_rate_hz: int, max_s: float | None = None, start_s:
     if not len(resampled):
         raise UnreadableAudioError(path, f"is shorter than one sample at {sample_rate_hz} Hz")
     return resampled
+
+
+def _broken_off(log: str) -> str | None:
+    """Why a file is only the first part of a recording, by libsndfile's log; it would read that part as the whole."""
+    if sizes := re.search(r"^ ?(?:data|SSND) : (\d+) \(should be (\d+)\)", log, re.MULTILINE):
+        announced, there = (int(size) for size in sizes.groups())
+        if there < SHORTEST_SHARE * announced:
+            return f"breaks off: {there} of {announced} bytes of sound are there"
+    # A recorder may leave the mark of the end out; half a page besides is what a broken copy ends with.
+    if "Last page lacks an end-of-stream bit" in log and "Junk after the last page" in log:
+        return "breaks off in the middle of a page"
+    return None
 
 
 def _reason(path: Path, error: Exception) -> str:

@@ -55,7 +55,8 @@ def stage_gains(run: Run) -> pd.DataFrame:
     spans = stage_spans(run.curves)
     scored = run.curves.dropna(subset="macro_auc").sort_values("epoch", kind="stable")
     of_stage = scored.groupby(["trial_id", "stage"], sort=False)["macro_auc"].agg(["first", "max"])
-    starts, bests = of_stage["first"].unstack("stage")  # noqa: PD010, of_stage["max"].unstack("stage")
+    wide = of_stage.reset_index().pivot_table(index="trial_id", columns="stage", values=["first", "max"])
+    starts, bests = wide["first"], wide["max"]
     last = run.curves.groupby("trial_id")["epoch"].max()
     rows = []
     for index, span in enumerate(spans):

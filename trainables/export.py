@@ -12,7 +12,7 @@ from trainables import cli
 if TYPE_CHECKING:
     from trainables.run_members import RunMembers
 
-DESCRIPTION = """A trained model -> a graph for ONNX Runtime or OpenVINO, two to five times as fast on CPUs as PyTorch's fp32.
+DESCRIPTION = """A trained model -> a graph for ONNX Runtime or OpenVINO, faster on CPUs than PyTorch.
 It is compared with PyTorch on real audio (train soundscapes without labels, else train recordings): the largest
 difference of a probability, and macro AUC where there are labelled train soundscapes. One that is too far off is
 refused. Test soundscapes are never touched.

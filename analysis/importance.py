@@ -89,7 +89,11 @@ class _Evaluation:
             warnings.simplefilter("ignore", category=UserWarning)
             # `normalize` alone is experimental; with it, chance could not be put on the scale of the real scores.
             warnings.simplefilter("ignore", category=optuna.exceptions.ExperimentalWarning)
-            found = optuna.importance.get_param_importances(study, evaluator=self._evaluator, normalize=False)
+            try:
+                found = optuna.importance.get_param_importances(study, evaluator=self._evaluator, normalize=False)
+            except RuntimeError:
+                # fANOVA: no tree found a split. A resample of few trials may hold one score, or one setting, only.
+                return np.zeros(len(self._space))
         return np.array([found.get(name, 0.0) for name in self._space])
 
 

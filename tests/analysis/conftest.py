@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import soundfile as sf
 import yaml
 
 CLASSES = ("amecro", "1139490", "grekis")
@@ -14,6 +15,14 @@ STAGES = ("pretrain_ce", "train_bce")
 EPOCHS_PER_STAGE = 2
 N_FILES = 6
 WINDOWS_PER_FILE = 4
+
+HOSTILE_CLASSES = ("<script>alert(1)</script>", "</script><b>x", "grekis & co")
+HOSTILE_ERROR = "<img src=x onerror=alert(2)>"
+FLOATS = pa.list_(pa.float32())
+FRONT_END = {
+    "sample_rate_hz": 16000, "n_fft": 512, "hop_length": 160, "n_mels": 32, "f_min_hz": 50.0, "f_max_hz": 8000.0,
+    "top_db": 80.0,
+}  # fmt: skip
 
 SEARCH = {
     "space": {
@@ -120,7 +129,34 @@ def write_run(path: Path) -> Path:
     return path
 
 
+def write_hostile_run(folder: Path) -> Path:
+    """A run with everything that a report shows; classes and an error are written to break pages."""
+    run = write_run(folder / "runs" / "tiny")
+    audio = folder / "data"
+    audio.mkdir()
+    noise = np.random.default_rng(0).normal(0, 0.05, 16000 * 20)
+    for file in range(N_FILES):
+        sf.write(audio / f"f{file}.ogg", noise, 16000)
+    search = SEARCH | {"data": {"folder": str(audio), "fingerprint": "abc"}, "command": "python -m x --name '<b>'"}
+    (run / "search.yaml").write_text(yaml.safe_dump(search))
+    for trial in ("t0", "t1", "t3"):
+        write_table(
+            run / "trials" / trial / "oof.parquet", oof_rows(0.4), HOSTILE_CLASSES, target=FLOATS, probabilities=FLOATS
+        )
+        (run / "trials" / trial / "config.json").write_text(json.dumps({"front_end": FRONT_END}))
+    rows = trial_rows()
+    rows[4]["error"] = HOSTILE_ERROR
+    write_table(run / "trials.parquet", rows)
+    return run
+
+
 @pytest.fixture
 def tiny_run(tmp_path: Path) -> Path:
     """A run folder of its own for each test, free to be damaged."""
     return write_run(tmp_path / "runs" / "tiny")
+
+
+@pytest.fixture(scope="session")
+def hostile_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One run of `write_hostile_run` for all; read-only by agreement."""
+    return write_hostile_run(tmp_path_factory.mktemp("hostile"))

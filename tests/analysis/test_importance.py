@@ -68,3 +68,12 @@ def test_too_few_trials_or_equal_scores_have_no_importance(tiny_run: Path) -> No
 
     assert importance_by_parameter(replace(run, trials=run.trials.head(3))).empty
     assert importance_by_parameter(replace(run, trials=run.trials.assign(macro_auc=0.5))).empty
+
+
+def test_a_resample_of_one_score_has_no_importance(tiny_run: Path) -> None:
+    """With five trials, of which three score alike, some resamples hold a single score."""
+    run = read_run(tiny_run)
+    scores = [0.7, 0.8, 0.7, 0.7, None, 0.7, None]
+    same = replace(run, trials=run.trials.assign(macro_auc=scores))
+
+    assert importance_by_parameter(same, "fanova", n_resamples=20)["low"].min() == 0

@@ -8,6 +8,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SPACE ?= arch.yaml
 ARGS ?=
+RUN ?=
 # Benchmarks print JSON lines and exit with 1 where a ratio does not hold; score_*.py are tools that take arguments.
 BENCHMARKS := $(filter-out benchmarks/score_%.py benchmarks/_%.py,$(wildcard benchmarks/*.py))
 
@@ -34,6 +35,12 @@ test: $(STAMP) ## all tests
 test-fast: $(STAMP) ## the tests that take less than 20 s each
 	@echo "test-fast: about 4 minutes on 2 cores"
 	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+.PHONY: report
+report: $(STAMP) ## a report of RUN=runs/NAME, or of several: RUN='runs/A runs/B'
+	@test -n "$(RUN)" || { echo "report: say which run: make report RUN=runs/NAME" >&2; exit 2; }
+	@echo "report: about 10 seconds, half a minute for ten thousand trials"
+	@$(BIN)/python -m analysis.report $(addprefix --run ,$(RUN)) $(ARGS)
 
 .PHONY: bench
 bench: $(STAMP) ## every benchmark; fails when a ratio does not hold

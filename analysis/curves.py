@@ -56,7 +56,7 @@ def stage_gains(run: Run) -> pd.DataFrame:
     scored = run.curves.dropna(subset="macro_auc").sort_values("epoch", kind="stable")
     of_stage = scored.groupby(["trial_id", "stage"], sort=False)["macro_auc"].agg(["first", "max"])
     wide = of_stage.reset_index().pivot_table(index="trial_id", columns="stage", values=["first", "max"])
-    starts, bests = wide["first"], wide["max"]
+    starts, bests = pd.DataFrame(wide["first"]), pd.DataFrame(wide["max"])
     last = run.curves.groupby("trial_id")["epoch"].max()
     rows = []
     for index, span in enumerate(spans):
@@ -66,7 +66,7 @@ def stage_gains(run: Run) -> pd.DataFrame:
         best = bests.loc[finished, span.stage].dropna()
         start = starts.loc[best.index, span.stage]
         earlier = [before.stage for before in spans[:index] if before.stage in bests]
-        before = bests.loc[best.index, earlier].max(axis=1) if index else start
+        before = bests.loc[best.index][earlier].max(axis=1) if index else start
         rows.append(
             {
                 "stage": span.stage,

@@ -23,6 +23,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from sed_model.checkpoint import delete_state
 from sed_model.errors import DiskFullError, TrainingError
 from sed_model.files import explained_full_disk, remove_left_over, tells_of_full_disk
+from sed_model.frame_scores import write_frame_scores
 from sed_model.splits import unlabelled_soundscapes
 from sed_model.stages import plan_stages
 from trainables.asha import Asha, rung_reports
@@ -72,6 +73,8 @@ def run_search(options: argparse.Namespace) -> None:
             search(prepared, cluster, options)
             refit_finalists(prepared, cluster, options)
             board = run.write_leaderboard()
+            for best in best_trials(run.read_trials(), 1):
+                write_frame_scores(run.trial(best["number"]), prepared.data.root)
             print_leaderboard(board, prepared.space, time.monotonic() - start_s)
             if options.pseudo_labels and unlabelled_soundscapes(prepared.data) and best_trials(run.read_trials(), 1):
                 label_soundscapes(plan_ensemble(EnsembleJob(run.path, job.data_dir, run.ensemble, top_k=options.top_k)))
@@ -273,6 +276,7 @@ def print_places(run: RunFolder, board: pd.DataFrame) -> None:
         print(f"pseudo-labels   {run.ensemble / 'pseudo_labels'}")
     print(
         "\nnext:\n"
+        f"  python -m analysis.report --run {shlex.quote(str(run.path))}\n"
         f"  SED_RUN={run.path} jupyter lab analysis/rank_trials.ipynb\n"
         f"  {resume_command(run)} --num-trials {2 * len(board)}",
         flush=True,

@@ -1,0 +1,102 @@
+"""Frame scores of the validation windows that a model tells best and worst: for people to look at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+
+from sed_model.checkpoint import LoadedModel, load_model
+from sed_model.dataset import context_of
+from sed_model.decoding import UnreadableAudioError, decode
+from sed_model.files import write_parquet
+from sed_model.oof import read_predictions
+from sed_model.predict import probabilities_of
+from sed_model.targets import POSITIVE_FROM
+
+FRAMES_FILE = "frames.parquet"
+FRAMES_SCHEMA = pa.schema(
+    [
+        ("filename", pa.string()),
+        ("start_s", pa.float32()),
+        ("end_s", pa.float32()),
+        ("label", pa.string()),
+        ("frames_start_s", pa.float32()),
+        ("frames_end_s", pa.float32()),
+        ("scores", pa.list_(pa.float32())),
+    ]
+)
+N_EACH = 8
+
+
+def write_frame_scores(folder: Path, root: Path) -> None:
+    """Write frames.parquet beside the model in `folder`, from its oof.parquet and the recordings under `root`.
+
+    A row a window and class: the classes that are there, and the one with the highest score. The equally long frames of
+    `scores` lie between `frames_start_s` and `frames_end_s`. Recordings that cannot be read are left out.
+
+    Raises:
+        CheckpointError: model or predictions are missing or damaged.
+    """
+    loaded, oof = load_model(folder), read_predictions(folder)
+    rows: list[dict[str, Any]] = []
+    files = [window[0] for window in oof.windows]
+    for row in telling_windows(oof.targets, oof.probabilities, files):
+        filename, start_s, end_s = oof.windows[row]
+        try:
+            frames, frames_start_s = _frames(loaded, root / filename, start_s, end_s)
+        except UnreadableAudioError:
+            continue
+        shown = [*np.flatnonzero(oof.targets[row] >= POSITIVE_FROM), oof.probabilities[row].argmax()]
+        rows += [
+            {
+                "filename": filename,
+                "start_s": start_s,
+                "end_s": end_s,
+                "label": loaded.lineage.classes[column],
+                "frames_start_s": frames_start_s,
+                "frames_end_s": frames_start_s + loaded.config.data.window_s,
+                "scores": frames[:, column].tolist(),
+            }
+            for column in dict.fromkeys(shown)
+        ]
+    write_parquet(folder / FRAMES_FILE, pa.Table.from_pylist(rows, FRAMES_SCHEMA))
+
+
+def telling_windows(
+    targets: Float[np.ndarray, "n k"], probabilities: Float[np.ndarray, "n k"], files: list[str], n_each: int = N_EACH
+) -> list[int]:
+    """Rows of the windows with the greatest and the least margins, at most one a file and end.
+
+    The margin is the lowest probability of a class that is there, minus the highest of one that is not.
+    """
+    there = targets >= POSITIVE_FROM
+    margin = np.where(there, probabilities, np.inf).min(1) - np.where(there, -np.inf, probabilities).max(1)
+    order = np.flatnonzero(np.isfinite(margin))[np.argsort(-margin[np.isfinite(margin)], kind="stable")]
+    return list(dict.fromkeys([*_one_a_file(order, files, n_each), *_one_a_file(order[::-1], files, n_each)]))
+
+
+def _one_a_file(order: NDArray[np.int64], files: list[str], n_most: int) -> list[int]:
+    first: dict[str, int] = {}
+    for row in order.tolist():
+        first.setdefault(files[row], row)
+    return list(first.values())[:n_most]
+
+
+@torch.inference_mode()
+def _frames(loaded: LoadedModel, path: Path, start_s: float, end_s: float) -> tuple[NDArray[np.float32], float]:
+    """Probabilities [steps, classes] of the window around the target, and where it starts."""
+    window_s, rate = loaded.config.data.window_s, loaded.config.front_end.sample_rate_hz
+    waveform = decode(path, rate)
+    context = context_of(start_s, end_s, len(waveform) / rate, window_s)
+    n_samples = round(window_s * rate)
+    first = max(0, min(round(context.start_s * rate), len(waveform) - n_samples))
+    clip = np.resize(waveform[first : first + n_samples], n_samples)
+    images = loaded.model.images(torch.from_numpy(clip)[None])
+    logits = loaded.model(images, torch.tensor([context.part], dtype=torch.float32)).frame_logits[0]
+    return probabilities_of(logits.float().numpy(), loaded.lineage.loss), context.start_s

@@ -91,5 +91,5 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(BIN)/python -m uv --version >/dev/null 2>&1 || \
 	    { $(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip --upgrade >/dev/null; \
 	      $(BIN)/python -m pip install --quiet --disable-pip-version-check uv; }
-	@$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --compile-bytecode -c constraints.txt -e '.[dev,analysis]'
+	@$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --compile-bytecode -c constraints.txt -e '.[dev,analysis,export]'
 	@touch $@

@@ -75,5 +75,6 @@ def _write_code(folder: Path, runtime: GraphRuntime) -> None:
     shutil.copytree(package, folder / "sed_model", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("predict.py", "predict.ipynb", "README.md"):
         shutil.copyfile(TEMPLATES / name, folder / name)
-    lines = [f"{name}>={version(name).split('+')[0]}" for name in (*REQUIRED, PACKAGES[runtime])]
+    # The releases that it was made with: of torch, torchaudio and torchvision only those of one day fit together.
+    lines = [f"{name}=={version(name).split('+')[0]}" for name in (*REQUIRED, PACKAGES[runtime])]
     write_text(folder / "requirements.txt", "\n".join(lines) + "\n")

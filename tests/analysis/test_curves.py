@@ -9,6 +9,7 @@ from analysis.curves import (
     history,
     learning_curves,
     pruned_at,
+    rungs,
     stage_gains,
     stage_spans,
 )
@@ -63,3 +64,12 @@ def test_epochs_saved_by_pruning(tiny_run: Path) -> None:
 
 def test_trials_were_pruned_at_their_last_epoch(tiny_run: Path) -> None:
     assert pruned_at(learning_curves(read_run(tiny_run))).to_dict() == {0: 2}
+
+
+def test_a_rung_tells_what_it_took_to_go_on(tiny_run: Path) -> None:
+    row = rungs(read_run(tiny_run)).iloc[0]
+
+    # t2 (0.60) and t5 (0.70) stopped after epoch 0; of those that went on, t0 had the least: 0.70 - 3 x 0.01.
+    assert (row["epoch"], row["n_reached"], row["n_pruned"]) == (0, 5, 2)
+    assert row["best_pruned"] == pytest.approx(0.70)
+    assert row["lowest_kept"] == pytest.approx(0.67)

@@ -1,0 +1,47 @@
+
+import pytest
+
+from analysis.compare import classes_side_by_side, differing_settings, runs_side_by_side, unique_names
+from analysis.sections_search import RunFacts, gather
+from analysis.tables import read_run
+from tests.analysis.conftest import trial_rows, write_run, write_table
+
+
+@pytest.fixture(scope="module")
+def two_runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, RunFacts]:
+    """The tiny run, and one whose t0 (pooling avg) is the best."""
+    folder = tmp_path_factory.mktemp("two")
+    write_run(folder / "a")
+    write_run(folder / "b")
+    rows = trial_rows()
+    rows[0]["macro_auc"] = 0.9
+    write_table(folder / "b" / "trials.parquet", rows)
+    return {name: gather(read_run(folder / name)) for name in ("a", "b")}
+
+
+def test_the_better_run_is_first(two_runs: dict[str, RunFacts]) -> None:
+    table = runs_side_by_side(two_runs)
+
+    assert table["run"].tolist() == ["b", "a"]
+    assert table["best_trial"].tolist() == ["t0", "t3"]
+    assert table["macro_auc"].tolist() == pytest.approx([0.9, 0.85])
+    assert (table["low"] <= table["high"]).all()
+
+
+def test_settings_of_the_best_trials_are_shown_where_they_differ(two_runs: dict[str, RunFacts]) -> None:
+    table = differing_settings(two_runs).set_index("setting")
+
+    assert table.loc["model.pool_type"].to_dict() == {"a": "gem", "b": "avg"}
+    assert "model.drop_rate" not in table.index
+
+
+def test_classes_are_compared_between_the_leaders(two_runs: dict[str, RunFacts]) -> None:
+    table = classes_side_by_side(two_runs)
+
+    # a is led by t3 (little noise), b by t0 (much).
+    assert (table["a"] >= table["b"]).all()
+    assert table["range"].tolist() == pytest.approx((table["a"] - table["b"]).tolist())
+
+
+def test_runs_of_one_name_are_numbered() -> None:
+    assert unique_names(["x", "y", "x"]) == ["x (1)", "y", "x (2)"]

@@ -1,5 +1,6 @@
 """The parts of the report about the search: ranking, history, settings, cost."""
 
+import re
 from dataclasses import dataclass
 
 import pandas as pd
@@ -50,7 +51,7 @@ class RunFacts:
 
     def anchor(self, name: str) -> str:
         """The name of a section within the page, which may hold several runs."""
-        return f"{self.run.path.name}-{name}".replace(" ", "-")
+        return re.sub(r"[^\w]+", "-", f"{self.run.path}-{name}").strip("-")
 
     @property
     def thinning(self) -> str:

@@ -192,8 +192,11 @@ def test_two_runs_are_compared(hostile_run: Path, tmp_path: Path) -> None:
     rows[3]["macro_auc"] = 0.95
     write_table(other / "trials.parquet", rows)
 
-    text = Elements(page_of(hostile_run, other)).text
+    page = page_of(hostile_run, other)
 
+    text, anchors = Elements(page).text, re.findall(r'<h[23] id="([^"]*)"', page)
+    assert len(anchors) == len(set(anchors))
+    assert set(anchors) == set(re.findall(r'href="#([^"]*)"', page))
     assert "tiny (2) reaches 0.9500, tiny (1) 0.8500" in text
     assert "Settings in which the best trials differ" in text or "have the same settings" in text
 

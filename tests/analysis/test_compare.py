@@ -1,4 +1,3 @@
-
 import pytest
 
 from analysis.compare import classes_side_by_side, differing_settings, runs_side_by_side, unique_names

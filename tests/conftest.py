@@ -14,6 +14,10 @@ from jaxtyping import install_import_hook
 ROOT = Path(__file__).resolve().parents[1]
 SHARED_DATA = ROOT.parent / "shared" / "data"
 
+RAY_FOLDER = ROOT / "tests" / "trainables"
+KILLS = ("test_cluster", "test_faults", "test_resume")
+"""Their searches run in processes of their own: they wait for Ray to start, again and again, while others compute."""
+
 UNCHECKED = {
     **dict.fromkeys(
         ("augment_wave", "wave_transforms", "sound_folders"), "beartype draws from `random`, and a test watches it"
@@ -33,6 +37,15 @@ install_import_hook(modules_that_name_shapes(), "beartype.beartype")
 
 # Two cores, shared with Ray's workers: more threads only take turns.
 torch.set_num_threads(1)
+
+
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What `make test` gives to one of its two processes as a whole: tests that share a Ray, or a file's fixtures."""
+    for item in items:
+        in_ray = item.path.is_relative_to(RAY_FOLDER)
+        group = ("kills" if item.path.stem in KILLS else "ray") if in_ray else item.path.stem
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")

@@ -29,12 +29,12 @@ search: $(STAMP) ## search SPACE on the demo data, or with ARGS='--data DIR ..' 
 .PHONY: test
 test: $(STAMP) ## all tests
 	@echo "test: up to 12 minutes on 2 cores (make test-fast: about 4)"
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	@$(BIN)/python -m pytest -n 2 $(ARGS)
 
 .PHONY: test-fast
 test-fast: $(STAMP) ## the tests that take less than 20 s each
 	@echo "test-fast: about 4 minutes on 2 cores"
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow" $(ARGS)
+	@$(BIN)/python -m pytest -n 2 -m "not slow" $(ARGS)
 
 .PHONY: report
 report: $(STAMP) ## a report of RUN=runs/NAME, or of several: RUN='runs/A runs/B'

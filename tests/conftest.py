@@ -6,15 +6,16 @@ import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from jaxtyping import install_import_hook
+from xdist.scheduler import LoadScopeScheduling
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED_DATA = ROOT.parent / "shared" / "data"
 
-RAY_FOLDER = ROOT / "tests" / "trainables"
 KILLS = ("test_cluster", "test_faults", "test_resume")
 """Their searches run in processes of their own: they wait for Ray to start, again and again, while others compute."""
 
@@ -39,13 +40,19 @@ install_import_hook(modules_that_name_shapes(), "beartype.beartype")
 torch.set_num_threads(1)
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+class ByRay(LoadScopeScheduling):
     """What `make test` gives to one of its two processes as a whole: tests that share a Ray, or a file's fixtures."""
-    for item in items:
-        in_ray = item.path.is_relative_to(RAY_FOLDER)
-        group = ("kills" if item.path.stem in KILLS else "ray") if in_ray else item.path.stem
-        item.add_marker(pytest.mark.xdist_group(group))
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = Path(nodeid.partition("::")[0])
+        if "trainables" not in path.parts:
+            return path.stem
+        return "kills" if path.stem in KILLS else "ray"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByRay:
+    return ByRay(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,147 @@
+"""The export command, and the folder for Kaggle, which runs where nothing of Ray is installed."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from sed_model.checkpoint import Lineage, save_model
+from sed_model.config import config_from_dict
+from sed_model.errors import ConfigError
+from sed_model.model import SedModel
+from trainables import export, predict
+
+for name in ("onnxscript", "onnxruntime", "openvino"):
+    pytest.importorskip(name, reason="the extra `export` is not installed")
+
+CONFIG = {
+    "front_end": {
+        "sample_rate_hz": 8_000, "n_fft": 512, "hop_length": 128, "n_mels": 32, "f_min_hz": 50, "f_max_hz": 4000
+    },
+    "model": {"backbone": "resnet10t", "pretrained": False},
+    "augment": {"wave": {"prob": 0.0}},
+    "optim": {"precision": "fp32"},
+    "data": {"window_s": 1.5, "target_s": 1.0},
+}  # fmt: skip
+BLOCKED = ("ray", "optuna", "trainables", "analysis")
+SANDBOX = """
+import importlib.abc, runpy, sys
+class Blocked(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {blocked!r}:
+            raise ModuleNotFoundError(f"{{name}} is blocked")
+sys.meta_path.insert(0, Blocked())
+sys.path[0] = {folder!r}
+sys.argv = {words!r}
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model with random weights."""
+    torch.manual_seed(0)
+    config = config_from_dict(CONFIG)
+    lineage = Lineage(
+        stage="train_bce",
+        loss="bce",
+        epoch=1,
+        parent=None,
+        classes=("1139490", "abethr1", "grekis"),
+        data_fingerprint="",
+        validation="soundscapes",
+        seed=0,
+        metrics={},
+    )
+    folder = tmp_path_factory.mktemp("models") / "small"
+    save_model(folder, SedModel(config, 3).state_dict(), config, lineage)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def kaggle(model: Path, tiny_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder for Kaggle."""
+    out = tmp_path_factory.mktemp("kaggle") / "folder"
+    export.main(["--model", str(model), "--kaggle", str(out), "--data", str(tiny_root)])
+    return out
+
+
+def run_alone(folder: Path, *words: object) -> subprocess.CompletedProcess[str]:
+    """The folder's script in a process that cannot import Ray, Optuna or this project's commands."""
+    code = SANDBOX.format(blocked=BLOCKED, folder=str(folder), words=[str(folder / "predict.py"), *map(str, words)])
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=folder.parent)
+
+
+def test_the_folder_predicts_by_itself_what_the_command_predicts(
+    kaggle: Path, model: Path, tiny_root: Path, tmp_path: Path
+) -> None:
+    soundscapes = tiny_root / "train_soundscapes"
+    done = run_alone(kaggle, "--soundscapes", soundscapes, "--out", tmp_path / "alone.csv")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "predicting with torch" not in done.stdout
+    for runtime, folder in (("torch", model), ("openvino", kaggle / "models" / "small")):
+        words = ["--model", folder, "--soundscapes", soundscapes, "--out", tmp_path / "out.csv", "--runtime", runtime]
+        predict.main([str(word) for word in words])
+        tables = [pd.read_csv(tmp_path / name, index_col="row_id") for name in ("alone.csv", "out.csv")]
+        assert list(tables[0].index) == list(tables[1].index)
+        np.testing.assert_allclose(tables[0], tables[1], atol=1e-4)
+
+
+def test_without_soundscapes_the_sample_is_submitted(kaggle: Path, tmp_path: Path) -> None:
+    (tmp_path / "test_soundscapes").mkdir()
+    sample = "row_id,1139490,abethr1,grekis\nx_5,0,0,0\n"
+    (tmp_path / "sample_submission.csv").write_text(sample)
+    script = runpy.run_path(str(kaggle / "predict.py"))
+    words = ["--soundscapes", tmp_path / "test_soundscapes", "--out", tmp_path / "out.csv"]
+    assert script["main"]([str(word) for word in words]) == 0
+    assert (tmp_path / "out.csv").read_text() == sample
+
+
+def test_the_folder_names_no_place_of_this_machine(kaggle: Path, model: Path) -> None:
+    for path in kaggle.rglob("*"):
+        if path.suffix in (".json", ".py", ".md", ".txt", ".ipynb"):
+            assert str(model.parent) not in path.read_text(), path
+    assert json.loads((kaggle / "bundle.json").read_text())["models"] == ["small"]
+    assert {path.name for path in (kaggle / "models" / "small").iterdir()} == {
+        "config.json", "model.json", "model.safetensors", "model.xml", "model.bin", "export.openvino.json"
+    }  # fmt: skip
+
+
+def test_a_folder_with_other_things_is_not_replaced(model: Path, tiny_root: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").touch()
+    with pytest.raises(ConfigError, match="no folder of an earlier export"):
+        export.main(["--model", str(model), "--kaggle", str(tmp_path), "--data", str(tiny_root)])
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_without_a_run_the_data_folder_is_asked_for(model: Path) -> None:
+    with pytest.raises(ConfigError, match=r"--data DIR is missing: .*lies in no run"):
+        export.main(["--model", str(model), "--format", "onnx"])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--format", "onnx"], "--run --model"),
+        (["--model", "m"], "--format onnx|openvino is missing"),
+        (["--model", "m", "--format", "onnx", "--top-k", "2"], "repeat --model"),
+        (["--model", "m", "--kaggle", "k", "--out", "o"], "leave out --out"),
+        (["--model", "m", "--format", "onnx", "--post", "p"], "--post goes into"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(
+    capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    with pytest.raises(SystemExit) as exit_info:
+        export.main(words)
+    assert exit_info.value.code == 2
+    assert message in capsys.readouterr().err

@@ -18,6 +18,8 @@ from scipy.stats import kruskal
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # scikit-learn brings it
 
 from analysis.checks import examples
+from analysis.command import command_parser
+from analysis.command import run as run_command
 from analysis.metrics import draws_of_files, macro_auc, weighted_macro_aucs
 from analysis.parameters import as_text, parameter_values, varied_parameters
 from analysis.tables import STATUSES, OutOfFold, Run, RunFolderError, oof_path, read_oof, read_run
@@ -277,10 +279,11 @@ def _records(table: pd.DataFrame) -> list[dict[str, object]]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m analysis.ranking",
-        description="Rank the trials of a run folder and say how certain the lead is.",
-        epilog="example: python -m analysis.ranking --run runs/arch --top 5",
+    parser = command_parser(
+        "analysis.ranking",
+        "Rank the trials of a run folder and say how certain the lead is.",
+        "  python -m analysis.ranking --run runs/arch --top 5\n"
+        "  python -m analysis.ranking --run runs/arch --json | jq .trials[0]",
     )
     parser.add_argument("--run", type=Path, required=True, metavar="DIR", help="run folder, such as runs/NAME")
     parser.add_argument("--top", type=_positive, default=10, metavar="N", help="how many trials to show (default: 10)")
@@ -312,4 +315,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

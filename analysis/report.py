@@ -4,6 +4,7 @@ python -m analysis.report --run runs/NAME [--run runs/OTHER] [--out report.html]
 """
 
 import argparse
+import json
 import shlex
 import sys
 import tempfile
@@ -13,6 +14,8 @@ from pathlib import Path
 
 import optuna
 
+from analysis.command import command_parser
+from analysis.command import run as run_command
 from analysis.compare import comparison_chapter, unique_names
 from analysis.page import Chapter, Section, render
 from analysis.sections_models import (
@@ -131,13 +134,11 @@ def write_report(file: Path, text: str) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m analysis.report",
-        description="Write one self-contained HTML file about a run, or about several and how they compare.",
-        epilog="examples:\n"
+    parser = command_parser(
+        "analysis.report",
+        "Write one self-contained HTML file about a run, or about several and how they compare.",
         "  python -m analysis.report --run runs/arch\n"
         "  python -m analysis.report --run runs/arch --run runs/pooling --out both.html",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--run", type=Path, required=True, action="append", metavar="DIR", help="run folder; repeat it to compare runs"
@@ -145,6 +146,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="the HTML file (default: report.html in the first run folder)"
     )
+    parser.add_argument("--json", action="store_true", help="say where the file is as one JSON object, for scripts")
     return parser
 
 
@@ -165,9 +167,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(f"--out {file}: cannot be written ({error.strerror}); choose another place.", file=sys.stderr)
         return 1
-    print(f"{file} ({len(text.encode()) / 1e6:.1f} MB)")
+    size_bytes = len(text.encode())
+    if options.json:
+        print(json.dumps({"report": str(file), "size_bytes": size_bytes, "runs": [str(run) for run in options.run]}))
+    else:
+        print(f"{file} ({size_bytes / 1e6:.1f} MB)")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -16,6 +16,7 @@ from sed_model.errors import DiskFullError, TrainingError, UserError
 EXIT_FAILURE = 1
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
+STATUSES = "exit status: 0 done; 1 the input is right, but it cannot go on; 2 wrong input; 130 interrupted"
 
 
 def run(command: Callable[[Sequence[str] | None], None]) -> NoReturn:
@@ -50,11 +51,11 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parser(module: str, description: str, examples: str) -> argparse.ArgumentParser:
-    """An argument parser whose help ends with examples."""
+    """An argument parser whose help ends with examples and the exit statuses."""
     result = _Parser(
         prog=f"python -m {module}",
         description=description,
-        epilog="examples:\n" + examples,
+        epilog=f"examples:\n{examples}\n\n{STATUSES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )

@@ -6,9 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
@@ -16,6 +15,9 @@ import yaml
 from sed_model.errors import DataError
 from sed_model.files import write_parquet, write_text
 from sed_model.yaml_file import read_yaml
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TRIAL_FIELDS = pa.schema(
     [
@@ -146,8 +148,9 @@ class RunFolder:
     def read_refits(self) -> list[dict[str, Any]]:
         return _rows(self.path / "refits.parquet")
 
-    def read_trials(self) -> list[dict[str, Any]]:
-        return _rows(self.path / "trials.parquet")
+    def read_trials(self, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
+        """A row a trial: all columns, or some of TRIAL_FIELDS."""
+        return _rows(self.path / "trials.parquet", columns)
 
     def read_curves(self) -> list[dict[str, Any]]:
         return _rows(self.path / "curves.parquet")
@@ -159,12 +162,20 @@ class RunFolder:
         return table
 
 
+def newest_first(out: Path) -> list[Path]:
+    """The run folders in `out`."""
+    files = sorted(out.glob("*/search.yaml"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    return [path.parent for path in files]
+
+
 def rank(trials: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """The leaderboard: best score first, at equal scores complete before running before pruned; failed trials last.
 
     Finalists that were trained again come first, by the mean of their scores: the best of many single scores owes
     something to luck. It shows the configuration keys that differ between trials, without the prefix "config.".
     """
+    import pandas as pd  # half a second, which `trainables.runs list` can do without
+
     frame = pd.DataFrame([dict(row) for row in trials])
     frame = frame.reindex(columns=list(dict.fromkeys([*frame.columns, *TRIAL_FIELDS.names])))
     frame["on_front"] = _on_front(trials)
@@ -266,13 +277,21 @@ def _varies(column: pd.Series) -> bool:
     return len({None if _missing(value) else value for value in column}) > 1
 
 
-def _rows(path: Path) -> list[dict[str, Any]]:
+def _rows(path: Path, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     # Read at once: a search that runs may replace the file between two looks at it.
-    rows: list[dict[str, Any]] = pq.read_table(pa.BufferReader(path.read_bytes())).to_pylist()
+    file = pq.ParquetFile(pa.BufferReader(path.read_bytes()))  # pq.read_table would import pandas
+    names = None if columns is None else [name for name in columns if name in file.schema_arrow.names]
+    rows: list[dict[str, Any]] = file.read(columns=names).to_pylist()
     return rows
 
 
 def _missing(value: Any) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+if __name__ == "__main__":
+    from trainables import cli, runs_command
+
+    cli.run(runs_command.main)

@@ -26,7 +26,7 @@ from sed_model.recordings import DataFolder, read_data_folder
 from sed_model.stages import check_stage_names
 from trainables.overrides import absolute_paths
 from trainables.refit import changes_for
-from trainables.runs import RunFolder
+from trainables.runs import RunFolder, newest_first
 from trainables.search_settings import AshaSettings, parse_search
 from trainables.search_space import SearchSpace
 from trainables.space import SPACES_DIR, load_space, parse_overrides
@@ -181,12 +181,6 @@ def resumed(options: argparse.Namespace) -> tuple[RunFolder, SearchSpace, Path]:
     updates = {"num_trials": options.num_trials, "refit_folds": options.refit_folds}
     space = with_settings(space, {name: value for name, value in updates.items() if value is not None})
     return run, space, options.data or Path(record["data"]["folder"])
-
-
-def newest_first(out: Path) -> list[Path]:
-    """The run folders in `out`."""
-    files = sorted(out.glob("*/search.yaml"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
-    return [path.parent for path in files]
 
 
 def search_updates(options: argparse.Namespace, space: SearchSpace) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
+import json
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -13,8 +13,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from sed_model.errors import UserError
+from trainables import cli
 from trainables.distributions import Choice
 from trainables.space import Parameter, SearchSpace, load_space, parse_overrides
+
+EXAMPLES = """  python -m trainables.space show arch.yaml
+  python -m trainables.space show my_space.yaml --set model.backbone=efficientnet_b0 --json"""
 
 
 def combinations(space: SearchSpace) -> int:
@@ -75,20 +79,30 @@ def print_space(space: SearchSpace, console: Console) -> None:
         console.print(escape(f"sample {number}: {text}"), highlight=False)
 
 
+def as_json(space: SearchSpace) -> str:
+    """The whole space, as in a run's search.yaml, with its size and what random search would draw first."""
+    tree = {"name": space.name, "size": space_size(space), "samples": samples(space, 3, space.search.seed)}
+    return json.dumps({**tree, **space.as_dict()}, indent=2, ensure_ascii=False)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 2 when the space or an override is wrong."""
-    parser = argparse.ArgumentParser(prog="python -m trainables.space", description="Look at a search space.")
-    commands = parser.add_subparsers(dest="command", required=True)
+    parser = cli.parser("trainables.space", "Look at a search space before it is searched.", EXAMPLES)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="show")
     show = commands.add_parser("show", help="print the space as a table, its size and three samples")
-    show.add_argument("space", help="a YAML file, or a name in search_spaces/")
-    show.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="fix a key (repeatable)")
+    show.add_argument("space", metavar="FILE", help="a YAML file, or a name in search_spaces/")
+    show.add_argument("--json", action="store_true", help="one JSON object, for scripts")
+    cli.add_set(show)
     options = parser.parse_args(arguments)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
-        space = load_space(options.space, parse_overrides(options.set))
+        space = load_space(options.space, parse_overrides(options.overrides))
     except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
+        print(f"error: {error}", file=sys.stderr)
+        return cli.exit_status(error)
+    if options.json:
+        print(as_json(space))
+        return 0
     console = Console()
     print_space(space, console if console.is_terminal else Console(width=120))
     return 0

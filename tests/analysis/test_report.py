@@ -214,3 +214,10 @@ def test_a_place_that_is_not_there_is_told_before_the_work(tiny_run: Path, capsy
     assert main(["--run", str(tiny_run), "--out", str(tiny_run / "no" / "page.html")]) == 2
 
     assert "there is no folder" in capsys.readouterr().err
+
+
+def test_the_place_of_the_report_as_json(tiny_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--run", str(tiny_run), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["report"] == str(tiny_run / "report.html")
+    assert told["size_bytes"] == (tiny_run / "report.html").stat().st_size

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from sed_model.errors import DataError, DiskFullError, TrainingError
 from trainables import cli
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ("search", "train", "ensemble", "predict")
+COMMANDS = ("search", "train", "ensemble", "predict", "student", "export", "runs")
 
 
 @pytest.fixture(autouse=True)
@@ -135,6 +136,14 @@ def test_help_has_examples_and_is_quick(command: str) -> None:
     ).stdout
 
     assert "examples:\n" in shown
-    assert f"python -m trainables.{command} --" in shown
+    assert f"python -m trainables.{command} " in shown.split("examples:")[1]
+    assert "exit status: 0 done" in shown
     assert "HEAVY []" in shown
     assert float(shown.rsplit("SECONDS ", 1)[1]) < 2.0  # a quarter of a second on an idle machine
+
+
+def test_commands_tell_their_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as leaving:
+        cli.parser("trainables.search", "", "").parse_args(["--version"])
+    assert leaving.value.code == 0
+    assert capsys.readouterr().out == f"sed-search {version('sed-search')}\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from pathlib import Path
 from typing import Any
@@ -464,6 +465,14 @@ def test_show_prints_the_space_its_size_and_three_samples(capsys: pytest.Capture
     assert "model.gem_p" in printed
     assert "combinations of the countable parameters, and 5 continuous" in printed
     assert "sample 3:" in printed
+
+
+def test_show_as_json_holds_the_space(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "pooling.yaml", "--json"]) == 0
+    tree = json.loads(capsys.readouterr().out)
+    assert tree["name"] == "pooling"
+    assert "model.pool_type" in tree["space"]
+    assert len(tree["samples"]) == 3
 
 
 def test_show_ends_with_2_and_one_message_for_a_wrong_space(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

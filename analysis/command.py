@@ -1,0 +1,31 @@
+"""What the commands of the analysis share: their help ends with examples and exit statuses, and they know a version."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import NoReturn
+
+STATUSES = "exit status: 0 done; 1 a file cannot be written; 2 wrong arguments or a bad run folder; 130 interrupted"
+
+
+def command_parser(module: str, description: str, examples: str) -> argparse.ArgumentParser:
+    """An argument parser; `examples` are lines of commands."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {module}",
+        description=description,
+        epilog=f"examples:\n{examples}\n\n{STATUSES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"sed-search {version('sed-search')}")
+    return parser
+
+
+def run(main: Callable[[], int]) -> NoReturn:
+    """Run a command's `main` and leave with its status, or with 130 after Ctrl-C."""
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,294 @@
+"""`python -m trainables.runs list|show|prune`: which runs there are, what they found, and what of them can go."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from sed_model.errors import DataError
+from trainables import cli
+from trainables.runs import RunFolder, best_trials, newest_first
+
+DESCRIPTION = """Look at the run folders of searches, and make room on the disk.
+
+A run is `complete` once all its trials have ended, `running` while its tables change (within 10 minutes), else
+`interrupted`: a search that was stopped, killed, or ran out of its budget; --resume goes on with it.
+`prune` lists what can be remade or only serves to resume, and removes it with --yes: the training states of trials,
+Ray Tune's own folder, and predictions of the ensemble. Models, tables, labels and the study are never removed."""
+EXAMPLES = """  python -m trainables.runs list
+  python -m trainables.runs show arch-20261122-101500 --json
+  python -m trainables.runs prune                 (says what and how much)
+  python -m trainables.runs prune first --yes     (removes it)"""
+STILL_RUNS_S = 600.0
+"""A search writes after each epoch; one that has written nothing for so long has ended."""
+COLUMNS = ("trial_id", "number", "status", "macro_auc", "stage", "epochs", "duration_s", "error", "refit_mean")
+PARTS = ("trials", "ensemble", "tune")
+"""Folders of a run whose sizes are told apart."""
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What there is to know of a run at a glance; `problem` says what is damaged, and then the rest is unknown."""
+
+    name: str
+    path: str
+    status: str
+    size_bytes: int
+    changed: str
+    space: str | None = None
+    started: str | None = None
+    data: str | None = None
+    n_trials: int | None = None
+    n_ended: int | None = None
+    n_pruned: int | None = None
+    n_failed: int | None = None
+    best_trial: str | None = None
+    best_macro_auc: float | None = None
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Removable:
+    """Files of a run that can go: what they are, what is lost, and how large they are."""
+
+    run: str
+    what: str
+    effect: str
+    size_bytes: int
+    paths: tuple[str, ...]
+
+
+def summarise(run: RunFolder) -> RunSummary:
+    """Read a run's tables; a damaged one is reported, not raised, so that the others are listed."""
+    changed_s = last_change_s(run)
+    common: dict[str, Any] = {
+        "name": run.path.name,
+        "path": str(run.path),
+        "size_bytes": size_of(run.path),
+        "changed": time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(changed_s)),
+    }
+    try:
+        record = run.read_search()
+        trials = run.read_trials(COLUMNS)
+    except (DataError, pa.ArrowException) as error:
+        return RunSummary(**common, status="damaged", problem=str(error).splitlines()[0])
+    wanted = record.get("search", {}).get("num_trials", len(trials))
+    counts = {status: sum(row["status"] == status for row in trials) for status in ("complete", "pruned", "failed")}
+    best = next(iter(best_trials(trials, 1)), None)
+    return RunSummary(
+        **common,
+        status=status_of(sum(counts.values()), wanted, changed_s),
+        space=record["space_name"],
+        started=record.get("created"),
+        data=record["data"]["folder"],
+        n_trials=wanted,
+        n_ended=sum(counts.values()),
+        n_pruned=counts["pruned"],
+        n_failed=counts["failed"],
+        best_trial=None if best is None else best["trial_id"],
+        best_macro_auc=None if best is None else best["macro_auc"],
+    )
+
+
+def status_of(n_ended: int, n_wanted: int, changed_s: float) -> str:
+    """complete, running or interrupted; `changed_s` is when the tables last changed."""
+    if n_ended >= n_wanted:
+        return "complete"
+    return "running" if time.time() - changed_s < STILL_RUNS_S else "interrupted"
+
+
+def last_change_s(run: RunFolder) -> float:
+    """When a search or an ensemble last wrote."""
+    names = ("search.yaml", "trials.parquet", "curves.parquet", "recent.jsonl", "optuna.journal")
+    growing = (*run.path.glob("trials/*/state*.pt"), *run.path.glob("ensemble/predictions/*/*"))
+    files = [*(run.path / name for name in names), *growing]
+    return max((path.stat().st_mtime for path in files if path.exists()), default=0.0)
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder; links count as themselves."""
+    if not path.is_dir() or path.is_symlink():
+        return path.lstat().st_size
+    return sum(file.lstat().st_size for file in path.rglob("*") if not file.is_dir())
+
+
+def removable(run: RunFolder) -> Iterator[Removable]:
+    """What can go of a run that does not run; tracebacks of failed trials stay."""
+    name = run.path.name
+    states = [
+        path for kind in ("state.pt", "state.previous.pt", ".ray_train") for path in run.path.glob(f"trials/**/{kind}")
+    ]
+    left_over = [path for folder in (run.path, *run.path.glob("trials/*/")) for path in folder.glob(".*.tmp")]
+    tune = [path for path in (run.path / "tune").rglob("*") if path.is_file() and path.name != "error.txt"]
+    predictions = [path for path in [run.ensemble / "predictions"] if path.is_dir()]
+    yield from _group(name, "training states", "trials that had not ended start anew after --resume", states)
+    yield from _group(name, "Ray Tune's own files", "nothing: --resume reads the study and the tables", tune)
+    yield from _group(name, "predictions of the ensemble", "trainables.ensemble predicts again", predictions)
+    yield from _group(name, "half-written files", "nothing", left_over)
+
+
+def _group(run: str, what: str, effect: str, paths: Sequence[Path]) -> Iterator[Removable]:
+    if paths:
+        yield Removable(run, what, effect, sum(map(size_of, paths)), tuple(map(str, sorted(paths))))
+
+
+def remove(items: Iterable[Removable]) -> None:
+    for item in items:
+        for path in map(Path, item.paths):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def find_run(out: Path, name: str) -> RunFolder:
+    """A run by its name in `out`, or by its path.
+
+    Raises:
+        DataError: there is no such run; lists those that there are.
+    """
+    for path in (out / name, Path(name).expanduser()):
+        if (path / "search.yaml").is_file():
+            return RunFolder(path.absolute())
+    known = ", ".join(path.name for path in newest_first(out)) or "none"
+    raise DataError(f"{name}: no such run in {out} (there: {known}); give a name, a path, or another --out.")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = build_parser().parse_args(arguments)
+    {"list": list_runs, "show": show_run, "prune": prune_runs}[options.command](options)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = cli.parser("trainables.runs", DESCRIPTION, EXAMPLES)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="list|show|prune")
+    listing = commands.add_parser("list", help="all runs: status, trials, best score, size")
+    show = commands.add_parser("show", help="one run: its best trials, failures, and where its bytes are")
+    show.add_argument("name", metavar="NAME", help="name of the run, or its path")
+    prune = commands.add_parser("prune", help="make room: says what can go, removes it with --yes")
+    prune.add_argument("names", metavar="NAME", nargs="*", help="names or paths of runs (all that do not run)")
+    prune.add_argument("--yes", action="store_true", help="remove it")
+    for command in (listing, show, prune):
+        command.add_argument(
+            "--out",
+            type=cli.folder,
+            default=Path("runs").absolute(),
+            metavar="DIR",
+            help="where run folders are (runs)",
+        )
+        command.add_argument("--json", action="store_true", help="one JSON object, for scripts")
+    return parser
+
+
+def list_runs(options: argparse.Namespace) -> None:
+    runs = [summarise(RunFolder(path)) for path in newest_first(options.out)]
+    if options.json:
+        print_json({"runs": [asdict(run) for run in runs]})
+        return
+    if not runs:
+        print(f"no run in {options.out}")
+        return
+    table = Table(title=escape(f"runs in {options.out}"), title_justify="left")
+    for column in ("name", "status", "trials", "failed", "best macro AUC", "best trial", "size", "started"):
+        table.add_column(column, justify="right" if column in ("trials", "failed", "size") else "left", no_wrap=True)
+    for run in runs:
+        trials = "-" if run.n_ended is None else f"{run.n_ended} of {run.n_trials}"
+        table.add_row(
+            *(escape(run.name), run.status, trials, text_of(run.n_failed), score_text(run.best_macro_auc)),
+            *(text_of(run.best_trial), size_text(run.size_bytes), text_of(run.started)),
+        )
+    console().print(table)
+    for run in runs:
+        if run.problem:
+            print(f"damaged: {run.problem}")
+
+
+def show_run(options: argparse.Namespace) -> None:
+    run = find_run(options.out, options.name)
+    summary = summarise(run)
+    if summary.problem:
+        raise DataError(summary.problem)
+    trials = run.read_trials(COLUMNS)
+    best = best_trials(trials, 5)
+    failures = {row["trial_id"]: row["error"] for row in trials if row["status"] == "failed"}
+    sizes = {part: size_of(run.path / part) for part in PARTS if (run.path / part).is_dir()}
+    can_go = sum(item.size_bytes for item in removable(run))
+    if options.json:
+        tree = {**asdict(summary), "best": best, "failures": failures, "sizes": sizes, "removable_bytes": can_go}
+        print_json(tree)
+        return
+    print(f"{summary.path}\nstatus      {summary.status}: {summary.n_ended} of {summary.n_trials} trials have ended")
+    print(f"space       {summary.space}, started {text_of(summary.started)}, data {summary.data}")
+    parts = ", ".join(f"{part} {size_text(size)}" for part, size in sizes.items())
+    print(f"size        {size_text(summary.size_bytes)} ({parts}); prune can free {size_text(can_go)}")
+    for place, row in enumerate(best, start=1):
+        minutes = "-" if row["duration_s"] is None else f"{row['duration_s'] / 60:.1f} min"
+        epochs = f"{text_of(row['epochs'])} epochs"
+        print(f"{place:>4}  {row['trial_id']}  {score_text(row['macro_auc'])}  {row['status']}, {epochs}, {minutes}")
+    for name, error in failures.items():
+        print(f"failed  {name}: {(error or 'no reason recorded').splitlines()[0]}")
+
+
+def prune_runs(options: argparse.Namespace) -> None:
+    """Runs that were named have to be idle (an ensemble follows a search); without names, busy ones are passed over."""
+    runs = [find_run(options.out, name) for name in options.names] or list(map(RunFolder, newest_first(options.out)))
+    busy = [run for run in runs if time.time() - last_change_s(run) < STILL_RUNS_S]
+    if busy and options.names:
+        names = ", ".join(run.path.name for run in busy)
+        raise DataError(f"{names}: may still run (its tables changed within 10 minutes); stop it, or wait.")
+    items = [item for run in runs if run not in busy for item in removable(run)]
+    size_bytes = sum(item.size_bytes for item in items)
+    if options.yes:
+        remove(items)
+    if options.json:
+        passed_over = [run.path.name for run in busy]
+        tree = {"removed": options.yes, "size_bytes": size_bytes, "passed_over": passed_over}
+        print_json({**tree, "items": [asdict(item) for item in items]})
+        return
+    for run in busy:
+        print(f"{run.path.name}: changed within 10 minutes; passed over")
+    for item in items:
+        print(f"{item.run}: {item.what}, {size_text(item.size_bytes)}; lost: {item.effect}")
+    if not items:
+        print("nothing to remove")
+    else:
+        total = size_text(size_bytes)
+        print(f"removed {total}" if options.yes else f"{total} can go; the same command with --yes removes it")
+
+
+def console() -> Console:
+    """Without a terminal to measure, rich would cut the table at 80 columns."""
+    terminal = Console()
+    return terminal if terminal.is_terminal else Console(width=160)
+
+
+def print_json(tree: Mapping[str, Any]) -> None:
+    print(json.dumps(tree, indent=2, ensure_ascii=False))
+
+
+def size_text(size_bytes: float) -> str:
+    """In decimal units, as disks are sold."""
+    for unit in ("B", "kB", "MB"):
+        if size_bytes < 1000:
+            return f"{size_bytes:.0f} {unit}" if unit == "B" else f"{size_bytes:.1f} {unit}"
+        size_bytes /= 1000
+    return f"{size_bytes:.1f} GB"
+
+
+def score_text(score: float | None) -> str:
+    return "-" if score is None else f"{score:.4f}"
+
+
+def text_of(value: object) -> str:
+    return "-" if value is None else str(value)

@@ -121,7 +121,7 @@ def compare(name: str, members: Members, path: Path, target: float) -> bool:
 
 def budget(members: Members, soundscapes: Path) -> bool:
     """Print how long all soundscapes of a competition take by the predict command; whether that is in time."""
-    ensemble = Ensemble(members.graphs, (1.0,) * len(members.graphs))
+    ensemble = Ensemble(members.graphs)
     job = PredictJob(soundscapes, soundscapes.parent / "submission.csv", n_threads=N_CORES)
     start_s, start_cpu_s = time.monotonic(), time.process_time()
     predict_soundscapes(job, ensemble, lambda line: None)

@@ -59,7 +59,7 @@ def find_check_audio(data_dir: Path, loaded: LoadedModel, need_labels: bool) -> 
     data = read_data_folder(data_dir, target_s)
     labelled = None
     if data.soundscape_labels is not None:
-        windows, tasks = labelled_windows(data, Ensemble((loaded,), (1.0,)))
+        windows, tasks = labelled_windows(data, Ensemble((loaded,)))
         labelled = Labelled(windows, tuple(tasks))
     elif need_labels:
         raise DataError(

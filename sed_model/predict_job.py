@@ -42,12 +42,26 @@ Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)
+class Joining:
+    """How the probabilities of members become one.
+
+    Attributes:
+        weights: of the members, of any scale; None: equal.
+        method: one of pseudo.COMBINE_METHODS.
+        mean_exponent: of power_mean.
+    """
+
+    weights: tuple[float, ...] | None = None
+    method: str = "mean"
+    mean_exponent: float = 2.0
+
+
+@dataclass(frozen=True)
 class Ensemble:
-    """Models that predict together; `weights` of any scale, `method` one of pseudo.COMBINE_METHODS."""
+    """Models that predict together."""
 
     members: tuple[LoadedModel, ...]
-    weights: tuple[float, ...]
-    method: str = "mean"
+    joining: Joining = Joining()
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -60,8 +74,8 @@ class Ensemble:
     def combine(
         self, by_member: Float[np.ndarray, "members windows classes"]
     ) -> Float32[np.ndarray, "windows classes"]:
-        exponent = self.members[0].config.pseudo.mean_exponent
-        return pseudo.combine(by_member, self.method, np.asarray(self.weights), exponent)
+        weights = None if self.joining.weights is None else np.asarray(self.joining.weights)
+        return pseudo.combine(by_member, self.joining.method, weights, self.joining.mean_exponent)
 
 
 @dataclass(frozen=True)
@@ -99,19 +113,16 @@ class Predicted:
 
 
 def load_ensemble(
-    folders: Sequence[Path],
-    weights: Sequence[float] | None = None,
-    method: str = "mean",
-    load: Callable[[Path], LoadedModel] = load_model,
+    folders: Sequence[Path], joining: Joining = Joining(), load: Callable[[Path], LoadedModel] = load_model
 ) -> Ensemble:
-    """The models of some folders, checked to fit together; equal weights by default.
+    """The models of some folders, checked to fit together.
 
     Raises:
         CheckpointError: a model is missing or damaged, or they do not fit together.
     """
     members = tuple(load(folder) for folder in folders)
     check_members_fit(members, [folder.name for folder in folders])
-    return Ensemble(members, tuple(weights or [1.0] * len(members)), method)
+    return Ensemble(members, joining)
 
 
 def predict_soundscapes(job: PredictJob, ensemble: Ensemble, report: Report = print) -> Predicted:

@@ -96,13 +96,14 @@ def build_parser() -> argparse.ArgumentParser:
 def chosen_members(options: argparse.Namespace) -> RunMembers:
     """The models of --run or --model, checked to be there."""
     from sed_model.checkpoint import read_lineage
+    from sed_model.predict_job import Joining
     from trainables.run_members import RunMembers, members_of
 
     if options.run:
         members = members_of(options.run, options.top_k)
         print(f"members: {members.source}: {', '.join(folder.name for folder in members.folders)}", flush=True)
     else:
-        members = RunMembers(tuple(options.model), (1.0,) * len(options.model), "mean", "--model")
+        members = RunMembers(tuple(options.model), Joining(), "--model")
     for folder in members.folders:
         read_lineage(folder)
     return members

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -57,7 +57,7 @@ def write_kaggle_folder(job: KaggleJob, export: Callable[[Path, Path], None]) ->
                 shutil.copyfile(model / WEIGHTS_FILE, folder / "models" / name / WEIGHTS_FILE)
             load_ensemble([folder / "models" / name for name in names])
             _write_code(folder, job.runtime)
-            bundle = {"format": 1, "models": names, "weights": list(job.members.weights), "method": job.members.method}
+            bundle = {"format": 1, "models": names, "joining": asdict(job.members.joining)}
             write_json(folder / BUNDLE_FILE, {**bundle, "runtime": job.runtime, "post": post.model_dump()})
             if job.out.exists():
                 job.out.rename(Path(temporary) / "old")

@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
         members = members_of(options.run, options.top_k)
         print(f"members: {members.source}: {', '.join(folder.name for folder in members.folders)}", flush=True)
-        ensemble = load_ensemble(members.folders, members.weights, members.method, load)
+        ensemble = load_ensemble(members.folders, members.joining, load)
     else:
         ensemble = load_ensemble(options.model, load=load)
     if options.tune_post:

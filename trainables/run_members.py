@@ -10,6 +10,7 @@ from typing import Any
 
 from sed_model.checkpoint import read_lineage
 from sed_model.errors import CheckpointError
+from sed_model.predict_job import Joining
 from sed_model.pseudo import COMBINE_METHODS
 from trainables.runs import RunFolder, best_trials
 
@@ -18,11 +19,10 @@ DEFAULT_TOP_K = 5
 
 @dataclass(frozen=True)
 class RunMembers:
-    """Folders of models with their weights (of any scale), how they are joined, and where that is written."""
+    """Folders of models, how they are joined, and where that is written."""
 
     folders: tuple[Path, ...]
-    weights: tuple[float, ...]
-    method: str
+    joining: Joining
     source: str
 
 
@@ -40,15 +40,15 @@ def members_of(run_dir: Path, top_k: int | None = None) -> RunMembers:
     if not best:
         raise CheckpointError(f"{run.path}: no trial with a model; give the folder of a search, or --model DIR.")
     folders = tuple(run.path / "trials" / row["trial_id"] for row in best)
-    return RunMembers(folders, (1.0,) * len(folders), "mean", f"the {len(folders)} best of the leaderboard")
+    return RunMembers(folders, Joining(), f"the {len(folders)} best of the leaderboard")
 
 
 def _read_members(path: Path, trials: Path) -> RunMembers:
     try:
         tree = json.loads(path.read_text(encoding="utf-8"))
-        method, rows = tree["method"], tree["members"]
+        method, rows, exponent = tree["method"], tree["members"], tree.get("mean_exponent", Joining.mean_exponent)
         names, weights = [row["trial_id"] for row in rows], [row.get("weight", 1.0) for row in rows]
-        problem = _problem(method, names, weights)
+        problem = _problem(method, names, weights, exponent)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         problem = f"{type(error).__name__}: {error}"
     if problem:
@@ -60,10 +60,11 @@ def _read_members(path: Path, trials: Path) -> RunMembers:
                 f"{row['trial_id']}: is not the model that {path} names (its weights_sha256 differs); run "
                 "trainables.ensemble again, or give --top-k."
             )
-    return RunMembers(tuple(trials / name for name in names), tuple(weights), method, "ensemble/members.json")
+    joining = Joining(tuple(weights), method, float(exponent))
+    return RunMembers(tuple(trials / name for name in names), joining, "ensemble/members.json")
 
 
-def _problem(method: Any, names: list[Any], weights: list[Any]) -> str:
+def _problem(method: Any, names: list[Any], weights: list[Any], exponent: Any) -> str:
     """What is wrong with a table of members, or nothing. Names are plain: none leads out of the run."""
     if method not in COMBINE_METHODS:
         return f"method {method!r} is none of {', '.join(COMBINE_METHODS)}"
@@ -71,5 +72,7 @@ def _problem(method: Any, names: list[Any], weights: list[Any]) -> str:
         return "it has no members"
     if odd := [name for name in names if not isinstance(name, str) or Path(name).name != name or name == ".."]:
         return f"trial_id {odd[0]!r} is no name of a trial"
+    if not (isinstance(exponent, int | float) and 0 < exponent < math.inf):
+        return f"mean_exponent {exponent!r} is no number above 0"
     good = all(isinstance(weight, int | float) and 0 <= weight < math.inf for weight in weights)
     return "" if good and sum(weights) > 0 else "weights have to be finite numbers from 0, not all 0"

@@ -17,7 +17,7 @@ from sed_model.devices import Runtime
 from sed_model.errors import CheckpointError, ConfigError
 from sed_model.postprocess import PostSettings
 from sed_model.predict import predict_members
-from sed_model.predict_job import Ensemble, PredictJob, load_ensemble, predict_soundscapes
+from sed_model.predict_job import Ensemble, Joining, PredictJob, load_ensemble, predict_soundscapes
 from sed_model.scoring import ScoreOptions, Task, score_soundscape
 
 CLASSES = ["1139490", "abethr1", "grekis"]
@@ -87,7 +87,7 @@ def test_every_soundscape_has_its_rows(soundscapes: Path, ensemble: Ensemble, tm
 
 
 def test_rows_are_the_members_weighted_mean(soundscapes: Path, tiny_models: list[Path], tmp_path: Path) -> None:
-    weighted = load_ensemble(tiny_models, [3.0, 1.0])
+    weighted = load_ensemble(tiny_models, Joining((3.0, 1.0)))
     table, _ = table_of(PredictJob(soundscapes, tmp_path / "out.csv", post=PLAIN), weighted)
 
     waveform = decode(soundscapes / "a_whole.wav", 8_000)

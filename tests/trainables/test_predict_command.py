@@ -19,6 +19,7 @@ from sed_model.config import config_from_dict
 from sed_model.errors import CheckpointError, ConfigError
 from sed_model.model import SedModel
 from sed_model.postprocess import PostSettings
+from sed_model.predict_job import Joining
 from trainables import predict
 from trainables.run_members import members_of
 from trainables.runs import RunFolder
@@ -92,9 +93,9 @@ def test_a_run_without_an_ensemble_predicts_with_its_best_trials(run: Path) -> N
 def test_members_weights_and_method_are_those_of_the_ensemble(run: Path, write_members: Any) -> None:
     sha256 = read_lineage(run / "trials" / "trial_0000").weights_sha256
     rows = [{"trial_id": "trial_0000", "weight": 0.75, "weights_sha256": sha256}, {"trial_id": "trial_0002"}]
-    write_members({"method": "max", "members": rows})
+    write_members({"method": "power_mean", "mean_exponent": 4.0, "members": rows})
     members = members_of(run)
-    assert (names(members), members.weights, members.method) == (["trial_0000", "trial_0002"], (0.75, 1.0), "max")
+    assert (names(members), members.joining) == (["trial_0000", "trial_0002"], Joining((0.75, 1.0), "power_mean", 4.0))
     assert names(members_of(run, top_k=1)) == ["trial_0001"]
 
 
@@ -109,6 +110,7 @@ def test_members_weights_and_method_are_those_of_the_ensemble(run: Path, write_m
         ({"method": "mean", "members": [{"trial_id": "../../secret"}]}, "is no name of a trial"),
         ({"method": "mean", "members": [{"trial_id": "trial_0000", "weight": "1"}]}, "finite numbers"),
         ({"method": "mean", "members": [{"trial_id": "trial_0000", "weight": 0}]}, "not all 0"),
+        ({"method": "mean", "mean_exponent": 0, "members": [{"trial_id": "trial_0000"}]}, "no number above 0"),
         ({"method": "mean", "members": [{"trial_id": "trial_0000", "weights_sha256": "0"}]}, "is not the model"),
     ],
 )

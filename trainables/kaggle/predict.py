@@ -21,7 +21,7 @@ from sed_model.errors import ConfigError, UserError
 from sed_model.exported import load_exported
 from sed_model.graph import check_installed
 from sed_model.postprocess import PostSettings
-from sed_model.predict_job import Ensemble, PredictJob, load_ensemble, predict_soundscapes
+from sed_model.predict_job import Ensemble, Joining, PredictJob, load_ensemble, predict_soundscapes
 from sed_model.submission import find_sample
 
 FOLDER = Path(__file__).resolve().parent
@@ -88,7 +88,7 @@ def open_ensemble(options: argparse.Namespace, bundle: dict[str, Any]) -> Ensemb
             print(f"{runtime} is not installed here: predicting with torch", flush=True)
             runtime = "torch"
     load = load_model if runtime == "torch" else partial(load_exported, runtime=runtime, n_threads=options.threads)
-    return load_ensemble(folders, bundle["weights"], bundle["method"], load)
+    return load_ensemble(folders, Joining(**bundle["joining"]), load)
 
 
 if __name__ == "__main__":

@@ -113,7 +113,9 @@ class Model(_Frozen):
     attention_heads: int = key(4, "Heads of the self-attention; must divide 512.", "heads", ge=1, le=32)
     skip_connection: bool = key(False, "Add each head block's input to its output.")
     pool_type: Literal["avg", "max", "gem"] = key("avg", "Pooling over frequency (never over time).")
-    gem_p: float = key(3.0, "First exponent of generalised-mean pooling; it is learned from there.", "", ge=1, le=8)
+    gem_p: float = key(
+        3.0, "First exponent of generalised-mean pooling; it is learned from there.", "exponent", ge=1, le=8
+    )
     extra_norm: bool = key(False, "LayerNorm and dropout after frequency pooling.")
     drop_rate: float = key(0.2, "Dropout inside the backbone's own classifier and head.", "probability", ge=0, lt=1)
     drop_path_rate: float = key(0.2, "Stochastic depth of the backbone.", "probability", ge=0, lt=1)
@@ -255,10 +257,10 @@ class Loss(_Frozen):
     clip_weight: float = key(
         0.5, "Weight of the clip loss; the rest is the loss of the loudest frame.", "share", ge=0, le=1
     )
-    focal_gamma: float = key(2.0, "Focusing exponent of the focal part.", "", ge=0, le=8)
+    focal_gamma: float = key(2.0, "Focusing exponent of the focal part.", "exponent", ge=0, le=8)
     focal_alpha: float = key(0.25, "Weight of positives in the focal part.", "share", ge=0, le=1)
-    asymmetric_gamma_neg: float = key(4.0, "Focusing exponent for negatives.", "", ge=0, le=8)
-    asymmetric_gamma_pos: float = key(1.0, "Focusing exponent for positives.", "", ge=0, le=8)
+    asymmetric_gamma_neg: float = key(4.0, "Focusing exponent for negatives.", "exponent", ge=0, le=8)
+    asymmetric_gamma_pos: float = key(1.0, "Focusing exponent for positives.", "exponent", ge=0, le=8)
     asymmetric_margin: float = key(
         0.05, "Probability margin below which negatives cost nothing.", "probability", ge=0, lt=1
     )
@@ -267,12 +269,12 @@ class Loss(_Frozen):
 
 class Stage(_Frozen):
     epochs: int = key(10, "Epochs of the stage, before --epochs-scale.", "epochs", ge=1, le=1000)
-    lr: float = key(1e-4, "Highest learning rate of the head.", "", gt=0, le=1)
-    min_lr: float = key(1e-7, "Learning rate at the end.", "", ge=0, le=1)
+    lr: float = key(1e-4, "Highest learning rate of the head.", "rate", gt=0, le=1)
+    min_lr: float = key(1e-7, "Learning rate at the end.", "rate", ge=0, le=1)
     warmup_epochs: float = key(1.0, "Linear warm-up at the start.", "epochs", ge=0)
     loss: LossName = key("bce", "Loss of the stage.")
-    mixup_alpha: float = key(0.2, "Beta parameter of mixup; 0 turns it off.", "", ge=0, le=10)
-    cutmix_alpha: float = key(1.0, "Beta parameter of cutmix; 0 turns it off.", "", ge=0, le=10)
+    mixup_alpha: float = key(0.2, "Beta parameter of mixup; 0 turns it off.", "number", ge=0, le=10)
+    cutmix_alpha: float = key(1.0, "Beta parameter of cutmix; 0 turns it off.", "number", ge=0, le=10)
     secondary_weight: float | None = key(
         None,
         "Target of secondary labels; 0 leaves them out of the loss; null counts them as absent.",
@@ -313,7 +315,7 @@ class Stages(_Frozen):
 
 class Optim(_Frozen):
     optimizer: Literal["adamw", "radam", "sgd"] = key("adamw", "Optimiser.")
-    weight_decay: float = key(1e-4, "Decoupled weight decay; none on norms and biases.", "", ge=0, le=1)
+    weight_decay: float = key(1e-4, "Decoupled weight decay; none on norms and biases.", "rate", ge=0, le=1)
     scheduler: Literal["cosine", "cosine_restarts", "one_cycle", "constant"] = key(
         "cosine", "Course of the learning rate."
     )
@@ -327,9 +329,9 @@ class Optim(_Frozen):
         20, "Small sets get a smaller batch, so that an epoch has at least so many steps.", "steps", ge=1
     )
     accumulation_steps: int = key(1, "Batches summed up for one optimiser step.", "batches", ge=1, le=256)
-    grad_clip_norm: float = key(5.0, "Largest gradient norm; 0 turns clipping off.", "", ge=0)
+    grad_clip_norm: float = key(5.0, "Largest gradient norm; 0 turns clipping off.", "norm", ge=0)
     ema_decay: float = key(
-        0.999, "Decay of the averaged weights (with warm-up); 0 turns averaging off.", "", ge=0, lt=1
+        0.999, "Decay of the averaged weights (with warm-up); 0 turns averaging off.", "share", ge=0, lt=1
     )
     early_stopping_epochs: int = key(
         5, "Stop a stage after so many epochs without a better score; 0 never stops.", "epochs", ge=0
@@ -352,13 +354,13 @@ class Data(_Frozen):
         "auto", "Held-out recordings, or labelled soundscapes; auto takes the soundscapes when they are there."
     )
     n_folds: int = key(5, "Folds, grouped by author.", "folds", ge=2, le=20)
-    fold: int = key(0, "Fold that validates.", "", ge=0)
+    fold: int = key(0, "Fold that validates.", "index", ge=0)
     min_rating: float = key(
         0.0, "Recordings rated lower are left out; 0 (not rated) is always kept.", "stars", ge=0, le=5
     )
     rating_weight: bool = key(False, "Weight the loss of a recording by rating / 5 (unrated: 0.6).")
     sampler: Literal["uniform", "inverse_frequency"] = key("inverse_frequency", "How recordings are drawn.")
-    sampler_power: float = key(0.5, "Power of the inverse class frequency.", "", ge=0, le=1)
+    sampler_power: float = key(0.5, "Power of the inverse class frequency.", "exponent", ge=0, le=1)
     on_bad_audio: Literal["fail", "skip"] = key("fail", "Unreadable audio stops the run, or is skipped and counted.")
     max_recording_s: float = key(120.0, "Longer recordings are cached up to here.", "s", ge=5)
     cache_dir: Path | None = key(None, "Where decoded audio is kept; default $SED_CACHE_DIR or ~/.cache/sed-search.")
@@ -390,7 +392,9 @@ class Pseudo(_Frozen):
     keep_class: float = probability(0.6, "A class of a window is kept above this.")
     keep_window: float = probability(0.7, "A window is kept when its best class is above this.")
     trim: float = probability(0.1, "Classes below keep_class stay as soft targets above this; the others become 0.")
-    power: float = key(1.0, "Kept probabilities are raised to this power; above 1 the unsure ones shrink.", gt=0, le=10)
+    power: float = key(
+        1.0, "Kept probabilities are raised to this power; above 1 the unsure ones shrink.", "exponent", gt=0, le=10
+    )
     max_disagreement: float = key(
         0.5,
         "Windows whose members differ more are left out (standard deviation); 0.5 keeps all.",
@@ -402,12 +406,14 @@ class Pseudo(_Frozen):
     max_per_class: int = key(0, "At most this many windows for each class; 0 sets no limit.", "windows", ge=0)
     balance: bool = key(True, "Fill max_share with each class in turn; false: with the most confident windows.")
     mean_exponent: float = key(
-        2.0, "Exponent of the power mean over members: 1 is the mean, a large one the maximum.", gt=0, le=32
+        2.0, "Exponent of the power mean over members: 1 is the mean, a large one the maximum.", "exponent", gt=0, le=32
     )
     replace_prob: float = probability(0.2, "Chance that a student's clip is a pseudo-labelled window alone.")
     add_prob: float = probability(0.4, "Chance that a pseudo-labelled window is added to a student's clip.")
     join_prob: float = probability(0.1, "Chance that a student's clip goes on as a pseudo-labelled window.")
-    loss_power: float = key(1.0, "Power of the confidence in the loss of pseudo-labels; 0: all alike.", ge=0, le=10)
+    loss_power: float = key(
+        1.0, "Power of the confidence in the loss of pseudo-labels; 0: all alike.", "exponent", ge=0, le=10
+    )
 
     def _problems(self) -> Iterator[str]:
         total = self.replace_prob + self.add_prob + self.join_prob
@@ -418,7 +424,7 @@ class Pseudo(_Frozen):
 class SedConfig(_Frozen):
     """Everything that decides a training run, except where the data lies."""
 
-    seed: int = key(42, "Seed of every random draw.", "", ge=0, lt=2**31)
+    seed: int = key(42, "Seed of every random draw.", "number", ge=0, lt=2**31)
     front_end: FrontEnd = FrontEnd()
     model: Model = Model()
     augment: Augment = Augment()

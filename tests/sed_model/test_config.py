@@ -51,6 +51,11 @@ UNITS = {
     "stars",
     "processes",
     "windows",
+    "exponent",
+    "rate",
+    "norm",
+    "index",
+    "number",
 }
 
 
@@ -81,13 +86,13 @@ def test_every_key_has_a_description_and_a_unit(name: str, field: Any) -> None:
     assert field.json_schema_extra["unit"] in UNITS
 
 
-@pytest.mark.parametrize(
-    ("name", "field"),
-    [leaf for leaf in LEAVES if leaf[1].annotation in (int, float)],
-    ids=[name for name, field in LEAVES if field.annotation in (int, float)],
-)
-def test_every_number_has_a_limit_below(name: str, field: Any) -> None:
+NUMBERS = [(name, field) for name, field in LEAVES if field.annotation in (int, float, float | None)]
+
+
+@pytest.mark.parametrize(("name", "field"), NUMBERS, ids=[name for name, _ in NUMBERS])
+def test_every_number_has_a_unit_and_a_limit_below(name: str, field: Any) -> None:
     assert any(hasattr(limit, "ge") or hasattr(limit, "gt") for limit in field.metadata), name
+    assert field.json_schema_extra["unit"], f"{name} has no unit; say what the number is"
 
 
 def test_defaults_are_those_of_the_reference() -> None:

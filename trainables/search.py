@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,13 +20,18 @@ EXAMPLES = """  python -m trainables.search --space arch.yaml
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    options = build_parser().parse_args(arguments)
+    options = parse(sys.argv[1:] if arguments is None else arguments)
     from trainables.cluster import prepare_environment
 
     prepare_environment()  # Ray reads some variables when it is imported
     from trainables.search_run import run_search  # imports torch and ray, which --help can do without
 
     run_search(options)
+
+
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    """The options of a search; `words` are kept, for the run folder tells how it was made."""
+    return argparse.Namespace(**vars(build_parser().parse_args(words)), words=list(words))
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
-import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -84,7 +83,7 @@ def prepare(options: argparse.Namespace) -> Prepared:
         record = run.read_search()
         check_same_data(run, record, data)
     else:
-        record = search_record(run, space, data) | storage_record(options.storage, run)
+        record = search_record(run, space, data, options.words) | storage_record(options.storage, run)
         if teacher_dir is not None:
             check_same_data(RunFolder(teacher_dir), RunFolder(teacher_dir).read_search(), data)
             record["teacher"] = str(teacher_dir)
@@ -279,13 +278,13 @@ def check_same_data(run: RunFolder, record: Mapping[str, Any], data: DataFolder)
         )
 
 
-def search_record(run: RunFolder, space: SearchSpace, data: DataFolder) -> dict[str, Any]:
+def search_record(run: RunFolder, space: SearchSpace, data: DataFolder, words: Sequence[str]) -> dict[str, Any]:
     """search.yaml: all that a reader, or --resume, needs to know."""
     return {
         "name": run.path.name,
         "space_name": space.name,
         "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "command": shlex.join(["python", "-m", "trainables.search", *sys.argv[1:]]),
+        "command": shlex.join(["python", "-m", "trainables.search", *words]),
         "seed": space.search.seed,
         "versions": {
             name: version(name) for name in ("sed-search", "torch", "timm", "ray", "optuna", "audiomentations")

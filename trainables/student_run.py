@@ -47,7 +47,7 @@ def train_round(number: int, teacher: Path, options: argparse.Namespace) -> Path
     words = search_arguments(number, teacher, options)
     if run.search_file.is_file():
         words = ["--resume", "--name", run.path.name, "--out", str(run.path.parent), "--top-k", str(options.top_k)]
-    run_search(search.build_parser().parse_args(words))
+    run_search(search.parse(words))
     return run.path
 
 

@@ -16,6 +16,7 @@ from sed_model.errors import ConfigError, DataError
 from sed_model.pseudo_clips import read_pseudo_labels
 from trainables import student
 from trainables.runs import RunFolder
+from trainables.search import parse
 from trainables.space import load_space
 from trainables.teacher import check_student_space, find_teacher
 
@@ -65,6 +66,13 @@ def test_each_round_is_a_run_whose_labels_teach_the_next(two_rounds: str, finish
     if rose:
         assert lineage_of(second).round == 2
         assert lineage_of(second).teachers == (lineage_of(first).weights_sha256,)
+
+
+@slow
+def test_a_round_records_the_search_that_makes_it_again(two_rounds: str, finished_run: Path) -> None:
+    words = RunFolder(finished_run.parent / "done-student-1").read_search()["command"].split()
+    assert words[:3] == ["python", "-m", "trainables.search"]
+    assert parse(words[3:]).teacher == finished_run
 
 
 @slow

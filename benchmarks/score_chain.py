@@ -68,7 +68,10 @@ def default_model(run: RunFolder, data_dir: Path) -> Path:
 
 
 def scores_of(run: RunFolder, data: Path, rounds: int) -> dict[str, float]:
-    """Macro AUC on the test soundscapes of each step; a round that was not begun repeats the one before."""
+    """Macro AUC on the test soundscapes of each step; a round that was not begun repeats the one before.
+
+    `chain` is the student of the round with the best validation score, as the command names it in the end.
+    """
     rows = run.read_trials()
     folders = [run.trial(row["number"]) for row in best_trials(rows, TOP_K)]
     several = score(folders, data, ensemble=True)
@@ -76,14 +79,16 @@ def scores_of(run: RunFolder, data: Path, rounds: int) -> dict[str, float]:
     default = default_model(run, data)
     scores = {"default model": score([default], data)[str(default)], "best trial": single[0]}
     scores |= {"best member": max(single), "ensemble": several["ensemble"]}
+    chosen = (best_trials(rows, 1)[0]["macro_auc"], single[0])
     for number in range(1, rounds + 1):
         student = RunFolder(run.path.parent / round_name(run.path, number))
-        if student.read_trials():
-            model = student.trial(best_trials(student.read_trials(), 1)[0]["number"])
+        if best := best_trials(student.read_trials(), 1):
+            model = student.trial(best[0]["number"])
             scores[f"student {number}"] = score([model], data)[str(model)]
+            chosen = max(chosen, (best[0]["macro_auc"], scores[f"student {number}"]), key=lambda pair: pair[0])
         else:
             scores[f"student {number}"] = scores[f"student {number - 1}"]
-    return scores
+    return scores | {"chain": chosen[1]}
 
 
 def main() -> int:

@@ -42,6 +42,12 @@ report: $(STAMP) ## a report of RUN=runs/NAME, or of several: RUN='runs/A runs/B
 	@echo "report: about 10 seconds, half a minute for ten thousand trials"
 	@$(BIN)/python -m analysis.report $(addprefix --run ,$(RUN)) $(ARGS)
 
+.PHONY: docs
+docs: $(STAMP) ## the documentation into site/; warnings are errors
+	@echo "docs: about 10 seconds"
+	@$(BIN)/python -m scripts.make_reference --out docs/reference
+	@$(BIN)/zensical build --strict --clean
+
 .PHONY: bench
 bench: $(STAMP) ## every benchmark; fails when a ratio does not hold
 	@echo "bench: about 15 minutes on 2 idle cores"
@@ -73,7 +79,7 @@ constraints: $(STAMP) ## resolve the dependencies anew into constraints.txt
 
 .PHONY: clean
 clean: ## remove the virtual environment and caches; runs/ stays
-	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .cache build dist site docs/reference
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is written last, so that a broken set-up is taken up again.

@@ -278,7 +278,7 @@ def _records(table: pd.DataFrame) -> list[dict[str, object]]:
     return records
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     parser = command_parser(
         "analysis.ranking",
         "Rank the trials of a run folder and say how certain the lead is.",
@@ -299,7 +299,7 @@ def _positive(text: str) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the ranking; 0 done, 2 a wrong argument or a run folder that breaks the contract."""
-    options = _parser().parse_args(arguments)
+    options = build_parser().parse_args(arguments)
     try:
         run = read_run(options.run)
         ranking, spread = rank_trials(run), leader_spread(run, options.top)

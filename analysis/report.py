@@ -133,7 +133,7 @@ def write_report(file: Path, text: str) -> None:
     Path(partial.name).replace(file)
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     parser = command_parser(
         "analysis.report",
         "Write one self-contained HTML file about a run, or about several and how they compare.",
@@ -152,7 +152,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the report; 0 done, 1 the file cannot be written, 2 wrong arguments or a bad run folder."""
-    options = _parser().parse_args(arguments)
+    options = build_parser().parse_args(arguments)
     file: Path = options.out or options.run[0] / "report.html"
     if not file.parent.is_dir() and options.out is not None:
         print(f"--out {file}: there is no folder {file.parent}; make it first.", file=sys.stderr)

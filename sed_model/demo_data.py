@@ -290,15 +290,23 @@ def _scientific_name(common_name: str) -> str:
     return f"Avis {common_name.replace(' ', '')}"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns the exit status."""
+def build_parser() -> argparse.ArgumentParser:
     defaults = DemoSettings()
-    parser = argparse.ArgumentParser(prog="python -m sed_model.demo_data", description="Write the demo data set.")
+    parser = argparse.ArgumentParser(
+        prog="python -m sed_model.demo_data",
+        description="Write the demo data set: a small synthetic BirdCLEF, the same bytes for the same seed.",
+        epilog="example: python -m sed_model.demo_data --out demo_data",
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
     parser.add_argument("--seed", type=int, default=defaults.seed, help="the same seed gives the same bytes")
     for name in ("recordings_per_class", "soundscapes", "labelled", "test_soundscapes"):
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=getattr(defaults, name))
-    options = vars(parser.parse_args(arguments))
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns the exit status."""
+    options = vars(build_parser().parse_args(arguments))
     try:
         out = write_demo_data(**options)
     except UserError as error:

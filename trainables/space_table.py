@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from collections import Counter
@@ -85,15 +86,19 @@ def as_json(space: SearchSpace) -> str:
     return json.dumps({**tree, **space.as_dict()}, indent=2, ensure_ascii=False)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; 2 when the space or an override is wrong."""
+def build_parser() -> argparse.ArgumentParser:
     parser = cli.parser("trainables.space", "Look at a search space before it is searched.", EXAMPLES)
     commands = parser.add_subparsers(dest="command", required=True, metavar="show")
     show = commands.add_parser("show", help="print the space as a table, its size and three samples")
     show.add_argument("space", metavar="FILE", help="a YAML file, or a name in search_spaces/")
     show.add_argument("--json", action="store_true", help="one JSON object, for scripts")
     cli.add_set(show)
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; 2 when the space or an override is wrong."""
+    options = build_parser().parse_args(arguments)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         space = load_space(options.space, parse_overrides(options.overrides))

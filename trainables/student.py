@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +17,13 @@ EXAMPLES = """  python -m trainables.student --run runs/NAME --rounds 2
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    options = build_parser().parse_args(arguments)
+    from trainables.student_run import run_rounds
+
+    run_rounds(options)
+
+
+def build_parser() -> argparse.ArgumentParser:
     parser = cli.parser("trainables.student", DESCRIPTION, EXAMPLES)
     add = parser.add_argument
     add("--run", type=cli.folder, required=True, metavar="DIR", help="run folder of the first teacher")
@@ -29,10 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--gpus-per-trial", type=cli.share, default=0.0, metavar="X", help="GPUs a trial or worker (0)")
     add("--address", help="a running Ray cluster: auto, or host:6379 (default: a local Ray)")
     cli.add_set(parser)
-    options = parser.parse_args(arguments)
-    from trainables.student_run import run_rounds
-
-    run_rounds(options)
+    return parser
 
 
 def search_arguments(round_number: int, teacher: Path, options: object) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,13 @@ EXAMPLES = """  python -m trainables.train --stage all --data DIR --out runs/min
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    options = build_parser().parse_args(arguments)
+    from trainables.train_run import run_training
+
+    run_training(options)
+
+
+def build_parser() -> argparse.ArgumentParser:
     parser = cli.parser("trainables.train", DESCRIPTION, EXAMPLES)
     add = parser.add_argument
     add("--config", metavar="FILE", help="a path, or a name in search_spaces/ (base.yaml; demo.yaml without --data)")
@@ -39,10 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--resume", action="store_true", help="go on with training that was broken off in --out")
     add("--address", help="a running Ray cluster: auto, or host:6379 (default: a local Ray)")
     cli.add_set(parser)
-    options = parser.parse_args(arguments)
-    from trainables.train_run import run_training
-
-    run_training(options)
+    return parser
 
 
 if __name__ == "__main__":

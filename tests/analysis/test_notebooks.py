@@ -45,7 +45,7 @@ def test_pseudo_labels_are_counted_and_the_student_is_compared(tiny_run: Path, m
 
     assert "6 windows of 2 soundscapes are labelled, 3 classes" in output_of(notebook, "read")
     assert "0.75" in output_of(notebook, "members")
-    assert "1 classes without a label: amecro" in output_of(notebook, "empty")
+    assert "without a label: amecro (1)" in output_of(notebook, "empty")
     assert "tiny -> tiny-student-1: mean gain +0.0000" in output_of(notebook, "student")
     assert n_plots(notebook) == 2
 

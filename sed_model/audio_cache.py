@@ -27,6 +27,7 @@ from sed_model.cache_build import (
 from sed_model.config import Data
 from sed_model.decoding import BadAudio, UnreadableAudioError, decode
 from sed_model.errors import AudioError, DataError
+from sed_model.paths import expanded
 
 __all__ = ["FULL_SCALE", "AudioCache", "BadAudio", "UnreadableAudioError", "decode", "open_cache"]
 
@@ -161,8 +162,8 @@ def open_cache(
 def cache_home(settings: Data) -> Path:
     """Folder of all caches."""
     if settings.cache_dir is not None:
-        return settings.cache_dir.expanduser()
-    return Path(os.environ.get("SED_CACHE_DIR") or "~/.cache/sed-search").expanduser()
+        return expanded(settings.cache_dir)
+    return expanded(os.environ.get("SED_CACHE_DIR") or "~/.cache/sed-search")
 
 
 def _open(folder: Path) -> AudioCache | None:

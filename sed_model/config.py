@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from sed_model.errors import ConfigError
 from sed_model.yaml_file import read_yaml
@@ -36,8 +36,19 @@ def probability(default: float, description: str) -> Any:
     return key(default, description, "probability", ge=0, le=1)
 
 
+NUMBERS = (int, float, int | None, float | None)
+
+
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_value(cls, value: Any, info: ValidationInfo) -> Any:
+        """YAML reads yes, no, on and off as truth values, and pydantic these as the numbers 1 and 0."""
+        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation in NUMBERS:
+            raise ValueError(f"is {str(value).lower()}; give a number.")
+        return value
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -217,9 +228,9 @@ class SpecAugment(_Frozen):
 
     prob: float = probability(0.6, "Chance that a sample is masked.")
     freq_masks: int = key(2, "Frequency masks a sample.", "masks", ge=0, le=10)
-    freq_mask_bands: int = key(15, "Widest frequency mask.", "mel bands", ge=0)
+    freq_mask_bands: int = key(15, "Widest frequency mask.", "mel bands", ge=0, le=512)
     time_masks: int = key(2, "Time masks a sample.", "masks", ge=0, le=10)
-    time_mask_frames: int = key(35, "Widest time mask.", "frames", ge=0)
+    time_mask_frames: int = key(35, "Widest time mask.", "frames", ge=0, le=8192)
     filter_prob: float = probability(0.0, "Chance of a random frequency-wise gain (FilterAugment).")
     filter_max_db: float = key(6.0, "Largest gain of the random filter, up or down.", "dB", ge=0, le=24)
 
@@ -326,7 +337,7 @@ class Optim(_Frozen):
         False, "Halve a batch that does not fit into (GPU) memory, and accumulate twice as many; it says so."
     )
     min_steps_per_epoch: int = key(
-        20, "Small sets get a smaller batch, so that an epoch has at least so many steps.", "steps", ge=1
+        20, "Small sets get a smaller batch, so that an epoch has at least so many steps.", "steps", ge=1, le=1_000_000
     )
     accumulation_steps: int = key(1, "Batches summed up for one optimiser step.", "batches", ge=1, le=256)
     grad_clip_norm: float = key(5.0, "Largest gradient norm; 0 turns clipping off.", "norm", ge=0)
@@ -334,7 +345,7 @@ class Optim(_Frozen):
         0.999, "Decay of the averaged weights (with warm-up); 0 turns averaging off.", "share", ge=0, lt=1
     )
     early_stopping_epochs: int = key(
-        5, "Stop a stage after so many epochs without a better score; 0 never stops.", "epochs", ge=0
+        5, "Stop a stage after so many epochs without a better score; 0 never stops.", "epochs", ge=0, le=1_000_000
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = key(
         "auto", "Autocast type; auto takes what the device is fast at."
@@ -403,7 +414,9 @@ class Pseudo(_Frozen):
         le=0.5,
     )
     max_share: float = key(0.3, "At most this many windows for each real recording.", "ratio", ge=0)
-    max_per_class: int = key(0, "At most this many windows for each class; 0 sets no limit.", "windows", ge=0)
+    max_per_class: int = key(
+        0, "At most this many windows for each class; 0 sets no limit.", "windows", ge=0, le=1_000_000
+    )
     balance: bool = key(True, "Fill max_share with each class in turn; false: with the most confident windows.")
     mean_exponent: float = key(
         2.0, "Exponent of the power mean over members: 1 is the mean, a large one the maximum.", "exponent", gt=0, le=32
@@ -478,7 +491,7 @@ class SedConfig(_Frozen):
         known = set(known_keys())
         unknown = [name for name in overrides if name not in known]
         if unknown:
-            raise ConfigError("\n".join(unknown_key_message(name) for name in unknown))
+            raise ConfigError("\n".join(unknown_key_message(str(name)) for name in unknown))
         tree = self.model_dump(mode="json")
         for name, value in overrides.items():
             *parents, leaf = name.split(".")

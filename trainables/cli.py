@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from sed_model.errors import DiskFullError, TrainingError, UserError
+from sed_model.paths import expanded
 
 EXIT_FAILURE = 1
 EXIT_USER_ERROR = 2
@@ -76,7 +77,7 @@ def add_set(arguments: argparse._ActionsContainer) -> None:
 
 def folder(text: str) -> Path:
     """Argument type: a path, with ~ expanded, absolute (workers have another working directory)."""
-    return Path(text).expanduser().absolute()
+    return expanded(text)
 
 
 def positive_int(text: str) -> int:
@@ -129,10 +130,10 @@ def seed(text: str) -> int:
 def duration_s(text: str) -> float:
     """Argument type: 90, 90s, 30m or 2h, in seconds."""
     unit_s = {"s": 1, "m": 60, "h": 3600}.get(text[-1:])
-    value = _number(text if unit_s is None else text[:-1])
+    value = _number(text if unit_s is None else text[:-1]) * (unit_s or 1)
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is no duration above 0; write 90s, 30m or 2h")
-    return value * (unit_s or 1)
+    return value
 
 
 def _whole_number(text: str, least: int) -> int:

@@ -75,6 +75,7 @@ class Range:
 
 
 Distribution = Choice | Range
+MAX_STEPS = 1_000_000
 FORMS = {
     "choice": "choice: [a, b, ..]",
     "uniform": "uniform: [low, high]",
@@ -156,6 +157,8 @@ def _check_step(low: float, high: float, step: float) -> None:
     if step <= 0:
         raise ValueError(f"quniform has the step {step:g}; it has to be above 0.")
     steps = (high - low) / step
+    if steps > MAX_STEPS:
+        raise ValueError(f"quniform has {steps:g} steps of {step:g}, more than {MAX_STEPS}; give a larger step.")
     if not math.isclose(steps, round(steps), abs_tol=1e-9) or round(steps) < 1:
         reachable = low + step * max(1, math.floor(steps))
         raise ValueError(

@@ -17,6 +17,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from sed_model.errors import DataError
+from sed_model.paths import expanded, is_file
 from trainables import cli
 from trainables.runs import RunFolder, best_trials, newest_first
 
@@ -158,8 +159,8 @@ def find_run(out: Path, name: str) -> RunFolder:
     Raises:
         DataError: there is no such run; lists those that there are.
     """
-    for path in (out / name, Path(name).expanduser()):
-        if (path / "search.yaml").is_file():
+    for path in (out / name, expanded(name)):
+        if is_file(path / "search.yaml"):
             return RunFolder(path.absolute())
     known = ", ".join(path.name for path in newest_first(out)) or "none"
     raise DataError(f"{name}: no such run in {out} (there: {known}); give a name, a path, or another --out.")

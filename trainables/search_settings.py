@@ -53,8 +53,8 @@ class SearchSettings(_Section):
     @field_validator("refit_folds")
     @classmethod
     def _each_once(cls, folds: tuple[int, ...]) -> tuple[int, ...]:
-        if len(set(folds)) < len(folds) or min(folds, default=0) < 0:
-            raise ValueError(f"is {list(folds)}; list each fold once, from 0, e.g. [0, 1, 2].")
+        if len(set(folds)) < len(folds) or not all(0 <= fold < 2**31 for fold in folds):
+            raise ValueError(f"is {list(folds)}; list each fold once, from 0 below 2^31, e.g. [0, 1, 2].")
         return folds
 
     @field_validator("scheduler", mode="before")

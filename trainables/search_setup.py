@@ -35,6 +35,8 @@ from trainables.trial import SearchJob
 from trainables.trial_storage import Storage, join_uri
 from trainables.warm_start import earlier_trials
 
+LONGEST_NAME = 200
+"""Of a run folder, in bytes; file systems take 255, and temporary names are longer."""
 DEMO_TRIALS = 10
 JOB_COPY = "working_dir_files"
 """Ray's folder for what `ray job submit --working-dir` uploads."""
@@ -112,11 +114,16 @@ def check_place(out: Path, name: str | None) -> None:
     """Whether run folders can go to `out`, and `name` is a plain folder name."""
     if name is not None and (name != Path(name).name or name in ("", ".", "..")):
         raise ConfigError(f"--name {name!r}: is no plain folder name; leave out slashes and dots, and use --out DIR.")
+    if name is not None and not (name.isprintable() and len(name.encode(errors="replace")) <= LONGEST_NAME):
+        raise ConfigError(f"--name {name!r:.80}: is no folder name; give up to {LONGEST_NAME} printable characters.")
     if JOB_COPY in out.parts:
         raise ConfigError(
             f"--out {out}: is in the copy of the code that Ray makes for a job, and deletes; give an absolute path."
         )
-    there = next(path for path in (out, *out.parents) if path.exists())
+    try:
+        there = next(path for path in (out, *out.parents) if path.exists() or path.is_symlink())
+    except OSError as error:
+        raise ConfigError(f"--out {out}: {error.strerror}; give another folder.") from None
     if not there.is_dir():
         raise ConfigError(f"--out {out}: {there} is a file; give a folder.")
     if not os.access(there, os.W_OK):

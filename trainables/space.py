@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from sed_model.errors import ConfigError
-from sed_model.yaml_file import read_yaml
+from sed_model.yaml_file import parse_yaml, read_yaml
 from trainables.distributions import is_scalar
 from trainables.search_space import Condition, Parameter, SearchSpace
 from trainables.space_check import SPACES_DIR, find_file, parse_space
@@ -56,7 +56,7 @@ def parse_overrides(items: Sequence[str]) -> dict[str, Any]:
             problems.append(f"--set {item!r}: write key=value, e.g. model.pool_type=gem (key=null for no value).")
             continue
         try:
-            value = yaml.safe_load(text)
+            value = parse_yaml(text)
         except (yaml.YAMLError, ValueError, RecursionError):
             problems.append(f"--set {item!r}: the value is not valid YAML; put it in quotes.")
             continue

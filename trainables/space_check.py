@@ -10,6 +10,7 @@ from typing import Any
 
 from sed_model.config import SedConfig, config_from_dict, known_keys, load_config, unknown_key_message
 from sed_model.errors import ConfigError
+from sed_model.paths import is_file
 from trainables.distributions import Choice, Range, is_scalar, nearest, parse_distribution
 from trainables.search_settings import parse_search
 from trainables.search_space import Condition, Parameter, SearchSpace
@@ -83,7 +84,7 @@ def find_file(name_or_path: str | Path, beside: Path | None = None) -> Path:
     given = Path(name_or_path)
     folders = [folder for folder in (beside, SPACES_DIR) if folder is not None]
     candidates = [given, *(folder / f"{given}{ending}" for folder in folders for ending in ("", ".yaml"))]
-    found = next((path for path in candidates if path.is_file()), None)
+    found = next((path for path in candidates if is_file(path)), None)
     if found is None:
         names = sorted(path.name for path in SPACES_DIR.glob("*.yaml"))
         raise ConfigError(

@@ -47,6 +47,8 @@ docs: $(STAMP) ## the documentation into site/; warnings are errors
 	@echo "docs: about 10 seconds"
 	@$(BIN)/python -m scripts.make_reference --out docs/reference
 	@$(BIN)/zensical build --strict --clean
+	@if grep -rnoE '<(script|img|iframe|link)[^>]+(src|href)="(https?:)?//[^"]+' site --include='*.html' | grep -v 'rel="canonical"'; then \
+	    echo "docs: a page loads something from the network" >&2; exit 1; fi
 
 .PHONY: bench
 bench: $(STAMP) ## every benchmark; fails when a ratio does not hold

@@ -17,7 +17,7 @@ class AudioListing:
     sizes: dict[str, int]
     """Audio file -> bytes."""
     others: tuple[str, ...]
-    """Files that are not audio by their suffix."""
+    """Files that are not audio by their suffix, and pipes and the like, which would block a reader."""
     outside: frozenset[str]
     """Links that lead out of the folder, or nowhere."""
 
@@ -47,7 +47,7 @@ def list_audio(root: Path, name: str) -> AudioListing:
                     outside.add(path)
                 elif entry.is_dir():
                     pending.append(path)
-                elif Path(entry.name).suffix.lower() in AUDIO_SUFFIXES:
+                elif Path(entry.name).suffix.lower() in AUDIO_SUFFIXES and entry.is_file():
                     sizes[path] = entry.stat().st_size
                 else:
                     others.append(path)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +16,12 @@ from sed_model.errors import AudioError
 
 SHORTEST_SHARE = 0.98
 """A file that yields less of its announced length is damaged."""
+RATES_HZ = (1_000, 1_000_000)
+"""A header that says another sample rate is damaged; it would stretch a second to hours."""
+LOUDEST = 1_000.0
+"""Of full scale. Floats that go beyond were never divided by the full scale of their integers, or are damaged."""
+BLOCK_VALUES = 2**24
+"""So many samples of all channels are read at once: a header may announce more than the memory holds."""
 
 
 @dataclass(frozen=True)
@@ -44,36 +52,83 @@ def decode(path: Path, sample_rate_hz: int, max_s: float | None = None, start_s:
         UnreadableAudioError: an AudioError; the file is missing, no audio, damaged, holds NaN or Inf, or has no
             samples from start_s on.
     """
+    if no_file := _no_file(path):
+        raise UnreadableAudioError(path, no_file)
     try:
         with soundfile.SoundFile(path) as audio:
-            source_hz, is_estimate = audio.samplerate, audio.format == "MP3"
+            source_hz, is_estimate = audio.samplerate, audio.format == "MP3" and not _counts_frames(path)
+            if not RATES_HZ[0] <= source_hz <= RATES_HZ[1]:
+                raise UnreadableAudioError(path, f"says that its sample rate is {source_hz} Hz")
             first = round(start_s * source_hz)
             wanted = max(0, audio.frames - first)
             if max_s is not None:
                 wanted = min(wanted, round(max_s * source_hz))
             if wanted and first:
                 audio.seek(first)
-            channels = audio.read(wanted, dtype="float32", always_2d=True)
-            broken_off = _broken_off(audio.extra_info)
-    except FileNotFoundError:
-        raise UnreadableAudioError(path, "the file is not there") from None
+            mono = _read_mono(audio, wanted)
+            damage = _broken_off(audio.extra_info) or _contradiction(audio.extra_info)
     except (soundfile.SoundFileError, OSError) as error:
         raise UnreadableAudioError(path, _reason(path, error)) from None
-    if not len(channels):
+    if not len(mono):
         raise UnreadableAudioError(path, f"has no samples from {start_s:g} s on")
-    if broken_off:
-        raise UnreadableAudioError(path, broken_off)
-    if len(channels) < SHORTEST_SHARE * wanted and not is_estimate:
-        raise UnreadableAudioError(
-            path, f"breaks off after {len(channels) / source_hz:.2f} of {wanted / source_hz:.2f} s"
-        )
-    if not np.isfinite(channels).all():
+    if damage:
+        raise UnreadableAudioError(path, damage)
+    if len(mono) < SHORTEST_SHARE * wanted and not is_estimate:
+        raise UnreadableAudioError(path, f"breaks off after {len(mono) / source_hz:.2f} of {wanted / source_hz:.2f} s")
+    loudest = float(np.abs(mono).max())
+    if not math.isfinite(loudest):
         raise UnreadableAudioError(path, "holds NaN or Inf samples")
-    mono = channels.mean(axis=1, dtype=np.float32)
+    if loudest > LOUDEST:
+        raise UnreadableAudioError(path, f"holds samples of {loudest:.3g} times full scale")
     resampled: np.ndarray = soxr.resample(mono, source_hz, sample_rate_hz)
     if not len(resampled):
         raise UnreadableAudioError(path, f"is shorter than one sample at {sample_rate_hz} Hz")
     return resampled
+
+
+def _no_file(path: Path) -> str:
+    """Why nothing can be read there, or nothing; a pipe would block for ever."""
+    try:
+        return "" if stat.S_ISREG(path.stat().st_mode) else "is no readable audio (it is no file)"
+    except (FileNotFoundError, ValueError):
+        return "the file is not there"
+    except OSError as error:
+        return f"cannot be opened ({error.strerror})"
+
+
+def _read_mono(audio: soundfile.SoundFile, n_frames: int) -> np.ndarray:
+    """The mean of all channels of the next `n_frames`, or of those that are there."""
+    at_once = max(1, BLOCK_VALUES // audio.channels)
+    blocks = [np.empty(0, np.float32)]
+    left = n_frames
+    while left:
+        block = audio.read(min(left, at_once), dtype="float32", always_2d=True)
+        with np.errstate(over="ignore", invalid="ignore"):  # asked about by the caller
+            blocks.append(block.mean(axis=1, dtype=np.float32))
+        left = left - len(block) if len(block) == min(left, at_once) else 0
+    return np.concatenate(blocks)
+
+
+def _counts_frames(path: Path) -> bool:
+    """Whether an MP3 has a count of its frames (Xing's, or LAME's Info), without which its length is an estimate."""
+    with path.open("rb") as file:
+        tag = file.read(10)
+        if tag[:3] == b"ID3" and len(tag) == 10:  # its length: four times seven bits
+            file.seek(10 + sum((byte & 127) << shift for byte, shift in zip(tag[6:], (21, 14, 7, 0), strict=True)))
+        else:
+            file.seek(0)
+        head = file.read(256)
+    return b"Xing" in head or b"Info" in head
+
+
+def _contradiction(log: str) -> str | None:
+    """Why a WAV file's header cannot be true: it would read as noise, or as another number of samples."""
+    fields = r"Format +: 0x1 =>.*?Channels +: (\d+).*?Block Align +: (\d+).*?Bit Width +: (\d+)"
+    if match := re.search(fields, log, re.DOTALL):
+        n_channels, block_bytes, bits = (int(number) for number in match.groups())
+        if block_bytes and block_bytes != n_channels * math.ceil(bits / 8):
+            return f"contradicts itself: {n_channels} channels of {bits} bits in {block_bytes} bytes"
+    return None
 
 
 def _broken_off(log: str) -> str | None:
@@ -89,9 +144,7 @@ def _broken_off(log: str) -> str | None:
 
 
 def _reason(path: Path, error: Exception) -> str:
-    if not path.exists():
-        return "the file is not there"
-    if path.is_file() and path.stat().st_size == 0:
+    if path.stat().st_size == 0:
         return "the file is empty (0 bytes)"
     if isinstance(error, soundfile.LibsndfileError):
         return f"is no readable audio ({error.error_string.strip().rstrip('.')})"

@@ -39,7 +39,7 @@ def find_sounds(folder: Path, key: str) -> tuple[Sound, ...]:
     advice = f"give a folder of audio files, or set {key}=null."
     if not folder.is_dir():
         raise ConfigError(f"{key}={folder}: there is no such folder; {advice}")
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES)
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file())
     if not paths:
         raise ConfigError(f"{key}={folder}: holds no audio ({', '.join(sorted(AUDIO_SUFFIXES))}); {advice}")
     sounds, problems = [], []

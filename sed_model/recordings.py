@@ -114,6 +114,11 @@ def _read_classes(root: Path, table: pd.DataFrame | None, problems: Problems, no
     if table is None:
         return ()
     classes = tuple(sorted({label for label in table["primary_label"] if label}))
+    for label in classes:
+        if not label.isprintable():
+            problems.add(
+                "unprintable labels", f"train.csv: primary_label {label!r} would break tables; rename the class"
+            )
     for label in reserved_labels(classes):
         problems.add(
             "reserved labels", f"train.csv: primary_label {label} is the name of a table column; rename the class"

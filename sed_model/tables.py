@@ -14,6 +14,8 @@ import pandas as pd
 from sed_model.errors import DataError
 
 MAX_LINES_PER_KIND = 20
+MAX_LINE_LENGTH = 500
+"""Characters of a problem that are shown; a cell may hold a hundred thousand."""
 
 T = TypeVar("T")
 
@@ -28,6 +30,9 @@ class Problems:
         return bool(self._lines)
 
     def add(self, kind: str, line: str) -> None:
+        self._add(kind, line if len(line) <= MAX_LINE_LENGTH else f"{line[:MAX_LINE_LENGTH]} ...")
+
+    def _add(self, kind: str, line: str) -> None:
         self._lines.setdefault(kind, []).append(line)
 
     def attempt(self, read: Callable[[], T]) -> T | None:
@@ -35,7 +40,7 @@ class Problems:
         try:
             return read()
         except DataError as error:
-            self.add("unusable tables", str(error).replace("\n", "\n  "))
+            self._add("unusable tables", str(error).replace("\n", "\n  "))
             return None
 
     def report(self) -> str:
@@ -68,6 +73,8 @@ def read_text_table(path: Path, required: Sequence[str]) -> pd.DataFrame:
     Raises:
         DataError: the file is missing, is not UTF-8 CSV, lacks or repeats columns, or has rows of another length.
     """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise DataError(f"{path}: is a pipe or a device; it has to be a CSV file.")
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
@@ -76,6 +83,9 @@ def read_text_table(path: Path, required: Sequence[str]) -> pd.DataFrame:
         raise DataError(
             f"{path}: byte {error.start} ({error.object[error.start]:#04x}) is not UTF-8; save the table as UTF-8."
         ) from None
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise DataError(f"{path} line {line}: holds a NUL character; save the table as UTF-8 text.")
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         numbered = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if row]

@@ -25,6 +25,8 @@ def read_taxonomy(path: Path) -> tuple[str, ...]:
     for line, label in labels.items():
         if not label:
             problems.add("empty labels", f"line {line}: primary_label is empty; name the class or remove the row")
+        elif not label.isprintable():
+            problems.add("unprintable labels", f"line {line}: {label!r} would break tables and terminals; rename it")
         elif label in first_line:
             problems.add("repeated labels", f"line {line}: {label} is in line {first_line[label]} already; remove one")
         else:

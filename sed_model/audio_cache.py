@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import mmap
 import os
+import struct
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,6 +36,12 @@ __all__ = ["FULL_SCALE", "AudioCache", "BadAudio", "UnreadableAudioError", "deco
 RESIDENT_LIMIT_BYTES = 256 * 2**20
 """So much of the map may count as the process's own memory before its pages are handed back to the page cache."""
 
+INDEX_ERRORS = (
+    *(zipfile.BadZipFile, zlib.error, struct.error, OSError, EOFError, MemoryError, OverflowError, NotImplementedError),
+    *(RuntimeError, ValueError, LookupError, TypeError, SyntaxError),
+)
+"""What zipfile and numpy raise for an archive with other bytes in it."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -57,10 +65,12 @@ class AudioCache:
                 version, self.sample_rate_hz = (int(number) for number in index["header"])
                 paths, lengths = split_text(index["paths"]), index["lengths"]
                 bad_paths, bad_reasons = split_text(index["bad_paths"]), split_text(index["bad_reasons"])
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except INDEX_ERRORS as error:
             raise DamagedCacheError(f"{folder}: {error}") from None
-        if version != FORMAT or len(paths) != len(lengths):
+        if version != FORMAT or not self.sample_rate_hz > 0 or lengths.dtype != np.int64 or (lengths < 0).any():
             raise DamagedCacheError(f"{folder}: index of another format")
+        if lengths.shape != (len(set(paths)),) or len(paths) != len(lengths) or len(bad_paths) != len(bad_reasons):
+            raise DamagedCacheError(f"{folder}: index that does not fit itself")
         self.bad = tuple(BadAudio(path, reason) for path, reason in zip(bad_paths, bad_reasons, strict=True))
         self._row = {path: row for row, path in enumerate(paths)}
         self._start = np.concatenate([[0], np.cumsum(lengths)])

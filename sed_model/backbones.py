@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from sed_model.config import Model
 from sed_model.errors import ConfigError
+from sed_model.paths import is_file
 
 
 class Backbone(nn.Module):
@@ -57,12 +58,12 @@ def create_timm_model(settings: Model, in_channels: int) -> nn.Module:
     if not timm.is_model(name):
         near = difflib.get_close_matches(name.split(".")[0], timm.list_models(), n=3)
         raise ConfigError(f"model.backbone={name}: timm knows no such model; nearest: {', '.join(near) or 'none'}.")
+    given: set[str] = set()
     options: dict[str, Any] = {"in_chans": in_channels, "num_classes": 0, "global_pool": ""}
     if settings.drop_path_rate > 0:
         options["drop_path_rate"] = settings.drop_path_rate
     if settings.weights is not None:
-        if not settings.weights.is_file():
-            raise ConfigError(f"model.weights={settings.weights}: no such file; give the path of a safetensors file.")
+        given = _tensors(settings.weights)
         options |= {"pretrained": True, "pretrained_cfg_overlay": {"file": str(settings.weights)}}
     elif settings.pretrained:
         options["pretrained"] = True
@@ -81,14 +82,28 @@ def create_timm_model(settings: Model, in_channels: int) -> nn.Module:
             "model.weights=FILE.safetensors, or start from random weights with model.pretrained=false."
         ) from None
     if settings.weights is not None:
-        _check_names(net, name, settings.weights)
+        _check_names(net, name, settings.weights, given)
     return net
 
 
-def _check_names(net: nn.Module, name: str, weights: Path) -> None:
+def _tensors(weights: Path) -> set[str]:
+    """The names in a safetensors file.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    advice = "give the path of a safetensors file (FILE.safetensors)."
+    if not is_file(weights):
+        raise ConfigError(f"model.weights={weights}: no such file; {advice}")
+    try:
+        with safe_open(weights, framework="pt") as file:
+            return set(file.keys())
+    except (OSError, SafetensorError) as error:
+        raise ConfigError(f"model.weights={weights}: is no safetensors file ({error}); {advice}") from None
+
+
+def _check_names(net: nn.Module, name: str, weights: Path, given: set[str]) -> None:
     """timm loads without its strict check once the classifier is gone, and would leave layers random without a word."""
-    with safe_open(weights, framework="pt") as file:
-        given = set(file.keys())
     missing = [key for key in net.state_dict() if key not in given and not key.endswith("num_batches_tracked")]
     if missing:
         raise ConfigError(

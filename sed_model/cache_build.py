@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import re
 import shutil
 import sys
 from collections import deque
@@ -28,6 +29,7 @@ FULL_SCALE = 32_768.0
 SAMPLES_FILE, ENERGIES_FILE, INDEX_FILE = "samples.int16", "energies.float32", "index.npz"
 EDGE_BYTES = 65_536
 SPARE_BYTES = 16 * 2**20
+_KEY = re.compile("[0-9a-f]{32}")
 QUIET_S = 30.0
 """Away from a terminal, only builds longer than this show their progress."""
 
@@ -62,7 +64,7 @@ def content_key(plan: CachePlan, home: Path) -> str:
     stamps = [_stamp(plan.root / path) for path in plan.paths]
     asked = _digest(repr((FORMAT, str(plan.root.resolve()), plan.paths, stamps, _how(plan))).encode(errors="replace"))
     memo = home / "keys" / asked
-    if memo.is_file() and len(known := memo.read_text(encoding="ascii")) == len(asked):
+    if memo.is_file() and _KEY.fullmatch(known := memo.read_text(encoding="utf-8", errors="replace")):
         return known
     digest = hashlib.blake2b(repr(_how(plan)).encode(), digest_size=16)
     for path, edges in zip(plan.paths, bounded_map(lambda path: _edges(plan.root / path), plan.paths), strict=True):

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import pickle
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,12 +24,18 @@ from sed_model.errors import CheckpointError, ConfigError
 from sed_model.files import replacing, sha256_of, write_json
 from sed_model.graph import GraphModel
 from sed_model.model import SedModel
+from sed_model.paths import is_file
 
 WEIGHTS_FILE = "model.safetensors"
 LINEAGE_FILE = "model.json"
 CONFIG_FILE = "config.json"
 STATE_FILE = "state.pt"
 PREVIOUS_STATE_FILE = "state.previous.pt"
+STATE_ERRORS = (
+    *(pickle.UnpicklingError, struct.error, RuntimeError, EOFError, OSError, MemoryError, OverflowError),
+    *(ValueError, LookupError, TypeError, AttributeError),
+)
+"""What torch.load raises for a file that is none of its own."""
 REASON_LENGTH = 200
 """Characters of another library's error that are quoted."""
 
@@ -99,7 +106,7 @@ def read_lineage(folder: Path, with_weights: bool = True) -> Lineage:
         CheckpointError: there is no model, or its model.json is damaged.
     """
     path = folder / LINEAGE_FILE
-    if (with_weights and not (folder / WEIGHTS_FILE).is_file()) or not path.is_file():
+    if (with_weights and not is_file(folder / WEIGHTS_FILE)) or not is_file(path):
         raise CheckpointError(f"{folder}: no trained model here ({WEIGHTS_FILE} with {LINEAGE_FILE}); train one first.")
     try:
         return Lineage.model_validate_json(path.read_text(encoding="utf-8"))
@@ -118,11 +125,14 @@ def load_model(folder: Path) -> LoadedModel:
     weights_path = folder / WEIGHTS_FILE
     if sha256_of(weights_path) != lineage.weights_sha256:
         raise CheckpointError(f"{weights_path}: does not match the checksum in {LINEAGE_FILE}; copy the folder again.")
-    model = SedModel(without_pretraining(config), len(lineage.classes))
     try:
-        model.load_state_dict(load_file(weights_path))
-    except (SafetensorError, RuntimeError) as error:
+        weights = load_file(weights_path)
+        model = SedModel(without_pretraining(config), len(lineage.classes))
+        model.load_state_dict(weights)
+    except (SafetensorError, RuntimeError, ConfigError) as error:
         raise CheckpointError(f"{weights_path}: does not fit {CONFIG_FILE} ({_reason(error)}); train again.") from None
+    if bad := [name for name, tensor in weights.items() if not tensor.isfinite().all()]:
+        raise CheckpointError(f"{weights_path}: {bad[0]} holds NaN or Inf; the model has diverged, train again.")
     return LoadedModel(model.eval(), config, lineage)
 
 
@@ -137,7 +147,7 @@ def read_config(folder: Path) -> SedConfig:
         if not isinstance(tree, dict):
             raise ConfigError(f"a {type(tree).__name__}, not a mapping of keys")
         return config_from_dict(tree)
-    except (OSError, ValueError, ConfigError) as error:
+    except (OSError, ValueError, RecursionError, ConfigError) as error:
         raise CheckpointError(f"{path}: cannot be used ({error}); train again.") from None
 
 
@@ -165,18 +175,19 @@ def load_state(folder: Path) -> tuple[dict[str, Any] | None, str]:
     damaged = []
     for name in (STATE_FILE, PREVIOUS_STATE_FILE):
         path = folder / name
-        if not path.exists():
+        if not is_file(path):
             continue
         digest, _, payload = path.read_bytes().partition(b"\n")
         if hashlib.sha256(payload).hexdigest().encode() != digest:
             damaged.append(name)
             continue
         try:
-            state: dict[str, Any] = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
-        except (pickle.UnpicklingError, RuntimeError, EOFError):
-            damaged.append(name)
-            continue
-        return state, _damage_note(folder, damaged)
+            state = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+        except STATE_ERRORS:
+            state = None
+        if isinstance(state, dict):
+            return state, _damage_note(folder, damaged)
+        damaged.append(name)
     return None, _damage_note(folder, damaged)
 
 

@@ -11,6 +11,7 @@ from sed_model.checkpoint import LoadedModel, read_config, read_lineage
 from sed_model.errors import CheckpointError
 from sed_model.files import sha256_of
 from sed_model.graph import GraphModel, GraphRuntime, Precision, check_installed, open_onnx, open_openvino
+from sed_model.paths import is_file
 
 RECORD_FILE: dict[str, str] = {"onnx": "export.onnx.json", "openvino": "export.openvino.json"}
 GRAPH_FILES: dict[str, tuple[str, ...]] = {"onnx": ("model.onnx",), "openvino": ("model.xml", "model.bin")}
@@ -47,7 +48,7 @@ def read_record(folder: Path, runtime: GraphRuntime) -> ExportRecord:
         CheckpointError: there is no export, it is damaged, or it is not of the model in the folder.
     """
     path, command = folder / RECORD_FILE[runtime], export_command(folder, runtime)
-    if not path.is_file():
+    if not is_file(path):
         raise CheckpointError(f"{folder}: has no export for {runtime}; make it: {command}")
     try:
         record = ExportRecord.model_validate_json(path.read_text(encoding="utf-8"))

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,33 @@ def write_json(path: Path, tree: Mapping[str, Any]) -> None:
 def write_parquet(path: Path, table: pa.Table) -> None:
     with replacing(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")
+
+
+def read_parquet(
+    path: Path, schema: pa.Schema, optional: Collection[str] = (), columns: Sequence[str] | None = None
+) -> pa.Table:
+    """A table (or some `columns` of it, where they are there) that has the columns of `schema`, with their types.
+
+    Columns in `optional` may be missing, and the file may have others.
+
+    Raises:
+        FileNotFoundError: there is none.
+        OSError, ValueError: it is no Parquet file, or is damaged, or a column is missing or of another type.
+    """
+    # Read at once: a writer may replace the file between two looks at it.
+    content = pa.BufferReader(path.read_bytes())
+    try:
+        file = pq.ParquetFile(content)  # pq.read_table would import pandas
+        stored = file.schema_arrow
+        for field in schema:
+            place = stored.get_field_index(field.name)
+            if place < 0 and field.name not in optional:
+                raise ValueError(f"column {field.name} is missing, or there twice")
+            if place >= 0 and stored.field(place).type not in (field.type, pa.null()):
+                raise ValueError(f"column {field.name} holds {stored.field(place).type} instead of {field.type}")
+        return file.read(columns=None if columns is None else [name for name in columns if name in stored.names])
+    except (pa.ArrowException, MemoryError) as error:
+        raise ValueError(str(error)) from None
 
 
 def sha256_of(path: Path) -> str:

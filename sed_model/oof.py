@@ -9,12 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from jaxtyping import Float
 
 from sed_model.dataset import ValidationWindows
 from sed_model.errors import CheckpointError
-from sed_model.files import write_parquet
+from sed_model.files import read_parquet, write_parquet
 
 OOF_FILE = "oof.parquet"
 OOF_SCHEMA = pa.schema(
@@ -62,12 +61,18 @@ def read_predictions(folder: Path) -> OutOfFold:
     """
     path = folder / OOF_FILE
     try:
-        table = pq.read_table(path, columns=OOF_SCHEMA.names)
+        table = read_parquet(path, OOF_SCHEMA)
+        columns = [table[name].to_pylist() for name in OOF_SCHEMA.names]
+        targets, probabilities = (np.asarray(values, np.float32) for values in columns[3:])
     except FileNotFoundError:
         raise CheckpointError(f"{path}: is not there; train again.") from None
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, ValueError, TypeError) as error:  # vectors of unequal length, or of nulls, are the latter two
         raise CheckpointError(f"{path}: is damaged ({str(error).splitlines()[0]}); train again.") from None
-    columns = [table[name].to_pylist() for name in OOF_SCHEMA.names]
+    if targets.ndim != 2 or targets.shape != probabilities.shape or not _are_probabilities(targets, probabilities):
+        raise CheckpointError(f"{path}: holds no numbers from 0 to 1, one a class; train again.")
     windows = tuple(zip(*columns[:3], strict=True))
-    targets, probabilities = (np.asarray(values, np.float32) for values in columns[3:])
     return OutOfFold(windows, targets, probabilities)
+
+
+def _are_probabilities(*arrays: Float[np.ndarray, "n k"]) -> bool:
+    return all(bool(((values >= 0) & (values <= 1)).all()) for values in arrays)

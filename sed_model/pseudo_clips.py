@@ -75,14 +75,16 @@ def read_pseudo_labels(folder: Path, soundscapes: str = "train_soundscapes") -> 
     if not len(table):
         raise DataError(f"{folder}: no window was sure enough to be kept; lower pseudo.keep_window, or train longer.")
     names = table["filename"].to_pylist()
-    strange = [name for name in names if Path(name).name != name or name in ("", ".", "..")]
+    strange = [name for name in names if name is None or Path(name).name != name or name in ("", ".", "..")]
     if strange:
         raise DataError(f"{folder}: {strange[0]!r} is no plain file name; make the pseudo-labels again.")
-    order = tuple(json.loads(classes.pop()))
+    order = _classes(folder, classes.pop())
+    if not set(table["primary_label"].to_pylist()).issubset(order):
+        raise DataError(f"{folder}: some primary labels are none of its classes; make the pseudo-labels again.")
     rows = table["probabilities"].to_pylist()
-    if {len(row) for row in rows} != {len(order)}:
+    if {-1 if row is None else len(row) for row in rows} != {len(order)}:
         raise DataError(f"{folder}: rows do not have {len(order)} probabilities; make the pseudo-labels again.")
-    return PseudoLabels(
+    labels = PseudoLabels(
         order,
         tuple(f"{soundscapes}/{name}" for name in names),
         table["start_s"].to_numpy().astype(np.float64),
@@ -93,20 +95,45 @@ def read_pseudo_labels(folder: Path, soundscapes: str = "train_soundscapes") -> 
         _teachers(folder / "members.json"),
         "-".join(sha256_of(part)[:16] for part in parts),
     )
+    _check_values(folder, labels)
+    return labels
+
+
+def _classes(folder: Path, text: bytes) -> tuple[str, ...]:
+    try:
+        classes = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{folder}: its classes are no JSON ({error}); make the pseudo-labels again.") from None
+    if not isinstance(classes, list) or not classes or not all(isinstance(name, str) for name in classes):
+        raise DataError(f"{folder}: its classes are no list of labels; make the pseudo-labels again.")
+    return tuple(classes)
+
+
+def _check_values(folder: Path, labels: PseudoLabels) -> None:
+    """Raises DataError for what no ensemble writes; a NaN would be trained on without a word."""
+    checks = {
+        "probabilities are not from 0 to 1": (labels.probabilities >= 0) & (labels.probabilities <= 1),
+        "weights are not from 0 to 1": (labels.weights >= 0) & (labels.weights <= 1),
+        "windows do not end after they start": (labels.start_s >= 0) & (labels.end_s > labels.start_s),
+        "windows have no end": np.isfinite(labels.end_s),
+    }
+    wrong = [text for text, good in checks.items() if not good.all()]
+    if wrong:
+        raise DataError(f"{folder}: some {', and some '.join(wrong)}; make the pseudo-labels again.")
 
 
 def _teachers(path: Path) -> tuple[str, ...]:
     try:
         members = json.loads(path.read_text(encoding="utf-8"))["members"]
         return tuple(str(member["weights_sha256"]) for member in members)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f"{path}: does not say who made the pseudo-labels ({error}); make them again.") from None
 
 
 def _read_part(path: Path) -> pa.Table:
     try:
-        table = pq.read_table(path)
-    except (pa.ArrowInvalid, OSError) as error:
+        table = pq.read_table(pa.BufferReader(path.read_bytes()))
+    except (pa.ArrowException, OSError, MemoryError) as error:
         raise DataError(f"{path}: is damaged ({str(error).splitlines()[0]}); make the pseudo-labels again.") from None
     if not table.schema.equals(PSEUDO_LABEL_SCHEMA) or b"classes" not in (table.schema.metadata or {}):
         raise DataError(f"{path}: is no table of pseudo-labels of this version; make them again.")

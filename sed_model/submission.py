@@ -95,7 +95,7 @@ def read_sample(path: Path) -> Sample:
     if not classes:
         problems.add("no classes", "it has a column row_id only; add a column for each class")
     if "" in classes:
-        problems.add("columns without a name", f"column {table.columns.get_loc('') + 1}: name it, or remove it")
+        problems.add("columns without a name", f"column {list(table.columns).index('') + 1}: name it, or remove it")
     rows: dict[str, dict[float, str]] = {}
     for line, text in table["row_id"].items():
         try:

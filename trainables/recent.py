@@ -7,6 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sed_model.errors import DataError
+
+FIELDS = ("name", "updates", "curve")
+"""Of an entry: a trial's name, what is new in its row, and a row of its curve or null."""
+
 
 class RecentEntries:
     """A file of JSON lines beside the tables. Only the writer of the tables may use it."""
@@ -19,10 +24,28 @@ class RecentEntries:
             file.write(json.dumps(entry) + "\n")
 
     def read(self) -> list[dict[str, Any]]:
-        """All entries; a last line that a kill or a full disk cut short is left out."""
+        """All entries; a last line that a kill or a full disk cut short is left out.
+
+        Raises:
+            DataError: another line is damaged.
+        """
         if not self._path.is_file():
             return []
-        return [json.loads(line) for line in self._path.read_bytes().split(b"\n")[:-1]]
+        lines = self._path.read_bytes().split(b"\n")[:-1]
+        return [self._entry(number, line) for number, line in enumerate(lines, start=1)]
+
+    def _entry(self, number: int, line: bytes) -> dict[str, Any]:
+        try:
+            entry: dict[str, Any] = json.loads(line)
+            curve = entry["curve"]
+            good = isinstance(entry["name"], str) and isinstance(entry["updates"], dict) and len(entry) == len(FIELDS)
+            if not good or not (curve is None or (isinstance(curve, dict) and isinstance(curve["epoch"], int))):
+                raise ValueError("no entry of a search")
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise DataError(
+                f"{self._path} line {number}: is damaged ({error}); remove the line, then go on: its epoch is lost."
+            ) from None
+        return entry
 
     def clear(self) -> None:
         """Once the tables hold it all."""

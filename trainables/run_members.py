@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from sed_model.pseudo import COMBINE_METHODS
 from trainables.runs import RunFolder, best_trials
 
 DEFAULT_TOP_K = 5
+TRIAL_NAME = re.compile(r"trial_\d{4,}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,8 @@ def _read_members(path: Path, trials: Path) -> RunMembers:
         method, rows, exponent = tree["method"], tree["members"], tree.get("mean_exponent", Joining.mean_exponent)
         names, weights = [row["trial_id"] for row in rows], [row.get("weight", 1.0) for row in rows]
         problem = _problem(method, names, weights, exponent)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        joining = Joining(tuple(float(weight) for weight in weights), method, float(exponent))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         problem = f"{type(error).__name__}: {error}"
     if problem:
         raise CheckpointError(f"{path}: cannot be used ({problem}); run trainables.ensemble again, or give --top-k.")
@@ -60,7 +63,6 @@ def _read_members(path: Path, trials: Path) -> RunMembers:
                 f"{row['trial_id']}: is not the model that {path} names (its weights_sha256 differs); run "
                 "trainables.ensemble again, or give --top-k."
             )
-    joining = Joining(tuple(weights), method, float(exponent))
     return RunMembers(tuple(trials / name for name in names), joining, "ensemble/members.json")
 
 
@@ -70,9 +72,11 @@ def _problem(method: Any, names: list[Any], weights: list[Any], exponent: Any) -
         return f"method {method!r} is none of {', '.join(COMBINE_METHODS)}"
     if not names:
         return "it has no members"
-    if odd := [name for name in names if not isinstance(name, str) or Path(name).name != name or name == ".."]:
-        return f"trial_id {odd[0]!r} is no name of a trial"
+    if odd := [name for name in names if not isinstance(name, str) or not TRIAL_NAME.fullmatch(name)]:
+        return f"trial_id {odd[0]!r:.80} is no name of a trial"
+    if len(set(names)) < len(names):
+        return "a trial is there twice"
     if not (isinstance(exponent, int | float) and 0 < exponent < math.inf):
         return f"mean_exponent {exponent!r} is no number above 0"
     good = all(isinstance(weight, int | float) and 0 <= weight < math.inf for weight in weights)
-    return "" if good and sum(weights) > 0 else "weights have to be finite numbers from 0, not all 0"
+    return "" if good and 0 < sum(weights) < math.inf else "weights have to be finite numbers from 0, not all 0"

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import yaml
 
 from sed_model.errors import DataError
-from sed_model.files import write_parquet, write_text
+from sed_model.files import read_parquet, write_parquet, write_text
 from sed_model.yaml_file import read_yaml
 
 if TYPE_CHECKING:
@@ -70,6 +69,10 @@ CURVE_FIELDS = pa.schema(
         ("samples_per_s", pa.float64()),
     ]
 )
+
+
+KEYS = frozenset({"trial_id", "number", "status", "macro_auc"})
+"""What no table of trials lacks, whichever release wrote it."""
 
 
 def trial_id(number: int) -> str:
@@ -146,14 +149,18 @@ class RunFolder:
         write_parquet(self.path / "refits.parquet", pa.Table.from_pylist([dict(row) for row in rows], REFIT_FIELDS))
 
     def read_refits(self) -> list[dict[str, Any]]:
-        return _rows(self.path / "refits.parquet")
+        return _rows(self.path / "refits.parquet", REFIT_FIELDS)
 
     def read_trials(self, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
-        """A row a trial: all columns, or some of TRIAL_FIELDS."""
-        return _rows(self.path / "trials.parquet", columns)
+        """A row a trial: all columns, or some of TRIAL_FIELDS.
+
+        Raises:
+            DataError: the table is damaged, or no table of a search.
+        """
+        return _rows(self.path / "trials.parquet", TRIAL_FIELDS, columns)
 
     def read_curves(self) -> list[dict[str, Any]]:
-        return _rows(self.path / "curves.parquet")
+        return _rows(self.path / "curves.parquet", CURVE_FIELDS)
 
     def write_leaderboard(self) -> pd.DataFrame:
         """Rank the trials, write leaderboard.csv and return it."""
@@ -277,14 +284,30 @@ def _varies(column: pd.Series) -> bool:
     return len({None if _missing(value) else value for value in column}) > 1
 
 
-def _rows(path: Path, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
+def _rows(path: Path, schema: pa.Schema, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    """
+    Raises:
+        DataError: the table is damaged, or no table of a search.
+    """
     if not path.is_file():
         return []
-    # Read at once: a search that runs may replace the file between two looks at it.
-    file = pq.ParquetFile(pa.BufferReader(path.read_bytes()))  # pq.read_table would import pandas
-    names = None if columns is None else [name for name in columns if name in file.schema_arrow.names]
-    rows: list[dict[str, Any]] = file.read(columns=names).to_pylist()
+    try:
+        rows: list[dict[str, Any]] = read_parquet(path, schema, set(schema.names) - KEYS, columns).to_pylist()
+        for row in rows:
+            _check_keys(row)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise DataError(f"{path}: is damaged ({reason}); restore it, or start a new search.") from None
     return rows
+
+
+def _check_keys(row: Mapping[str, Any]) -> None:
+    """Raises ValueError for a row that names no trial; paths are made of the name."""
+    empty = [name for name in ("trial_id", "number", "status") if name in row and row[name] is None]
+    if empty:
+        raise ValueError(f"column {empty[0]} has an empty cell")
+    if "number" in row and row["trial_id"] != trial_id(row["number"]):
+        raise ValueError(f"trial_id {row['trial_id']!r} is not that of number {row['number']}")
 
 
 def _missing(value: Any) -> bool:

@@ -121,7 +121,7 @@ class TrialFiles:
         manifest = None if self._storage is None else self._storage.read(MANIFEST)
         if self._storage is None or manifest is None:
             return
-        self._stored = json.loads(manifest)
+        self._stored = _manifest(manifest, self.folder)
         for name, stored in self._stored.items():
             path = self.folder / name
             digest = Path(stored).stem.rpartition("-")[2]
@@ -171,6 +171,24 @@ class TrialFiles:
         for name in superseded:
             if name.startswith(self._own):
                 self._storage.delete(name)
+
+
+def _manifest(content: bytes, folder: Path) -> dict[str, str]:
+    """File -> its name in the storage; both are plain names, so that nothing is written outside the folder.
+
+    Raises:
+        DataError: it is no manifest.
+    """
+    try:
+        names = dict(json.loads(content))
+        strange = [
+            name for pair in names.items() for name in pair if name in ("", ".", "..") or Path(name).name != name
+        ]
+    except (ValueError, TypeError, RecursionError) as error:
+        raise DataError(f"{folder.name}: {MANIFEST} in the storage is damaged ({error}).") from None
+    if strange:
+        raise DataError(f"{folder.name}: {MANIFEST} in the storage names {strange[0]!r}, which is no plain file name.")
+    return names
 
 
 @contextmanager

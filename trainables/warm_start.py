@@ -47,7 +47,7 @@ def check_comparable(space: SearchSpace, run: RunFolder, fingerprint: str) -> No
             "compare; leave it out, or give --data as it was."
         )
     ours, theirs = _comparable(space.as_dict()), _comparable(record)
-    problems = [f"{name} was {theirs[name]}, is {ours[name]}" for name in ours if ours[name] != theirs[name]]
+    problems = [f"{name} was {theirs.get(name)}, is {ours[name]}" for name in ours if ours[name] != theirs.get(name)]
     if problems:
         raise DataError(
             f"--warm-start {run.path}: its scores do not compare: {'; '.join(problems)}; set these as they were, or "
@@ -57,9 +57,14 @@ def check_comparable(space: SearchSpace, run: RunFolder, fingerprint: str) -> No
 
 def _comparable(tree: Mapping[str, Any]) -> dict[str, Any]:
     """What two searches must have in common for their scores to compare."""
-    search, stages = tree.get("search", {}), tree.get("base", {}).get("stages", {})
+    base, search = tree.get("base"), tree.get("search")
+    stages = base.get("stages") if isinstance(base, dict) else None
+    names = search.get("stages", []) if isinstance(search, dict) else None
+    if not (isinstance(search, dict) and isinstance(stages, dict) and isinstance(names, list)):
+        raise DataError("--warm-start: its search.yaml lacks search or base.stages; restore the file, or leave it out.")
     shared = {f"search.{name}": search.get(name) for name in ("metric", "stages", "epochs_scale")}
-    return shared | {f"stages.{name}.epochs": stages.get(name, {}).get("epochs") for name in search.get("stages", [])}
+    epochs = {str(name): stage.get("epochs") for name, stage in stages.items() if isinstance(stage, dict)}
+    return shared | {f"stages.{name}.epochs": epochs.get(str(name)) for name in names}
 
 
 def _frozen(

@@ -28,7 +28,7 @@ def prepared(tiny_space: Path, tiny_root: Path, tmp_path: Path, cache_dir: Path)
 
 def prepare_with(space: Path, data: Path, out: Path, *more: str) -> Prepared:
     words = ["--space", str(space), "--data", str(data), "--out", str(out), "--name", "x", *more]
-    return prepare(search.build_parser().parse_args(words))
+    return prepare(search.parse(words))
 
 
 def job_of(prepared: Prepared, cpus: int = 1, gpus: float = 0.0, workers: int = 0, **more: Any) -> SearchJob:

@@ -279,12 +279,11 @@ def test_the_storage_is_part_of_the_run(
     from trainables.search_setup import prepare
 
     arguments = ["--space", str(tiny_space), "--data", str(tiny_root), "--out", str(tmp_path), "--name", "x"]
-    parser = search.build_parser()
-    prepared = prepare(parser.parse_args([*arguments, "--storage", "file:///mnt/share"]))
+    prepared = prepare(search.parse([*arguments, "--storage", "file:///mnt/share"]))
     prepared.run.write_search(prepared.record)
-    again = prepare(parser.parse_args(["--resume", "--out", str(tmp_path), "--name", "x"]))
+    again = prepare(search.parse(["--resume", "--out", str(tmp_path), "--name", "x"]))
 
     assert yaml.safe_load(prepared.run.search_file.read_text())["storage"] == "file:///mnt/share/x"
     assert again.job.storage == prepared.job.storage == "file:///mnt/share/x"
     with pytest.raises(ConfigError, match=r"leave out --storage"):
-        prepare(parser.parse_args(["--resume", "--out", str(tmp_path), "--name", "x", "--storage", "file:///x"]))
+        prepare(search.parse(["--resume", "--out", str(tmp_path), "--name", "x", "--storage", "file:///x"]))

@@ -35,13 +35,13 @@ SEARCH = {
 
 # trial_id, status, best macro_auc, pool_type, gem_p, lr. gem_p of an avg trial is the default: recorded, but inactive.
 TRIALS = [
-    ("t0", "complete", 0.70, "avg", 3.0, 1.0e-4),
-    ("t1", "complete", 0.80, "gem", 2.0, 3.0e-4),
-    ("t2", "pruned", 0.60, "avg", 3.0, 2.0e-3),
-    ("t3", "complete", 0.85, "gem", 4.0, 5.0e-4),
-    ("t4", "failed", None, "gem", 5.0, 3.0e-3),
-    ("t5", "pruned", 0.70, "avg", 3.0, 1.5e-3),
-    ("t6", "running", None, "gem", 1.5, 4.0e-4),
+    ("trial_0000", "complete", 0.70, "avg", 3.0, 1.0e-4),
+    ("trial_0001", "complete", 0.80, "gem", 2.0, 3.0e-4),
+    ("trial_0002", "pruned", 0.60, "avg", 3.0, 2.0e-3),
+    ("trial_0003", "complete", 0.85, "gem", 4.0, 5.0e-4),
+    ("trial_0004", "failed", None, "gem", 5.0, 3.0e-3),
+    ("trial_0005", "pruned", 0.70, "avg", 3.0, 1.5e-3),
+    ("trial_0006", "running", None, "gem", 1.5, 4.0e-4),
 ]
 
 
@@ -120,7 +120,7 @@ def write_run(path: Path) -> Path:
     write_table(path / "trials.parquet", trial_rows())
     write_table(path / "curves.parquet", curve_rows())
     floats = pa.list_(pa.float32())
-    for trial_id, noise in (("t0", 0.5), ("t1", 0.25), ("t3", 0.2)):
+    for trial_id, noise in (("trial_0000", 0.5), ("trial_0001", 0.25), ("trial_0003", 0.2)):
         file = path / "trials" / trial_id / "oof.parquet"
         write_table(file, oof_rows(noise), CLASSES, target=floats, probabilities=floats)
     for part in range(2):
@@ -139,7 +139,7 @@ def write_hostile_run(folder: Path) -> Path:
         sf.write(audio / f"f{file}.ogg", noise, 16000)
     search = SEARCH | {"data": {"folder": str(audio), "fingerprint": "abc"}, "command": "python -m x --name '<b>'"}
     (run / "search.yaml").write_text(yaml.safe_dump(search))
-    for trial in ("t0", "t1", "t3"):
+    for trial in ("trial_0000", "trial_0001", "trial_0003"):
         write_table(
             run / "trials" / trial / "oof.parquet", oof_rows(0.4), HOSTILE_CLASSES, target=FLOATS, probabilities=FLOATS
         )

@@ -8,7 +8,7 @@ from tests.analysis.conftest import trial_rows, write_run, write_table
 
 @pytest.fixture(scope="module")
 def two_runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, RunFacts]:
-    """The tiny run, and one whose t0 (pooling avg) is the best."""
+    """The tiny run, and one whose trial_0000 (pooling avg) is the best."""
     folder = tmp_path_factory.mktemp("two")
     write_run(folder / "a")
     write_run(folder / "b")
@@ -22,7 +22,7 @@ def test_the_better_run_is_first(two_runs: dict[str, RunFacts]) -> None:
     table = runs_side_by_side(two_runs)
 
     assert table["run"].tolist() == ["b", "a"]
-    assert table["best_trial"].tolist() == ["t0", "t3"]
+    assert table["best_trial"].tolist() == ["trial_0000", "trial_0003"]
     assert table["macro_auc"].tolist() == pytest.approx([0.9, 0.85])
     assert (table["low"] <= table["high"]).all()
 
@@ -37,7 +37,7 @@ def test_settings_of_the_best_trials_are_shown_where_they_differ(two_runs: dict[
 def test_classes_are_compared_between_the_leaders(two_runs: dict[str, RunFacts]) -> None:
     table = classes_side_by_side(two_runs)
 
-    # a is led by t3 (little noise), b by t0 (much).
+    # a is led by trial_0003 (little noise), b by trial_0000 (much).
     assert (table["a"] >= table["b"]).all()
     assert table["range"].tolist() == pytest.approx((table["a"] - table["b"]).tolist())
 

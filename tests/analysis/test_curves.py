@@ -19,7 +19,7 @@ from analysis.tables import read_run
 def test_the_best_so_far_never_falls(tiny_run: Path) -> None:
     scores = history(read_run(tiny_run))
 
-    assert scores["trial_id"].tolist() == ["t0", "t1", "t2", "t3", "t5"]
+    assert scores["trial_id"].tolist() == ["trial_0000", "trial_0001", "trial_0002", "trial_0003", "trial_0005"]
     assert scores["best_so_far"].tolist() == [0.70, 0.80, 0.80, 0.85, 0.85]
 
 
@@ -33,7 +33,7 @@ def test_a_failed_trial_is_no_best_so_far(tiny_run: Path) -> None:
 def test_learning_curves_know_their_trial(tiny_run: Path) -> None:
     curves = learning_curves(read_run(tiny_run))
 
-    pruned = curves[curves["trial_id"] == "t2"]
+    pruned = curves[curves["trial_id"] == "trial_0002"]
     assert pruned["status"].tolist() == ["pruned"]
     assert len(curves) == 14
 
@@ -69,7 +69,8 @@ def test_trials_were_pruned_at_their_last_epoch(tiny_run: Path) -> None:
 def test_a_rung_tells_what_it_took_to_go_on(tiny_run: Path) -> None:
     row = rungs(read_run(tiny_run)).iloc[0]
 
-    # t2 (0.60) and t5 (0.70) stopped after epoch 0; of those that went on, t0 had the least: 0.70 - 3 x 0.01.
+    # trial_0002 (0.60) and trial_0005 (0.70) stopped after epoch 0; of those that went on, trial_0000 had the least:
+    # 0.70 - 3 x 0.01.
     assert (row["epoch"], row["n_reached"], row["n_pruned"]) == (0, 5, 2)
     assert row["best_pruned"] == pytest.approx(0.70)
     assert row["lowest_kept"] == pytest.approx(0.67)

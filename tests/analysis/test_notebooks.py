@@ -36,8 +36,8 @@ def n_plots(notebook: nbformat.NotebookNode) -> int:
 def test_pseudo_labels_are_counted_and_the_student_is_compared(tiny_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_run(tiny_run.parent / "tiny-student-1")
     members = [
-        {"trial_id": "t3", "weight": 0.75, "macro_auc": 0.85},
-        {"trial_id": "t1", "weight": 0.25, "macro_auc": 0.8},
+        {"trial_id": "trial_0003", "weight": 0.75, "macro_auc": 0.85},
+        {"trial_id": "trial_0001", "weight": 0.25, "macro_auc": 0.8},
     ]
     (tiny_run / "ensemble" / "members.json").write_text(json.dumps({"members": members}))
 

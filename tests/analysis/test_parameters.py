@@ -32,7 +32,8 @@ def test_a_condition_on_an_inactive_setting_does_not_hold(tiny_run: Path) -> Non
 
     values = parameter_values(run, varied_parameters(run) or [])
 
-    # gem_p is 3 in t0, t2 and t5 too, but inactive there: only t3 has lr, which then does not vary.
+    # gem_p is 3 in trial_0000, trial_0002 and trial_0005 too, but inactive there: only trial_0003 has lr, which then
+    # does not vary.
     assert "lr" not in values
 
 

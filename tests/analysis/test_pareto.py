@@ -19,7 +19,7 @@ def run_of(points: list[tuple[float, float]]) -> Run:
 def test_a_dearer_trial_that_is_no_better_is_not_on_the_front(tiny_run: Path) -> None:
     front = pareto_front(read_run(tiny_run))
 
-    assert front["trial_id"].tolist() == ["t2", "t0", "t5", "t1", "t3"]
+    assert front["trial_id"].tolist() == ["trial_0002", "trial_0000", "trial_0005", "trial_0001", "trial_0003"]
     assert front["on_front"].tolist() == [True, True, False, True, True]
 
 

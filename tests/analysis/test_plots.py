@@ -43,7 +43,7 @@ def test_learning_curves_draw_pruned_trials_fainter_than_the_best(tiny_run: Path
 
     draw_learning_curves(curves, stage_spans(curves), axes, n_best=2)
 
-    assert legend_of(axes) == ["t1", "t3"]
+    assert legend_of(axes) == ["trial_0001", "trial_0003"]
     alphas = {tuple(line.get_xdata()): line.get_alpha() for line in axes.lines if line.get_marker() == "None"}
     assert alphas[(0.0,)] < alphas[(0.0, 1.0, 2.0, 3.0)]
     assert [text.get_text() for text in axes.texts] == ["pretrain_ce", "train_bce"]
@@ -52,9 +52,9 @@ def test_learning_curves_draw_pruned_trials_fainter_than_the_best(tiny_run: Path
 def test_the_ranking_has_the_best_on_top_with_its_interval(tiny_run: Path, axes: Axes) -> None:
     run = read_run(tiny_run)
 
-    draw_ranking(rank_trials(run), bootstrap_spread(run, ["t3", "t1"]), axes, top=3)
+    draw_ranking(rank_trials(run), bootstrap_spread(run, ["trial_0003", "trial_0001"]), axes, top=3)
 
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["1. t3", "2. t1", "3. t0"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["1. trial_0003", "2. trial_0001", "3. trial_0000"]
     assert axes.yaxis.get_inverted()
     assert "95 % interval" in legend_of(axes)
 
@@ -85,5 +85,5 @@ def test_an_empty_importance_says_so(tiny_run: Path, axes: Axes) -> None:
 def test_the_pareto_front_is_joined_and_named(tiny_run: Path, axes: Axes) -> None:
     draw_pareto(pareto_front(read_run(tiny_run)), axes)
 
-    assert [text.get_text() for text in axes.texts] == ["t2", "t0", "t1", "t3"]
+    assert [text.get_text() for text in axes.texts] == ["trial_0002", "trial_0000", "trial_0001", "trial_0003"]
     assert axes.get_xlabel() == "CPU time a window (ms)"

@@ -28,7 +28,7 @@ def test_the_notebook_ranks_a_run_and_draws_its_plots(tiny_run: Path, monkeypatc
 
     assert "7 trials, 14 epochs" in output_of(notebook, "read")
     ranking = output_of(notebook, "ranking")
-    assert ranking.index("t3") < ranking.index("t1") < ranking.index("t0")
+    assert ranking.index("trial_0003") < ranking.index("trial_0001") < ranking.index("trial_0000")
     assert "p_leader_better" in output_of(notebook, "spread")
     assert "out of memory" in output_of(notebook, "failed")
     n_plots = sum(str(cell.get("outputs", "")).count("image/png") for cell in notebook.cells)

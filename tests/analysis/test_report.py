@@ -83,7 +83,7 @@ def test_the_summary_names_winner_failures_and_what_is_noise(page: str) -> None:
     text = Elements(page).text
 
     assert "7 trials (3 complete, 2 pruned, 1 failed, 1 running), 14 epochs" in text
-    assert "The best is t3 with a macro ROC-AUC of 0.8500" in text
+    assert "The best is trial_0003 with a macro ROC-AUC of 0.8500" in text
     assert f"1 trial failed: {HOSTILE_ERROR}." in text
     assert "5 trials with a score are too few to tell which settings mattered." in text
 
@@ -91,7 +91,7 @@ def test_the_summary_names_winner_failures_and_what_is_noise(page: str) -> None:
 def test_settings_are_counted_among_the_top_and_within_noise(tmp_path: Path) -> None:
     run = write_run(tmp_path / "many")
     rows = [
-        trial_rows()[0] | {"trial_id": f"t{n}", "number": n, "macro_auc": 0.5 + n / 100,
+        trial_rows()[0] | {"trial_id": f"trial_{n:04d}", "number": n, "macro_auc": 0.5 + n / 100,
                            "config.model.pool_type": "gem" if n >= 10 else "avg",
                            "config.model.drop_rate": 0.1 * (n % 2)}
         for n in range(20)
@@ -121,7 +121,7 @@ def test_frame_scores_are_drawn_where_they_are_stored(hostile_run: Path, tmp_pat
          "frames_start_s": row["start_s"], "frames_end_s": row["end_s"], "scores": [0.125, 0.875]}
         for row in oof_rows(0.4) for label in HOSTILE_CLASSES
     ]  # fmt: skip
-    pq.write_table(pa.Table.from_pylist(rows), run / "trials" / "t3" / "frames.parquet")
+    pq.write_table(pa.Table.from_pylist(rows), run / "trials" / "trial_0003" / "frames.parquet")
 
     page = page_of(run)
 
@@ -143,8 +143,10 @@ def test_a_filename_cannot_lead_out_of_the_data_folder(tmp_path: Path) -> None:
     rows = [row | {"filename": f"../data/../{row['filename']}"} for row in oof_rows(0.4)]
     for file in (tmp_path / "data").iterdir():
         file.rename(tmp_path / file.name)
-    write_table(run / "trials" / "t3" / "oof.parquet", rows, HOSTILE_CLASSES, target=FLOATS, probabilities=FLOATS)
-    for trial in ("t0", "t1"):
+    write_table(
+        run / "trials" / "trial_0003" / "oof.parquet", rows, HOSTILE_CLASSES, target=FLOATS, probabilities=FLOATS
+    )
+    for trial in ("trial_0000", "trial_0001"):
         (run / "trials" / trial / "oof.parquet").unlink()
 
     page = page_of(run)
@@ -172,7 +174,7 @@ def test_a_run_without_trials_has_a_report(tiny_run: Path) -> None:
 
 
 def test_a_run_whose_trials_all_failed_has_a_report(tiny_run: Path) -> None:
-    keep(tiny_run, lambda row: row["trial_id"] == "t4")
+    keep(tiny_run, lambda row: row["trial_id"] == "trial_0004")
 
     text = Elements(page_of(tiny_run)).text
 
@@ -181,7 +183,7 @@ def test_a_run_whose_trials_all_failed_has_a_report(tiny_run: Path) -> None:
 
 
 def test_a_run_of_one_trial_has_a_report(tiny_run: Path) -> None:
-    keep(tiny_run, lambda row: row["trial_id"] == "t3")
+    keep(tiny_run, lambda row: row["trial_id"] == "trial_0003")
 
     assert "One trial with a score: there is nothing to compare it with." in Elements(page_of(tiny_run)).text
 

@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 N_TRIALS, N_EPOCHS = 10_000, 100
-# Its own process, whose peak is that of the work; the time is the processor's, since others may be busy with it.
+# Its own process, whose peak is that of the work (ru_maxrss begins with the parent's); the time is the processor's,
+# since others may be busy with it.
 MEASURED = """
 import json, resource, sys
 from analysis import ranking, report
@@ -19,7 +20,8 @@ run = sys.argv[1]
 assert ranking.main(["--run", run, "--json"]) == 0
 assert report.main(["--run", run]) == 0
 used = resource.getrusage(resource.RUSAGE_SELF)
-print(json.dumps({"cpu_s": used.ru_utime + used.ru_stime, "peak_mb": used.ru_maxrss / 1024}))
+peak_kb = next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))
+print(json.dumps({"cpu_s": used.ru_utime + used.ru_stime, "peak_mb": int(peak_kb) / 1024}))
 """
 
 

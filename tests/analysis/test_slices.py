@@ -14,7 +14,7 @@ def test_a_slice_leaves_out_trials_in_which_the_setting_was_not_active(tiny_run:
     table = slice_table(read_run(tiny_run))
 
     gem_p = table[table["parameter"] == "gem_p"]
-    assert gem_p["trial_id"].tolist() == ["t1", "t3"]
+    assert gem_p["trial_id"].tolist() == ["trial_0001", "trial_0003"]
     pools = table[table["parameter"] == "pool_type"].drop_duplicates("value")
     assert dict(zip(pools["text"], pools["value"], strict=True)) == {"avg": 0.0, "gem": 1.0}
 
@@ -22,11 +22,11 @@ def test_a_slice_leaves_out_trials_in_which_the_setting_was_not_active(tiny_run:
 def test_a_line_runs_from_the_least_to_the_greatest_value(tiny_run: Path) -> None:
     table = parallel_table(read_run(tiny_run)).set_index(["parameter", "trial_id"])
 
-    assert table.loc[("gem_p", "t1"), "position"] == 0
-    assert table.loc[("gem_p", "t3"), "position"] == 1
-    assert table.loc[("gem_p", "t0"), "text"] == INACTIVE
+    assert table.loc[("gem_p", "trial_0001"), "position"] == 0
+    assert table.loc[("gem_p", "trial_0003"), "position"] == 1
+    assert table.loc[("gem_p", "trial_0000"), "text"] == INACTIVE
     # lr was drawn on a logarithmic scale: from 1e-4 to 2e-3, 3e-4 is at log(3) / log(20).
-    assert table.loc[("lr", "t1"), "position"] == pytest.approx(np.log(3) / np.log(20))
+    assert table.loc[("lr", "trial_0001"), "position"] == pytest.approx(np.log(3) / np.log(20))
 
 
 def test_thousands_of_trials_are_thinned_to_the_best_the_middle_and_some_more(tiny_run: Path) -> None:

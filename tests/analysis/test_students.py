@@ -14,9 +14,11 @@ FLOATS = pa.list_(pa.float32())
 
 @pytest.fixture
 def student(tiny_run: Path) -> Path:
-    """A student of tiny_run whose best trial, t3, tells every class perfectly."""
+    """A student of tiny_run whose best trial, trial_0003, tells every class perfectly."""
     folder = write_run(tiny_run.parent / "tiny-student-1")
-    write_table(folder / "trials" / "t3" / "oof.parquet", oof_rows(0.0), CLASSES, target=FLOATS, probabilities=FLOATS)
+    write_table(
+        folder / "trials" / "trial_0003" / "oof.parquet", oof_rows(0.0), CLASSES, target=FLOATS, probabilities=FLOATS
+    )
     search = yaml.safe_load((folder / "search.yaml").read_text()) | {"teacher": str(tiny_run)}
     (folder / "search.yaml").write_text(yaml.safe_dump(search))
     return folder
@@ -55,7 +57,9 @@ def test_the_gain_of_a_perfect_student_is_what_its_teacher_lacked(tiny_run: Path
 
 def test_runs_of_other_classes_are_not_compared(tiny_run: Path, student: Path) -> None:
     others = tuple(f"other_{name}" for name in CLASSES)
-    write_table(student / "trials" / "t3" / "oof.parquet", oof_rows(0.0), others, target=FLOATS, probabilities=FLOATS)
+    write_table(
+        student / "trials" / "trial_0003" / "oof.parquet", oof_rows(0.0), others, target=FLOATS, probabilities=FLOATS
+    )
 
     with pytest.raises(RunFolderError, match="classes are not those of tiny"):
         teacher_and_student(tiny_run, student, None)

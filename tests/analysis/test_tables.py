@@ -108,8 +108,8 @@ def test_a_search_file_that_is_no_mapping_is_named(tiny_run: Path, text: str) ->
         ("number", [None, 1, 2, 3, 4, 5, 6], "column 'number' is empty in 1 of 7 rows"),
         ("number", [0, 0, 2, 3, 4, 5, 6], "number 0 stands in more than one row"),
         ("macro_auc", [0.7, 1.5, 0.6, 0.85, None, 0.7, None], "macro_auc is 1.5, must be within 0..1"),
-        ("macro_auc", [0.7, None, 0.6, 0.85, None, 0.7, None], "complete trials without macro_auc: t1"),
-        ("macro_auc", [0.7, float("nan"), 0.6, 0.85, None, 0.7, None], "complete trials without macro_auc: t1"),
+        ("macro_auc", [0.7, None, 0.6, 0.85, None, 0.7, None], "complete trials without macro_auc: trial_0001"),
+        ("macro_auc", [0.7, float("nan"), 0.6, 0.85, None, 0.7, None], "complete trials without macro_auc: trial_0001"),
         ("duration_s", [-1.0] * 7, "duration_s is -1.0, must be at least 0"),
     ],
 )
@@ -123,7 +123,7 @@ def test_a_wrong_value_among_the_trials_is_named(tiny_run: Path, name: str, valu
 def test_a_trial_with_two_rows_is_named(tiny_run: Path) -> None:
     change_table(tiny_run / "trials.parquet", lambda table: pa.concat_tables([table, table.slice(2, 1)]))
 
-    with pytest.raises(RunFolderError, match="trial_id t2 stands in more than one row"):
+    with pytest.raises(RunFolderError, match="trial_id trial_0002 stands in more than one row"):
         read_run(tiny_run)
 
 
@@ -137,14 +137,14 @@ def test_a_renamed_column_is_found(tiny_run: Path) -> None:
 def test_curves_of_an_unknown_trial_are_named(tiny_run: Path) -> None:
     change_table(tiny_run / "trials.parquet", lambda table: table.slice(1))
 
-    with pytest.raises(RunFolderError, match=r"epochs of trials that trials\.parquet lacks: t0"):
+    with pytest.raises(RunFolderError, match=r"epochs of trials that trials\.parquet lacks: trial_0000"):
         read_run(tiny_run)
 
 
 def test_an_epoch_reported_twice_is_named(tiny_run: Path) -> None:
     change_table(tiny_run / "curves.parquet", lambda table: pa.concat_tables([table, table.slice(1, 1)]))
 
-    with pytest.raises(RunFolderError, match="the same epoch twice: t0 epoch 1"):
+    with pytest.raises(RunFolderError, match="the same epoch twice: trial_0000 epoch 1"):
         read_run(tiny_run)
 
 
@@ -222,7 +222,7 @@ def test_a_window_in_two_parts_is_named(tiny_run: Path) -> None:
 
 
 def test_out_of_fold_predictions_are_arrays_in_the_order_of_the_classes(tiny_run: Path) -> None:
-    oof = read_oof(tiny_run, "t3")
+    oof = read_oof(tiny_run, "trial_0003")
 
     assert oof.classes == ("amecro", "1139490", "grekis")
     assert oof.target.shape == oof.probabilities.shape == (24, 3)
@@ -231,15 +231,15 @@ def test_out_of_fold_predictions_are_arrays_in_the_order_of_the_classes(tiny_run
 
 
 def test_out_of_fold_predictions_without_a_window_are_refused(tiny_run: Path) -> None:
-    change_table(tiny_run / "trials" / "t3" / "oof.parquet", lambda table: table.slice(0, 0))
+    change_table(tiny_run / "trials" / "trial_0003" / "oof.parquet", lambda table: table.slice(0, 0))
 
     with pytest.raises(RunFolderError, match="holds no window"):
-        read_oof(tiny_run, "t3")
+        read_oof(tiny_run, "trial_0003")
 
 
 def test_a_trial_without_predictions_is_named(tiny_run: Path) -> None:
-    with pytest.raises(RunFolderError, match=r"t2.oof\.parquet: missing"):
-        read_oof(tiny_run, "t2")
+    with pytest.raises(RunFolderError, match=r"trial_0002.oof\.parquet: missing"):
+        read_oof(tiny_run, "trial_0002")
 
 
 def test_the_newest_run_is_the_one_written_last(tiny_run: Path) -> None:

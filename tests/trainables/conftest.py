@@ -25,6 +25,9 @@ import yaml
 from trainables import search
 from trainables.recorder import Recorder
 
+# A shell that starts the tests in the background has them ignore Ctrl-C, and with them the searches they interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 ROOT = Path(__file__).parents[2]
 RATE_HZ = 8_000
 PITCH_HZ = {"1139490": 500.0, "abethr1": 1200.0, "grekis": 2600.0}

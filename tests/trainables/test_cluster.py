@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import socket
 import struct
@@ -134,10 +135,10 @@ def test_the_documented_cluster_is_one_that_ray_takes() -> None:
 
 def test_the_documented_searches_can_be_typed() -> None:
     text = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8").replace("\\\n", " ")
-    commands = [line.split("trainables.search", 1)[1] for line in text.splitlines() if "-m trainables.search" in line]
+    commands = re.findall(r"-m trainables\.search([^`\n]*)", text)
     complete = [shlex.split(command) for command in commands if ".." not in command]
 
-    assert len(complete) == 3
+    assert len(complete) == 4
     for words in complete:
         assert build_parser().parse_args(words).name == "first"
 

@@ -78,15 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def build_parser() -> argparse.ArgumentParser:
     parser = cli.parser("trainables.predict", DESCRIPTION, EXAMPLES)
+    cli.add_models(parser)
     add = parser.add_argument
-    models = parser.add_mutually_exclusive_group(required=True)
-    models.add_argument(
-        "--run", type=cli.folder, metavar="DIR", help="run folder: the members of its ensemble, else its best trials"
-    )
-    models.add_argument(
-        "--model", type=cli.folder, action="append", metavar="DIR", help="folder of a model; may be repeated"
-    )
-    add("--top-k", type=cli.positive_int, metavar="K", help="the K best trials of --run, whatever its ensemble is (5)")
     add("--soundscapes", type=cli.folder, metavar="DIR", help="folder of audio files")
     add("--out", type=cli.folder, required=True, metavar="FILE", help="submission.csv (or post.json) to write")
     add(

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import settings
 from jaxtyping import install_import_hook
 from xdist.scheduler import LoadScopeScheduling
 
@@ -35,6 +36,10 @@ def modules_that_name_shapes() -> list[str]:
 
 # Before any of them is imported.
 install_import_hook(modules_that_name_shapes(), "beartype.beartype")
+
+# A slow moment of a shared machine is no failure.
+settings.register_profile("shared machine", deadline=None)
+settings.load_profile("shared machine")
 
 # Two cores, shared with Ray's workers: more threads only take turns.
 torch.set_num_threads(1)

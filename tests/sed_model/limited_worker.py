@@ -21,7 +21,7 @@ from sed_model.fit import FitJob, fit
 from sed_model.recordings import read_data_folder
 from sed_model.stages import plan_stages
 
-ROOM_BYTES = 10**9
+ROOM_BYTES = 12 * 10**8
 """Address space beyond what Python and PyTorch have taken."""
 
 

@@ -1,12 +1,15 @@
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from safetensors import SafetensorError
 
 from sed_model.errors import DiskFullError
-from sed_model.files import remove_left_over, replacing, sha256_of, write_json
+from sed_model.files import remove_left_over, replacing, sha256_of, write_json, write_parquet
 
 
 def test_the_new_file_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
@@ -73,3 +76,25 @@ def test_the_digest_is_that_of_the_content(tmp_path: Path) -> None:
     path = tmp_path / "abc"
     path.write_bytes(b"abc")
     assert sha256_of(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted in /proc")
+def test_reading_a_table_starts_no_threads(tmp_path: Path) -> None:
+    """A process that ends while Arrow's threads still start is aborted."""
+    write_parquet(tmp_path / "table.parquet", pa.table({"a": [1, 2], "b": ["x", "y"]}))
+    program = (
+        "import os, sys\n"
+        "from pathlib import Path\n"
+        "import pyarrow as pa\n"
+        "from sed_model.files import read_parquet\n"
+        "before = len(os.listdir('/proc/self/task'))\n"
+        "table = read_parquet(Path(sys.argv[1]), pa.schema([('a', pa.int64()), ('b', pa.string())]))\n"
+        "assert table.num_rows == 2\n"
+        "print(len(os.listdir('/proc/self/task')) - before)"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", program, tmp_path / "table.parquet"], capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout == "0\n"

@@ -1,11 +1,11 @@
 """The whole chain on the test soundscapes: default model -> best trial -> ensemble -> students, over several seeds.
 
-    python benchmarks/score_chain.py --data DIR --out DIR --set model.weights=FILE [--seeds 3] [--rounds 2]
+    python benchmarks/score_chain.py --data DIR --out DIR --set model.weights=FILE [--first-seed 0] [--seeds 3]
 
 It runs the commands as a user would and scores what they leave behind. Nothing is chosen on the test soundscapes:
-trials and rounds are chosen by the validation score. A chain that was broken off goes on; one that is done is only
-scored.
-About 10 minutes a seed on 2 cores for the data sets of some 200 recordings.
+trials and rounds are chosen by the validation score. The control is the best trial trained on for as many epochs as a
+student, without pseudo-labels. A chain that was broken off goes on; one that is done is only scored.
+About 20 minutes a seed on 2 cores for the data sets of some 200 recordings; 3 on a GPU (`--gpus-per-trial 0.25`).
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ import json
 import statistics
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from score_trial import score
 
-from sed_model.checkpoint import load_model
+from sed_model.checkpoint import LoadedModel, load_model
+from sed_model.config import SedConfig
 from sed_model.dataset import open_training_data
 from sed_model.fit import FitJob, fit
 from sed_model.recordings import read_data_folder
@@ -32,6 +34,7 @@ from trainables.student import round_name
 SPACE = Path(__file__).parent / "chain.yaml"
 TOP_K = 3
 DEFAULT_CHAIN = ("pretrain_ce", "train_bce", "finetune")
+NO_PSEUDO_LABELS = {"pseudo.replace_prob": 0.0, "pseudo.add_prob": 0.0, "pseudo.join_prob": 0.0}
 
 
 def command(module: str, *words: object) -> None:
@@ -43,13 +46,15 @@ def run_chain(options: argparse.Namespace, seed: int) -> RunFolder:
     run = RunFolder(options.out / f"seed{seed}")
     sets = [word for text in (f"seed={seed}", *options.sets) for word in ("--set", text)]
     place = ("--out", options.out, "--name", run.path.name, "--top-k", TOP_K)
+    machine = ("--gpus-per-trial", options.gpus_per_trial, "--workers-per-trial", 0)
     if run.search_file.is_file():
-        command("trainables.search", "--resume", *place)
+        command("trainables.search", "--resume", *place, *machine)
     else:
         trials = ("--num-trials", options.num_trials, "--seed", seed)
-        command("trainables.search", "--space", options.space, "--data", options.data, *trials, *place, *sets)
+        command("trainables.search", "--space", options.space, "--data", options.data, *trials, *place, *machine, *sets)
     rounds = ("--rounds", options.rounds, "--num-trials", options.student_trials, "--top-k", TOP_K)
-    command("trainables.student", "--run", run.path, *rounds)
+    student_sets = [word for text in options.student_sets for word in ("--set", text)]
+    command("trainables.student", "--run", run.path, *rounds, *machine, *student_sets)
     return run
 
 
@@ -58,13 +63,27 @@ def default_model(run: RunFolder, data_dir: Path) -> Path:
     trial, whole = run.trial(0), run.path.parent / f"{run.path.name}-default"
     if run.read_trials()[0]["status"] == "complete":
         return trial
-    if not (whole / "done").exists():
-        config = load_model(trial).config
+    return trained(load_model(trial).config, DEFAULT_CHAIN, whole, data_dir)
+
+
+def control_model(run: RunFolder, data_dir: Path) -> Path:
+    """Folder of the control: trained like the first student of round 1, but on the real recordings alone."""
+    parent = load_model(run.trial(best_trials(run.read_trials(), 1)[0]["number"]))
+    first_student = RunFolder(run.path.parent / round_name(run.path, 1)).trial(0)
+    config = load_model(first_student).config.with_overrides(NO_PSEUDO_LABELS)
+    return trained(config, ("pseudo",), run.path.parent / f"{run.path.name}-control", data_dir, parent)
+
+
+def trained(
+    config: SedConfig, stages: Sequence[str], folder: Path, data_dir: Path, parent: LoadedModel | None = None
+) -> Path:
+    """The folder, once a model is trained to its end in it."""
+    if not (folder / "done").exists():
         data = open_training_data(read_data_folder(data_dir, config.data.target_s), config)
-        for result in fit(FitJob(config, plan_stages(config, DEFAULT_CHAIN), whole), data):
-            print(f"default model, epoch {result.epoch}: macro AUC {result.macro_auc:.4f}", file=sys.stderr)
-        (whole / "done").touch()
-    return whole
+        for result in fit(FitJob(config, plan_stages(config, stages), folder, parent), data):
+            print(f"{folder.name}, epoch {result.epoch}: macro AUC {result.macro_auc:.4f}", file=sys.stderr)
+        (folder / "done").touch()
+    return folder
 
 
 def scores_of(run: RunFolder, data: Path, rounds: int) -> dict[str, float]:
@@ -88,7 +107,8 @@ def scores_of(run: RunFolder, data: Path, rounds: int) -> dict[str, float]:
             chosen = max(chosen, (best[0]["macro_auc"], scores[f"student {number}"]), key=lambda pair: pair[0])
         else:
             scores[f"student {number}"] = scores[f"student {number - 1}"]
-    return scores | {"chain": chosen[1]}
+    control = control_model(run, data)
+    return scores | {"chain": chosen[1], "control": score([control], data)[str(control)]}
 
 
 def main() -> int:
@@ -99,13 +119,16 @@ def main() -> int:
     parser.add_argument("--num-trials", type=int, default=8, help="of the search (8)")
     parser.add_argument("--student-trials", type=int, default=3, help="of each round (3)")
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, default=3, help="how many (3)")
+    parser.add_argument("--gpus-per-trial", type=float, default=0.0)
     parser.add_argument("--set", dest="sets", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--student-set", dest="student_sets", action="append", default=[], metavar="KEY=VALUE")
     options = parser.parse_args()
     options.data, options.out = options.data.absolute(), options.out.absolute()
     torch.set_num_threads(2)
     rows: list[dict[str, Any]] = []
-    for seed in range(options.seeds):
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
         rows.append(scores_of(run_chain(options, seed), options.data, options.rounds))
         print(json.dumps({"seed": seed} | {name: round(value, 4) for name, value in rows[-1].items()}), flush=True)
     for name in rows[0]:

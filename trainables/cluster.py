@@ -26,6 +26,7 @@ QUIET_ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # the recorder prints a line; the traceback is in the trial's error.txt
     "RAY_DEDUP_LOGS_SKIP_REGEX": "Raylet is terminated|has been marked dead",  # the recorder tells which trial goes on
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # or trials that reserve no GPU would all compute on the first one
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Tune would take Ctrl-C for the end of the search, and go on to the ensemble
 }
 ALLOCATOR_ENVIRONMENT = {

@@ -12,7 +12,7 @@ from sed_model.audio_cache import cache_home
 from sed_model.stages import plan_stages
 from trainables.cluster import ClusterInfo
 from trainables.recorder import describe_point
-from trainables.resources import room, slots
+from trainables.resources import room, slots, unused_gpus
 from trainables.search_setup import Prepared
 from trainables.searcher import SedSearcher
 from trainables.space_table import space_size
@@ -25,6 +25,7 @@ def print_placement(prepared: Prepared, cluster: ClusterInfo, max_concurrent: in
     """Print the machines, the trials, the files, and the first points; nothing is written."""
     lines = [
         *machine_lines(prepared.job, cluster),
+        *filter(None, [unused_gpus(prepared.job, cluster)]),
         "",
         *trial_lines(prepared, cluster, max_concurrent),
         "",

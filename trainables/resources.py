@@ -13,7 +13,12 @@ ROUNDING = 1e-9
 
 
 def check_room(job: SearchJob, cluster: ClusterInfo) -> None:
-    """Raise ConfigError unless the cluster has room for one trial."""
+    """Raise ConfigError unless the cluster has room for one trial, and its workers can share what they get."""
+    if job.workers_per_trial > 1 and 0 < job.gpus_per_trial < 1:
+        raise ConfigError(
+            f"--gpus-per-trial {job.gpus_per_trial:g} with --workers-per-trial {job.workers_per_trial}: NCCL joins no "
+            "two workers on one GPU; give each worker a whole GPU, or each trial one worker."
+        )
     if room(job, cluster) < 1:
         workers = f"--workers-per-trial {job.workers_per_trial} with " if job.workers_per_trial > 1 else "a trial with "
         machines = f" on {len(cluster.machines)} machines" if len(cluster.machines) > 1 else ""
@@ -22,6 +27,16 @@ def check_room(job: SearchJob, cluster: ClusterInfo) -> None:
             f"{cluster.cpus:g} and {cluster.gpus:g}{machines}; lower --cpus-per-trial, "
             "--gpus-per-trial or --workers-per-trial."
         )
+
+
+def unused_gpus(job: SearchJob, cluster: ClusterInfo) -> str:
+    """A note where the cluster has GPUs and trials ask for none; else ""."""
+    if job.gpus_per_trial or not cluster.gpus:
+        return ""
+    return (
+        f"note: there are {cluster.gpus:g} GPUs, and trials will use none of them; --gpus-per-trial 1 gives a trial a "
+        "whole GPU, --gpus-per-trial 0.25 puts four trials on one"
+    )
 
 
 def room(job: SearchJob, cluster: ClusterInfo) -> int:

@@ -36,7 +36,7 @@ from trainables.node_losses import NodeLosses
 from trainables.placement import print_placement
 from trainables.recorder import Recorder
 from trainables.refit import plan_refits, refit
-from trainables.resources import check_room, room, trial_resources
+from trainables.resources import check_room, room, trial_resources, unused_gpus
 from trainables.runs import RunFolder, best_trials, trial_id
 from trainables.search_setup import Prepared, prepare
 from trainables.search_space import SearchSpace
@@ -63,6 +63,8 @@ def run_search(options: argparse.Namespace) -> None:
         if options.dry_run:
             print_placement(prepared, cluster, options.max_concurrent)
             return
+        if note := unused_gpus(job, cluster):
+            print(note, flush=True)
         if not options.resume:
             run.write_search(prepared.record)
         print(f"run folder {run.path}", flush=True)

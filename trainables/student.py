@@ -15,6 +15,11 @@ EXAMPLES = """  python -m trainables.student --run runs/NAME --rounds 2
   python -m trainables.student --run runs/NAME --rounds 3 --num-trials 8 --top-k 3      (a small search in each round)
   python -m trainables.student --run runs/NAME --set pseudo.add_prob=0.5 --set stages.pseudo.epochs=12"""
 
+PASSED_ON = (
+    "data", "num_trials", "top_k", "max_concurrent", "cpus_per_trial", "gpus_per_trial", "workers_per_trial", "address",
+)  # fmt: skip
+"""Options that each round's search is given."""
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = build_parser().parse_args(arguments)
@@ -35,6 +40,12 @@ def build_parser() -> argparse.ArgumentParser:
     add("--max-concurrent", type=cli.positive_int, metavar="N", help="trials at a time (as many as fit)")
     add("--cpus-per-trial", type=cli.positive_int, default=1, metavar="N", help="CPUs a trial or worker (1)")
     add("--gpus-per-trial", type=cli.share, default=0.0, metavar="X", help="GPUs a trial or worker (0)")
+    add(
+        "--workers-per-trial",
+        type=cli.workers,
+        metavar="N",
+        help="data-parallel workers; 0: inside the trial (auto: 1 with GPUs, else 0)",
+    )
     add("--address", help="a running Ray cluster: auto, or host:6379 (default: a local Ray)")
     cli.add_set(parser)
     return parser
@@ -45,7 +56,7 @@ def search_arguments(round_number: int, teacher: Path, options: object) -> list[
     values = vars(options)
     words = ["--space", values["space"], "--teacher", teacher, "--name", round_name(values["run"], round_number)]
     words += ["--out", values["run"].parent]
-    for name in ("data", "num_trials", "top_k", "max_concurrent", "cpus_per_trial", "gpus_per_trial", "address"):
+    for name in PASSED_ON:
         if values[name] is not None:
             words += [f"--{name.replace('_', '-')}", values[name]]
     words += [word for text in values["overrides"] for word in ("--set", text)]

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+import ray
 
 from sed_model.errors import ConfigError
 from trainables import search
 from trainables.cluster import ClusterInfo, Node
 from trainables.placement import file_lines, first_points, machine_lines, trial_lines
 from trainables.recorder import describe_point
-from trainables.resources import check_room, room, slots
+from trainables.resources import check_room, room, slots, unused_gpus
 from trainables.search_setup import Prepared, prepare
 from trainables.trial import SearchJob
 
@@ -55,6 +57,19 @@ def test_workers_of_a_trial_may_be_on_several_machines(prepared: Prepared) -> No
 def test_a_trial_that_no_machine_holds_is_refused_however_many_there_are(prepared: Prepared) -> None:
     with pytest.raises(ConfigError, match=r"9 CPUs .* which has 12 and 3 on 2 machines; lower --cpus-per-trial"):
         check_room(job_of(prepared, cpus=9), TWO)
+
+
+def test_workers_of_a_trial_cannot_share_a_gpu(prepared: Prepared) -> None:
+    with pytest.raises(ConfigError, match=r"--gpus-per-trial 0\.5 with --workers-per-trial 2: NCCL joins no two"):
+        check_room(job_of(prepared, gpus=0.5, workers=2), TWO)
+    check_room(job_of(prepared, gpus=0.5, workers=1), TWO)
+    check_room(job_of(prepared, gpus=1, workers=2), TWO)
+
+
+def test_gpus_that_no_trial_will_use_are_pointed_out(prepared: Prepared) -> None:
+    assert unused_gpus(job_of(prepared), TWO).startswith("note: there are 3 GPUs, and trials will use none of them")
+    assert unused_gpus(job_of(prepared, gpus=0.5), TWO) == ""
+    assert unused_gpus(job_of(prepared), ClusterInfo(4, 0, "")) == ""
 
 
 def test_a_line_a_machine(prepared: Prepared) -> None:
@@ -108,3 +123,8 @@ def test_a_dry_run_leaves_nothing_behind(
     assert "dry run: no trial was started" in output
     assert not (tmp_path / "runs").exists()
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_a_process_that_reserves_no_gpu_is_shown_none(ray_cluster: None) -> None:
+    shown = ray.remote(lambda: os.environ.get("CUDA_VISIBLE_DEVICES"))
+    assert ray.get(shown.options(num_gpus=0).remote()) == ""

@@ -81,6 +81,16 @@ def test_the_best_round_is_named(two_rounds: str) -> None:
     assert "trainables.predict --run" in two_rounds
 
 
+def test_a_round_s_search_gets_the_resources_that_were_asked_for() -> None:
+    options = student.build_parser().parse_args(
+        ["--run", "/runs/x", "--gpus-per-trial", "0.25", "--workers-per-trial", "0"]
+    )
+    words = student.search_arguments(2, Path("/runs/x-student-1"), options)
+    search_options = parse(words)
+    assert (search_options.gpus_per_trial, search_options.workers_per_trial) == (0.25, 0)
+    assert search_options.name == "x-student-2"
+
+
 def test_a_run_without_labels_is_no_teacher(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is no run folder"):
         find_teacher(tmp_path)

@@ -31,7 +31,6 @@ NO_DRAWS = SHORT | {
     "augment.mix.cutmix_prob": 0.0,
     "augment.spec.prob": 0.0,
 }
-GIB = 2**30
 
 
 def train(config: SedConfig, data: TrainingData, folder: Path, runtime: Runtime | None = None) -> list[EpochResult]:
@@ -106,21 +105,24 @@ def test_loader_processes_and_pinned_memory_change_nothing(
 
 
 @pytest.fixture
-def little_memory(tiny_config: SedConfig) -> Iterator[SedConfig]:
-    """A configuration of some 3 GB a step on a GPU of which this process may have 1 GiB."""
+def little_memory(tiny_config: SedConfig, tiny_data: TrainingData, tmp_path: Path) -> Iterator[SedConfig]:
+    """A configuration, and half of the GPU memory that its epochs take."""
     config = tiny_config.with_overrides(
         {
             "model.backbone": "efficientnet_b0",
+            "front_end.hop_length": 32,
             "stages.pretrain_ce.epochs": 1,
             "stages.train_bce.epochs": 1,
             "optim.batch_size": 12,
             "optim.min_steps_per_epoch": 1,
-            "front_end.hop_length": 4,
         }
     )
     torch.cuda.empty_cache()
-    total = torch.cuda.get_device_properties(0).total_memory
-    torch.cuda.set_per_process_memory_fraction(1 * GIB / total)
+    torch.cuda.reset_peak_memory_stats()
+    train(config, tiny_data, tmp_path / "whole")
+    limit = torch.cuda.max_memory_allocated() / 2
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(limit / torch.cuda.get_device_properties(0).total_memory)
     yield config
     torch.cuda.set_per_process_memory_fraction(1.0)
     torch.cuda.empty_cache()
@@ -129,7 +131,7 @@ def little_memory(tiny_config: SedConfig) -> Iterator[SedConfig]:
 def test_a_batch_too_large_for_the_gpu_is_halved(
     little_memory: SedConfig, tiny_data: TrainingData, tmp_path: Path
 ) -> None:
-    results = train(little_memory.with_overrides({"optim.auto_batch": True}), tiny_data, tmp_path)
+    results = train(little_memory.with_overrides({"optim.auto_batch": True}), tiny_data, tmp_path / "halved")
     assert "auto_batch: 12 clips do not fit" in results[0].note
     assert len(results) == 2
 
@@ -138,4 +140,4 @@ def test_without_auto_batch_the_error_names_what_helps(
     little_memory: SedConfig, tiny_data: TrainingData, tmp_path: Path
 ) -> None:
     with pytest.raises(TrainingError, match=r"out of memory in pretrain_ce with 12 clips .*optim\.auto_batch=true"):
-        train(little_memory, tiny_data, tmp_path)
+        train(little_memory, tiny_data, tmp_path / "plain")

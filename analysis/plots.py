@@ -51,12 +51,14 @@ def draw_learning_curves(curves: pd.DataFrame, spans: list[StageSpan], axes: Axe
         )
         axes.annotate(
             span.stage,
-            ((span.start + span.end) / 2, 0.01),
+            ((span.start + span.end) / 2, 1.01),
             xycoords=("data", "axes fraction"),
             ha="center",
             va="bottom",
+            fontsize="small",
         )
-    axes.set(title="Learning curves (triangle: pruned)", xlabel="epoch (global)", ylabel=SCORE_LABEL)
+    axes.set_title("Learning curves (triangle: pruned)", pad=18)  # above the names of the stages
+    axes.set(xlabel="epoch (global)", ylabel=SCORE_LABEL)
     _whole_numbers(axes)
     _legend(axes)
 
@@ -108,6 +110,7 @@ def draw_pareto(front: pd.DataFrame, axes: Axes) -> None:
         axes.annotate(
             row["trial_id"], (row["cpu_ms_per_window"], row["macro_auc"]), xytext=(4, 4), textcoords="offset points"
         )
+    axes.margins(0.2, 0.1)  # room for the last name
     axes.set(title="Score against cost", xlabel="CPU time a window (ms)", ylabel=SCORE_LABEL)
     _legend(axes)
 
@@ -126,5 +129,6 @@ def _whole_numbers(axes: Axes) -> None:
 
 
 def _legend(axes: Axes) -> None:
+    """Beside the axes: inside it would lie on the points of one run or another."""
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False, fontsize="small")
+        axes.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))

@@ -223,7 +223,7 @@ PAGES = {"configuration.md": configuration_page, "commands.md": commands_page, "
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "reference", help="folder of the pages")
-    os.environ["COLUMNS"] = "110"  # argparse wraps its help at the width of the terminal
+    os.environ["COLUMNS"] = "88"  # argparse wraps its help at the width of the terminal: here, of a page
     out: Path = parser.parse_args(arguments).out
     for name, page in PAGES.items():
         write_text(out / name, page())

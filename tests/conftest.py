@@ -20,6 +20,9 @@ SHARED_DATA = ROOT.parent / "shared" / "data"
 KILLS = ("test_cluster", "test_faults", "test_resume")
 """Their searches run in processes of their own: they wait for Ray to start, again and again, while others compute."""
 
+ON_RAY = ("test_commands",)
+"""Tests outside tests/trainables that need Ray."""
+
 UNCHECKED = {
     **dict.fromkeys(
         ("augment_wave", "wave_transforms", "sound_folders"), "beartype draws from `random`, and a test watches it"
@@ -50,7 +53,7 @@ class ByRay(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         path = Path(nodeid.partition("::")[0])
-        if "trainables" not in path.parts:
+        if "trainables" not in path.parts and path.stem not in ON_RAY:
             return path.stem
         return "kills" if path.stem in KILLS else "ray"
 

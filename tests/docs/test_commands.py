@@ -1,115 +1,206 @@
-"""Every command that README and documentation show: its options exist, its values parse, and the cheap ones run."""
+"""Every command that README and documentation show runs, as it is written, on demo data.
+
+They run one after the other in one working folder, the tutorial's first: a search leaves the run that the later ones
+need. To each is added only what makes it small, and words that stand for something of the reader's are filled in.
+"""
 
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import re
-import shlex
-from collections.abc import Iterator
+import subprocess
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
-import yaml
+import timm
+from safetensors.torch import save_file
 
 from scripts.make_reference import COMMANDS, PARSER_MODULES, parser_of
-from sed_model.config import SedConfig
-from tests.analysis.conftest import write_run
-from trainables.space import load_space, parse_overrides
+from sed_model.demo_data import write_demo_data
+from tests.documented import PAGES, ROOT, blocks, documented_commands, module_and_words
+from trainables.space import load_space
 
-ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "README.ja.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-PAGES = [page for page in PAGES if "reference" not in page.parts and page.is_file()]
-FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
-INLINE = re.compile(r"`((?:make|python -m) [^`]+)`")
-ALTERNATIVES = re.compile(r"(?<=\w)(\|\w+)+")
-"""`--format onnx|openvino` in running text: the first is tried."""
+NOT_RUN = {
+    "make bench": "a quarter of an hour of measuring",
+    "python benchmarks/score_recipe.py": "trains for half an hour; what it scores with is run as score_trial.py",
+    "python benchmarks/score_chain.py": "runs these commands for an hour; what it scores with is run as score_trial.py",
+    "python benchmarks/search_efficiency.py": "minutes of measuring; part of make bench",
+    "make setup": "it made the environment that the tests run in",
+    "source .venv/bin/activate": "the tests run in that environment",
+    "make lint": "CI runs it beside the tests",
+    "make docs": "CI runs it beside the tests",
+    "make test": "these are the tests",
+    "make test-fast": "these are the tests",
+    ".venv/bin/python -m pytest": "these are the tests",
+    "SED_HOSTILE_EXAMPLES=5000 .venv/bin/python -m pytest": "these are the tests",
+    "make format": "changes the code; make lint checks the same",
+    "make constraints": "asks a package index",
+    "pip install": "asks a package index",
+    ".venv/bin/python -m pip install": "asks a package index",
+    ".venv/bin/python -m uv pip install": "asks a package index",
+    "python3 -m venv": "an environment to install into, see pip",
+    "apt-get install": "changes the machine",
+    ".venv/bin/pre-commit install": "changes the checkout",
+    ".venv/bin/zensical serve": "serves until it is stopped; make docs builds the same pages",
+    "optuna-dashboard": "test_dashboards.py runs it, on the run of a real search",
+    "tensorboard": "test_dashboards.py runs it, on the run of a real search",
+    "SED_RUN=runs/first jupyter lab": "needs a browser; test_rank_trials_notebook.py runs the notebook",
+    "export": "sets variables for a cluster of several machines",
+    "chmod": "the folder of Ray's token",
+    "ssh": "needs a second machine",
+    "scp": "needs a second machine",
+    "ray": "starts, stops or asks a cluster of several machines; test_cluster.py runs one",
+    "python -m trainables.ensemble --run /mnt/share/runs/first --submit": "needs a cluster that takes jobs",
+}
+"""How a command begins, and why it is not run here."""
+COMMAND_PAGES = documented_commands()
+RUN = [command for command in COMMAND_PAGES if not any(f"{command} ".startswith(f"{start} ") for start in NOT_RUN)]
+RUN.sort(key=lambda command: ("demo_data" not in command, COMMAND_PAGES[command] != "docs/tutorial.md"))
+
+STAND_FOR = {
+    r"--soundscapes DIR\b": "--soundscapes birdclef-2025/test_soundscapes",
+    r"\bDIR\b": "birdclef-2025",
+    r"\bNAME\b": "second",
+    r"\bFILE\b": "pooling.yaml",
+    r"/mnt/share/": "share/",
+    r"/home/ubuntu/": "ubuntu/",
+    r"s3://my-bucket/sed\?region=eu-west-1": "file://{folder}/bucket",
+    r"^python benchmarks/(\w+)\.py": r"python -m benchmarks.\1",
+}
+"""What a reader fills in -> what is there in the working folder."""
+SMALL_SETTINGS = {
+    "model.backbone": "mobilenetv3_small_050", "model.pretrained": "false", "front_end.sample_rate_hz": "8000",
+    "front_end.n_fft": "512", "front_end.hop_length": "256", "front_end.n_mels": "32", "front_end.f_max_hz": "4000",
+    "data.window_s": "5", "optim.batch_size": "8", "optim.min_steps_per_epoch": "1", "optim.precision": "fp32",
+}  # fmt: skip
+SMALL_DATA = {"recordings_per_class": 2, "soundscapes": 4, "labelled": 2, "test_soundscapes": 1}
 
 
-def commands_of(page: Path) -> Iterator[str]:
-    """Lines of the shell blocks, continued lines joined, and commands in running text."""
-    text = page.read_text(encoding="utf-8")
-    for language, block in FENCE.findall(text):
-        if language == "sh":
-            yield from (line.strip() for line in block.replace("\\\n", " ").splitlines() if line.strip())
-    for inline in INLINE.findall(FENCE.sub("", text)):
-        yield " ".join(inline.split())
-
-
-def python_commands() -> list[tuple[str, str]]:
-    """Page and command, each command once."""
-    found: dict[str, str] = {}
-    for page in PAGES:
-        for line in commands_of(page):
-            for part in re.split(r" && |; ", line.split("  #")[0].rstrip()):
-                if match := re.search(r"python -m (?:trainables|analysis|sed_model)\.\S+.*", part):
-                    found.setdefault(re.sub(r" +\(.*\)$", "", match.group()), str(page.relative_to(ROOT)))
-    return [(page, command) for command, page in found.items()]
-
-
-def words_of(command: str) -> tuple[str, list[str]]:
-    """Module and arguments."""
-    _, _, module, *words = shlex.split(ALTERNATIVES.sub("", command), comments=True)
-    return module, words
-
-
-@pytest.mark.parametrize(("page", "command"), python_commands())
-def test_a_command_has_options_that_exist(page: str, command: str) -> None:
-    module, words = words_of(command)
-    assert module in COMMANDS, f"{page} names a command that there is not"
-    if words:  # else the name alone, in running text
-        options = parser_of(module).parse_args(words)
-        overrides = parse_overrides(getattr(options, "overrides", []))
-        SedConfig().with_overrides(overrides)  # raises what the command would: unknown keys, values that cannot be
-        if module == "trainables.search" and options.space:
-            assert load_space(options.space, overrides).parameters
+@pytest.mark.parametrize(("command", "page"), COMMAND_PAGES.items())
+def test_a_command_has_options_that_exist(command: str, page: str) -> None:
+    if found := module_and_words(command):
+        module, words = found
+        assert module in COMMANDS, f"{page} names a command that there is not"
+        parser_of(module).parse_args(words)
 
 
 def test_each_command_is_shown_somewhere() -> None:
-    assert set(COMMANDS) <= {words_of(command)[0] for _, command in python_commands()}
+    assert set(COMMANDS) <= {found[0] for command in COMMAND_PAGES if (found := module_and_words(command))}
+
+
+def test_what_is_not_run_is_shown_somewhere() -> None:
+    assert [start for start in NOT_RUN if not any(command.startswith(start) for command in COMMAND_PAGES)] == []
+
+
+class Workplace:
+    """A folder that looks like a checkout in use. Each command runs in it once, after all those before it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.n_run = 0
+        self.outputs: dict[str, str] = {}
+
+    def run_up_to(self, number: int) -> str:
+        """What the command of that number prints."""
+        output = ""
+        while self.n_run <= number:
+            self.n_run += 1
+            output = self.run(RUN[self.n_run - 1])
+        return output
+
+    def run(self, shown: str) -> str:
+        """Commands that are the same with their words filled in run once."""
+        command = self.filled_in(shown)
+        if command not in self.outputs:
+            if "runs prune" in command:
+                self._grow_old()
+            found = module_and_words(command)
+            assert found, f"{command}: is neither run nor in NOT_RUN"
+            module, words = found
+            main = importlib.import_module(PARSER_MODULES.get(module, module)).main
+            with redirect_stdout(io.StringIO()) as output:
+                status = main([*words, *small(module, words)])
+            assert not status
+            self.outputs[command] = output.getvalue()
+        return self.outputs[command]
+
+    def filled_in(self, command: str) -> str:
+        for written, there in STAND_FOR.items():
+            command = re.sub(written, there.format(folder=self.folder), command)
+        command = re.sub(r"(\S+/trials/)trial_\d+", lambda found: str(min(Path(found[1]).glob("trial_*"))), command)
+        return recipe_of(command) if command.startswith("make ") else command
+
+    def _grow_old(self) -> None:
+        """`prune` leaves runs alone that have changed within ten minutes."""
+        for file in self.folder.glob("runs/**/*"):
+            os.utime(file, (0, 0))
+
+
+def recipe_of(target: str) -> str:
+    """The command of this project that a target of the Makefile runs."""
+    recipe = subprocess.run(["make", "-n", *target.split()[1:]], cwd=ROOT, check=True, capture_output=True, text=True)
+    (command,) = re.findall(r"python -m (?:trainables|analysis)\..*", recipe.stdout)
+    return str(command).strip()
+
+
+def small(module: str, words: list[str]) -> list[str]:
+    """Options that make a command small; where one is there already, the last counts."""
+    given = {word.partition("=")[0] for word in words}
+    settings = [
+        word for key, value in SMALL_SETTINGS.items() if key not in given for word in ("--set", f"{key}={value}")
+    ]
+    search = ["--max-concurrent", "1", "--gpus-per-trial", "0"]
+    trials = ["--num-trials", "2", "--epochs-scale", "0.01"]
+    labels = ["--set", "pseudo.keep_class=0.05", "--set", "pseudo.keep_window=0.05"]
+    match module:
+        case "trainables.search" if "--resume" in words:
+            return [*search, *(["--num-trials", "3"] if "--num-trials" in words else [])]
+        case "trainables.search" if "--teacher" in words:
+            return [*search, *trials, "--no-pseudo-labels"]
+        case "trainables.search" if "--name" in words:
+            return [*search, *trials, *settings, *labels]
+        case "trainables.search":
+            return [*search, *trials, *settings, "--no-pseudo-labels"]
+        case "trainables.student":
+            return ["--gpus-per-trial", "0", "--set", "stages.pseudo.epochs=1"]
+        case "trainables.train" if "--config" in words:
+            return ["--epochs-scale", "0.01"]
+        case "trainables.train":
+            return ["--epochs-scale", "0.01", *settings]
+        case "trainables.export":
+            return ["--top-k", "1"]
+    return []
 
 
 @pytest.fixture(scope="module")
-def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a small run under each name that the pages use."""
-    folder = tmp_path_factory.mktemp("workplace")
-    for name in ("NAME", "first", "arch", "pooling"):
-        run = write_run(folder / "runs" / name)
-        record = yaml.safe_load((run / "search.yaml").read_text())
-        data = {"folder": "data", "fingerprint": "abc"}
-        (run / "search.yaml").write_text(yaml.safe_dump(record | {"space_name": "arch", "data": data}))
-        for file in run.rglob("*"):
-            os.utime(file, (0, 0))  # long ago: `prune` leaves fresh runs alone
-    return folder
+def workplace(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Workplace:
+    """A working folder with a small data set under each name that the pages use, and weights (drawn at random)."""
+    folder = tmp_path_factory.mktemp("checkout") / "sed-search"
+    data = write_demo_data(folder / "birdclef-2025", **SMALL_DATA)
+    shared = folder.parent / "shared"
+    for place in (shared / "data" / "esc10_mini", folder / "share" / data.name, folder / "ubuntu" / data.name):
+        place.parent.mkdir(parents=True)
+        place.symlink_to(data)
+    weights = shared / "weights" / "tf_efficientnet_lite0.safetensors"
+    weights.parent.mkdir()
+    save_file(timm.create_model("tf_efficientnet_lite0").state_dict(), weights)
+    (folder / "weights").symlink_to(weights.parent)
+    return Workplace(folder)
 
 
-CHEAP = ("analysis.ranking", "analysis.report", "trainables.runs", "trainables.space")
-"""The others train, predict or write data; their own tests run them."""
-CHEAP_COMMANDS = [
-    command
-    for module, words, command in ((*words_of(command), command) for _, command in python_commands())
-    if module in CHEAP and words and "FILE" not in words
-]
-
-
-@pytest.mark.parametrize("command", CHEAP_COMMANDS)
-def test_a_cheap_command_runs(
-    command: str, workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    module, words = words_of(command)
-    monkeypatch.chdir(workplace)
-    if module == "trainables.runs":  # its default folder is that in which it was imported
-        words += ["--out", "runs"]
-
-    status = importlib.import_module(PARSER_MODULES.get(module, module)).main(words)
-
-    assert not status, capsys.readouterr().err
-    assert capsys.readouterr().out
+@pytest.mark.slow  # all of them together
+@pytest.mark.parametrize("number", range(len(RUN)), ids=RUN)
+def test_a_command_runs(number: int, workplace: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(workplace.folder)
+    assert workplace.run_up_to(number)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
 def test_search_spaces_shown_can_be_searched(page: Path, tmp_path: Path) -> None:
-    for language, block in FENCE.findall(page.read_text(encoding="utf-8")):
+    for language, block in blocks(page):
         if language == "yaml" and "\nspace:" in block:
             (tmp_path / "shown.yaml").write_text(block, encoding="utf-8")
             assert load_space(tmp_path / "shown.yaml").parameters
@@ -117,6 +208,5 @@ def test_search_spaces_shown_can_be_searched(page: Path, tmp_path: Path) -> None
 
 def test_make_targets_exist() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    lines = [line for page in PAGES for line in commands_of(page)]
-    shown = {match.group(1) for line in lines if (match := re.match(r"make ([a-z-]+)", line))}
+    shown = {command.split()[1] for command in COMMAND_PAGES if command.startswith("make ")}
     assert {"setup", "test", "search"} <= shown <= targets

@@ -7,7 +7,6 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # s
 from analysis.metrics import POSITIVE_FROM, class_aucs, draws_of_files, weighted_class_aucs
 from analysis.tables import OutOfFold
 
-CLASS_COLUMNS = ("label", "n_positive", "n_files", "n_windows", "auc", "low", "high")
 RELIABILITY_COLUMNS = ("low", "high", "n", "mean_probability", "share_present")
 CONFUSION_COLUMNS = ("present", "top_class", "n", "share")
 

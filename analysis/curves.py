@@ -99,12 +99,6 @@ def epochs_saved(run: Run) -> pd.DataFrame:
     return pd.DataFrame([row])
 
 
-def pruned_at(curves: pd.DataFrame) -> pd.Series:
-    """How many trials were pruned after each global epoch: ASHA's rungs, as they worked."""
-    last = curves[curves["status"] == "pruned"].groupby("trial_id")["epoch"].max()
-    return last.value_counts().sort_index().rename("n_pruned")
-
-
 def rungs(run: Run, n_most: int = 12) -> pd.DataFrame:
     """The epochs after which trials were pruned (the `n_most` commonest), with what it took to go on.
 

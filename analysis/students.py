@@ -9,7 +9,6 @@ from analysis.metrics import POSITIVE_FROM, class_aucs
 from analysis.tables import PseudoLabels, Run, RunFolderError, read_oof, read_run
 
 CHANGE_COLUMNS = ("label", "n_positive", "n_labels", "teacher_auc", "student_auc", "gain")
-LABEL_COLUMNS = ("label", "n_windows", "n_primary", "mean_confidence")
 
 
 def label_counts(labels: PseudoLabels) -> pd.DataFrame:

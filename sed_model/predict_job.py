@@ -108,7 +108,6 @@ class Predicted:
     n_files: int
     n_rows: int
     bad: tuple[BadAudio, ...]
-    unknown_classes: tuple[str, ...]
     n_events: int = 0
 
 
@@ -162,7 +161,7 @@ def predict_soundscapes(job: PredictJob, ensemble: Ensemble, report: Report = pr
     table = _table(complete, asked, ensemble, columns, job.post)
     write_submission(job.out, table)
     n_events = writer.finish() if writer else 0
-    return Predicted(len(files), len(table), bad, columns.unknown, n_events)
+    return Predicted(len(files), len(table), bad, n_events)
 
 
 def check_places(job: PredictJob) -> None:

@@ -20,7 +20,6 @@ from sed_model.recordings import DataFolder
 from sed_model.tables import nearest
 from trainables.runs import RunFolder, best_trials
 
-SELECTIONS = ("top", "greedy")
 MAX_CANDIDATES = 50
 """The best so many trials are what a greedy selection chooses from."""
 FIT_LINEAGE = ("classes", "data_fingerprint")

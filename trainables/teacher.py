@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sed_model.checkpoint import load_model, read_lineage
-from sed_model.config import SedConfig
 from sed_model.errors import ConfigError, DataError
 from sed_model.pseudo_clips import read_pseudo_labels
 from trainables.runs import RunFolder, best_trials
@@ -49,11 +48,6 @@ def find_teacher(run_dir: Path) -> Teacher:
     folder = run.trial(best[0]["number"])
     load_model(folder)
     return Teacher(folder, run.ensemble, read_lineage(folder).round, best[0]["macro_auc"])
-
-
-def student_base(teacher: Teacher) -> SedConfig:
-    """The configuration that a student starts from: its teacher's."""
-    return load_model(teacher.model).config
 
 
 def check_student_space(space: SearchSpace) -> None:

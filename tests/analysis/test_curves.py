@@ -8,7 +8,6 @@ from analysis.curves import (
     epochs_saved,
     history,
     learning_curves,
-    pruned_at,
     rungs,
     stage_gains,
     stage_spans,
@@ -60,10 +59,6 @@ def test_epochs_saved_by_pruning(tiny_run: Path) -> None:
     assert (saved["epochs_run"], saved["epochs_full"]) == (14, 20)
     assert saved["saved_share"] == pytest.approx(0.3)
     assert saved["trial_hours"] == pytest.approx(14 * 30 / 3600)
-
-
-def test_trials_were_pruned_at_their_last_epoch(tiny_run: Path) -> None:
-    assert pruned_at(learning_curves(read_run(tiny_run))).to_dict() == {0: 2}
 
 
 def test_a_rung_tells_what_it_took_to_go_on(tiny_run: Path) -> None:

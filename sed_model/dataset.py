@@ -204,7 +204,9 @@ class ValidationWindows(Dataset[Batch]):
             loudest = [data.cache.loudest_start(path, config.data.window_s) / rate for path in self.paths]
             self.start_s = np.asarray(loudest, dtype=float)
             self.end_s = self.start_s + config.data.window_s
-            # A default stage counts secondary labels as absent, and unrated recordings weigh 1 in every score.
+            # A default stage counts secondary labels as absent, and unrated recordings weigh 1 in every score. To leave
+            # secondary labels out would be fairer (the loudest seconds may hold them), but then oof.parquet would need
+            # a mask: analysis and ensembles compute scores from its targets, which say present or absent.
             truths = [builder.for_recording(label, (), 0, Stage(), Data()) for label in held_out["primary_label"]]
         self.targets: np.ndarray = np.stack([truth.targets for truth in truths])
         self._check_ends()

@@ -147,6 +147,11 @@ class PseudoSource:
     labels: PseudoLabels
     cache: AudioCache
 
+    def audible(self) -> NDArray[np.intp]:
+        """Rows of the labels whose audio was decoded: files can be unreadable, and are decoded to max_recording_s."""
+        ends = np.array([self.cache.n_samples(path) if path in self.cache else 0 for path in self.labels.paths])
+        return np.flatnonzero(self.labels.start_s * self.cache.sample_rate_hz < ends)
+
 
 @dataclass(frozen=True)
 class Clip:
@@ -162,28 +167,25 @@ class PseudoMixer:
     def __init__(self, source: PseudoSource, classes: Sequence[str], config: SedConfig) -> None:
         """
         Raises:
-            DataError: the labels have other classes, or windows lie beyond the decoded audio.
+            DataError: the labels have other classes, or none of their windows was decoded.
         """
         labels, cache = source.labels, source.cache
         if labels.classes != tuple(classes):
             raise DataError("the pseudo-labels have other classes than the data folder; make them again.")
         self._labels, self._cache, self._config = labels, cache, config
         self._truth = TargetBuilder(classes)
-        rate = config.front_end.sample_rate_hz
-        ends = np.array([cache.n_samples(path) if path in cache else 0 for path in labels.paths])
-        self.readable = np.flatnonzero(labels.start_s * rate < ends)
-        self.n_left_out = len(labels) - len(self.readable)
-        if not len(self.readable):
+        self._rows = source.audible()
+        if not len(self._rows):
             raise DataError("no pseudo-labelled window has audio; restore the soundscapes that were labelled.")
-        names = [labels.primary_labels[row] for row in self.readable]
-        chances = recording_weights(names, config.data) * labels.weights[self.readable]
+        names = [labels.primary_labels[row] for row in self._rows]
+        chances = recording_weights(names, config.data) * labels.weights[self._rows]
         self._chances = chances / chances.sum()
 
     def __call__(self, real: Clip, rng: np.random.Generator) -> Clip:
         """The real clip as it is, or replaced by, added to or joined with a pseudo-labelled window."""
         settings = self._config.pseudo
         kind = rng.random()
-        other = self._window(int(rng.choice(self.readable, p=self._chances)), len(real.waveform))
+        other = self._window(int(rng.choice(self._rows, p=self._chances)), len(real.waveform))
         share = rng.uniform(LEAST_SHARE, 1 - LEAST_SHARE)
         if kind < settings.replace_prob:
             return other

@@ -271,6 +271,12 @@ def check_data(data: DataFolder, config: SedConfig, stage: str, labels: PseudoLa
     training = open_training_data(data, config, pseudo=labels)
     if training.cache.bad:
         print(f"data: {len(training.cache.bad)} unreadable audio files are skipped", flush=True)
+    if training.pseudo and (n_silent := len(training.pseudo.labels) - len(training.pseudo.audible())):
+        print(
+            f"data: {n_silent} of {len(training.pseudo.labels)} pseudo-labelled windows are left out: unreadable, or "
+            f"beyond data.max_recording_s={config.data.max_recording_s:g}",
+            flush=True,
+        )
     TrainingClips(training, config, stage)
     ValidationWindows(training, config)
     return training.split.kind

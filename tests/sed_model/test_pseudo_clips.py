@@ -41,12 +41,7 @@ def write_labels(folder: Path, names: list[str], weights: list[float]) -> Path:
     return folder
 
 
-def mixer_of(tmp_path: Path, **changes: Any) -> PseudoMixer:
-    """One soundscape: a second at 0.25, then a second at 0.5 of full scale; both windows are pseudo-labelled."""
-    (tmp_path / "train_soundscapes").mkdir()
-    wave = np.repeat(np.array([0.25, 0.5]), RATE_HZ)
-    soundfile.write(tmp_path / "train_soundscapes" / "s.wav", wave, RATE_HZ, subtype="PCM_16")
-    labels = read_pseudo_labels(write_labels(tmp_path / "ensemble", ["s.wav", "s.wav"], [0.5, 0.0]))
+def tiny_config(**changes: Any) -> SedConfig:
     overrides = {
         "front_end.sample_rate_hz": RATE_HZ,
         "front_end.f_max_hz": 4000,
@@ -54,9 +49,21 @@ def mixer_of(tmp_path: Path, **changes: Any) -> PseudoMixer:
         **NEVER,
         **changes,
     }
-    config = SedConfig().with_overrides(overrides)
-    cache = open_cache(tmp_path, labels.paths, RATE_HZ, config.data, progress=False)
-    return PseudoMixer(PseudoSource(labels, cache), CLASSES, config)
+    return SedConfig().with_overrides(overrides)
+
+
+def source_of(tmp_path: Path, config: SedConfig, levels: tuple[float, ...] = (0.25, 0.5)) -> PseudoSource:
+    """One soundscape with a second at each level (of full scale); its first and its second one are pseudo-labelled."""
+    (tmp_path / "train_soundscapes").mkdir()
+    wave = np.repeat(np.array(levels), RATE_HZ)
+    soundfile.write(tmp_path / "train_soundscapes" / "s.wav", wave, RATE_HZ, subtype="PCM_16")
+    labels = read_pseudo_labels(write_labels(tmp_path / "ensemble", ["s.wav", "s.wav"], [0.5, 0.0]))
+    return PseudoSource(labels, open_cache(tmp_path, labels.paths, RATE_HZ, config.data, progress=False))
+
+
+def mixer_of(tmp_path: Path, **changes: Any) -> PseudoMixer:
+    config = tiny_config(**changes)
+    return PseudoMixer(source_of(tmp_path, config), CLASSES, config)
 
 
 def real_clip(level: float = 0.1, n_samples: int = 2 * RATE_HZ) -> Clip:
@@ -90,6 +97,10 @@ def test_a_damaged_table_is_refused(tmp_path: Path) -> None:
 def test_a_folder_without_labels_says_how_to_make_them(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"trainables\.ensemble"):
         read_pseudo_labels(tmp_path)
+
+
+def test_windows_beyond_the_decoded_audio_are_not_audible(tmp_path: Path, cache_dir: Path) -> None:
+    assert source_of(tmp_path, tiny_config(), levels=(0.25,)).audible().tolist() == [0]
 
 
 def test_without_chances_the_real_clip_stays(tmp_path: Path, cache_dir: Path) -> None:

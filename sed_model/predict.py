@@ -16,6 +16,7 @@ from sed_model.checkpoint import LoadedModel
 from sed_model.config import SedConfig
 from sed_model.dataset import Batch, Context, context_of, window_samples
 from sed_model.devices import Runtime
+from sed_model.graph import GraphModel
 from sed_model.heads import frames_inside
 from sed_model.model import SedModel
 
@@ -43,11 +44,19 @@ def predict_dataset(
     logits, best = [], []
     for batch in DataLoader(windows, config.inference.batch_size, num_workers=config.data.num_workers):
         images = model.images(batch.inputs.to(runtime.device))
-        with runtime.autocast():
-            output = model(runtime.images(images), batch.part.to(runtime.device))
-        logits.append(output.clip_logits.float().cpu().numpy())
-        best.append(best_frames(output.frame_logits.float().cpu().numpy(), batch.part, loss))
+        clip, frames = _logits(model, images, batch.part.to(runtime.device), runtime)
+        logits.append(clip)
+        best.append(best_frames(frames, batch.part, loss))
     return WindowScores(np.concatenate(logits), np.concatenate(best))
+
+
+def _logits(
+    model: SedModel | GraphModel, images: torch.Tensor, parts: torch.Tensor, runtime: Runtime
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Clip and frame logits of a batch of log-mels."""
+    with runtime.autocast():
+        output = model(runtime.images(images), parts)
+    return output.clip_logits.float().cpu().numpy(), output.frame_logits.float().cpu().numpy()
 
 
 def best_frames(
@@ -170,13 +179,10 @@ def _predict_windows(
         if key not in inputs:
             clips, parts = contexts(waveform, starts_s, config)
             inputs[key] = member.model.images(torch.from_numpy(clips).to(runtime.device)), parts.to(runtime.device)
-        clip_logits, frame_logits = [], []
-        for images, part in zip(*(tensor.split(config.inference.batch_size) for tensor in inputs[key]), strict=True):
-            with runtime.autocast():
-                output = member.model(runtime.images(images), part)
-            clip_logits.append(output.clip_logits.float().cpu().numpy())
-            frame_logits.append(output.frame_logits.float().cpu().numpy())
-        results.append((np.concatenate(clip_logits), np.concatenate(frame_logits)))
+        batches = zip(*(tensor.split(config.inference.batch_size) for tensor in inputs[key]), strict=True)
+        logits = [_logits(member.model, images, part, runtime) for images, part in batches]
+        clip, frames = (np.concatenate(arrays) for arrays in zip(*logits, strict=True))
+        results.append((clip, frames))
     return results
 
 

@@ -1,8 +1,7 @@
-"""What the benchmarks share: both sides in one run, taking turns; CPU time on one thread; medians; one JSON line."""
+"""What the benchmarks of CPU time share: both sides in one run, taking turns, on one thread; medians."""
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import threadpoolctl
 import torch
+from _result import print_result
 
 torch.set_num_threads(1)
 threadpoolctl.threadpool_limits(1)
@@ -37,16 +37,8 @@ def interleaved_ms(sides: Iterable[Side], n_rounds: int) -> list[float]:
 
 
 def report(name: str, plain_ms: float, ours_ms: float, target: float) -> bool:
-    """Print the result as one JSON line; whether the ratio reaches the target."""
+    """Print the result; whether the ratio reaches the target."""
     ratio = plain_ms / ours_ms
-    result = {
-        "name": name,
-        "plain": round(plain_ms, 2),
-        "ours": round(ours_ms, 2),
-        "unit": "ms CPU",
-        "ratio": round(ratio, 2),
-        "target": target,
-        "holds": ratio >= target,
-    }
-    print(json.dumps(result), flush=True)
-    return ratio >= target
+    return print_result(
+        name, plain=plain_ms, ours=ours_ms, unit="ms CPU", ratio=ratio, target=target, holds=ratio >= target
+    )

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+from _result import print_result
 
 from sed_model.audio_cache import open_cache
 from sed_model.config import Data
@@ -40,21 +41,20 @@ def main() -> int:
         here = [sys.executable, str(Path(__file__).resolve()), "--measure", folder]
         output = subprocess.run(here, check=True, capture_output=True, text=True).stdout
         measured = json.loads(output)
-    result = {
-        "name": "training_memory_20000_recordings",
-        "plain": round(measured["plain_mb"]),
-        "ours": round(measured["ours_mb"]),
-        "unit": "MB peak RSS",
-        "ratio": round(measured["plain_mb"] / measured["ours_mb"], 1),
-        "target": TARGET_MB,
-        "holds": measured["ours_mb"] < TARGET_MB,
-        "write_s": round(written - start, 1),
-        "build_s": round(built - written, 1),
-        "open_s": round(measured["open_s"], 2),
-        "crops_per_s": round(measured["crops_per_s"]),
-    }
-    print(json.dumps(result))
-    return 0 if result["holds"] else 1
+    holds = print_result(
+        "training_memory_20000_recordings",
+        plain=measured["plain_mb"],
+        ours=measured["ours_mb"],
+        unit="MB peak RSS",
+        ratio=measured["plain_mb"] / measured["ours_mb"],
+        target=TARGET_MB,
+        holds=measured["ours_mb"] < TARGET_MB,
+        write_s=written - start,
+        build_s=built - written,
+        open_s=measured["open_s"],
+        crops_per_s=measured["crops_per_s"],
+    )
+    return 0 if holds else 1
 
 
 def settings(root: Path) -> Data:

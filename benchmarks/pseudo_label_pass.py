@@ -7,7 +7,6 @@ does not depend on them. Then 700 soundscapes and five efficientnet_b0 on two co
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 import time
@@ -19,6 +18,7 @@ import numpy as np
 import soundfile
 import torch
 from _common import Side, interleaved_ms, report
+from _result import print_result
 from torchaudio.transforms import AmplitudeToDB, MelSpectrogram
 
 from sed_model.checkpoint import Lineage, LoadedModel
@@ -127,17 +127,15 @@ def budget(members: Members, soundscapes: Path) -> bool:
     predict_soundscapes(job, ensemble, lambda line: None)
     scale = ALL_FILES / N_FILES / 60
     minutes, cpu_minutes = (time.monotonic() - start_s) * scale, (time.process_time() - start_cpu_s) * scale
-    result = {
-        "name": f"{ALL_FILES}_soundscapes_{len(members.graphs)}_efficientnet_b0",
-        "ours": round(minutes, 1),
-        "unit": f"minutes on {N_CORES} cores",
-        "minutes_of_cpu_a_core": round(cpu_minutes / N_CORES, 1),
-        "ratio": round(BUDGET_MIN / minutes, 1),
-        "target": 1,
-        "holds": minutes < BUDGET_MIN,
-    }
-    print(json.dumps(result), flush=True)
-    return minutes < BUDGET_MIN
+    return print_result(
+        f"{ALL_FILES}_soundscapes_{len(members.graphs)}_efficientnet_b0",
+        ours=minutes,
+        unit=f"minutes on {N_CORES} cores",
+        minutes_of_cpu_a_core=cpu_minutes / N_CORES,
+        ratio=BUDGET_MIN / minutes,
+        target=1,
+        holds=minutes < BUDGET_MIN,
+    )
 
 
 def main() -> int:

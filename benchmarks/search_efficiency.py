@@ -15,7 +15,6 @@ best trials too early counts with all the epochs that the table gave it.
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
@@ -27,6 +26,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from _result import print_result
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search.optuna import OptunaSearch
 
@@ -223,19 +223,17 @@ def report(method: str, spent: dict[str, list[int]], target: float) -> bool:
     drawn = rng.integers(len(ours), size=(2000, len(ours)))
     low, high = np.percentile(plain[drawn].mean(axis=1) / ours[drawn].mean(axis=1), [2.5, 97.5])
     ratio = plain.mean() / ours.mean()
-    result = {
-        "name": f"epochs to 1 % of the best, {LABELS[method]} over {LABELS['ours']}",
-        "plain": round(float(plain.mean()), 1),
-        "ours": round(float(ours.mean()), 1),
-        "unit": "epochs",
-        "ratio": round(float(ratio), 2),
-        "interval_95": [round(float(low), 2), round(float(high), 2)],
-        "medians": [float(np.median(plain)), float(np.median(ours))],
-        "target": target,
-        "holds": bool(ratio >= target),
-    }
-    print(json.dumps(result), flush=True)
-    return bool(result["holds"])
+    return print_result(
+        f"epochs to 1 % of the best, {LABELS[method]} over {LABELS['ours']}",
+        plain=plain.mean(),
+        ours=ours.mean(),
+        unit="epochs",
+        ratio=ratio,
+        interval_95=[low, high],
+        medians=[np.median(plain), np.median(ours)],
+        target=target,
+        holds=ratio >= target,
+    )
 
 
 if __name__ == "__main__":

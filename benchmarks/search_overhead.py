@@ -23,6 +23,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pandas as pd
 import torch
+from _result import print_result
 
 from sed_model.config import SedConfig
 from sed_model.dataset import open_training_data
@@ -120,17 +121,17 @@ def main() -> int:
         plot(ours, plain, options.plot)
     ours_s, plain_s = ours[-1], plain[-1]
     ratio = ours_s / plain_s
-    result = {
-        "name": f"search of {options.trials} short trials over their trainings alone",
-        "plain": round(plain_s, 2),
-        "ours": round(ours_s, 2),
-        "unit": "s",
-        "ratio": round(ratio, 3),
-        "target": TARGET,
-        "holds": ratio <= TARGET,
-    }
-    print(json.dumps(result), flush=True)
-    return 0 if result["holds"] else 1
+    holds = print_result(
+        f"search of {options.trials} short trials over their trainings alone",
+        plain=plain_s,
+        ours=ours_s,
+        unit="s",
+        ratio=ratio,
+        target=TARGET,
+        holds=ratio <= TARGET,
+        digits=3,
+    )
+    return 0 if holds else 1
 
 
 if __name__ == "__main__":

@@ -14,6 +14,9 @@ NO_VALUE = "–"
 COLUMN_TITLES = {
     "trial_id": "trial",
     "macro_auc": "macro AUC",
+    "refit_mean": "mean AUC trained again",
+    "refit_sd": "its deviation",
+    "n_refits": "trainings",
     "gap": "behind the best",
     "params_m": "parameters (millions)",
     "cpu_ms_per_window": "CPU ms a window",

@@ -34,9 +34,16 @@ _FRAME_DTYPES = {Kind.TEXT: "str", Kind.INTEGER: "Int64", Kind.NUMBER: "float64"
 
 
 def read_table(
-    file: Path, columns: Mapping[str, Kind], nullable: frozenset[str], problems: list[str]
+    file: Path,
+    columns: Mapping[str, Kind],
+    nullable: frozenset[str],
+    problems: list[str],
+    optional: frozenset[str] = frozenset(),
 ) -> tuple[pd.DataFrame | None, dict[bytes, bytes] | None]:
-    """The table with every contract column in its pandas type, and the file's metadata; None after a problem."""
+    """The table with every contract column in its pandas type, and the file's metadata; None after a problem.
+
+    `optional` columns that are not there are empty.
+    """
     try:
         # Read at once: a search that runs may replace the file between two looks at it.
         arrow = pq.read_table(pa.BufferReader(file.read_bytes()))
@@ -46,6 +53,8 @@ def read_table(
     except (pa.ArrowException, OSError) as error:
         problems.append(f"{file}: not readable as Parquet ({first_line(error)}); write it again.")
         return None, None
+    for name in columns.keys() & optional - set(arrow.column_names):
+        arrow = arrow.append_column(name, pa.nulls(arrow.num_rows))
     found = []
     for name, kind in columns.items():
         if name not in arrow.column_names:

@@ -6,8 +6,9 @@ python -m analysis.ranking --run runs/NAME [--top 10] [--json]
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,7 +23,7 @@ from analysis.command import command_parser
 from analysis.command import run as run_command
 from analysis.metrics import draws_of_files, macro_auc, weighted_macro_aucs
 from analysis.parameters import as_text, parameter_values, varied_parameters
-from analysis.tables import STATUSES, OutOfFold, Run, RunFolderError, oof_path, read_oof, read_run
+from analysis.tables import REFIT_COLUMNS, STATUSES, OutOfFold, Run, RunFolderError, oof_path, read_oof, read_run
 
 SCORED = ("complete", "pruned")
 N_RESAMPLES = 200
@@ -43,27 +44,33 @@ MATTERED_COLUMNS = (
 def rank_trials(run: Run) -> pd.DataFrame:
     """The trials of a run, best first, with the settings that vary among them.
 
-    Order: macro_auc falling; at equal scores complete trials before running before pruned ones, then by number. Trials
-    without a score follow, failed ones last whatever they reached; neither has a rank.
+    Order, that of leaderboard.csv: finalists that were trained again by the mean of their scores (the best of many
+    single scores owes something to luck), the others by macro_auc; at equal scores complete trials before running
+    before pruned ones, then by number. Trials without a score follow, failed ones last whatever they reached; neither
+    has a rank.
 
     Returns:
-        rank, trial_id, number, status, macro_auc (0..1), gap (to the best, >= 0), epochs, stage, duration_s, params_m,
-        error, then a column for each varied setting under its short name, NA where it was inactive.
+        rank, trial_id, number, status, macro_auc (0..1), gap (to the highest, >= 0), epochs, stage, duration_s,
+        params_m, error, REFIT_COLUMNS where finalists were trained again, then a column for each varied setting under
+        its short name, NA where it was inactive.
     """
     trials = run.trials
     order = (
         pd.DataFrame(
             {
                 "failed": trials["status"] == "failed",
+                "refits": -trials["refit_mean"],
                 "loss": -trials["macro_auc"],
                 "status": trials["status"].map({"complete": 0, "running": 1, "pruned": 2, "failed": 3}),
                 "number": trials["number"],
             }
         )
-        .sort_values(["failed", "loss", "status", "number"], na_position="last", kind="stable")
+        .sort_values(["failed", "refits", "loss", "status", "number"], na_position="last", kind="stable")
         .index
     )
     columns = ["trial_id", "number", "status", "macro_auc", "epochs", "stage", "duration_s", "params_m", "error"]
+    if trials["refit_mean"].notna().any():
+        columns += REFIT_COLUMNS
     settings = parameter_values(run, varied_parameters(run))
     ranking = pd.concat([trials[columns], settings], axis=1).loc[order].reset_index(drop=True)
     ranked = ranking["macro_auc"].notna() & (ranking["status"] != "failed")
@@ -232,7 +239,8 @@ def print_ranking(ranking: pd.DataFrame, spread: pd.DataFrame | None, run: Run, 
     counts = run.trials["status"].value_counts()
     tally = ", ".join(f"{counts[status]} {status}" for status in STATUSES if status in counts) or "no trials yet"
     table = Table(title=escape(f"{run.path}: {tally}"))
-    for name in ("rank", "trial", "status", "macro AUC", "95 %", "gap", "epochs", "stage", "minutes"):
+    refits = ["refits"] if "refit_mean" in ranking else []
+    for name in ("rank", "trial", "status", "macro AUC", "95 %", *refits, "gap", "epochs", "stage", "minutes"):
         table.add_column(name, justify="left" if name in ("trial", "status", "stage") else "right", no_wrap=True)
     table.add_column("settings", overflow="fold")
     intervals = {} if spread is None else spread.set_index("trial_id")[["low", "high"]].T.to_dict("list")
@@ -246,6 +254,7 @@ def print_ranking(ranking: pd.DataFrame, spread: pd.DataFrame | None, run: Run, 
             row["status"],
             f"{row['macro_auc']:.4f}",
             f"{interval[0]:.3f}-{interval[1]:.3f}" if interval else "-",
+            *([refit_text(row)] if refits else []),
             f"{row['gap']:.4f}",
             as_text(row["epochs"]) or "-",
             as_text(row["stage"]) or "-",
@@ -256,6 +265,14 @@ def print_ranking(ranking: pd.DataFrame, spread: pd.DataFrame | None, run: Run, 
     console.print(verdict(spread), highlight=False, markup=False)
     for row in ranking[ranking["status"] == "failed"].to_dict("records"):
         console.print(f"failed: {row['trial_id']}: {as_text(row['error']) or 'no reason recorded'}", markup=False)
+
+
+def refit_text(row: Mapping[Hashable, Any]) -> str:
+    """Mean and standard deviation of a finalist's scores, and their number."""
+    if pd.isna(row["refit_mean"]):
+        return "-"
+    spread = "" if pd.isna(row["refit_sd"]) else f" ± {row['refit_sd']:.4f}"
+    return f"{row['refit_mean']:.4f}{spread} ({row['n_refits']})"
 
 
 def verdict(spread: pd.DataFrame | None) -> str:

@@ -25,7 +25,7 @@ from analysis.ranking import leader_spread, rank_trials, verdict, what_mattered
 from analysis.slices import parallel_table, slice_table, thinned
 from analysis.study import study_of
 from analysis.summary import counted
-from analysis.tables import OutOfFold, Run, oof_path, read_oof
+from analysis.tables import REFIT_COLUMNS, OutOfFold, Run, oof_path, read_oof
 
 TOP = 10
 MAX_TABLE_ROWS = 100
@@ -93,7 +93,9 @@ def ranking_section(facts: RunFacts) -> Section:
     if ranked.empty:
         return Section(anchor, title, ["No trial has a score: there is no ranking."], tables=tables)
     settings = [parameter.name for parameter in varied_parameters(facts.run)]
-    columns = ["rank", "trial_id", "status", "macro_auc", "gap", "epochs", "stage", *settings, "minutes", "params_m"]
+    refits = [name for name in REFIT_COLUMNS if name in ranked]
+    columns = ["rank", "trial_id", "status", "macro_auc", *refits, "gap", "epochs", "stage", *settings, "minutes"]
+    columns.append("params_m")
     minutes = ranked.assign(minutes=ranked["duration_s"] / 60)
     some = f"the best {MAX_TABLE_ROWS} of {len(ranked):,}" if len(ranked) > MAX_TABLE_ROWS else "all that have a score"
     tables.insert(0, table_view(f"The trials, best first ({some})", minutes.head(MAX_TABLE_ROWS), columns))

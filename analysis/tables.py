@@ -45,6 +45,8 @@ TRIAL_COLUMNS: dict[str, Kind] = {
     "seed": Kind.INTEGER,
     "error": Kind.TEXT,
 }
+# Of finalists that were trained again: mean, standard deviation and number of their scores. Older runs lack them.
+REFIT_COLUMNS: dict[str, Kind] = {"refit_mean": Kind.NUMBER, "refit_sd": Kind.NUMBER, "n_refits": Kind.INTEGER}
 CURVE_COLUMNS: dict[str, Kind] = {
     "trial_id": Kind.TEXT,
     "stage": Kind.TEXT,
@@ -94,7 +96,7 @@ class RunFolderError(ValueError):
 
 @dataclass(frozen=True)
 class Run:
-    """The tables of one search. `trials` follows TRIAL_COLUMNS and holds config.<dotted.key> columns beside them."""
+    """The tables of one search. `trials` follows TRIAL_COLUMNS and REFIT_COLUMNS, with config.<dotted.key> beside."""
 
     path: Path
     search: dict[str, Any]
@@ -237,15 +239,15 @@ def _read_search(file: Path, problems: list[str]) -> dict[str, Any]:
 
 
 def _read_trials(file: Path, problems: list[str]) -> pd.DataFrame | None:
-    nullable = frozenset(TRIAL_COLUMNS) - TRIAL_KEYS
-    trials, _ = read_table(file, TRIAL_COLUMNS, nullable, problems)
+    columns, optional = TRIAL_COLUMNS | REFIT_COLUMNS, frozenset(REFIT_COLUMNS)
+    trials, _ = read_table(file, columns, frozenset(columns) - TRIAL_KEYS, problems, optional)
     if trials is None:
         return None
     found = [
         unknown("status", trials["status"], STATUSES),
         duplicates("trial_id", trials["trial_id"]),
         duplicates("number", trials["number"]),
-        outside("macro_auc", trials["macro_auc"], 0, 1),
+        *(outside(name, trials[name], 0, 1) for name in ("macro_auc", "refit_mean")),
         *(outside(name, trials[name], 0) for name in ("epochs", "duration_s", "params_m", "cpu_ms_per_window")),
     ]
     complete = trials[trials["status"] == "complete"]

@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from analysis.ranking import bootstrap_spread, main, rank_trials, what_mattered
-from analysis.tables import RunFolderError, read_run
+from analysis.tables import REFIT_COLUMNS, RunFolderError, read_run
+from tests.analysis.conftest import trial_rows, write_table
 
 
 def test_trials_are_ranked_by_score_complete_before_pruned_failed_last(tiny_run: Path) -> None:
@@ -27,6 +28,37 @@ def test_trials_are_ranked_by_score_complete_before_pruned_failed_last(tiny_run:
     ]
     assert ranking["rank"].dropna().tolist() == [1, 2, 3, 4, 5]
     assert ranking["error"].tolist()[-1] == "out of memory"
+
+
+def with_refits(run: Path) -> Path:
+    """The run with two finalists that were trained again: the worst complete trial came out best."""
+    refits = {"trial_0000": (0.82, 0.01, 3), "trial_0003": (0.81, 0.02, 3)}
+    rows = [
+        row | dict(zip(REFIT_COLUMNS, refits.get(row["trial_id"], [None] * 3), strict=True)) for row in trial_rows()
+    ]
+    write_table(run / "trials.parquet", rows)
+    return run
+
+
+def test_finalists_that_were_trained_again_come_first_by_their_mean(tiny_run: Path) -> None:
+    ranking = rank_trials(read_run(with_refits(tiny_run)))
+
+    assert ranking["trial_id"].tolist()[:4] == ["trial_0000", "trial_0003", "trial_0001", "trial_0005"]
+    assert ranking["rank"].tolist()[:4] == [1, 2, 3, 4]
+    assert ranking["gap"].tolist()[:2] == pytest.approx([0.15, 0])
+
+
+def test_the_mean_of_a_finalist_is_printed_with_its_spread(tiny_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--run", str(with_refits(tiny_run))]) == 0
+
+    assert "0.8200 ± 0.0100 (3)" in capsys.readouterr().out
+
+
+def test_a_mean_above_one_is_refused(tiny_run: Path) -> None:
+    write_table(tiny_run / "trials.parquet", [row | {"refit_mean": 1.5} for row in trial_rows()])
+
+    with pytest.raises(RunFolderError, match="refit_mean"):
+        read_run(tiny_run)
 
 
 def test_a_failed_trial_has_no_rank_whatever_it_reached(tiny_run: Path) -> None:

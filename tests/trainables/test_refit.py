@@ -10,6 +10,8 @@ import optuna
 import pandas as pd
 import pytest
 
+from analysis.ranking import rank_trials
+from analysis.tables import read_run
 from trainables.refit import changes_for
 from trainables.searcher import STUDY_NAME, WARM_START, open_journal
 from trainables.space import load_space
@@ -48,6 +50,14 @@ def test_the_best_trial_has_a_mean_and_a_spread(refitted: tuple[Path, str]) -> N
     assert first["n_refits"] == len(scores) == 2
     assert first["refit_mean"] == pytest.approx(statistics.mean(scores), rel=1e-5)
     assert first["refit_sd"] == pytest.approx(statistics.stdev(scores), rel=1e-5)
+
+
+@slow
+def test_the_analysis_ranks_finalists_as_the_leaderboard_does(refitted: tuple[Path, str]) -> None:
+    ranking, board = rank_trials(read_run(refitted[0])), pd.read_csv(refitted[0] / "leaderboard.csv")
+
+    assert ranking["trial_id"].to_list() == board["trial_id"].to_list()
+    assert ranking["refit_mean"].to_list() == pytest.approx(board["refit_mean"].to_list(), rel=1e-5, nan_ok=True)
 
 
 @slow

@@ -24,8 +24,7 @@ class Backbone(nn.Module):
         super().__init__()
         self.name = settings.backbone
         self.net = create_timm_model(settings, in_channels)
-        self.n_features = _probe(self.net, settings.backbone, in_channels)
-        _drop_unused(self.net, in_channels)
+        self.n_features = _trim(self.net, settings.backbone, in_channels)
 
     def forward(
         self, images: Float[Tensor, "batch channels mels frames"]
@@ -112,34 +111,28 @@ def _check_names(net: nn.Module, name: str, weights: Path, given: set[str]) -> N
         )
 
 
-def _probe(net: nn.Module, name: str, in_channels: int) -> int:
-    """Number of features, found by running a small image through."""
+def _trim(net: nn.Module, name: str, in_channels: int) -> int:
+    """Take out the layers that feature maps do not pass; the number of features. A small image is run through.
+
+    The layers (heads after the pooling) would count as parameters, and DDP would wait for their gradients.
+    """
     net.eval()
     try:
-        with torch.no_grad():
-            features = net.forward_features(torch.zeros(1, in_channels, 64, 96))  # type: ignore[operator]
+        features: Tensor = net.forward_features(torch.zeros(1, in_channels, 64, 96))  # type: ignore[operator]
     except (AssertionError, RuntimeError) as error:
         raise ConfigError(
             f"model.backbone={name} needs images of a fixed size ({error}); use a convolutional one."
         ) from None
-    finally:
-        net.train()
     if features.ndim != 4 or features.shape[2] >= features.shape[1]:
         raise ConfigError(
             f"model.backbone={name} gives features of shape {tuple(features.shape)}, "
             "not [batch, features, frequency, time]; use a convolutional one."
         )
-    return int(features.shape[1])
-
-
-def _drop_unused(net: nn.Module, in_channels: int) -> None:
-    """Take out the layers that feature maps do not pass (heads after the pooling): DDP would wait for their gradients,
-    and they would count as parameters."""
-    net.eval()
-    net.forward_features(torch.zeros(1, in_channels, 64, 96)).sum().backward()  # type: ignore[operator]
-    for name, module in list(net.named_modules()):
+    features.sum().backward()
+    for place, module in list(net.named_modules()):
         parameters = list(module.parameters(recurse=False))
         if parameters and all(parameter.grad is None for parameter in parameters):
-            net.set_submodule(name, nn.Identity())
+            net.set_submodule(place, nn.Identity())
     net.zero_grad(set_to_none=True)
     net.train()
+    return int(features.shape[1])

@@ -7,13 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-import torch
 
-from sed_model.checkpoint import Lineage, save_model
 from sed_model.config import SedConfig
 from sed_model.dataset import TrainingData, open_training_data
-from sed_model.model import SedModel
 from sed_model.recordings import read_data_folder
+from tests.models import save_random_model
 
 TINY_RATE_HZ = 8_000
 TINY_CLASSES = {"1139490": 500.0, "abethr1": 1200.0, "grekis": 2600.0}
@@ -106,21 +104,4 @@ def tiny_data(tiny_root: Path, tiny_config: SedConfig, cache_dir: Path) -> Train
 @pytest.fixture(scope="session")
 def tiny_models(tiny_config: SedConfig, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Folders of two models with random weights; read-only by agreement."""
-    folders = []
-    for seed in range(2):
-        torch.manual_seed(seed)
-        model = SedModel(tiny_config, len(TINY_CLASSES))
-        lineage = Lineage(
-            stage="train_bce",
-            loss="bce",
-            epoch=1,
-            parent=None,
-            classes=tuple(TINY_CLASSES),
-            data_fingerprint="",
-            validation="soundscapes",
-            seed=seed,
-            metrics={},
-        )
-        folders.append(tmp_path_factory.mktemp("model"))
-        save_model(folders[-1], model.state_dict(), tiny_config, lineage)
-    return folders
+    return [save_random_model(tmp_path_factory.mktemp("model"), tiny_config, seed) for seed in range(2)]

@@ -13,20 +13,18 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from sed_model.checkpoint import (
-    Lineage,
     Parent,
     delete_state,
     load_model,
     load_state,
     read_lineage,
-    save_model,
     save_state,
     weights_digest,
 )
 from sed_model.config import SedConfig
 from sed_model.errors import CheckpointError
 from sed_model.files import sha256_of
-from sed_model.model import SedModel
+from tests.models import save_random_model
 
 CLASSES = ("1139490", "grekis")
 
@@ -43,21 +41,16 @@ class Touch:
 
 @pytest.fixture(scope="module")
 def saved(tiny_config: SedConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("saved")
-    torch.manual_seed(0)
-    lineage = Lineage(
-        stage="train_bce",
-        loss="bce",
+    return save_random_model(
+        tmp_path_factory.mktemp("saved"),
+        tiny_config,
         epoch=7,
         parent=Parent(stage="pretrain_ce", weights_sha256="0" * 64),
         classes=CLASSES,
         data_fingerprint="f" * 64,
         validation="folds",
-        seed=7,
         metrics={"macro_auc": 0.75},
     )
-    save_model(folder, SedModel(tiny_config, len(CLASSES)).state_dict(), tiny_config, lineage)
-    return folder
 
 
 @pytest.fixture

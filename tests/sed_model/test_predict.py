@@ -12,11 +12,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sed_model.checkpoint import Lineage, LoadedModel
 from sed_model.config import SedConfig
 from sed_model.dataset import TrainingData, ValidationWindows
 from sed_model.devices import Runtime
-from sed_model.model import SedModel
 from sed_model.oof import write_predictions
 from sed_model.predict import (
     WindowScores,
@@ -28,6 +26,7 @@ from sed_model.predict import (
     target_starts,
     window_rms,
 )
+from tests.models import random_model
 
 CPU = Runtime(torch.device("cpu"), None)
 
@@ -100,26 +99,10 @@ def test_levels_are_root_mean_squares() -> None:
     np.testing.assert_allclose(levels, [0.5, 0, 0.3, 0], atol=1e-6)
 
 
-def member(config: SedConfig, seed: int, loss: str = "bce") -> LoadedModel:
-    torch.manual_seed(seed)
-    lineage = Lineage(
-        stage="train_bce",
-        loss=loss,
-        epoch=1,
-        parent=None,
-        classes=("1139490", "abethr1", "grekis"),
-        data_fingerprint="",
-        validation="folds",
-        seed=0,
-        metrics={},
-    )
-    return LoadedModel(SedModel(config, 3).eval(), config, lineage)
-
-
 def test_soundscape_windows_get_the_scores_that_validation_gives_them(
     tiny_data: TrainingData, tiny_config: SedConfig
 ) -> None:
-    one = member(tiny_config, 0)
+    one = random_model(tiny_config)
     windows = ValidationWindows(tiny_data, tiny_config)
     path = windows.paths[0]
     waveform = tiny_data.cache.samples(path) / np.float32(32768)
@@ -146,7 +129,7 @@ def test_members_are_scored_as_if_alone(tiny_config: SedConfig) -> None:
     waveform = np.random.default_rng(0).normal(0, 0.1, 40_000).astype(np.float32)
     starts = target_starts(5.0, 1.0, 0.5)
     wide = tiny_config.with_overrides({"front_end.hop_length": 160, "inference.batch_size": 2})
-    members = [member(tiny_config, 0), member(tiny_config, 1, loss="ce"), member(wide, 2)]
+    members = [random_model(tiny_config), random_model(tiny_config, 1, loss="ce"), random_model(wide, 2)]
     together = predict_soundscape(members, waveform, starts, CPU)
     assert together.shape == (3, len(starts), 3)
     for row, one in enumerate(members):

@@ -22,6 +22,7 @@ import pytest
 import soundfile
 import yaml
 
+from sed_model.config import SedConfig, config_from_dict
 from trainables import search
 from trainables.recorder import Recorder
 
@@ -270,6 +271,12 @@ def finished_run(finished_search: FinishedSearch) -> Path:
 def tiny_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny data folder; read-only by agreement."""
     return write_data(tmp_path_factory.mktemp("tiny") / "data")
+
+
+@pytest.fixture(scope="session")
+def tiny_base() -> SedConfig:
+    """The configuration that the tiny space starts from."""
+    return config_from_dict(BASE)
 
 
 @pytest.fixture(scope="session")

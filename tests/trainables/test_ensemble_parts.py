@@ -12,19 +12,16 @@ import pyarrow as pa
 import pytest
 import soundfile
 import torch
-import yaml
 
-from sed_model.checkpoint import Lineage, LoadedModel
-from sed_model.config import SedConfig, config_from_dict
+from sed_model.config import SedConfig
 from sed_model.devices import Runtime
-from sed_model.model import SedModel
+from tests.models import CLASSES, random_model
 from trainables import ensemble_run
 from trainables.cluster import Node
 from trainables.ensemble_plan import PredictionRules, Shard
 from trainables.ensemble_run import actor_options, predict_shard
 
 CPU = Runtime(torch.device("cpu"), None)
-CLASSES = ("1139490", "abethr1", "grekis")
 N_WINDOWS = {
     "3s.wav": 1,
     "61s_stereo_44100.wav": 13,
@@ -36,25 +33,8 @@ N_WINDOWS = {
 
 
 @pytest.fixture(scope="module")
-def config(tiny_space: Path) -> SedConfig:
-    base = config_from_dict(yaml.safe_load((tiny_space.parent / "base.yaml").read_text(encoding="utf-8")))
-    return base.with_overrides({"data.window_s": 5.0, "data.target_s": 5.0, "front_end.hop_length": 256})
-
-
-def member(config: SedConfig, seed: int) -> LoadedModel:
-    torch.manual_seed(seed)
-    lineage = Lineage(
-        stage="train_bce",
-        loss="bce",
-        epoch=1,
-        parent=None,
-        classes=CLASSES,
-        data_fingerprint="",
-        validation="folds",
-        seed=0,
-        metrics={},
-    )
-    return LoadedModel(SedModel(config, len(CLASSES)).eval(), config, lineage)
+def config(tiny_base: SedConfig) -> SedConfig:
+    return tiny_base.with_overrides({"data.window_s": 5.0, "data.target_s": 5.0, "front_end.hop_length": 256})
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +63,7 @@ def soundscapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def part(config: SedConfig, soundscapes: Path, tmp_path_factory: pytest.TempPathFactory) -> pa.Table:
     names = tuple(sorted(path.name for path in soundscapes.iterdir()))
     shard = Shard(tmp_path_factory.mktemp("parts") / "part.parquet", soundscapes, names, 5.0)
-    return predict_shard([member(config, 0), member(config, 1)], shard, CPU)
+    return predict_shard([random_model(config, 0), random_model(config, 1)], shard, CPU)
 
 
 def test_every_readable_soundscape_has_a_row_every_step(part: pa.Table) -> None:
@@ -115,7 +95,9 @@ def test_a_truncated_soundscape_is_listed_with_the_reason(part: pa.Table) -> Non
 
 def test_a_part_of_unreadable_soundscapes_alone_has_no_rows(config: SedConfig, tmp_path: Path) -> None:
     (tmp_path / "empty.ogg").touch()
-    table = predict_shard([member(config, 0)], Shard(tmp_path / "part.parquet", tmp_path, ("empty.ogg",), 5.0), CPU)
+    table = predict_shard(
+        [random_model(config, 0)], Shard(tmp_path / "part.parquet", tmp_path, ("empty.ogg",), 5.0), CPU
+    )
     assert (table.num_rows, table.column_names[-1]) == (0, "member_0")
 
 
@@ -132,7 +114,7 @@ def test_a_file_is_decoded_once_and_members_of_one_front_end_share_its_log_mel(
     monkeypatch.setattr(ensemble_run, "decode", counted)
     other = config.with_overrides({"front_end.n_mels": 40})
     pooled = config.with_overrides({"model.pool_type": "max"})
-    members = [member(config, 0), member(pooled, 1), member(other, 2), member(other, 3)]
+    members = [random_model(config, 0), random_model(pooled, 1), random_model(other, 2), random_model(other, 3)]
     log_mels: list[int] = []
     for number, one in enumerate(members):
         one.model.images.register_forward_hook(lambda *_, number=number: log_mels.append(number))

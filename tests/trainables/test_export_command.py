@@ -11,26 +11,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
-from sed_model.checkpoint import Lineage, save_model
-from sed_model.config import config_from_dict
 from sed_model.errors import ConfigError
-from sed_model.model import SedModel
+from tests.models import save_random_model
 from trainables import export, predict
 
 for name in ("onnxscript", "onnxruntime", "openvino"):
     pytest.importorskip(name, reason="the extra `export` is not installed")
 
-CONFIG = {
-    "front_end": {
-        "sample_rate_hz": 8_000, "n_fft": 512, "hop_length": 128, "n_mels": 32, "f_min_hz": 50, "f_max_hz": 4000
-    },
-    "model": {"backbone": "resnet10t", "pretrained": False},
-    "augment": {"wave": {"prob": 0.0}},
-    "optim": {"precision": "fp32"},
-    "data": {"window_s": 1.5, "target_s": 1.0},
-}  # fmt: skip
 BLOCKED = ("ray", "optuna", "trainables", "analysis")
 SANDBOX = """
 import importlib.abc, runpy, sys
@@ -46,24 +34,10 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def model(tiny_base: SedConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model with random weights."""
-    torch.manual_seed(0)
-    config = config_from_dict(CONFIG)
-    lineage = Lineage(
-        stage="train_bce",
-        loss="bce",
-        epoch=1,
-        parent=None,
-        classes=("1139490", "abethr1", "grekis"),
-        data_fingerprint="",
-        validation="soundscapes",
-        seed=0,
-        metrics={},
-    )
-    folder = tmp_path_factory.mktemp("models") / "small"
-    save_model(folder, SedModel(config, 3).state_dict(), config, lineage)
-    return folder
+    config = tiny_base.with_overrides({"model.backbone": "resnet10t"})
+    return save_random_model(tmp_path_factory.mktemp("models") / "small", config)
 
 
 @pytest.fixture(scope="module")

@@ -12,51 +12,25 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-import torch
 
-from sed_model.checkpoint import Lineage, read_lineage, save_model
-from sed_model.config import config_from_dict
+from sed_model.checkpoint import read_lineage
 from sed_model.errors import CheckpointError, ConfigError
-from sed_model.model import SedModel
 from sed_model.postprocess import PostSettings
 from sed_model.predict_job import Joining
+from tests.models import save_random_model
 from trainables import predict
 from trainables.run_members import members_of
 from trainables.runs import RunFolder
 
 ROOT = Path(__file__).parents[2]
-CLASSES = ("1139490", "abethr1", "grekis")
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(tiny_base: SedConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of three trials with random weights; their scores are 0.6, 0.8 and 0.7."""
     folder = RunFolder(tmp_path_factory.mktemp("runs") / "run")
-    config = config_from_dict(
-        {
-            "front_end": {
-                "sample_rate_hz": 8_000, "n_fft": 512, "hop_length": 128, "n_mels": 32, "f_min_hz": 50, "f_max_hz": 4000
-            },
-            "model": {"backbone": "mobilenetv3_small_050", "pretrained": False},
-            "augment": {"wave": {"prob": 0.0}},
-            "optim": {"precision": "fp32"},
-            "data": {"window_s": 1.5, "target_s": 1.0},
-        }
-    )  # fmt: skip
     for number in range(3):
-        torch.manual_seed(number)
-        lineage = Lineage(
-            stage="train_bce",
-            loss="bce",
-            epoch=1,
-            parent=None,
-            classes=CLASSES,
-            data_fingerprint="",
-            validation="soundscapes",
-            seed=number,
-            metrics={},
-        )
-        save_model(folder.trial(number), SedModel(config, 3).state_dict(), config, lineage)
+        save_random_model(folder.trial(number), tiny_base, seed=number)
     scores = {"trial_0000": 0.6, "trial_0001": 0.8, "trial_0002": 0.7}
     folder.write_tables(
         [

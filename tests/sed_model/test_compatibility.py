@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,8 @@ import pytest
 import torch
 from torch.utils.data import Subset
 
-from sed_model.config import SedConfig
+from sed_model.backbones import Backbone
+from sed_model.config import Model, SedConfig
 from sed_model.dataset import EpochLoaders, TrainingData, ValidationWindows
 from sed_model.devices import Runtime
 from sed_model.model import SedModel
@@ -65,6 +67,23 @@ def pairwise(factors: Mapping[str, Sequence[Any]]) -> list[Case]:
         open_pairs -= {frozenset(pair) for pair in itertools.combinations(case.items(), 2)}
         cases.append(case)
     return cases
+
+
+@pytest.fixture(scope="module", autouse=True)
+def backbones_built_once() -> Iterator[None]:
+    """A third of the time went into building the same backbone with the same settings again and again."""
+    built: dict[tuple[str, int], Backbone] = {}
+
+    def copy_of(settings: Model, in_channels: int) -> Backbone:
+        alike = settings.model_copy(update={name.removeprefix("model."): values[0] for name, values in TOGGLES.items()})
+        key = (alike.model_dump_json(), in_channels)
+        if key not in built:
+            built[key] = Backbone(settings, in_channels)
+        return copy.deepcopy(built[key])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sed_model.model.Backbone", copy_of)
+        yield
 
 
 @pytest.fixture(scope="module")

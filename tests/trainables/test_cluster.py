@@ -37,7 +37,7 @@ from trainables.cluster import (
 from trainables.search import build_parser
 
 ROOT = Path(__file__).parents[2]
-EPOCHS = 30
+EPOCHS = 18
 LONG = (
     *("--scheduler", "none", "--no-pseudo-labels", "--set", "optim.early_stopping_epochs=0"),
     *("--set", "stages.pretrain_ce.epochs=1", "--set", f"stages.train_bce.epochs={EPOCHS - 1}"),

@@ -106,21 +106,20 @@ def test_a_loss_that_is_not_finite_fails_every_trial_and_the_search(
 
 
 def test_a_trial_that_raises_is_tried_again_and_leaves_its_traceback(
-    run_search: Callable[..., str], tiny_space: Path, tiny_root: Path, tmp_path: Path,
-    capfd: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+    run_search: Callable[..., str], finished_run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = Path(shutil.copytree(finished_run, tmp_path / "run"))
+    (run / "trials" / "trial_0008" / "model.safetensors").mkdir(parents=True)  # where a file belongs
     common = ("--out", tmp_path, "--name", "run", "--max-concurrent", "1", "--no-pseudo-labels")
-    run_search("--space", tiny_space, "--data", tiny_root, "--num-trials", "1", "--stages", "pretrain_ce", *common)
-    (tmp_path / "run" / "trials" / "trial_0001" / "model.safetensors").mkdir(parents=True)  # where a file belongs
-    capfd.readouterr()
-    output = run_search("--resume", "--num-trials", "3", *common)
+    output = run_search("--resume", "--num-trials", "10", *common)
 
-    trials = read_run(tmp_path / "run").trials.set_index("number")
-    assert trials["status"].to_list()[:2] == ["complete", "failed"]
-    assert trials.loc[2, "status"] in ("complete", "pruned")
-    assert trials.loc[1, "error"].startswith("IsADirectoryError: ")
-    traceback = tmp_path / "run" / "tune" / "trial_0001" / "error.txt"
-    assert output.count("trial_0001 broke off and starts again: IsADirectoryError: ") == 1
+    trials = read_run(run).trials.set_index("number")
+    assert "failed" not in set(trials.loc[:7, "status"])
+    assert trials.loc[8, "status"] == "failed"
+    assert trials.loc[9, "status"] in ("complete", "pruned")
+    assert trials.loc[8, "error"].startswith("IsADirectoryError: ")
+    traceback = run / "tune" / "trial_0008" / "error.txt"
+    assert output.count("trial_0008 broke off and starts again: IsADirectoryError: ") == 1
     assert f"(traceback: {traceback})" in output
     assert 'trainables/trial.py", line' in traceback.read_text(encoding="utf-8")
     assert "Traceback" not in output + capfd.readouterr().err

@@ -39,31 +39,50 @@ def train_stage(ray_cluster: None, tiny_root: Path, tiny_space: Path) -> Train:
 
 
 @pytest.fixture(scope="module")
-def pretrained(train_stage: Train, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A folder with a trained first stage, and what its training printed."""
+def pretrained(
+    train_stage: Train, tiny_root: Path, tiny_space: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, str]:
+    """A folder with a trained first stage, broken off after its first epoch; and what its second one printed."""
     out = tmp_path_factory.mktemp("train")
-    return out, train_stage(out, "pretrain_ce")
+    config = load_config(tiny_space.parent / "base.yaml")
+    data = open_training_data(read_data_folder(tiny_root, config.data.target_s), config, progress=False)
+    plans = plan_stages(config, ["pretrain_ce"])
+    next(fit(FitJob(config, plans, out / "pretrain_ce", checkpoint_every_s=0.0), data))
+    return out, train_stage(out, "pretrain_ce", "--resume")
 
 
-def test_a_stage_leaves_its_model_and_one_line_an_epoch(pretrained: tuple[Path, str]) -> None:
+@pytest.fixture(scope="module")
+def trained(train_stage: Train, pretrained: tuple[Path, str]) -> tuple[Path, str]:
+    """The folder with its second stage, of two epochs; and what that printed."""
+    out, _ = pretrained
+    return out, train_stage(out, "train_bce", "--set", "stages.train_bce.epochs=2")
+
+
+def epoch_lines(output: str) -> list[str]:
+    return [line.split("  loss")[0] for line in output.splitlines() if " epoch " in line]
+
+
+def test_training_that_was_broken_off_goes_on(pretrained: tuple[Path, str]) -> None:
     out, output = pretrained
 
     assert read_lineage(out / "pretrain_ce").stage == "pretrain_ce"
     assert read_lineage(out / "pretrain_ce").parent is None
-    assert [line.split("  loss")[0] for line in output.splitlines() if line.startswith("pretrain_ce ")] == [
-        "pretrain_ce  pretrain_ce epoch   1/2",
-        "pretrain_ce  pretrain_ce epoch   2/2",
-    ]
+    assert epoch_lines(output) == ["pretrain_ce  pretrain_ce epoch   2/2"]
+
+
+def test_a_stage_leaves_its_model_and_one_line_an_epoch(trained: tuple[Path, str]) -> None:
+    out, output = trained
+
+    assert read_lineage(out / "train_bce").stage == "train_bce"
+    assert epoch_lines(output) == ["train_bce  train_bce   epoch   1/2", "train_bce  train_bce   epoch   2/2"]
     assert list(out.rglob("state.*")) == []
-    assert [path.name for path in out.iterdir()] == ["pretrain_ce"]  # and none of Ray Train's records
-    assert len(list((out / "pretrain_ce").glob("events.out.tfevents.*"))) == 1
+    # None of Ray Train's records.
+    assert sorted(path.name for path in out.iterdir()) == ["pretrain_ce", "train_bce"]
+    assert len(list((out / "train_bce").glob("events.out.tfevents.*"))) == 1
 
 
-def test_the_next_stage_starts_from_the_model_of_the_one_before(
-    train_stage: Train, pretrained: tuple[Path, str]
-) -> None:
-    out, _ = pretrained
-    train_stage(out, "train_bce")
+def test_the_next_stage_starts_from_the_model_of_the_one_before(trained: tuple[Path, str]) -> None:
+    out, _ = trained
 
     parent = read_lineage(out / "train_bce").parent
     assert parent is not None
@@ -98,21 +117,6 @@ def test_resume_with_other_settings_is_refused(train_stage: Train, pretrained: t
     out, _ = pretrained
     with pytest.raises(ConfigError, match=r"another configuration: stages.pretrain_ce.lr=0.5 \(was 0.002\)"):
         train_stage(out, "pretrain_ce", "--resume", "--set", "stages.pretrain_ce.lr=0.5")
-
-
-def test_training_that_was_broken_off_goes_on(
-    train_stage: Train, tiny_root: Path, tiny_space: Path, tmp_path: Path
-) -> None:
-    config = load_config(tiny_space.parent / "base.yaml")
-    data = open_training_data(read_data_folder(tiny_root, config.data.target_s), config, progress=False)
-    plans = plan_stages(config, ["pretrain_ce"])
-    next(fit(FitJob(config, plans, tmp_path / "pretrain_ce", checkpoint_every_s=0.0), data))
-
-    output = train_stage(tmp_path, "pretrain_ce", "--resume")
-
-    assert [line.split("  loss")[0] for line in output.splitlines() if line.startswith("pretrain_ce ")] == [
-        "pretrain_ce  pretrain_ce epoch   2/2"
-    ]
 
 
 def test_a_parent_that_does_not_fit_is_refused(

@@ -1,6 +1,4 @@
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +7,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from analysis import command
 from analysis.ranking import bootstrap_spread, main, rank_trials, what_mattered
 from analysis.tables import REFIT_COLUMNS, RunFolderError, read_run
 from tests.analysis.conftest import trial_rows, write_table
@@ -251,13 +250,12 @@ def test_a_wrong_argument_exits_with_2(tiny_run: Path, arguments: list[str]) -> 
         main([*run, *arguments])
 
 
-def test_a_broken_run_exits_with_2_and_one_message(tiny_run: Path) -> None:
+def test_a_broken_run_exits_with_2_and_one_message(tiny_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tiny_run / "trials.parquet").unlink()
 
-    done = subprocess.run(
-        [sys.executable, "-m", "analysis.ranking", "--run", str(tiny_run)], capture_output=True, text=True, check=False
-    )
+    with pytest.raises(SystemExit, match="2"):
+        command.run(lambda: main(["--run", str(tiny_run)]))
 
-    assert done.returncode == 2
-    assert "trials.parquet: missing" in done.stderr
-    assert "Traceback" not in done.stderr
+    message = capsys.readouterr().err
+    assert "trials.parquet: missing" in message
+    assert "Traceback" not in message

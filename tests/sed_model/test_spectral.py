@@ -212,7 +212,7 @@ def draws(settings: WaveAugment, n: int, n_backgrounds: int = 1) -> list[WaveDra
 
 def test_every_transform_comes_with_its_probability() -> None:  # fault 7
     settings = WaveAugment(prob=0.5)
-    some = draws(settings, 4000)
+    some = draws(settings, 2000)
     plain = WaveDraw()
     expected = {
         "gain_db": settings.gain_prob,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +23,7 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 import yaml
+from filelock import FileLock
 
 from sed_model.config import SedConfig, config_from_dict
 from trainables import search
@@ -240,25 +243,49 @@ def run_search(ray_cluster: None) -> Callable[..., str]:
 
 
 @pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """Makes a folder that all processes of the test run share: the first that asks for it makes it."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def once(name: str, make: Callable[[Path], object]) -> Path:
+        folder = shared / f"shared_{name}"
+        with FileLock(shared / f"{name}.lock"):
+            if not (folder / "made").exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                make(folder)
+                (folder / "made").touch()
+        return folder
+
+    return once
+
+
+@pytest.fixture(scope="session")
 def finished_search(
-    run_search: Callable[..., str], tiny_root: Path, tiny_space: Path, tmp_path_factory: pytest.TempPathFactory
+    run_search: Callable[..., str], tiny_root: Path, tiny_space: Path, made_once: Callable[..., Path]
 ) -> FinishedSearch:
     """Eight trials one after the other, two members, pseudo-labels; read-only by agreement."""
-    process_ids: set[int] = set()
-    record = Recorder.on_trial_result
 
-    def watch(self: Recorder, *places: Any, **info: Any) -> None:
-        process_ids.add(info["result"]["pid"])
-        record(self, *places, **info)
+    def run_and_watch(folder: Path) -> None:
+        process_ids: set[int] = set()
+        record = Recorder.on_trial_result
 
-    out = tmp_path_factory.mktemp("runs")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Recorder, "on_trial_result", watch)
-        output = run_search(
-            *("--space", tiny_space, "--data", tiny_root, "--out", out, "--name", "done"),
-            *("--num-trials", "8", "--max-concurrent", "1", "--top-k", "2"),
-        )
-    return FinishedSearch(out / "done", output, process_ids)
+        def watch(self: Recorder, *places: Any, **info: Any) -> None:
+            process_ids.add(info["result"]["pid"])
+            record(self, *places, **info)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Recorder, "on_trial_result", watch)
+            output = run_search(
+                *("--space", tiny_space, "--data", tiny_root, "--out", folder / "runs", "--name", "done"),
+                *("--num-trials", "8", "--max-concurrent", "1", "--top-k", "2"),
+            )
+        (folder / "told.json").write_text(json.dumps({"output": output, "process_ids": sorted(process_ids)}))
+
+    folder = made_once("search", run_and_watch)
+    told = json.loads((folder / "told.json").read_text())
+    return FinishedSearch(folder / "runs" / "done", told["output"], set(told["process_ids"]))
 
 
 @pytest.fixture(scope="session")
@@ -268,9 +295,9 @@ def finished_run(finished_search: FinishedSearch) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_root(made_once: Callable[..., Path]) -> Path:
     """The tiny data folder; read-only by agreement."""
-    return write_data(tmp_path_factory.mktemp("tiny") / "data")
+    return made_once("data", lambda folder: write_data(folder / "data")) / "data"
 
 
 @pytest.fixture(scope="session")
@@ -280,6 +307,6 @@ def tiny_base() -> SedConfig:
 
 
 @pytest.fixture(scope="session")
-def tiny_space(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_space(made_once: Callable[..., Path]) -> Path:
     """The tiny search space, beside its base.yaml."""
-    return write_space(tmp_path_factory.mktemp("space"))
+    return made_once("space", lambda folder: write_space(folder / "space")) / "space" / "tiny.yaml"

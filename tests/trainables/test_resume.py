@@ -50,12 +50,13 @@ def test_more_trials_leave_the_finished_ones_alone(
     )
 
 
-def test_nothing_is_left_to_do(run_search: Callable[..., str], finished_run: Path) -> None:
-    before = (finished_run / "trials.parquet").read_bytes()
-    output = run_search("--resume", "--out", finished_run.parent, "--name", "done", "--no-pseudo-labels")
+def test_nothing_is_left_to_do(run_search: Callable[..., str], finished_run: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(finished_run, tmp_path / "run"))
+    before = (run / "trials.parquet").read_bytes()
+    output = run_search("--resume", "--out", tmp_path, "--name", "run", "--no-pseudo-labels")
 
     assert "all 8 trials are done" in output
-    assert (finished_run / "trials.parquet").read_bytes() == before
+    assert (run / "trials.parquet").read_bytes() == before
 
 
 def test_an_interrupted_and_then_killed_search_goes_on(

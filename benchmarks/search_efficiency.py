@@ -104,7 +104,7 @@ def replay(searcher: Any, scheduler: TrialScheduler, recorded: RecordedCurves) -
     best, history, n_trials = 0.0, [], 0
     while recorded.left or running:
         while recorded.left and len(running) < N_AT_A_TIME:
-            trial: Any = SimpleNamespace(trial_id=f"trial{n_trials}")
+            trial: Any = SimpleNamespace(trial_id=f"trial{n_trials}", config={"number": n_trials})
             point = searcher.suggest(trial.trial_id)
             values = point["values"] if "values" in point else flat(point)
             scheduler.on_trial_add(None, trial)

@@ -1,8 +1,7 @@
-"""ASHA (Li et al. 2020) that takes up a broken-off search, and that draws its brackets from the search's seed."""
+"""ASHA (Li et al. 2020) that takes up a broken-off search, and that draws brackets from the search's seed."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 
 from sed_model.stages import StagePlan
+from trainables.runs import trial_id
 from trainables.search_settings import AshaSettings
 
 EPOCHS_IN_SECOND_STAGE = 2
@@ -22,7 +22,8 @@ class Asha(AsyncHyperBandScheduler):
     """Ray's ASHA over the global epoch counter.
 
     Ray does not save the rungs, so that after a restart the first trials would pass them all; `refill` plays back what
-    the finished trials reported. Ray draws the brackets from numpy's global state; here they follow `seed`.
+    the finished trials reported. Ray draws the brackets from numpy's global state; here a trial's follows from `seed`
+    and its number alone, so that after a restart each trial is in the bracket that it was in.
 
     Args:
         plans: the stages of every trial. Where the settings name no grace period, the first rung lies two epochs into
@@ -42,15 +43,19 @@ class Asha(AsyncHyperBandScheduler):
             reduction_factor=settings.reduction_factor,
             brackets=settings.brackets,
         )
-        self._rng = np.random.default_rng(seed)
+        self._seed = seed
         self._cost = cost
         self._costs: dict[str, float] = {}
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        """Assign a bracket: those with more rungs, which stop earlier, are more likely, as in Ray."""
+        self._trial_info[trial.trial_id] = self._bracket(trial.config["number"])
+
+    def _bracket(self, number: int) -> Any:
+        """The bracket of a trial: those with more rungs, which stop earlier, are more likely, as in Ray."""
         n_rungs = np.array([len(bracket._rungs) for bracket in self._brackets])
         weights = np.exp(n_rungs - n_rungs.max())
-        self._trial_info[trial.trial_id] = self._brackets[self._rng.choice(len(weights), p=weights / weights.sum())]
+        rng = np.random.default_rng([self._seed, number])
+        return self._brackets[rng.choice(len(weights), p=weights / weights.sum())]
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         if self._cost in result:
@@ -72,33 +77,31 @@ class Asha(AsyncHyperBandScheduler):
         )
 
     def refill(
-        self, reports: Iterable[tuple[str, int, float]], mode: str, costs: Mapping[str, float] | None = None
+        self, reports: Iterable[tuple[int, int, float]], mode: str, costs: Mapping[str, float] | None = None
     ) -> None:
-        """Put earlier reports (trial, epoch, value) into the rungs of every bracket; `mode` is max or min.
+        """Put earlier reports (a trial's number, epoch, value) into the rungs of their brackets; `mode` is max or min.
 
         Give the finished trials only: those that go on report again, under a new name of Ray's. `costs` has the second
-        objective of each trial.
+        objective of each trial, by its name.
         """
         self._costs |= costs or {}
         sign = 1.0 if mode == "max" else -1.0
-        by_trial: defaultdict[str, list[tuple[int, float]]] = defaultdict(list)
-        for name, epoch, value in reports:
-            by_trial[name].append((epoch, value))
-        for name, values in by_trial.items():
-            trial: Any = SimpleNamespace(trial_id=name)
-            for epoch, value in sorted(values):
-                for bracket in self._brackets:
-                    bracket.on_result(trial, epoch, sign * value)
+        for number, epoch, value in sorted(reports):
+            trial: Any = SimpleNamespace(trial_id=trial_id(number))
+            self._bracket(number).on_result(trial, epoch, sign * value)
 
 
-def rung_reports(curves: Iterable[Mapping[str, Any]], finished: set[str], metric: str) -> list[tuple[str, int, float]]:
-    """What the finished trials told ASHA: the best macro AUC so far, or the validation loss, after each epoch."""
-    best: dict[str, float] = {}
+def rung_reports(
+    curves: Iterable[Mapping[str, Any]], finished: Iterable[int], metric: str
+) -> list[tuple[int, int, float]]:
+    """What the finished trials (by their numbers) told ASHA: number, epoch, and best macro AUC so far or loss."""
+    numbers = {trial_id(number): number for number in finished}
+    best: dict[int, float] = {}
     reports = []
     for row in sorted(curves, key=lambda row: (row["trial_id"], row["epoch"])):
-        name = row["trial_id"]
-        if name not in finished:
+        number = numbers.get(row["trial_id"])
+        if number is None:
             continue
-        best[name] = max(best.get(name, row["macro_auc"]), row["macro_auc"])
-        reports.append((name, row["epoch"], best[name] if metric == "macro_auc" else row["val_loss"]))
+        best[number] = max(best.get(number, row["macro_auc"]), row["macro_auc"])
+        reports.append((number, row["epoch"], best[number] if metric == "macro_auc" else row["val_loss"]))
     return reports

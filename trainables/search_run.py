@@ -213,8 +213,7 @@ def scheduler(prepared: Prepared, finished: dict[int, str]) -> TrialScheduler:
         return FIFOScheduler()
     plans = plan_stages(prepared.space.base, prepared.job.stages, prepared.job.epochs_scale)
     asha = Asha(search_settings.scheduler, plans, search_settings.seed, search_settings.cost)
-    names = {trial_id(number) for number in finished}
-    reports = rung_reports(prepared.run.read_curves(), names, search_settings.metric)
+    reports = rung_reports(prepared.run.read_curves(), finished, search_settings.metric)
     costs = {row["trial_id"]: row[search_settings.cost] for row in prepared.run.read_trials() if search_settings.cost}
     asha.refill(reports, search_settings.mode, costs)
     return asha

@@ -1,17 +1,19 @@
-"""Building an audio cache: decode in parallel, write in order, publish whole."""
+"""Building an audio cache: decode in parallel, write in order, publish whole; a build that was killed goes on."""
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import os
 import re
 import shutil
 import sys
+import zlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
@@ -19,7 +21,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from sed_model.decoding import BadAudio, UnreadableAudioError, decode, duration_s
+from sed_model.decoding import UnreadableAudioError, decode, duration_s
 from sed_model.errors import DataError
 from sed_model.files import write_text
 
@@ -27,6 +29,8 @@ FORMAT = 1
 FULL_SCALE = 32_768.0
 """int16 value of a sample of 1.0."""
 SAMPLES_FILE, ENERGIES_FILE, INDEX_FILE = "samples.int16", "energies.float32", "index.npz"
+DONE_FILE = "done.jsonl"
+"""A line a recording, as long as a cache is being built."""
 EDGE_BYTES = 65_536
 SPARE_BYTES = 16 * 2**20
 _KEY = re.compile("[0-9a-f]{32}")
@@ -53,6 +57,17 @@ class _Decoded:
     samples: np.ndarray
     energies: np.ndarray
     reason: str = ""
+
+
+@dataclass(frozen=True)
+class _Done:
+    """A recording that a build has dealt with; one with a `reason` cannot be decoded, and has no samples."""
+
+    path: str
+    reason: str
+    n_samples: int
+    checksum: int
+    """Of samples and energies: when a machine fails, this line may be on its disk, and they not."""
 
 
 def content_key(plan: CachePlan, home: Path) -> str:
@@ -103,26 +118,33 @@ def _edges(path: Path) -> bytes:
 def build(plan: CachePlan, home: Path, key: str, progress: bool) -> None:
     """Decode into `home/building-KEY`, then rename to `home/KEY`. The caller holds the lock of the key.
 
+    What an earlier build has decoded, that was killed or interrupted, is not decoded again.
+
     Raises:
         DataError: the disk has too little room.
     """
+    temporary = home / f"building-{key}"
+    there_bytes = sum(file.stat().st_size for file in temporary.glob("*"))
     need_bytes = estimated_bytes(plan)
     free_bytes = shutil.disk_usage(home).free
-    if need_bytes + SPARE_BYTES > free_bytes:
+    if need_bytes + SPARE_BYTES > free_bytes + there_bytes:
         raise DataError(
             f"decoding {len(plan.paths)} recordings needs {need_bytes / 1e9:.2f} GB, but {home} has "
             f"{free_bytes / 1e9:.2f} GB free; "
             "set data.cache_dir or SED_CACHE_DIR to a larger disk, or lower data.max_recording_s."
         )
-    temporary = home / f"building-{key}"
-    temporary.mkdir()
+    temporary.mkdir(exist_ok=True)
     try:
-        _write(plan, temporary, _bar(len(plan.paths), need_bytes, progress))
+        done = _take_up(plan, temporary)
+        _decode_rest(plan, temporary, done, _bar(len(plan.paths), len(done), need_bytes, progress))
+        _write_index(plan, temporary, done)
         if (home / key).exists():
             shutil.rmtree(home / key)
         temporary.replace(home / key)
-    finally:
+    except Exception:  # not an interrupt: what is decoded stays for the next build
         shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    (home / key / DONE_FILE).unlink()
 
 
 def estimated_bytes(plan: CachePlan) -> int:
@@ -131,10 +153,11 @@ def estimated_bytes(plan: CachePlan) -> int:
     return int(sum(durations_s) * (2 * plan.sample_rate_hz + 4))
 
 
-def _bar(total: int, n_bytes: int, progress: bool) -> tqdm[NoReturn]:
+def _bar(total: int, n_done: int, n_bytes: int, progress: bool) -> tqdm[NoReturn]:
     on_terminal = sys.stderr.isatty()
     return tqdm(
         total=total,
+        initial=n_done,
         desc=f"decoding audio ({n_bytes / 1e9:.2f} GB)",
         unit="file",
         disable=not progress,
@@ -144,29 +167,74 @@ def _bar(total: int, n_bytes: int, progress: bool) -> tqdm[NoReturn]:
     )
 
 
-def _write(plan: CachePlan, folder: Path, bar: tqdm[NoReturn]) -> None:
-    paths: list[str] = []
-    lengths: list[int] = []
-    bad: list[BadAudio] = []
+def _take_up(plan: CachePlan, folder: Path) -> list[_Done]:
+    """The recordings that an earlier build left whole in its folder; what else is there is cut off."""
+    names = (SAMPLES_FILE, ENERGIES_FILE, DONE_FILE)
+    for name in names:
+        (folder / name).touch()
+    done: list[_Done] = []
+    ends = [0, 0, 0]
+    files = [(folder / name).open("rb") for name in names]
+    with files[0] as samples, files[1] as energies, files[2] as lines:
+        for path, line in zip(plan.paths, lines, strict=False):
+            one = _parse_done(line)
+            if one is None or one.path != path or 2 * one.n_samples > os.fstat(samples.fileno()).st_size:
+                break
+            n_seconds = one.n_samples // plan.sample_rate_hz
+            if _checksum(samples.read(2 * one.n_samples), energies.read(4 * n_seconds)) != one.checksum:
+                break
+            done.append(one)
+            ends = [ends[0] + 2 * one.n_samples, ends[1] + 4 * n_seconds, ends[2] + len(line)]
+    for name, end in zip(names, ends, strict=True):
+        os.truncate(folder / name, end)
+    return done
+
+
+def _parse_done(line: bytes) -> _Done | None:
+    """None for a line that a kill cut short."""
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        return _Done(**json.loads(line))
+    except (ValueError, TypeError):
+        return None
+
+
+def _checksum(samples: bytes | memoryview, energies: bytes | memoryview) -> int:
+    return zlib.crc32(energies, zlib.crc32(samples))
+
+
+def _decode_rest(plan: CachePlan, folder: Path, done: list[_Done], bar: tqdm[NoReturn]) -> None:
+    """Decode what is not in `done`, and add it there."""
+    n_bad = sum(bool(one.reason) for one in done)
     one = functools.partial(_decode_one, plan)
-    with bar, (folder / SAMPLES_FILE).open("wb") as samples, (folder / ENERGIES_FILE).open("wb") as energies:
-        for decoded in bounded_map(one, plan.paths):
+    files = [(folder / name).open("ab") for name in (SAMPLES_FILE, ENERGIES_FILE, DONE_FILE)]
+    with bar, files[0] as samples, files[1] as energies, files[2] as lines:
+        for decoded in bounded_map(one, plan.paths[len(done) :]):
             bar.update()
             if decoded.reason:
-                bad.append(BadAudio(decoded.path, decoded.reason))
-                bar.set_postfix(unreadable=len(bad), refresh=False)  # a refresh would not wait for `delay`
-                continue
-            paths.append(decoded.path)
-            lengths.append(len(decoded.samples))
+                n_bad += 1
+                bar.set_postfix(unreadable=n_bad, refresh=False)  # a refresh would not wait for `delay`
             samples.write(decoded.samples.data)
+            samples.flush()
             energies.write(decoded.energies.data)
+            energies.flush()
+            checksum = _checksum(decoded.samples.data, decoded.energies.data)
+            done.append(_Done(decoded.path, decoded.reason, len(decoded.samples), checksum))
+            lines.write(json.dumps(asdict(done[-1])).encode() + b"\n")
+            lines.flush()
+
+
+def _write_index(plan: CachePlan, folder: Path, done: Sequence[_Done]) -> None:
+    good = [one for one in done if not one.reason]
+    bad = [one for one in done if one.reason]
     np.savez(
         folder / INDEX_FILE,
         header=np.array([FORMAT, plan.sample_rate_hz]),
-        paths=join_text(paths),
-        lengths=np.array(lengths, np.int64),
-        bad_paths=join_text([item.path for item in bad]),
-        bad_reasons=join_text([item.reason for item in bad]),
+        paths=join_text([one.path for one in good]),
+        lengths=np.array([one.n_samples for one in good], np.int64),
+        bad_paths=join_text([one.path for one in bad]),
+        bad_reasons=join_text([one.reason for one in bad]),
     )
 
 
@@ -206,11 +274,10 @@ def bounded_map(function: Callable[[In], Out], items: Iterable[In]) -> Iterator[
 
 
 def remove_stale(home: Path, own_key: str) -> None:
-    """Delete what builders left behind that died; those alive hold the lock of their key."""
+    """Delete what builders of other caches left behind that died; those alive hold the lock of their key."""
     for folder in home.glob("building-*"):
         key = folder.name.removeprefix("building-")
         if key == own_key:
-            shutil.rmtree(folder)
             continue
         lock = FileLock(home / f"{key}.lock")
         try:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ray.tune import Callback
 
-from trainables.recorder import trial_error
+from trainables.trial_errors import trial_error
 
 # Of a machine that is taken away with notice Ray knows itself that the trial is not to blame.
 NODE_DEATH = re.compile("actor.s node was terminated")

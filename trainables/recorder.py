@@ -3,37 +3,31 @@
 from __future__ import annotations
 
 import re
-import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
-
-from ray.tune import Callback
 
 from sed_model.checkpoint import delete_state
 from sed_model.config import SedConfig
-from sed_model.errors import DiskFullError, TrainingError, UserError
-from sed_model.files import explained_full_disk, tells_of_full_disk
+from sed_model.errors import DiskFullError, TrainingError
 from trainables.recent import RecentEntries
 from trainables.runs import CURVE_FIELDS, RunFolder, trial_id
+from trainables.stopping import StoppingCallback
+from trainables.trial_errors import trial_error
 
 WRITE_EVERY_S = 1.0
 WRITE_SHARE = 0.05
 """Tables grow with the search: epochs are written so seldom that it takes at most this share of the time."""
 COST_FIELDS = ("params_m", "cpu_ms_per_window")
-LEAST_FREE_BYTES = 2**20
-"""The search stops before the disk is quite full: tables and journal can still be written then."""
 FIRST_TRIALS = 3
 """When so many trials end, and all fail with the same error, it is not the trials' fault."""
 
 
-class Recorder(Callback):
+class Recorder(StoppingCallback):
     """Tune callback: trials.parquet, curves.parquet, leaderboard.csv and the terminal. It also stops the search.
 
     Tune's loop raises DiskFullError when the disk is full, and TrainingError when the first trials to end all failed
-    with the same error. Trials that run then can be gone on with.
+    with the same error.
 
     Args:
         finished: number -> status of the trials that need no more work. A search that was killed may have told Optuna
@@ -47,6 +41,7 @@ class Recorder(Callback):
         num_trials: int,
         finished: Mapping[int, str],
     ) -> None:
+        super().__init__(run.path)
         self._run, self._config_of, self._num_trials = run, config_of, num_trials
         self._trials: dict[str, dict[str, Any]] = {row["trial_id"]: row for row in run.read_trials()}
         self._curves = {(row["trial_id"], row["epoch"]): row for row in run.read_curves()}
@@ -54,7 +49,6 @@ class Recorder(Callback):
         self._next_write_s = 0.0
         self._start_s, self._n_ended = time.monotonic(), 0
         self._waiting = False
-        self._stop: UserError | None = None
         self._first_errors: list[str | None] = []
         for entry in self._recent.read():
             if entry["name"] in self._trials:
@@ -77,7 +71,7 @@ class Recorder(Callback):
         name = row["trial_id"]
         updates = {"duration_s": self._earlier_s.get(name, 0.0) + result["time_total_s"]}
         if result.get("disk_full"):
-            self._stop = DiskFullError(result["failure"])
+            self.stop(DiskFullError(result["failure"]))
             return
         if "failure" in result:
             self._keep(name, updates | {"error": result["failure"]}, None)
@@ -102,60 +96,27 @@ class Recorder(Callback):
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         row = self._row(trial)
-        if self._is_disk_full(trial):
+        if self.is_disk_full(trial):
             return
         self._earlier_s[row["trial_id"]] = row.get("duration_s") or 0.0
         print(f"{row['trial_id']} broke off and starts again: {trial_error(trial)}", flush=True)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         row = self._row(trial)
-        if self._is_disk_full(trial):
+        if self.is_disk_full(trial):
             return
         row["error"] = trial_error(trial)
         self._fail(row, f" (traceback: {self._run.traceback_file(row['number'])})")
 
-    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        if self._run.path.exists() and shutil.disk_usage(self._run.path).free < LEAST_FREE_BYTES:
-            self._stop = DiskFullError(f"{self._run.path}: less than 1 MB is left on this disk; make some space.")
-        self._raise_stop()
-
-    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        self._raise_stop()
-
     def flush(self) -> None:
-        """Write what has not been written yet.
-
-        Raises:
-            DiskFullError, TrainingError: why the search was stopped; Tune may have wrapped it.
-        """
         if self._waiting:
             self._write()
-        self._raise_stop()
-
-    def _raise_stop(self) -> None:
-        if self._stop is not None:
-            raise self._stop
-
-    @contextmanager
-    def _held_back(self) -> Iterator[None]:
-        """A full disk is reported between two steps: Tune swallows what some of its hooks raise."""
-        try:
-            with explained_full_disk(self._run.path):
-                yield
-        except DiskFullError as error:
-            self._stop = error
-
-    def _is_disk_full(self, trial: Any) -> bool:
-        """Whether that is why Tune gave the trial up; then it is no error of the trial's."""
-        if not tells_of_full_disk(_error_text(trial)):
-            return False
-        self._stop = DiskFullError(f"{self._run.path}: no space is left on this disk; make some.")
-        return True
+        super().flush()
 
     def _keep(self, name: str, updates: dict[str, Any], curve: dict[str, Any] | None) -> None:
-        with self._held_back():
+        with self.held_back():
             self._recent.add({"name": name, "updates": updates, "curve": curve})
-        self._raise_stop()  # at once: Optuna must not hear of an end that the tables missed
+        self.raise_stop()  # at once: Optuna must not hear of an end that the tables missed
         self._take(name, updates, curve)
 
     def _take(self, name: str, updates: Mapping[str, Any], curve: Mapping[str, Any] | None) -> None:
@@ -174,7 +135,7 @@ class Recorder(Callback):
         self._n_ended += 1
         print(f"{row['trial_id']} {message}   [{self._progress(done)}]", flush=True)
         self._write()
-        with self._held_back():
+        with self.held_back():
             self._run.write_leaderboard()
         self._watch_first_trials(row["error"] if row["status"] == "failed" else None, self._num_trials - done)
 
@@ -191,9 +152,11 @@ class Recorder(Callback):
         self._first_errors.append(error)
         kinds = {None if error is None else re.sub(r"\d+", "#", error) for error in self._first_errors}
         if len(self._first_errors) == FIRST_TRIALS and len(kinds) == 1 and error is not None and n_left > 0:
-            self._stop = TrainingError(
-                f"the first {FIRST_TRIALS} trials all failed with the same error: {error}\n"
-                f"{n_left} trials were not run; mend the cause."
+            self.stop(
+                TrainingError(
+                    f"the first {FIRST_TRIALS} trials all failed with the same error: {error}\n"
+                    f"{n_left} trials were not run; mend the cause."
+                )
             )
 
     def _settle(self, row: dict[str, Any], status: str) -> None:
@@ -222,7 +185,7 @@ class Recorder(Callback):
     def _write(self) -> None:
         start_s = time.monotonic()
         rows = sorted(self._trials.values(), key=lambda row: row["number"])
-        with self._held_back():
+        with self.held_back():
             self._run.write_tables(rows, [self._curves[place] for place in sorted(self._curves)])
             self._recent.clear()
             self._waiting = False
@@ -244,21 +207,3 @@ def describe_point(values: Mapping[str, Any]) -> str:
     """What was drawn, for people."""
     shown = [f"{key}={value:.3g}" if isinstance(value, float) else f"{key}={value}" for key, value in values.items()]
     return ", ".join(shown) or "the base configuration"
-
-
-def trial_error(trial: Any) -> str:
-    """What went wrong in a trial that raised, in one line."""
-    return error_line(_error_text(trial))
-
-
-def _error_text(trial: Any) -> str:
-    """All that Tune wrote of a trial's errors; it is copied into the run folder a little later."""
-    file = Path(trial.error_file) if trial.error_file else None
-    return file.read_text(encoding="utf-8") if file is not None and file.is_file() else ""
-
-
-def error_line(traceback: str) -> str:
-    """The line of a traceback that names the error: the last that begins with its type, or the last of all."""
-    lines = [line.strip() for line in traceback.splitlines() if line.strip()]
-    named = [line for line in lines if re.match(r"[A-Za-z_][\w.]*(Error|Exception|Interrupt|Exit)\b", line)]
-    return (named or lines or ["unknown error"])[-1]

@@ -12,13 +12,16 @@ from ray import tune
 
 from sed_model.checkpoint import delete_state
 from sed_model.config import SedConfig
+from sed_model.errors import DiskFullError
 from trainables.cluster import ClusterInfo
 from trainables.fetch import Fetcher, fetch_all
 from trainables.node_losses import NodeLosses
-from trainables.recorder import epoch_line, trial_error
+from trainables.recorder import epoch_line
 from trainables.resources import room, trial_resources
 from trainables.runs import RunFolder, best_trials, trial_id
+from trainables.stopping import StoppingCallback, run_tuner
 from trainables.trial import SearchJob, run_refit
+from trainables.trial_errors import trial_error
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,11 @@ def plan_refits(trials: Sequence[Mapping[str, Any]], job: SearchJob, validation:
 
 
 def refit(run: RunFolder, plans: Sequence[Refit], job: SearchJob, cluster: ClusterInfo, max_concurrent: int) -> None:
-    """Train what has not been trained yet, and put mean and standard deviation of each finalist into trials.parquet."""
+    """Train what has not been trained yet, and put mean and standard deviation of each finalist into trials.parquet.
+
+    Raises:
+        DiskFullError: the disk is full; what has ended is recorded, the rest can be gone on with.
+    """
     recorder = RefitRecorder(run, job)
     left = [plan for plan in plans if (plan.number, plan.fold) not in recorder.done]
     fetcher = Fetcher(job, lambda trial: run.refit(trial.config["refit"]["number"], trial.config["refit"]["fold"]))
@@ -65,7 +72,7 @@ def refit(run: RunFolder, plans: Sequence[Refit], job: SearchJob, cluster: Clust
             f"\n{len(left)} trainings of the {len({plan.number for plan in left})} best trials, all epochs", flush=True
         )
         points = [{"number": p.number, "values": p.values, "fold": p.fold, "changes": p.changes} for p in left]
-        tune.Tuner(
+        tuner = tune.Tuner(
             tune.with_resources(tune.with_parameters(run_refit, job=job), trial_resources(job)),
             param_space={"refit": tune.grid_search(points)},
             tune_config=tune.TuneConfig(
@@ -80,7 +87,8 @@ def refit(run: RunFolder, plans: Sequence[Refit], job: SearchJob, cluster: Clust
                 failure_config=tune.FailureConfig(max_failures=1),
                 verbose=0,
             ),
-        ).fit()
+        )
+        run_tuner(tuner, recorder)
         fetch_all(job, fetcher.left)
     write_spread(run)
 
@@ -100,10 +108,11 @@ def write_spread(run: RunFolder) -> None:
     run.write_leaderboard()
 
 
-class RefitRecorder(tune.Callback):
-    """Tune callback: refits.parquet and one line an epoch."""
+class RefitRecorder(StoppingCallback):
+    """Tune callback: refits.parquet and one line an epoch. It stops Tune when the disk is full."""
 
     def __init__(self, run: RunFolder, job: SearchJob) -> None:
+        super().__init__(run.path)
         self._run, self._job = run, job
         self._rows = {(row["number"], row["fold"]): row for row in run.read_refits()}
         self.done = {place for place, row in self._rows.items() if not row["error"]}
@@ -111,21 +120,27 @@ class RefitRecorder(tune.Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: Mapping[str, Any], **info: Any
     ) -> None:
-        if "failure" not in result:
-            point = trial.config["refit"]
-            print(epoch_line(f"{trial_id(point['number'])} refit {point['fold']}", result), flush=True)
+        if result.get("disk_full"):
+            self.stop(DiskFullError(result["failure"]))
+        elif "failure" not in result:
+            print(epoch_line(_name(trial), result), flush=True)
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        if not self.is_disk_full(trial):
+            print(f"{_name(trial)} broke off and starts again: {trial_error(trial)}", flush=True)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._record(trial, trial.last_result.get("failure"))
+        if not trial.last_result.get("disk_full"):
+            self._record(trial, trial.last_result.get("failure"))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._record(trial, trial_error(trial))
+        if not self.is_disk_full(trial):
+            self._record(trial, trial_error(trial))
 
     def _record(self, trial: Any, error: str | None) -> None:
         point, result = trial.config["refit"], trial.last_result or {}
         config = self._job.config(point["values"]).with_overrides(point["changes"])
         score = result.get("best_macro_auc", math.nan)
-        name = f"{trial_id(point['number'])} refit {point['fold']}"
         self._rows[point["number"], point["fold"]] = {
             "trial_id": trial_id(point["number"]),
             "number": point["number"],
@@ -136,6 +151,14 @@ class RefitRecorder(tune.Callback):
             "duration_s": result.get("time_total_s"),
             "error": error,
         }
-        self._run.write_refits([self._rows[place] for place in sorted(self._rows)])
-        print(f"{name} failed: {error}" if error else f"{name} complete, best macro AUC {score:.4f}", flush=True)
-        delete_state(self._run.refit(point["number"], point["fold"]))
+        with self.held_back():
+            self._run.write_refits([self._rows[place] for place in sorted(self._rows)])
+            end = f"failed: {error}" if error else f"complete, best macro AUC {score:.4f}"
+            print(f"{_name(trial)} {end}", flush=True)
+            delete_state(self._run.refit(point["number"], point["fold"]))
+
+
+def _name(trial: Any) -> str:
+    """For people."""
+    point = trial.config["refit"]
+    return f"{trial_id(point['number'])} refit {point['fold']}"

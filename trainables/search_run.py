@@ -17,12 +17,11 @@ import pandas as pd
 import ray
 import torch
 from ray import tune
-from ray.tune import TuneError
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from sed_model.checkpoint import delete_state
 from sed_model.errors import DiskFullError, TrainingError
-from sed_model.files import explained_full_disk, remove_left_over, tells_of_full_disk
+from sed_model.files import explained_full_disk, remove_left_over
 from sed_model.frame_scores import write_frame_scores
 from sed_model.splits import unlabelled_soundscapes
 from sed_model.stages import plan_stages
@@ -42,6 +41,7 @@ from trainables.search_setup import Prepared, prepare
 from trainables.search_space import SearchSpace
 from trainables.searcher import TUNE_METRICS, SedSearcher
 from trainables.stage_trainer import RECORDS
+from trainables.stopping import run_tuner
 from trainables.trial import SearchJob, run_trial, training_data
 
 
@@ -130,29 +130,12 @@ def search(prepared: Prepared, cluster: ClusterInfo, options: argparse.Namespace
             verbose=0,
         ),
     )
-    run_trials(tuner, recorder, run)
-    fetch_all(job, fetcher.left)
-    end_of_search(run, settings.num_trials)
-
-
-def run_trials(tuner: tune.Tuner, recorder: Recorder, run: RunFolder) -> None:
-    """Tune's loop.
-
-    Raises:
-        DiskFullError: no space is left.
-        TrainingError: the first trials all failed with the same error.
-    """
     try:
-        try:
-            tuner.fit()
-        finally:
-            recorder.flush()  # raises what stopped the search, which Tune may have wrapped
+        run_tuner(tuner, recorder)
     except TrainingError as error:
         raise TrainingError(f"{error} Then go on with: {resume_command(run)}") from None
-    except TuneError as error:
-        if not tells_of_full_disk(error):
-            raise
-        raise DiskFullError(f"{run.path}: no space is left on this disk; make some.") from None
+    fetch_all(job, fetcher.left)
+    end_of_search(run, settings.num_trials)
 
 
 def refit_finalists(prepared: Prepared, cluster: ClusterInfo, options: argparse.Namespace) -> None:

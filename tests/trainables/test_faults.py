@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -159,3 +160,22 @@ def test_a_full_disk_stops_the_search_and_nothing_is_lost(
 
     assert set(trials.loc[trials["status"] != "running", "trial_id"]) & started(output) == set()
     check_equal(run, finished_run, 6)
+
+
+def test_a_disk_that_is_full_when_finalists_are_trained_again_stops_that_and_nothing_is_lost(
+    run_search: Callable[..., str], finished_run: Path, small_disk: Path
+) -> None:
+    shutil.copytree(finished_run, small_disk / "run", ignore=shutil.ignore_patterns("trials", "tune", "ensemble"))
+    (small_disk / "ballast").write_bytes(bytes(8 * 2**20))
+    again = ("--resume", "--refit-folds", "1,2", "--top-k", "1", "--out", small_disk, "--name", "run", *ARGUMENTS)
+    with pytest.raises(DiskFullError, match=f"{small_disk}.*go on with: python -m trainables.search --resume"):
+        run_search(*again)
+    assert not (small_disk / "run" / "refits.parquet").exists()
+
+    subprocess.run(["mount", "-o", "remount,size=60m", str(small_disk)], check=True)
+    run_search(*again)
+
+    refits = pd.read_parquet(small_disk / "run" / "refits.parquet")
+    assert refits["fold"].to_list() == [1, 2]
+    assert refits["error"].isna().all()
+    assert list(small_disk.rglob("*.tmp")) == list(small_disk.rglob("state*.pt")) == []

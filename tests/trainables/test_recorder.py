@@ -12,8 +12,9 @@ import pytest
 
 from sed_model.config import SedConfig
 from sed_model.errors import DiskFullError, TrainingError
-from trainables.recorder import Recorder, error_line
+from trainables.recorder import Recorder
 from trainables.runs import RunFolder
+from trainables.trial_errors import error_line
 
 
 @pytest.fixture

@@ -75,6 +75,7 @@ def build_parser() -> argparse.ArgumentParser:
 def label(options: argparse.Namespace) -> None:
     """Choose members, label, and say where the labels are."""
     from trainables.cluster import ray_session
+    from trainables.driver_lock import check_free, only_driver
     from trainables.ensemble_plan import EnsembleJob, plan_ensemble
     from trainables.ensemble_run import label_soundscapes
     from trainables.runs import RunFolder
@@ -83,6 +84,8 @@ def label(options: argparse.Namespace) -> None:
     run = RunFolder(options.run)
     data_dir = cli.folder(run.read_search()["data"]["folder"])
     out = options.out or run.ensemble
+    held = run.path if out == run.ensemble else out  # a search labels into its own run folder, too
+    check_free(held)
     plan = plan_ensemble(
         EnsembleJob(
             run.path,
@@ -100,7 +103,7 @@ def label(options: argparse.Namespace) -> None:
             gpus_per_worker=options.gpus_per_worker,
         )
     )
-    with ray_session(options.address):
+    with only_driver(held, "ensemble"), ray_session(options.address):
         label_soundscapes(plan)
     print(f"pseudo-labels   {out / 'pseudo_labels'}\nmembers         {out / 'members.json'}", flush=True)
 

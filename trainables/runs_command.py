@@ -19,11 +19,12 @@ from rich.table import Table
 from sed_model.errors import DataError
 from sed_model.paths import expanded, is_file
 from trainables import cli
+from trainables.driver_lock import is_held
 from trainables.runs import RunFolder, best_trials, newest_first
 
 DESCRIPTION = """Look at the run folders of searches, and make room on the disk.
 
-A run is `complete` once all its trials have ended, `running` while its tables change (within 10 minutes), else
+A run is `complete` once all its trials have ended, `running` while a command writes to it (within 10 minutes), else
 `interrupted`: a search that was stopped, killed, or ran out of its budget; --resume goes on with it.
 `prune` lists what can be remade or only serves to resume, and removes it with --yes: the training states of trials,
 Ray Tune's own folder, and predictions of the ensemble. Models, tables, labels and the study are never removed."""
@@ -110,7 +111,9 @@ def status_of(n_ended: int, n_wanted: int, changed_s: float) -> str:
 
 
 def last_change_s(run: RunFolder) -> float:
-    """When a search or an ensemble last wrote."""
+    """When a search or an ensemble last wrote; now, where one runs (not all shared folders tell of other machines')."""
+    if is_held(run.path):
+        return time.time()
     names = ("search.yaml", "trials.parquet", "curves.parquet", "recent.jsonl", "optuna.journal")
     growing = (*run.path.glob("trials/*/state*.pt"), *run.path.glob("ensemble/predictions/*/*"))
     files = [*(run.path / name for name in names), *growing]
@@ -247,7 +250,7 @@ def prune_runs(options: argparse.Namespace) -> None:
     busy = [run for run in runs if time.time() - last_change_s(run) < STILL_RUNS_S]
     if busy and options.names:
         names = ", ".join(run.path.name for run in busy)
-        raise DataError(f"{names}: may still run (its tables changed within 10 minutes); stop it, or wait.")
+        raise DataError(f"{names}: may still run (a command writes there, or did within 10 minutes); stop it, or wait.")
     items = [item for run in runs if run not in busy for item in removable(run)]
     size_bytes = sum(item.size_bytes for item in items)
     if options.yes:
@@ -258,7 +261,7 @@ def prune_runs(options: argparse.Namespace) -> None:
         print_json({**tree, "items": [asdict(item) for item in items]})
         return
     for run in busy:
-        print(f"{run.path.name}: changed within 10 minutes; passed over")
+        print(f"{run.path.name}: written to within 10 minutes; passed over")
     for item in items:
         print(f"{item.run}: {item.what}, {size_text(item.size_bytes)}; lost: {item.effect}")
     if not items:

@@ -27,6 +27,7 @@ from sed_model.splits import unlabelled_soundscapes
 from sed_model.stages import plan_stages
 from trainables.asha import Asha, rung_reports
 from trainables.cluster import ClusterInfo, joined_address, ray_session
+from trainables.driver_lock import check_free, only_driver
 from trainables.ensemble_plan import EnsembleJob, plan_ensemble
 from trainables.ensemble_run import label_soundscapes
 from trainables.fetch import Fetcher, fetch_all
@@ -37,7 +38,7 @@ from trainables.recorder import Recorder
 from trainables.refit import plan_refits, refit
 from trainables.resources import check_room, room, trial_resources, unused_gpus
 from trainables.runs import RunFolder, best_trials, trial_id
-from trainables.search_setup import Prepared, prepare
+from trainables.search_setup import Prepared, check_unused, prepare
 from trainables.search_space import SearchSpace
 from trainables.searcher import TUNE_METRICS, SedSearcher
 from trainables.stage_trainer import RECORDS
@@ -50,6 +51,8 @@ def run_search(options: argparse.Namespace) -> None:
     start_s = time.monotonic()
     prepared = prepare(options)
     run, job = prepared.run, prepared.job
+    if not options.dry_run:
+        check_free(run.path)  # before Ray starts
     address = joined_address(options.address)
     if address is None and not ray.is_initialized():
         # The most that a local Ray can have; what it does have is looked at below.
@@ -65,13 +68,14 @@ def run_search(options: argparse.Namespace) -> None:
             return
         if note := unused_gpus(job, cluster):
             print(note, flush=True)
-        if not options.resume:
-            run.write_search(prepared.record)
-        print(f"run folder {run.path}", flush=True)
-        if cluster.dashboard:
-            print(f"Ray dashboard {cluster.dashboard} (token: ray get-auth-token)", flush=True)
-        print(f"set-up took {time.monotonic() - start_s:.0f} s", flush=True)
-        with hint_to_resume(run):
+        with only_driver(run.path, "search"), hint_to_resume(run):
+            if not options.resume:
+                check_unused(run)  # another search may have taken the name meanwhile
+                run.write_search(prepared.record)
+            print(f"run folder {run.path}", flush=True)
+            if cluster.dashboard:
+                print(f"Ray dashboard {cluster.dashboard} (token: ray get-auth-token)", flush=True)
+            print(f"set-up took {time.monotonic() - start_s:.0f} s", flush=True)
             search(prepared, cluster, options)
             refit_finalists(prepared, cluster, options)
             board = run.write_leaderboard()

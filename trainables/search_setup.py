@@ -23,6 +23,7 @@ from sed_model.errors import ConfigError, DataError
 from sed_model.pseudo_clips import PseudoLabels, read_pseudo_labels
 from sed_model.recordings import DataFolder, read_data_folder
 from sed_model.stages import check_stage_names
+from trainables.driver_lock import HOLDER_FILE, LOCK_FILE
 from trainables.overrides import absolute_paths
 from trainables.refit import changes_for
 from trainables.runs import RunFolder, newest_first
@@ -164,11 +165,24 @@ def new_run(options: argparse.Namespace) -> tuple[RunFolder, SearchSpace, Path |
         updates.setdefault("num_trials", min(DEMO_TRIALS, space.search.num_trials))
     space = with_settings(space, updates)
     run = RunFolder(options.out / (options.name or f"{space.name}-{time.strftime('%Y%m%d-%H%M%S')}"))
-    if run.path.exists() and not (run.path.is_dir() and not any(run.path.iterdir())):
+    check_unused(run)
+    return run, space, data_dir
+
+
+def check_unused(run: RunFolder) -> None:
+    """
+    Raises:
+        ConfigError: there is a run of that name, or something else.
+    """
+    if run.path.exists() and not (run.path.is_dir() and all(map(_is_lock, run.path.iterdir()))):
         raise ConfigError(
             f"{run.path} exists; choose another --name, or go on with it: --resume --name {run.path.name}."
         )
-    return run, space, data_dir
+
+
+def _is_lock(path: Path) -> bool:
+    """A search that is killed before it writes anything leaves its lock."""
+    return path.name in (LOCK_FILE, HOLDER_FILE)
 
 
 def resumed(options: argparse.Namespace) -> tuple[RunFolder, SearchSpace, Path]:

@@ -16,6 +16,7 @@ from sed_model.model import SedModel
 from sed_model.recordings import read_data_folder
 from sed_model.stages import PARENTS, SUPERVISED_STAGES
 from trainables.cluster import ClusterInfo, ray_session
+from trainables.driver_lock import only_driver
 from trainables.overrides import absolute_paths
 from trainables.recorder import epoch_line
 from trainables.search_setup import check_data, check_place
@@ -43,7 +44,7 @@ def run_training(options: argparse.Namespace) -> None:
         start_from(
             SedModel(without_pretraining(config), len(folder.classes)), load_model(parent), config, folder.classes
         )
-    with ray_session(options.address, dashboard=True) as cluster:
+    with only_driver(options.out, "training"), ray_session(options.address, dashboard=True) as cluster:
         if cluster.dashboard:
             print(f"Ray dashboard {cluster.dashboard} (token: ray get-auth-token)", flush=True)
         for stage in stages:

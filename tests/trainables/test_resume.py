@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from sed_model.errors import ConfigError
 from sed_model.files import sha256_of
 
 pytestmark = pytest.mark.slow
@@ -64,6 +65,8 @@ def test_an_interrupted_and_then_killed_search_goes_on(
 ) -> None:
     search = start_search("--space", tiny_space, "--data", tiny_root, "--num-trials", "2", *LONG)
     search.wait_for_epoch("trial_0000", 1)
+    with pytest.raises(ConfigError, match=rf"a search on .* \(process {search.process.pid}, since .*\) writes there"):
+        run_search("--resume", "--out", tmp_path, "--name", "run")
     assert search.signal(signal.SIGINT) == 130
     assert "Traceback" not in search.errors
     go_on = f"interrupted; go on with: python -m trainables.search --resume --name run --out {tmp_path}"

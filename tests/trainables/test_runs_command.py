@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from sed_model.errors import DataError
+from trainables.driver_lock import only_driver
 from trainables.runs import RunFolder, trial_id
 from trainables.runs_command import STILL_RUNS_S, main, size_text, status_of
 
@@ -118,6 +119,18 @@ def test_prune_only_tells_what_would_go(tmp_path: Path, capsys: pytest.CaptureFi
 
     assert "2.1 kB can go; the same command with --yes removes it" in capsys.readouterr().out
     assert sorted(run.path.rglob("*")) == before
+
+
+def test_a_run_that_a_command_writes_to_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An epoch may take longer than ten minutes."""
+    run = write_run(tmp_path / "first", n_wanted=20)
+    with only_driver(run.path, "search"):
+        assert shown(capsys, "show", "first", "--out", tmp_path)["status"] == "running"
+        assert shown(capsys, "prune", "--yes", "--out", tmp_path)["passed_over"] == ["first"]
+        with pytest.raises(DataError, match="first: may still run"):
+            main(["prune", "first", "--yes", "--out", str(tmp_path)])
+
+    assert shown(capsys, "show", "first", "--out", tmp_path)["status"] == "interrupted"
 
 
 def test_prune_keeps_models_tables_labels_and_tracebacks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

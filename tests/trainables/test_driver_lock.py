@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from sed_model.errors import ConfigError
-from trainables import driver_lock, ensemble, train
+from trainables import ensemble, train
 from trainables.driver_lock import HOLDER_FILE, LOCK_FILE, check_free, is_held, only_driver
 
 ROOT = Path(__file__).parents[2]
@@ -109,11 +109,11 @@ def test_an_ensemble_and_a_training_are_drivers_too(finished_run: Path, tiny_roo
     out = tmp_path / "out"
     data = ("--data", tiny_root, "--set", "data.window_s=1.5", "--set", "data.target_s=1.0")
     with only_driver(out, "search"):
-        with pytest.raises(ConfigError, match="a search on .* writes there"):
+        with pytest.raises(ConfigError, match=r"a search on .* writes there"):
             ensemble.main(["--run", str(finished_run), "--out", str(out)])
-        with pytest.raises(ConfigError, match="a search on .* writes there"):
+        with pytest.raises(ConfigError, match=r"a search on .* writes there"):
             train.main([str(word) for word in ("--stage", "pretrain_ce", "--out", out, *data)])
-    with only_driver(finished_run, "search"), pytest.raises(ConfigError, match="a search on .* writes there"):
+    with only_driver(finished_run, "search"), pytest.raises(ConfigError, match=r"a search on .* writes there"):
         ensemble.main(["--run", str(finished_run)])
 
 

@@ -1,0 +1,407 @@
+"""Searches and ensembles under random kills: nothing may be lost, done twice, inconsistent, or left behind.
+
+    python benchmarks/chaos.py [--trials 60] [--seed 0] [--part soak|local|cluster|workers|ensemble] [--keep DIR]
+
+soak      a search of --trials tiny trials that nothing disturbs: memory and open files of its processes over the trials
+local     the same search with a Ray of its own, whose driver, trials and Ray processes are killed at random; gone on with
+          until it is done, it has to equal the undisturbed one, and all that a killed driver leaves has to end by itself
+cluster   the same on a Ray that goes on, two trials at a time; CPUs and placement groups have to come back
+workers   trials whose Ray Train workers, controllers and actors are killed
+ensemble  a labelling job whose driver and actors are killed; its labels have to equal those of an undisturbed one
+
+Kills are drawn from --seed; when they strike depends on the machine as well. A JSON line a part, with counts; the exit
+status is 1 when something does not hold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import psutil
+import ray
+from _marked_command import MARK, MarkedCommand, marked, title
+from _run_checks import Ledger, check_equal, ended, left_over, problems_of, started
+from ray.util import placement_group_table
+
+from sed_model.demo_data import write_demo_data
+
+SPACE = """
+base:
+  front_end: {sample_rate_hz: 8000, n_fft: 512, hop_length: 200, n_mels: 48, f_min_hz: 50, f_max_hz: 4000}
+  model: {backbone: mobilenetv3_small_050, pretrained: false}
+  augment: {wave: {prob: 0.0}}
+  data: {window_s: 5}
+  optim: {batch_size: 16, min_steps_per_epoch: 1}
+  stages: {pretrain_ce: {epochs: 3}, train_bce: {epochs: 3}}
+  pseudo: {keep_class: 0.05, keep_window: 0.05, max_share: 50.0}
+search: {stages: [pretrain_ce, train_bce], scheduler: {asha: {grace_period: 2, reduction_factor: 2}}}
+space:
+  stages.pretrain_ce.lr: {loguniform: [1.0e-4, 1.0e-2]}
+  model.pool_type:       {choice: [avg, max, gem]}
+"""
+GONE_WITHIN_S = 60.0
+"""Of the processes that a killed driver leaves behind."""
+SILENT_S = 180.0
+"""A command that says nothing for so long hangs."""
+MOST_SESSIONS = 40
+N_SOUNDSCAPES = 48
+FLAT_MIB_A_TRIAL, FLAT_FILES = 0.5, 5
+EARLY = 0.2
+"""Share of the drivers' kills that strike while the command still starts, not once it works."""
+VICTIMS: dict[str, Callable[[str], bool]] = {
+    "trial": lambda name: name.startswith("ray::ImplicitFunc"),
+    "worker": lambda name: name.startswith("ray::") and "Agent" not in name and "ImplicitFunc" not in name,
+    "raylet": lambda name: "raylet/raylet" in name.partition(" ")[0],
+    "gcs": lambda name: name.partition(" ")[0].endswith("gcs_server"),
+    "agent": lambda name: name.startswith("ray::DashboardAgent"),
+}
+"""Kind of kill -> which processes it strikes, by their titles; `driver` is the command itself."""
+
+
+@dataclass(frozen=True)
+class Kill:
+    """One that is drawn: of what `kind`, how long after the one before, and whether the command may still start."""
+
+    kind: str
+    gap_s: float
+    early: bool
+
+
+def draw_kills(rng: np.random.Generator, n: int, gap_s: float, weights: Mapping[str, float]) -> list[Kill]:
+    """`n` kills, `gap_s` apart at most, of kinds by their weights."""
+    chances = np.array(list(weights.values())) / sum(weights.values())
+    kinds = rng.choice(list(weights), size=n, p=chances)
+    early = rng.random(n) < EARLY
+    gaps_s = rng.uniform(0, np.where(early & (kinds == "driver"), 15.0, gap_s))
+    return [Kill(str(kind), float(gap), bool(soon)) for kind, gap, soon in zip(kinds, gaps_s, early, strict=True)]
+
+
+@dataclass
+class Storm:
+    """A command that is killed, and started again until it is done. `mark`: other processes that may be struck."""
+
+    kills: list[Kill]
+    rng: np.random.Generator
+    mark: str = ""
+    outputs: list[str] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    problems: list[str] = field(default_factory=list)
+    gone_s: list[float] = field(default_factory=list)
+    """Seconds from the end of each driver to that of the last process that it had started."""
+    dying: list[tuple[str, float]] = field(default_factory=list)
+
+    def rage(self, start: Callable[[int], MarkedCommand], ready: str, look: Callable[[], list[str]]) -> None:
+        """Until the command ends with status 0.
+
+        Args:
+            start: starts session n of the command.
+            ready: what it prints once there is something to disturb.
+            look: says what is wrong, after each session.
+        """
+        status = -1
+        while status != 0:
+            command = start(len(self.outputs))
+            self.disturb(command, ready)
+            status = self.wait_for_end(command)
+            self.dying.append((command.mark, time.monotonic()))
+            self.outputs.append(command.output)
+            self.counts[f"ended with {status}"] += 1
+            self.problems += look()
+            if "Traceback" in command.errors:
+                self.problems.append(f"session {len(self.outputs)} shows a traceback: {command.errors[-1500:]}")
+            if len(self.outputs) > MOST_SESSIONS:
+                self.problems.append(
+                    f"not done after {MOST_SESSIONS} sessions: {command.output[-300:]}{command.errors}"
+                )
+                break
+        while self.dying:
+            self.bury()
+            time.sleep(0.1)
+
+    def disturb(self, command: MarkedCommand, ready: str) -> None:
+        n_struck = -1
+        while command.runs and self.kills:
+            kill = self.kills.pop(0)
+            if not (kill.early and kill.kind == "driver"):
+                command.wait_until(lambda: ready in command.output, SILENT_S, 0.05)
+            end_s = time.monotonic() + kill.gap_s
+            while command.runs and time.monotonic() < end_s:
+                self.bury()
+                time.sleep(0.02)
+            if kill.kind in ("trial", "worker"):
+                # A trial whose process dies is tried again once: not the same one, nor the next, which may have it now.
+                names = list(dict.fromkeys(started(command.output)))
+                running = [place for place, name in enumerate(names) if name not in ended(command.output)]
+                if not running or running[0] <= n_struck:
+                    self.counts["missed"] += 1
+                    continue
+                n_struck = len(names)
+            struck = command.runs and self.strike(kill.kind, command)
+            self.counts[f"killed {kill.kind}" if struck else "missed"] += 1
+
+    def strike(self, kind: str, command: MarkedCommand) -> bool:
+        """Kill a process of the kind, if there is one."""
+        if kind == "driver":
+            command.signal(signal.SIGKILL)
+            return True
+        processes = [*marked(command.mark), *(marked(self.mark) if self.mark else ())]
+        victims = [process for process in processes if VICTIMS[kind](title(process))]
+        if victims:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                victims[self.rng.integers(len(victims))].kill()
+        return bool(victims)
+
+    def wait_for_end(self, command: MarkedCommand) -> int:
+        """The command's status. One that hangs is killed, which is a problem."""
+        size, since_s = -1, time.monotonic()
+        while command.runs:
+            self.bury()
+            if command.log.stat().st_size != size:
+                size, since_s = command.log.stat().st_size, time.monotonic()
+            if time.monotonic() - since_s > SILENT_S:
+                self.problems.append(f"session {len(self.outputs) + 1} hangs after: {command.output[-300:]}")
+                return command.signal(signal.SIGKILL)
+            time.sleep(0.1)
+        return command.process.wait()
+
+    def bury(self) -> None:
+        """Note which drivers have left nothing. The next session does not wait for it, as people do not."""
+        for mark, since_s in list(self.dying):
+            left, age_s = marked(mark), time.monotonic() - since_s
+            if left and age_s < GONE_WITHIN_S:
+                continue
+            self.dying.remove((mark, since_s))
+            self.gone_s.append(round(age_s, 1))
+            for process in left:
+                self.problems.append(f"outlives its driver by {age_s:.0f} s: {title(process)[:80]}")
+                process.kill()
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where all parts work: data, space, logs, runs."""
+
+    base: Path
+    n_trials: int
+    seed: int
+
+    @property
+    def reference(self) -> Path:
+        """The run that nothing disturbed."""
+        return self.base / "soak" / "run"
+
+    def command(self, module: str, part: str, session: int, *words: object) -> MarkedCommand:
+        environment = {"SED_CACHE_DIR": str(self.base / "cache"), "TMPDIR": str(self.base / "tmp")}
+        (self.base / part).mkdir(exist_ok=True)
+        return MarkedCommand(
+            module, *words, log=self.base / part / f"session_{session:02d}.log", environment=environment
+        )
+
+    def search(self, part: str, n_trials: int, *options: object) -> Callable[[int], MarkedCommand]:
+        """Starts session n of the search of a part."""
+        place = ("--out", self.base / part, "--name", "run", "--no-pseudo-labels", *options)
+        new = ("--space", self.base / "tiny.yaml", "--data", self.base / "data", "--num-trials", n_trials)
+
+        def start(session: int) -> MarkedCommand:
+            begun = (self.base / part / "run" / "search.yaml").is_file()
+            words = ("--resume", *place) if begun else (*new, *place)
+            return self.command("trainables.search", part, session, *words)
+
+        return start
+
+
+def report(name: str, problems: list[str], **counts: Any) -> bool:
+    """Print the part's JSON line, and what does not hold; whether all does."""
+    for problem in problems:
+        print(f"{name}: {problem}", file=sys.stderr, flush=True)
+    print(json.dumps({"name": name, **counts, "problems": len(problems), "holds": not problems}), flush=True)
+    return not problems
+
+
+def storm_counts(storm: Storm) -> dict[str, Any]:
+    return {
+        "sessions": len(storm.outputs),
+        **dict(sorted(storm.counts.items())),
+        "gone_s": max(storm.gone_s, default=0),
+    }
+
+
+def check_search(storm: Storm, run: Path, n_trials: int) -> list[str]:
+    """What is wrong after the storm."""
+    problems = [*storm.problems, *problems_of(run, n_trials)]
+    for number, output in enumerate(storm.outputs):
+        again = set(ended("".join(storm.outputs[:number]))) & set(started(output))
+        problems += [f"{name} had ended, and was run again" for name in again]
+    return problems
+
+
+def soak(place: Place) -> bool:
+    """The undisturbed search. Its driver, and the process of its trials, are looked at as each trial ends."""
+    command = place.search("soak", place.n_trials, "--max-concurrent", 1)(0)
+    seen: dict[str, list[tuple[int, float, int]]] = {"driver": [], "trial": []}
+    n_before = 0
+    while command.runs:
+        n_ended = len(ended(command.output))
+        if n_ended > n_before:
+            n_before = n_ended
+            trials = [one for one in marked(command.mark) if VICTIMS["trial"](title(one))]
+            for kind, process in (("driver", psutil.Process(command.process.pid)), *(("trial", one) for one in trials)):
+                with contextlib.suppress(psutil.Error), process.oneshot():
+                    seen[kind].append((n_ended, process.memory_info().rss / 2**20, process.num_fds()))
+        time.sleep(0.05)
+    problems = [] if command.process.wait() == 0 else [f"the undisturbed search fails: {command.errors}"]
+    problems += problems_of(place.reference, place.n_trials)
+    problems += [f"outlives its driver: {title(one)[:80]}" for one in command.wait_until_all_is_gone(GONE_WITHIN_S)]
+    counts: dict[str, Any] = {"trials": n_before}
+    for kind, samples in seen.items():
+        numbers, memory_mib, n_files = (np.array(column) for column in zip(*samples, strict=True))
+        late = numbers > n_before // 4  # libraries and caches are loaded by then
+        slope = float(np.polyfit(numbers[late], memory_mib[late], 1)[0])
+        more_files = int(np.median(n_files[-5:]) - np.median(n_files[late][:5]))
+        counts |= {f"{kind}_mib": round(memory_mib[-1]), f"{kind}_mib_a_trial": round(slope, 3)}
+        counts |= {f"{kind}_files": int(n_files[-1]), f"{kind}_more_files": more_files}
+        if slope > FLAT_MIB_A_TRIAL:
+            problems.append(f"the {kind} grows by {slope:.2f} MiB a trial")
+        if more_files > FLAT_FILES:
+            problems.append(f"the {kind} has {more_files} more files open than before")
+    return report("soak", problems, **counts)
+
+
+def local(place: Place, rng: np.random.Generator) -> bool:
+    """One trial at a time, so that it can be compared with the undisturbed search."""
+    n_trials, run = place.n_trials // 3, place.base / "local" / "run"
+    kinds = {"driver": 4, "trial": 3, "worker": 1, "raylet": 1, "gcs": 1, "agent": 1}
+    storm = Storm(draw_kills(rng, 20, 6.0, kinds), rng)
+    ledger = Ledger(run)
+    storm.rage(place.search("local", n_trials, "--max-concurrent", 1), " starts: ", ledger.look)
+    problems = check_search(storm, run, n_trials)
+    try:
+        check_equal(run, place.reference, n_trials)
+    except AssertionError as error:
+        problems.append(f"differs from the undisturbed search: {error}")
+    sessions = list((place.base / "tmp").glob("ray/session_2*"))
+    strange = [path.name for path in (place.base / "tmp").iterdir() if path.name != "ray"]
+    problems += [f"left over in the folder of temporary files: {name}" for name in strange]
+    return report("local", problems, trials=len(ledger), **storm_counts(storm), ray_log_folders=len(sessions))
+
+
+@contextlib.contextmanager
+def own_cluster(place: Place) -> Iterator[tuple[str, str]]:
+    """A Ray that outlives the commands that join it: its address, and the mark of its processes."""
+    mark = os.environ[MARK] = f"cluster-{os.getpid()}"
+    os.environ |= {"SED_CACHE_DIR": str(place.base / "cache"), "TMPDIR": str(place.base / "tmp")}
+    ray.init(address="local", num_cpus=2, log_to_driver=False, object_store_memory=300 * 2**20)
+    try:
+        yield ray.get_runtime_context().gcs_address, mark
+    finally:
+        ray.shutdown()
+        del os.environ[MARK]
+
+
+def not_given_back() -> list[str]:
+    """CPUs and placement groups that the cluster still has lent out, once it has had time to notice."""
+    end_s = time.monotonic() + GONE_WITHIN_S
+    while True:
+        free = ray.available_resources().get("CPU", 0)
+        groups = [one for one in placement_group_table().values() if one["state"] != "REMOVED"]
+        workers = [title(one) for one in marked(os.environ[MARK]) if "ImplicitFunc" in title(one)]
+        if (free == 2 and not groups and not workers) or time.monotonic() > end_s:
+            break
+        time.sleep(0.2)
+    problems = [] if free == 2 else [f"{2 - free} CPUs are lent out for ever"]
+    return problems + [f"left over on the cluster: {one}" for one in (*groups, *workers)]
+
+
+def cluster(place: Place, rng: np.random.Generator) -> bool:
+    """Two trials at a time, on a Ray that goes on."""
+    run = place.base / "cluster" / "run"
+    with own_cluster(place) as (address, mark):
+        storm = Storm(draw_kills(rng, 45, 4.0, {"driver": 1, "trial": 2}), rng, mark)
+        ledger = Ledger(run)
+        start_s = time.monotonic()
+        search = place.search("cluster", place.n_trials, "--max-concurrent", 2, "--address", address)
+        storm.rage(search, " starts: ", lambda: [*ledger.look(), *not_given_back()])
+    problems = check_search(storm, run, place.n_trials)
+    duration_s = round(time.monotonic() - start_s)
+    return report("cluster", problems, trials=len(ledger), **storm_counts(storm), duration_s=duration_s)
+
+
+def workers(place: Place, rng: np.random.Generator) -> bool:
+    """Trials that train in Ray Train workers; a trial that loses one twice has failed, which is recorded."""
+    n_trials, run = 4, place.base / "workers" / "run"
+    with own_cluster(place) as (address, mark):
+        storm = Storm(draw_kills(rng, 6, 30.0, {"driver": 1, "trial": 1, "worker": 3}), rng, mark)
+        ledger = Ledger(run)
+        options = ("--workers-per-trial", 1, "--max-concurrent", 1, "--address", address)
+        storm.rage(place.search("workers", n_trials, *options), " epoch ", lambda: [*ledger.look(), *not_given_back()])
+    problems = check_search(storm, run, n_trials)
+    failed = int((pd.read_parquet(run / "trials.parquet")["status"] == "failed").sum())
+    return report("workers", problems, trials=len(ledger), failed=failed, **storm_counts(storm))
+
+
+def ensemble(place: Place, rng: np.random.Generator) -> bool:
+    """The labels of an undisturbed job, and of one that is killed."""
+    soundscapes, part = place.base / "soundscapes", place.base / "ensemble"
+    soundscapes.mkdir()
+    unlabelled = sorted((place.base / "data" / "train_soundscapes").glob("*"))[-4:]
+    for number in range(N_SOUNDSCAPES):
+        shutil.copy(unlabelled[number % 4], soundscapes / f"S{number:03d}{unlabelled[0].suffix}")
+    words = ("--run", place.reference, "--top-k", 3, "--soundscapes", soundscapes)
+    with own_cluster(place) as (address, mark):
+        common = ("trainables.ensemble", "ensemble")
+        whole = place.command(*common, 99, *words, "--out", place.base / "whole", "--address", address)
+        if whole.process.wait() != 0:
+            return report("ensemble", [f"the undisturbed job fails: {whole.errors}"])
+        storm = Storm(draw_kills(rng, 8, 3.0, {"driver": 1, "worker": 1}), rng, mark)
+        out = ("--out", part / "out", "--address", address)
+        storm.rage(lambda session: place.command(*common, session, *words, *out), "ensemble of", not_given_back)
+    expected, labels = (pd.read_parquet(folder / "pseudo_labels") for folder in (place.base / "whole", part / "out"))
+    problems = list(storm.problems)
+    if not labels.equals(expected) or len(labels) == 0:
+        problems.append(f"{len(labels)} labels differ from the {len(expected)} of the undisturbed job")
+    problems += [f"left over: {name}" for name in left_over(part / "out")]
+    return report("ensemble", problems, labels=len(labels), **storm_counts(storm))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=60)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--part", choices=list(PARTS), action="append", help="only this (and soak, which others need)")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="work there, and leave runs and logs")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="chaos_") as name:
+        base = (options.keep or Path(name)).absolute()
+        (base / "tmp").mkdir(parents=True, exist_ok=True)
+        with contextlib.redirect_stdout(sys.stderr):
+            write_demo_data(base / "data", recordings_per_class=6)
+        (base / "tiny.yaml").write_text(SPACE, encoding="utf-8")
+        place = Place(base, options.trials, options.seed)
+        holds = [place.reference.exists() or soak(place)]
+        for number, part in enumerate(options.part or PARTS):
+            if part != "soak":
+                holds.append(PARTS[part](place, np.random.default_rng([options.seed, number])))
+    return 0 if all(holds) else 1
+
+
+PARTS: dict[str, Callable[[Place, np.random.Generator], bool]] = {
+    "local": local, "cluster": cluster, "workers": workers, "ensemble": ensemble,
+}  # fmt: skip
+
+if __name__ == "__main__":
+    raise SystemExit(main())

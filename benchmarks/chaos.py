@@ -2,10 +2,10 @@
 
     python benchmarks/chaos.py [--trials 60] [--seed 0] [--part soak|local|cluster|workers|ensemble] [--keep DIR]
 
-soak      a search of --trials tiny trials that nothing disturbs: memory and open files of its processes over the trials
-local     the same search with a Ray of its own, whose driver, trials and Ray processes are killed at random; gone on with
-          until it is done, it has to equal the undisturbed one, and all that a killed driver leaves has to end by itself
-cluster   the same on a Ray that goes on, two trials at a time; CPUs and placement groups have to come back
+soak      a search of --trials tiny trials that nothing disturbs: memory and open files over the trials
+local     a third of it with a Ray of its own; driver, trials and Ray's processes are killed. Gone on with until it is
+          done, it has to equal the undisturbed one, and all that a killed driver has left has to end by itself
+cluster   the search on a Ray that goes on, two trials at a time; CPUs and placement groups have to come back
 workers   trials whose Ray Train workers, controllers and actors are killed
 ensemble  a labelling job whose driver and actors are killed; its labels have to equal those of an undisturbed one
 
@@ -20,13 +20,11 @@ import contextlib
 import json
 import os
 import shutil
-import signal
 import sys
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +34,7 @@ import psutil
 import ray
 from _marked_command import MARK, MarkedCommand, marked, title
 from _run_checks import Ledger, check_equal, ended, left_over, problems_of, started
+from _storm import GONE_WITHIN_S, VICTIMS, Storm, draw_kills
 from ray.util import placement_group_table
 
 from sed_model.demo_data import write_demo_data
@@ -54,142 +53,8 @@ space:
   stages.pretrain_ce.lr: {loguniform: [1.0e-4, 1.0e-2]}
   model.pool_type:       {choice: [avg, max, gem]}
 """
-GONE_WITHIN_S = 60.0
-"""Of the processes that a killed driver leaves behind."""
-SILENT_S = 180.0
-"""A command that says nothing for so long hangs."""
-MOST_SESSIONS = 40
 N_SOUNDSCAPES = 48
 FLAT_MIB_A_TRIAL, FLAT_FILES = 0.5, 5
-EARLY = 0.2
-"""Share of the drivers' kills that strike while the command still starts, not once it works."""
-VICTIMS: dict[str, Callable[[str], bool]] = {
-    "trial": lambda name: name.startswith("ray::ImplicitFunc"),
-    "worker": lambda name: name.startswith("ray::") and "Agent" not in name and "ImplicitFunc" not in name,
-    "raylet": lambda name: "raylet/raylet" in name.partition(" ")[0],
-    "gcs": lambda name: name.partition(" ")[0].endswith("gcs_server"),
-    "agent": lambda name: name.startswith("ray::DashboardAgent"),
-}
-"""Kind of kill -> which processes it strikes, by their titles; `driver` is the command itself."""
-
-
-@dataclass(frozen=True)
-class Kill:
-    """One that is drawn: of what `kind`, how long after the one before, and whether the command may still start."""
-
-    kind: str
-    gap_s: float
-    early: bool
-
-
-def draw_kills(rng: np.random.Generator, n: int, gap_s: float, weights: Mapping[str, float]) -> list[Kill]:
-    """`n` kills, `gap_s` apart at most, of kinds by their weights."""
-    chances = np.array(list(weights.values())) / sum(weights.values())
-    kinds = rng.choice(list(weights), size=n, p=chances)
-    early = rng.random(n) < EARLY
-    gaps_s = rng.uniform(0, np.where(early & (kinds == "driver"), 15.0, gap_s))
-    return [Kill(str(kind), float(gap), bool(soon)) for kind, gap, soon in zip(kinds, gaps_s, early, strict=True)]
-
-
-@dataclass
-class Storm:
-    """A command that is killed, and started again until it is done. `mark`: other processes that may be struck."""
-
-    kills: list[Kill]
-    rng: np.random.Generator
-    mark: str = ""
-    outputs: list[str] = field(default_factory=list)
-    counts: Counter[str] = field(default_factory=Counter)
-    problems: list[str] = field(default_factory=list)
-    gone_s: list[float] = field(default_factory=list)
-    """Seconds from the end of each driver to that of the last process that it had started."""
-    dying: list[tuple[str, float]] = field(default_factory=list)
-
-    def rage(self, start: Callable[[int], MarkedCommand], ready: str, look: Callable[[], list[str]]) -> None:
-        """Until the command ends with status 0.
-
-        Args:
-            start: starts session n of the command.
-            ready: what it prints once there is something to disturb.
-            look: says what is wrong, after each session.
-        """
-        status = -1
-        while status != 0:
-            command = start(len(self.outputs))
-            self.disturb(command, ready)
-            status = self.wait_for_end(command)
-            self.dying.append((command.mark, time.monotonic()))
-            self.outputs.append(command.output)
-            self.counts[f"ended with {status}"] += 1
-            self.problems += look()
-            if "Traceback" in command.errors:
-                self.problems.append(f"session {len(self.outputs)} shows a traceback: {command.errors[-1500:]}")
-            if len(self.outputs) > MOST_SESSIONS:
-                self.problems.append(
-                    f"not done after {MOST_SESSIONS} sessions: {command.output[-300:]}{command.errors}"
-                )
-                break
-        while self.dying:
-            self.bury()
-            time.sleep(0.1)
-
-    def disturb(self, command: MarkedCommand, ready: str) -> None:
-        n_struck = -1
-        while command.runs and self.kills:
-            kill = self.kills.pop(0)
-            if not (kill.early and kill.kind == "driver"):
-                command.wait_until(lambda: ready in command.output, SILENT_S, 0.05)
-            end_s = time.monotonic() + kill.gap_s
-            while command.runs and time.monotonic() < end_s:
-                self.bury()
-                time.sleep(0.02)
-            if kill.kind in ("trial", "worker"):
-                # A trial whose process dies is tried again once: not the same one, nor the next, which may have it now.
-                names = list(dict.fromkeys(started(command.output)))
-                running = [place for place, name in enumerate(names) if name not in ended(command.output)]
-                if not running or running[0] <= n_struck:
-                    self.counts["missed"] += 1
-                    continue
-                n_struck = len(names)
-            struck = command.runs and self.strike(kill.kind, command)
-            self.counts[f"killed {kill.kind}" if struck else "missed"] += 1
-
-    def strike(self, kind: str, command: MarkedCommand) -> bool:
-        """Kill a process of the kind, if there is one."""
-        if kind == "driver":
-            command.signal(signal.SIGKILL)
-            return True
-        processes = [*marked(command.mark), *(marked(self.mark) if self.mark else ())]
-        victims = [process for process in processes if VICTIMS[kind](title(process))]
-        if victims:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                victims[self.rng.integers(len(victims))].kill()
-        return bool(victims)
-
-    def wait_for_end(self, command: MarkedCommand) -> int:
-        """The command's status. One that hangs is killed, which is a problem."""
-        size, since_s = -1, time.monotonic()
-        while command.runs:
-            self.bury()
-            if command.log.stat().st_size != size:
-                size, since_s = command.log.stat().st_size, time.monotonic()
-            if time.monotonic() - since_s > SILENT_S:
-                self.problems.append(f"session {len(self.outputs) + 1} hangs after: {command.output[-300:]}")
-                return command.signal(signal.SIGKILL)
-            time.sleep(0.1)
-        return command.process.wait()
-
-    def bury(self) -> None:
-        """Note which drivers have left nothing. The next session does not wait for it, as people do not."""
-        for mark, since_s in list(self.dying):
-            left, age_s = marked(mark), time.monotonic() - since_s
-            if left and age_s < GONE_WITHIN_S:
-                continue
-            self.dying.remove((mark, since_s))
-            self.gone_s.append(round(age_s, 1))
-            for process in left:
-                self.problems.append(f"outlives its driver by {age_s:.0f} s: {title(process)[:80]}")
-                process.kill()
 
 
 @dataclass(frozen=True)

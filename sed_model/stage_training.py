@@ -247,8 +247,11 @@ def explained_memory_errors(hint: str) -> Iterator[None]:
 
 
 def ran_out_of_memory(error: RuntimeError | MemoryError) -> bool:
-    """Whether an error says so: torch.OutOfMemoryError on a GPU, a plain RuntimeError of PyTorch's CPU allocator."""
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "allocate memory" in str(error)
+    """Whether an error says so: torch.OutOfMemoryError on a GPU, plain RuntimeErrors of PyTorch and oneDNN on a CPU."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    # oneDNN says the second where it has no room for the code of an operation (with more words it means other things).
+    return "allocate memory" in str(error) or str(error) == "could not create a primitive"
 
 
 def _to_device(batch: Batch, device: torch.device) -> Batch:

@@ -21,6 +21,7 @@ from sed_model.errors import TrainingError
 from sed_model.fit import FitJob, fit
 from sed_model.model import SedModel, SedOutput
 from sed_model.predict import predict_dataset
+from sed_model.stage_training import ran_out_of_memory
 from sed_model.stages import plan_stages
 
 CPU = Runtime(torch.device("cpu"), None)
@@ -100,6 +101,18 @@ def test_where_not_even_two_clips_fit_the_error_says_what_helps(
         with_fitting_batch(stage)
 
 
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried", True),
+        ("could not create a primitive", True),
+        ("could not create a primitive descriptor for a convolution forward propagation primitive", False),
+    ],
+)
+def test_what_libraries_say_when_memory_runs_out(message: str, expected: bool) -> None:
+    assert ran_out_of_memory(RuntimeError(message)) is expected
+
+
 def test_another_error_is_no_reason_to_halve() -> None:
     tried = []
 
@@ -170,9 +183,10 @@ def test_memory_that_really_runs_out(
         timeout=120,
     )
     assert limited.returncode == 0, limited.stderr
-    halved, error = (json.loads(line) for line in limited.stdout.splitlines()[-2:])
+    halved, error, of_a_convolution = (json.loads(line) for line in limited.stdout.splitlines()[-3:])
     assert halved["note"] == "auto_batch: 12 clips do not fit, 6 a step x 2 accumulated"
     assert error.startswith("out of memory in pretrain_ce with 12 clips of 12 s a step; lower optim.batch_size")
+    assert ran_out_of_memory(RuntimeError(of_a_convolution))
 
     by_hand = config.with_overrides({"optim.batch_size": 6, "optim.accumulation_steps": 2})
     expected = next(fit(FitJob(by_hand, plan_stages(by_hand, ["pretrain_ce"]), tmp_path / "by_hand"), tiny_data))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import psutil
-from _marked_command import MarkedCommand, marked, title
+from _command import Command, title
 from _run_checks import ended, started
 
 GONE_WITHIN_S = 60.0
@@ -52,19 +52,23 @@ def draw_kills(rng: np.random.Generator, n: int, gap_s: float, weights: Mapping[
 
 @dataclass
 class Storm:
-    """A command that is killed, and started again until it is done. `mark`: other processes that may be struck."""
+    """A command that is killed, and started again until it is done.
+
+    Args:
+        cluster: a process whose children may be struck, too.
+    """
 
     kills: list[Kill]
     rng: np.random.Generator
-    mark: str = ""
+    cluster: psutil.Process | None = None
     outputs: list[str] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
     gone_s: list[float] = field(default_factory=list)
     """Seconds from the end of each driver to that of the last process that it had started."""
-    dying: list[tuple[str, float]] = field(default_factory=list)
+    dying: list[tuple[Command, float]] = field(default_factory=list)
 
-    def rage(self, start: Callable[[int], MarkedCommand], ready: str, look: Callable[[], list[str]]) -> None:
+    def rage(self, start: Callable[[int], Command], ready: str, look: Callable[[], list[str]]) -> None:
         """Until the command ends with status 0.
 
         Args:
@@ -77,7 +81,7 @@ class Storm:
             command = start(len(self.outputs))
             self.disturb(command, ready)
             status = self.wait_for_end(command)
-            self.dying.append((command.mark, time.monotonic()))
+            self.dying.append((command, time.monotonic()))
             self.outputs.append(command.output)
             self.counts[f"ended with {status}"] += 1
             self.problems += look()
@@ -92,7 +96,7 @@ class Storm:
             self.bury()
             time.sleep(0.1)
 
-    def disturb(self, command: MarkedCommand, ready: str) -> None:
+    def disturb(self, command: Command, ready: str) -> None:
         n_struck = -1
         while command.runs and self.kills:
             kill = self.kills.pop(0)
@@ -113,19 +117,19 @@ class Storm:
             struck = command.runs and self.strike(kill.kind, command)
             self.counts[f"killed {kill.kind}" if struck else "missed"] += 1
 
-    def strike(self, kind: str, command: MarkedCommand) -> bool:
+    def strike(self, kind: str, command: Command) -> bool:
         """Kill a process of the kind, if there is one."""
         if kind == "driver":
             command.signal(signal.SIGKILL)
             return True
-        processes = [*marked(command.mark), *(marked(self.mark) if self.mark else ())]
+        processes = [*command.started(), *(self.cluster.children(recursive=True) if self.cluster else ())]
         victims = [process for process in processes if VICTIMS[kind](title(process))]
         if victims:
             with contextlib.suppress(psutil.NoSuchProcess):
                 victims[self.rng.integers(len(victims))].kill()
         return bool(victims)
 
-    def wait_for_end(self, command: MarkedCommand) -> int:
+    def wait_for_end(self, command: Command) -> int:
         """The command's status. One that hangs is killed, which is a problem."""
         size, since_s = -1, time.monotonic()
         while command.runs:
@@ -140,11 +144,11 @@ class Storm:
 
     def bury(self) -> None:
         """Note which drivers have left nothing. The next session does not wait for it, as people do not."""
-        for mark, since_s in list(self.dying):
-            left, age_s = marked(mark), time.monotonic() - since_s
+        for command, since_s in list(self.dying):
+            left, age_s = command.started(), time.monotonic() - since_s
             if left and age_s < GONE_WITHIN_S:
                 continue
-            self.dying.remove((mark, since_s))
+            self.dying.remove((command, since_s))
             self.gone_s.append(round(age_s, 1))
             for process in left:
                 self.problems.append(f"outlives its driver by {age_s:.0f} s: {title(process)[:80]}")

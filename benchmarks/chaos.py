@@ -32,7 +32,7 @@ import numpy as np
 import pandas as pd
 import psutil
 import ray
-from _marked_command import MARK, MarkedCommand, marked, title
+from _command import Command, title
 from _run_checks import Ledger, check_equal, ended, left_over, problems_of, started
 from _storm import GONE_WITHIN_S, VICTIMS, Storm, draw_kills
 from ray.util import placement_group_table
@@ -54,6 +54,7 @@ space:
   model.pool_type:       {choice: [avg, max, gem]}
 """
 N_SOUNDSCAPES = 48
+N_CPUS = 2
 FLAT_MIB_A_TRIAL, FLAT_FILES = 0.5, 5
 
 
@@ -70,19 +71,17 @@ class Place:
         """The run that nothing disturbed."""
         return self.base / "soak" / "run"
 
-    def command(self, module: str, part: str, session: int, *words: object) -> MarkedCommand:
+    def command(self, module: str, part: str, session: int, *words: object) -> Command:
         environment = {"SED_CACHE_DIR": str(self.base / "cache"), "TMPDIR": str(self.base / "tmp")}
         (self.base / part).mkdir(exist_ok=True)
-        return MarkedCommand(
-            module, *words, log=self.base / part / f"session_{session:02d}.log", environment=environment
-        )
+        return Command(module, *words, log=self.base / part / f"session_{session:02d}.log", environment=environment)
 
-    def search(self, part: str, n_trials: int, *options: object) -> Callable[[int], MarkedCommand]:
+    def search(self, part: str, n_trials: int, *options: object) -> Callable[[int], Command]:
         """Starts session n of the search of a part."""
         place = ("--out", self.base / part, "--name", "run", "--no-pseudo-labels", *options)
         new = ("--space", self.base / "tiny.yaml", "--data", self.base / "data", "--num-trials", n_trials)
 
-        def start(session: int) -> MarkedCommand:
+        def start(session: int) -> Command:
             begun = (self.base / part / "run" / "search.yaml").is_file()
             words = ("--resume", *place) if begun else (*new, *place)
             return self.command("trainables.search", part, session, *words)
@@ -124,14 +123,14 @@ def soak(place: Place) -> bool:
         n_ended = len(ended(command.output))
         if n_ended > n_before:
             n_before = n_ended
-            trials = [one for one in marked(command.mark) if VICTIMS["trial"](title(one))]
+            trials = [one for one in command.started() if VICTIMS["trial"](title(one))]
             for kind, process in (("driver", psutil.Process(command.process.pid)), *(("trial", one) for one in trials)):
                 with contextlib.suppress(psutil.Error), process.oneshot():
                     seen[kind].append((n_ended, process.memory_info().rss / 2**20, process.num_fds()))
         time.sleep(0.05)
     problems = [] if command.process.wait() == 0 else [f"the undisturbed search fails: {command.errors}"]
     problems += problems_of(place.reference, place.n_trials)
-    problems += [f"outlives its driver: {title(one)[:80]}" for one in command.wait_until_all_is_gone(GONE_WITHIN_S)]
+    problems += [f"outlives its driver: {title(one)[:80]}" for one in command.wait_until_all_have_ended(GONE_WITHIN_S)]
     counts: dict[str, Any] = {"trials": n_before}
     for kind, samples in seen.items():
         numbers, memory_mib, n_files = (np.array(column) for column in zip(*samples, strict=True))
@@ -166,37 +165,38 @@ def local(place: Place, rng: np.random.Generator) -> bool:
 
 
 @contextlib.contextmanager
-def own_cluster(place: Place) -> Iterator[tuple[str, str]]:
-    """A Ray that outlives the commands that join it: its address, and the mark of its processes."""
-    mark = os.environ[MARK] = f"cluster-{os.getpid()}"
+def own_cluster(place: Place) -> Iterator[str]:
+    """A Ray that outlives the commands that join it; its address. Its processes are children of this one."""
     os.environ |= {"SED_CACHE_DIR": str(place.base / "cache"), "TMPDIR": str(place.base / "tmp")}
-    ray.init(address="local", num_cpus=2, log_to_driver=False, object_store_memory=300 * 2**20)
+    ray.init(address="local", num_cpus=N_CPUS, log_to_driver=False, object_store_memory=300 * 2**20)
     try:
-        yield ray.get_runtime_context().gcs_address, mark
+        yield ray.get_runtime_context().gcs_address
     finally:
         ray.shutdown()
-        del os.environ[MARK]
 
 
 def not_given_back() -> list[str]:
-    """CPUs and placement groups that the cluster still has lent out, once it has had time to notice."""
+    """What the cluster still has lent out, once it has had time to notice that a command is dead."""
     end_s = time.monotonic() + GONE_WITHIN_S
     while True:
-        free = ray.available_resources().get("CPU", 0)
-        groups = [one for one in placement_group_table().values() if one["state"] != "REMOVED"]
-        workers = [title(one) for one in marked(os.environ[MARK]) if "ImplicitFunc" in title(one)]
-        if (free == 2 and not groups and not workers) or time.monotonic() > end_s:
-            break
+        lent = N_CPUS - ray.available_resources().get("CPU", 0)
+        left = [
+            f"{one['name']} {one['state']}" for one in placement_group_table().values() if one["state"] != "REMOVED"
+        ]
+        left += [title(one) for one in psutil.Process().children(recursive=True) if VICTIMS["trial"](title(one))]
+        if not (lent or left) or time.monotonic() > end_s:
+            return [
+                *([f"{lent:g} CPUs are lent out"] if lent else []),
+                *(f"left on the cluster: {one}" for one in left),
+            ]
         time.sleep(0.2)
-    problems = [] if free == 2 else [f"{2 - free} CPUs are lent out for ever"]
-    return problems + [f"left over on the cluster: {one}" for one in (*groups, *workers)]
 
 
 def cluster(place: Place, rng: np.random.Generator) -> bool:
     """Two trials at a time, on a Ray that goes on."""
     run = place.base / "cluster" / "run"
-    with own_cluster(place) as (address, mark):
-        storm = Storm(draw_kills(rng, 45, 4.0, {"driver": 1, "trial": 2}), rng, mark)
+    with own_cluster(place) as address:
+        storm = Storm(draw_kills(rng, 45, 4.0, {"driver": 1, "trial": 2}), rng, psutil.Process())
         ledger = Ledger(run)
         start_s = time.monotonic()
         search = place.search("cluster", place.n_trials, "--max-concurrent", 2, "--address", address)
@@ -209,8 +209,8 @@ def cluster(place: Place, rng: np.random.Generator) -> bool:
 def workers(place: Place, rng: np.random.Generator) -> bool:
     """Trials that train in Ray Train workers; a trial that loses one twice has failed, which is recorded."""
     n_trials, run = 4, place.base / "workers" / "run"
-    with own_cluster(place) as (address, mark):
-        storm = Storm(draw_kills(rng, 6, 30.0, {"driver": 1, "trial": 1, "worker": 3}), rng, mark)
+    with own_cluster(place) as address:
+        storm = Storm(draw_kills(rng, 6, 30.0, {"driver": 1, "trial": 1, "worker": 3}), rng, psutil.Process())
         ledger = Ledger(run)
         options = ("--workers-per-trial", 1, "--max-concurrent", 1, "--address", address)
         storm.rage(place.search("workers", n_trials, *options), " epoch ", lambda: [*ledger.look(), *not_given_back()])
@@ -227,12 +227,12 @@ def ensemble(place: Place, rng: np.random.Generator) -> bool:
     for number in range(N_SOUNDSCAPES):
         shutil.copy(unlabelled[number % 4], soundscapes / f"S{number:03d}{unlabelled[0].suffix}")
     words = ("--run", place.reference, "--top-k", 3, "--soundscapes", soundscapes)
-    with own_cluster(place) as (address, mark):
+    with own_cluster(place) as address:
         common = ("trainables.ensemble", "ensemble")
         whole = place.command(*common, 99, *words, "--out", place.base / "whole", "--address", address)
         if whole.process.wait() != 0:
             return report("ensemble", [f"the undisturbed job fails: {whole.errors}"])
-        storm = Storm(draw_kills(rng, 8, 3.0, {"driver": 1, "worker": 1}), rng, mark)
+        storm = Storm(draw_kills(rng, 8, 3.0, {"driver": 1, "worker": 1}), rng, psutil.Process())
         out = ("--out", part / "out", "--address", address)
         storm.rage(lambda session: place.command(*common, session, *words, *out), "ensemble of", not_given_back)
     expected, labels = (pd.read_parquet(folder / "pseudo_labels") for folder in (place.base / "whole", part / "out"))

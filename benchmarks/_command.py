@@ -1,4 +1,4 @@
-"""A command in a process of its own. All that it starts carries its mark, so that what outlives it is found."""
+"""A command that leads a session of its own: what it starts is in it, and is found even when the command is dead."""
 
 from __future__ import annotations
 
@@ -7,28 +7,13 @@ import signal
 import subprocess
 import sys
 import time
-import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import psutil
 
 ROOT = Path(__file__).parents[1]
-MARK = "SED_STARTED_BY"
-"""Name of the environment variable; children inherit it."""
-NOT_INHERITED = ("PYTHONWARNINGS", "RAY_ADDRESS", "PYTHONDONTWRITEBYTECODE")
-
-
-def marked(mark: str) -> list[psutil.Process]:
-    """The processes that live and carry the mark."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get(MARK) == mark:
-                found.append(process)
-        except psutil.Error:  # it has ended, or is not ours
-            continue
-    return found
+NOT_INHERITED = ("PYTHONWARNINGS", "RAY_ADDRESS")
 
 
 def title(process: psutil.Process) -> str:
@@ -39,19 +24,20 @@ def title(process: psutil.Process) -> str:
         return ""
 
 
-class MarkedCommand:
-    """`python -m MODULE ARGUMENTS..`, started; its output goes to `log`, its errors beside it."""
+class Command:
+    """`python -m MODULE ARGUMENTS..`, started. What it prints goes into `log`, and its errors beside it."""
 
     def __init__(self, module: str, *arguments: object, log: Path, environment: Mapping[str, str]) -> None:
-        self.log, self.mark = log, uuid.uuid4().hex
+        self.log = log
         inherited = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
         with log.open("w") as output, log.with_suffix(".err").open("w") as errors:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", module, *map(str, arguments)],
                 cwd=ROOT,
-                env=inherited | environment | {MARK: self.mark},
+                env=inherited | {"PYTHONDONTWRITEBYTECODE": ""} | environment,
                 stdout=output,
                 stderr=errors,
+                start_new_session=True,
             )
 
     @property
@@ -66,6 +52,17 @@ class MarkedCommand:
     def runs(self) -> bool:
         return self.process.poll() is None
 
+    def started(self) -> list[psutil.Process]:
+        """What it has started, and what that has, as far as it lives."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if os.getsid(process.pid) == self.process.pid != process.pid and process.status() != "zombie":
+                    found.append(process)
+            except (psutil.Error, ProcessLookupError):  # it has ended
+                continue
+        return found
+
     def wait_until(self, holds: Callable[[], object], timeout_s: float, poll_s: float = 0.005) -> bool:
         """Whether it came to it, before the command ended or the time was over."""
         end_s = time.monotonic() + timeout_s
@@ -76,20 +73,20 @@ class MarkedCommand:
         return False
 
     def signal(self, number: int, timeout_s: float = 60) -> int:
-        """Send a signal; the command's status."""
+        """Its status after a signal."""
         self.process.send_signal(number)
         return self.process.wait(timeout=timeout_s)
 
-    def wait_until_all_is_gone(self, timeout_s: float) -> list[psutil.Process]:
-        """Once the command has ended: wait for what it started; what is left comes back."""
+    def wait_until_all_have_ended(self, timeout_s: float) -> list[psutil.Process]:
+        """When the command has ended: wait for what it has started; what is left after all comes back."""
         end_s = time.monotonic() + timeout_s
-        while (left := marked(self.mark)) and time.monotonic() < end_s:
+        while (left := self.started()) and time.monotonic() < end_s:
             time.sleep(0.05)
         return left
 
     def end(self) -> None:
-        """End the command and all that it started, whatever state they are in."""
+        """End it and all that it has started, in whatever state they are."""
         if self.runs:
             self.signal(signal.SIGKILL)
-        for process in marked(self.mark):
+        for process in self.started():
             process.kill()

@@ -7,9 +7,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
 from dataclasses import dataclass
@@ -17,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import soundfile
 import yaml
+from _command import Command
 from filelock import FileLock
 
 from sed_model.config import SedConfig, config_from_dict
@@ -32,7 +29,6 @@ from trainables.recorder import Recorder
 # A shell that starts the tests in the background has them ignore Ctrl-C, and with them the searches they interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-ROOT = Path(__file__).parents[2]
 RATE_HZ = 8_000
 PITCH_HZ = {"1139490": 500.0, "abethr1": 1200.0, "grekis": 2600.0}
 N_UNLABELLED = 10
@@ -114,57 +110,22 @@ def write_space(folder: Path, tree: dict[str, object] | None = None) -> Path:
     return path
 
 
-class CommandProcess:
+class CommandProcess(Command):
     """A command in a process of its own, to be signalled."""
 
     def __init__(self, module: str, cache_dir: Path, log: Path, *arguments: object) -> None:
-        self.log = log
-        environment = {
-            name: value for name, value in os.environ.items() if name not in ("PYTHONWARNINGS", "RAY_ADDRESS")
-        }
-        words = [sys.executable, "-m", module, *arguments]
-        with log.open("w") as output, log.with_suffix(".err").open("w") as errors:
-            self.process = subprocess.Popen(
-                [str(word) for word in words],
-                cwd=ROOT,
-                env=environment | {"SED_CACHE_DIR": str(cache_dir), "PYTHONDONTWRITEBYTECODE": ""},
-                stdout=output,
-                stderr=errors,
-            )
+        super().__init__(module, *arguments, log=log, environment={"SED_CACHE_DIR": str(cache_dir)})
 
-    @property
-    def output(self) -> str:
-        return self.log.read_text()
+    def wait_until(self, holds: Callable[[], object], timeout_s: float = 120, poll_s: float = 0.005) -> bool:
+        """Until it comes to it, or the test fails."""
+        if not super().wait_until(holds, timeout_s, poll_s):
+            pytest.fail(f"it did not come to it (status {self.process.poll()}): {self.output}{self.errors}")
+        return True
 
-    @property
-    def errors(self) -> str:
-        return self.log.with_suffix(".err").read_text()
-
-    def wait_until(self, holds: Callable[[], object], timeout_s: float = 120) -> None:
-        end_s = time.monotonic() + timeout_s
-        while time.monotonic() < end_s and self.process.poll() is None:
-            if holds():
-                return
-            time.sleep(0.005)
-        pytest.fail(f"it did not come to it (status {self.process.poll()}): {self.output}{self.errors}")
-
-    def signal(self, number: int) -> int:
-        """Its status after a signal. Ray's processes are gone then, too.
-
-        After a kill only Ray's agents, which write nothing, outlive the search for a while: they are ended here.
-        """
-        children = psutil.Process(self.process.pid).children(recursive=True)
-        workers = [child for child in children if "Agent" not in child.name()]
-        self.process.send_signal(number)
-        status = self.process.wait(timeout=60)
-        _, alive = psutil.wait_procs(workers, timeout=30)
-        assert alive == []
-        if number != signal.SIGKILL:
-            _, alive = psutil.wait_procs(children, timeout=30)
-            assert alive == []
-        for child in children:
-            if child.is_running():
-                child.kill()
+    def signal(self, number: int, timeout_s: float = 60) -> int:
+        """Its status after a signal. Whatever it has started, Ray's processes among them, ends too."""
+        status = super().signal(number, timeout_s)
+        assert self.wait_until_all_have_ended(30) == []
         return status
 
 
@@ -202,8 +163,7 @@ def start_search(cache_dir: Path, tmp_path: Path) -> Iterator[Callable[..., Sear
 
     yield start
     for process in started:
-        if process.process.poll() is None:
-            process.signal(signal.SIGKILL)
+        process.end()
 
 
 @pytest.fixture
@@ -217,8 +177,7 @@ def start_command(cache_dir: Path, tmp_path: Path) -> Iterator[Callable[..., Com
 
     yield start
     for process in started:
-        if process.process.poll() is None:
-            process.signal(signal.SIGKILL)
+        process.end()
 
 
 @dataclass(frozen=True)

@@ -13,52 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import optuna
 import pandas as pd
 import pytest
+import ray
+from _run_checks import Ledger, check_equal, ended, problems_of, started, tables
+from ray.util import placement_group_table
 
 from sed_model.errors import DiskFullError
 from trainables.recorder import Recorder
-from trainables.searcher import STUDY_NAME, open_journal
 
 pytestmark = pytest.mark.slow
-MEASURED = ["duration_s", "cpu_ms_per_window", "on_front", "samples_per_s"]
-"""Columns that no two runs have in common: times, and what is ranked by them."""
 ARGUMENTS = ("--max-concurrent", "1", "--no-pseudo-labels")
 """What the finished search was run with, but for its pseudo-labels: other searches have to agree with it."""
 N_TRIALS = 8
-
-
-def tables(run: Path, n_trials: int = N_TRIALS) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """trials.parquet and curves.parquet without what is measured, of the first trials."""
-    trials, curves = pd.read_parquet(run / "trials.parquet"), pd.read_parquet(run / "curves.parquet")
-    curves = curves[curves["trial_id"].isin(trials["trial_id"].head(n_trials))]
-    return trials.head(n_trials).drop(columns=MEASURED, errors="ignore"), curves.drop(columns=MEASURED, errors="ignore")
-
-
-def history(run: Path) -> list[tuple[Any, ...]]:
-    """What Optuna knows of each trial."""
-    study = optuna.load_study(study_name=STUDY_NAME, storage=open_journal(run / "optuna.journal"))
-    trials = study.get_trials()
-    return [(trial.number, trial.state, trial.params, trial.intermediate_values) for trial in trials]
-
-
-def check_equal(run: Path, unbroken: Path, n_trials: int = N_TRIALS) -> None:
-    """A search that was broken off has given what one gives that was not."""
-    for broken, whole in zip(tables(run, n_trials), tables(unbroken, n_trials), strict=True):
-        pd.testing.assert_frame_equal(broken, whole, check_dtype=False, check_exact=True)
-    assert history(run) == history(unbroken)[:n_trials]
-    assert list(run.rglob("state*.pt")) == []
-    assert list(run.rglob("*.tmp")) == []
-    assert not (run / "recent.jsonl").exists()
-
-
-def ended(output: str) -> set[str]:
-    return set(re.findall(r"^(trial_\d+) (?:complete|pruned|failed)", output, re.MULTILINE))
-
-
-def started(output: str) -> set[str]:
-    return set(re.findall(r"^(trial_\d+) starts", output, re.MULTILINE))
 
 
 MOMENTS: dict[str, Callable[[Any], object]] = {
@@ -73,28 +40,42 @@ MOMENTS: dict[str, Callable[[Any], object]] = {
 LONGEST_WAIT_S = {"start-up": 4.0, "in an epoch": 0.3, "between two trials": 0.05}
 
 
-@pytest.mark.timeout(600)
+def wait_until_all_is_given_back(timeout_s: float = 30) -> None:
+    """Until the cluster has noticed that a driver is dead, and ended what that had running."""
+    end_s = time.monotonic() + timeout_s
+    while ray.available_resources().get("CPU") != 2.0:
+        assert time.monotonic() < end_s, "a dead driver keeps its CPUs"
+        time.sleep(0.05)
+    assert all(group["state"] == "REMOVED" for group in placement_group_table().values())
+
+
 def test_a_search_that_is_killed_at_five_moments_equals_an_unbroken_one(
     start_search: Callable[..., Any], run_search: Callable[..., str], finished_run: Path, tiny_space: Path,
     tiny_root: Path, tmp_path: Path,
 ) -> None:  # fmt: skip
+    """The searches join a Ray that runs: it takes 15 s to start one. test_resume.py kills one with a Ray of its own."""
     rng = np.random.default_rng(4)
-    run, outputs = tmp_path / "run", [""]
+    run, outputs, ledger = tmp_path / "run", [""], Ledger(tmp_path / "run")
+    address = ray.get_runtime_context().gcs_address
     what = ["--space", tiny_space, "--data", tiny_root, "--num-trials", N_TRIALS]
     for moment, holds in MOMENTS.items():
-        search = start_search(*what, *ARGUMENTS)
+        search = start_search(*what, *ARGUMENTS, "--address", address)
         search.wait_until(lambda search=search, holds=holds: holds(search))
         time.sleep(rng.uniform(0, LONGEST_WAIT_S.get(moment, 0)))
         assert search.signal(signal.SIGKILL) == -signal.SIGKILL
+        wait_until_all_is_given_back()
         for state in run.glob("trials/*/state.pt"):
             os.truncate(state, state.stat().st_size // 2)
+        assert ledger.look() == []
         outputs.append(search.output)
         what = ["--resume"]
     outputs.append(run_search("--resume", "--out", tmp_path, "--name", "run", *ARGUMENTS))
 
-    check_equal(run, finished_run)
+    assert ledger.look() == []
+    assert problems_of(run, N_TRIALS) == []
+    check_equal(run, finished_run, N_TRIALS)
     for number, output in enumerate(outputs):
-        assert ended("".join(outputs[:number])) & started(output) == set()
+        assert set(ended("".join(outputs[:number]))) & set(started(output)) == set()
 
 
 def test_a_trial_whose_process_is_killed_goes_on(
@@ -150,7 +131,7 @@ def test_a_full_disk_stops_the_search_and_nothing_is_lost(
     assert f"go on with: python -m trainables.search --resume --name run --out {small_disk}" in str(stop.value)
     assert capfd.readouterr().err == ""
     assert list(run.rglob("*.tmp")) == []
-    trials, _ = tables(run)
+    trials, _ = tables(run, N_TRIALS)
     assert trials["status"].iloc[0] == "complete"
     assert trials["status"].iloc[-1] == "running"
     assert "failed" not in set(trials["status"])
@@ -158,7 +139,7 @@ def test_a_full_disk_stops_the_search_and_nothing_is_lost(
     subprocess.run(["mount", "-o", "remount,size=60m", str(small_disk)], check=True)
     output = run_search("--resume", *place, *ARGUMENTS)
 
-    assert set(trials.loc[trials["status"] != "running", "trial_id"]) & started(output) == set()
+    assert set(trials.loc[trials["status"] != "running", "trial_id"]) & set(started(output)) == set()
     check_equal(run, finished_run, 6)
 
 

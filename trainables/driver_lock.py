@@ -17,10 +17,10 @@ from sed_model.errors import ConfigError
 from sed_model.files import write_json
 
 LOCK_FILE = ".driver.lock"
-"""The kernel frees the lock when the process ends, however it ends; the file stays."""
+"""The kernel frees the lock when the process ends, however it ends; of one that is killed the file stays."""
 HOLDER_FILE = ".driver.json"
 """Who has the lock, for people."""
-WAIT_S = 1.0
+WAIT_S = 0.5
 """`holder_of` has a lock for a moment, too."""
 
 
@@ -63,6 +63,8 @@ def only_driver(folder: Path, what: str) -> Iterator[None]:
         yield
     finally:
         (folder / HOLDER_FILE).unlink(missing_ok=True)
+        if lock.is_locked:
+            (folder / LOCK_FILE).unlink(missing_ok=True)  # whoever waits for it looks for it again
         lock.release()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from trainables.node_losses import NodeLosses
 from trainables.recorder import epoch_line
 from trainables.resources import room, trial_resources
 from trainables.runs import RunFolder, best_trials, trial_id
+from trainables.stage_trainer import RECORDS
 from trainables.stopping import StoppingCallback, run_tuner
 from trainables.trial import SearchJob, run_refit
 from trainables.trial_errors import trial_error
@@ -90,6 +92,8 @@ def refit(run: RunFolder, plans: Sequence[Refit], job: SearchJob, cluster: Clust
         )
         run_tuner(tuner, recorder)
         fetch_all(job, fetcher.left)
+        for plan in plans:
+            shutil.rmtree(run.trial(plan.number) / RECORDS, ignore_errors=True)  # of trainings that were killed
     write_spread(run)
 
 

@@ -80,6 +80,7 @@ def fit_with_ray_train(
         report: inside a Tune trial, numbers to report to Tune with every epoch's result.
         on_epoch: called in this process after each epoch.
     """
+    _delete_records(job)  # of an attempt that was killed
     callbacks: list[Any] = []
     if report is not None:
         from ray.tune.integration.ray_train import TuneReportCallback  # refuses to be made outside a trial

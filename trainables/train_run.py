@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from trainables.overrides import absolute_paths
 from trainables.recorder import epoch_line
 from trainables.search_setup import check_data, check_place
 from trainables.space import SPACES_DIR, find_file, parse_overrides
-from trainables.stage_trainer import RayTrainJob, fit_with_ray_train
+from trainables.stage_trainer import RECORDS, RayTrainJob, fit_with_ray_train
 
 
 def run_training(options: argparse.Namespace) -> None:
@@ -53,6 +54,7 @@ def run_training(options: argparse.Namespace) -> None:
             else:
                 train_stage(options, cluster, config, data_dir, (stage, parent))
             parent = options.out / stage
+        shutil.rmtree(options.out / RECORDS, ignore_errors=True)  # of trainings that were killed
     print(f"\nbest model      {parent}\nnext            search its settings: python -m trainables.search --help")
 
 

@@ -10,7 +10,7 @@ SPACE ?= arch.yaml
 ARGS ?=
 RUN ?=
 # Benchmarks print JSON lines and exit with 1 where a ratio does not hold; score_*.py are tools that take arguments.
-BENCHMARKS := $(filter-out benchmarks/score_%.py benchmarks/_%.py,$(wildcard benchmarks/*.py))
+BENCHMARKS := $(filter-out benchmarks/score_%.py benchmarks/chaos.py benchmarks/_%.py,$(wildcard benchmarks/*.py))
 
 # Without bytecode Ray takes twice as long to start.
 unexport PYTHONDONTWRITEBYTECODE
@@ -57,6 +57,11 @@ bench: $(STAMP) ## every benchmark; fails when a ratio does not hold
 	    echo "# $$script"; $(BIN)/python "$$script" $(ARGS) || failed="$$failed $$script"; \
 	done; \
 	if [ -n "$$failed" ]; then echo "does not hold:$$failed" >&2; exit 1; fi
+
+.PHONY: chaos
+chaos: $(STAMP) ## searches and ensembles under random kills; fails when something is lost or left over
+	@echo "chaos: about 15 minutes on 2 cores"
+	@$(BIN)/python benchmarks/chaos.py $(ARGS)
 
 .PHONY: lint
 lint: $(STAMP) ## ruff, mypy and the import rules

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import ray
 import torch
+from ray.exceptions import RayActorError
 from ray.util import ActorPool
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -22,7 +23,7 @@ from sed_model import pseudo
 from sed_model.checkpoint import LoadedModel, load_model
 from sed_model.decoding import decode
 from sed_model.devices import Runtime, choose_runtime
-from sed_model.errors import AudioError
+from sed_model.errors import AudioError, TrainingError
 from sed_model.files import write_json, write_parquet
 from sed_model.predict import predict_soundscape, target_starts, window_rms
 from trainables.cluster import cluster_nodes
@@ -91,7 +92,11 @@ def remove_stale(parts: Path) -> None:
 
 
 def predict_shards(plan: EnsemblePlan, shards: Sequence[Shard]) -> None:
-    """Predict the shards that have no part file yet."""
+    """Predict the shards that have no part file yet.
+
+    Raises:
+        TrainingError: an actor dies again and again.
+    """
     missing = [shard for shard in shards if not shard.part.is_file()]
     if len(missing) < len(shards):
         print(f"{len(shards) - len(missing)} of {len(shards)} parts are there already", flush=True)
@@ -102,13 +107,18 @@ def predict_shards(plan: EnsemblePlan, shards: Sequence[Shard]) -> None:
     workers = [_LabelWorker.options(**place).remote(plan.rules) for place in places[:n_actors]]  # type: ignore[attr-defined]
     start_s = time.monotonic()
     n_files, n_done = sum(len(shard.filenames) for shard in missing), 0
-    for part, n_predicted in ActorPool(workers).map_unordered(
-        lambda worker, shard: worker.label.remote(shard), missing
-    ):
-        n_done += n_predicted
-        rate = n_done / (time.monotonic() - start_s)
-        left_s = (n_files - n_done) / rate
-        print(f"{part}  {n_done}/{n_files} files  {rate:.1f} files/s  {left_s:.0f} s left", flush=True)
+    results = ActorPool(workers).map_unordered(lambda worker, shard: worker.label.remote(shard), missing)
+    try:
+        for part, n_predicted in results:
+            n_done += n_predicted
+            rate = n_done / (time.monotonic() - start_s)
+            left_s = (n_files - n_done) / rate
+            print(f"{part}  {n_done}/{n_files} files  {rate:.1f} files/s  {left_s:.0f} s left", flush=True)
+    except RayActorError:
+        raise TrainingError(
+            f"a process that predicts soundscapes was killed {RETRIES + 1} times, perhaps for want of memory; lower "
+            "--workers. What is predicted is kept: the same command goes on."
+        ) from None
     for worker in workers:
         ray.kill(worker)
 

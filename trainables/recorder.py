@@ -9,10 +9,10 @@ from typing import Any
 
 from sed_model.checkpoint import delete_state
 from sed_model.config import SedConfig
-from sed_model.errors import DiskFullError, TrainingError
+from sed_model.errors import DiskFullError
 from trainables.recent import RecentEntries
 from trainables.runs import CURVE_FIELDS, RunFolder, trial_id
-from trainables.stopping import StoppingCallback
+from trainables.stopping import StoppedError, StoppingCallback
 from trainables.trial_errors import trial_error
 
 WRITE_EVERY_S = 1.0
@@ -26,7 +26,7 @@ FIRST_TRIALS = 3
 class Recorder(StoppingCallback):
     """Tune callback: trials.parquet, curves.parquet, leaderboard.csv and the terminal. It also stops the search.
 
-    Tune's loop raises DiskFullError when the disk is full, and TrainingError when the first trials to end all failed
+    Tune's loop raises DiskFullError when the disk is full, and StoppedError when the first trials to end all failed
     with the same error.
 
     Args:
@@ -153,7 +153,7 @@ class Recorder(StoppingCallback):
         kinds = {None if error is None else re.sub(r"\d+", "#", error) for error in self._first_errors}
         if len(self._first_errors) == FIRST_TRIALS and len(kinds) == 1 and error is not None and n_left > 0:
             self.stop(
-                TrainingError(
+                StoppedError(
                     f"the first {FIRST_TRIALS} trials all failed with the same error: {error}\n"
                     f"{n_left} trials were not run; mend the cause."
                 )

@@ -42,7 +42,7 @@ from trainables.search_setup import Prepared, check_unused, prepare
 from trainables.search_space import SearchSpace
 from trainables.searcher import TUNE_METRICS, SedSearcher
 from trainables.stage_trainer import RECORDS
-from trainables.stopping import run_tuner
+from trainables.stopping import StoppedError, run_tuner
 from trainables.trial import SearchJob, run_trial, training_data
 
 
@@ -134,10 +134,7 @@ def search(prepared: Prepared, cluster: ClusterInfo, options: argparse.Namespace
             verbose=0,
         ),
     )
-    try:
-        run_tuner(tuner, recorder)
-    except TrainingError as error:
-        raise TrainingError(f"{error} Then go on with: {resume_command(run)}") from None
+    run_tuner(tuner, recorder)
     fetch_all(job, fetcher.left)
     end_of_search(run, settings.num_trials)
 
@@ -168,7 +165,7 @@ def end_of_search(run: RunFolder, num_trials: int) -> None:
 
 @contextmanager
 def hint_to_resume(run: RunFolder) -> Iterator[None]:
-    """Whoever interrupts, or finds the disk full, is told how to go on."""
+    """Whoever interrupts, or finds the disk full or Ray dead, is told how to go on."""
     try:
         with explained_full_disk(run.path):
             yield
@@ -176,6 +173,8 @@ def hint_to_resume(run: RunFolder) -> Iterator[None]:
         raise KeyboardInterrupt(f"go on with: {resume_command(run)}") from None
     except DiskFullError as error:
         raise DiskFullError(f"{error} All that is done is kept; then go on with: {resume_command(run)}") from None
+    except StoppedError as error:
+        raise StoppedError(f"{error} Then go on with: {resume_command(run)}") from None
 
 
 def resume_command(run: RunFolder) -> str:

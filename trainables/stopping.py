@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import ray
 from ray import tune
 from ray.tune import Callback, TuneError
 
-from sed_model.errors import DiskFullError, UserError
+from sed_model.errors import DiskFullError, TrainingError, UserError
 from sed_model.files import explained_full_disk, tells_of_full_disk
 from trainables.trial_errors import error_text
 
 LEAST_FREE_BYTES = 2**20
 """Tune stops before the disk is quite full: tables and journal can still be written then."""
+LOOK_EVERY_S = 5.0
+"""At the machines."""
+
+
+class StoppedError(TrainingError):
+    """It cannot go on as it is; trials that ran can be gone on with."""
 
 
 class StoppingCallback(Callback):
-    """Tune callback that makes Tune's loop raise DiskFullError when the disk of `folder` is full, or what it is told.
+    """Tune callback that makes Tune's loop raise what it is told, or that the disk of `folder` is full, or Ray is dead.
 
     Trials that run then can be gone on with.
     """
@@ -28,10 +36,16 @@ class StoppingCallback(Callback):
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._stop: UserError | None = None
+        self._next_look_s = 0.0
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         if self._folder.exists() and shutil.disk_usage(self._folder).free < LEAST_FREE_BYTES:
             self.stop(DiskFullError(f"{self._folder}: less than 1 MB is left on this disk; make some space."))
+        if time.monotonic() > self._next_look_s:
+            self._next_look_s = time.monotonic() + LOOK_EVERY_S
+            # Tune would wait for ever for a machine that can take a trial.
+            if ray.is_initialized() and not any(node["Alive"] for node in ray.nodes()):
+                self.stop(StoppedError("Ray's processes were killed, perhaps for want of memory."))
         self.raise_stop()
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:

@@ -78,6 +78,27 @@ def test_a_search_that_is_killed_at_five_moments_equals_an_unbroken_one(
         assert set(ended("".join(outputs[:number]))) & set(started(output)) == set()
 
 
+def test_a_search_whose_ray_is_killed_says_so_and_goes_on(
+    start_search: Callable[..., Any], run_search: Callable[..., str], finished_run: Path, tiny_space: Path,
+    tiny_root: Path, tmp_path: Path,
+) -> None:  # fmt: skip
+    """Tune would wait for ever for a machine to run its trials on."""
+    search = start_search("--space", tiny_space, "--data", tiny_root, "--num-trials", N_TRIALS, *ARGUMENTS)
+    search.wait_until(lambda: " epoch " in search.output)
+    (raylet,) = (process for process in search.started() if process.name() == "raylet")
+    raylet.kill()
+
+    assert search.process.wait(timeout=60) == 1
+    assert re.fullmatch(
+        r"error: Ray's processes were killed, perhaps for want of memory\. Then go on with: python -m "
+        rf"trainables.search --resume --name run --out {tmp_path}\n",
+        search.errors,
+    )
+    assert search.wait_until_all_have_ended(30) == []
+    run_search("--resume", "--out", tmp_path, "--name", "run", *ARGUMENTS)
+    check_equal(tmp_path / "run", finished_run, N_TRIALS)
+
+
 def test_a_trial_whose_process_is_killed_goes_on(
     run_search: Callable[..., str], finished_run: Path, tiny_space: Path, tiny_root: Path, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -32,7 +32,7 @@ def earlier_trials(space: SearchSpace, folder: Path, fingerprint: str) -> list[F
     run = RunFolder(folder)
     check_comparable(space, run, fingerprint)
     rows = [row for row in run.read_trials() if row["status"] in STATES and row["macro_auc"] is not None]
-    reports = rung_reports(run.read_curves(), {row["trial_id"] for row in rows}, space.search.metric)
+    reports = rung_reports(run.read_curves(), {row["number"] for row in rows}, space.search.metric)
     trials = [_frozen(space, row, reports, folder.name) for row in rows]
     found = [trial for trial in trials if trial is not None]
     print(f"warm start: {len(found)} of {len(rows)} scored trials of {folder.name} lie in the space", flush=True)
@@ -68,10 +68,10 @@ def _comparable(tree: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _frozen(
-    space: SearchSpace, row: Mapping[str, Any], reports: Sequence[tuple[str, int, float]], source: str
+    space: SearchSpace, row: Mapping[str, Any], reports: Sequence[tuple[int, int, float]], source: str
 ) -> FrozenTrial | None:
     """The trial as Optuna stores it; None where it lies outside the space, or lacks an objective."""
-    curve = {epoch: value for name, epoch, value in reports if name == row["trial_id"]}
+    curve = {epoch: value for number, epoch, value in reports if number == row["number"]}
     score = row["macro_auc"] if space.search.metric == "macro_auc" else curve[max(curve)]
     values = [score] if space.search.cost is None else [score, row[space.search.cost]]
     try:

@@ -8,6 +8,7 @@ from typing import Any
 
 import timm
 import torch
+from huggingface_hub.errors import LocalEntryNotFoundError
 from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
@@ -15,6 +16,10 @@ from torch import Tensor, nn
 from sed_model.config import Model
 from sed_model.errors import ConfigError
 from sed_model.paths import is_file
+
+
+class HubError(ConfigError):
+    """The model hub cannot be reached: nor could it be for another model."""
 
 
 class Backbone(nn.Module):
@@ -52,6 +57,7 @@ def create_timm_model(settings: Model, in_channels: int) -> nn.Module:
 
     Raises:
         ConfigError: timm does not know the name, its weights do not fit or cannot be had, or it refuses an option.
+        HubError: the model hub cannot be reached for the weights.
     """
     name = settings.backbone
     if not timm.is_model(name):
@@ -73,11 +79,21 @@ def create_timm_model(settings: Model, in_channels: int) -> nn.Module:
             f"model.backbone={name} does not take one of {sorted(options)} ({error}); "
             "set model.drop_path_rate=0 or choose another backbone."
         ) from None
+    except LocalEntryNotFoundError:
+        raise HubError(
+            f"model.pretrained=true: the model hub cannot be reached for the weights of {name}; give a file of them with "
+            f"model.weights=FILE.safetensors and model.backbone={name}, or start from random weights with "
+            "model.pretrained=false."
+        ) from None
     except (OSError, RuntimeError, ValueError, SafetensorError) as error:
-        where = f"weights={settings.weights}" if settings.weights else "pretrained=true"
-        reason = str(error).strip().splitlines()[0]
+        reason = " ".join(line.strip() for line in str(error).strip().splitlines()[:2])
+        if settings.weights is not None:
+            raise ConfigError(
+                f"model.weights={settings.weights} does not fit {name} ({reason:.200}); "
+                "give the weights of this backbone, or set model.backbone to theirs."
+            ) from None
         raise ConfigError(
-            f"model.{where}: the weights of {name} cannot be loaded ({reason}); give a file that fits with "
+            f"model.pretrained=true: the weights of {name} cannot be loaded ({reason:.200}); give a file of them with "
             "model.weights=FILE.safetensors, or start from random weights with model.pretrained=false."
         ) from None
     if settings.weights is not None:

@@ -10,6 +10,7 @@ import ast
 import functools
 import hashlib
 import math
+import os
 import warnings
 from collections import Counter
 from dataclasses import dataclass
@@ -20,12 +21,14 @@ import pandas as pd
 
 from sed_model.audio_files import AudioListing, list_audio
 from sed_model.errors import DataError
+from sed_model.paths import is_file
 from sed_model.soundscape_labels import read_soundscape_labels
 from sed_model.tables import Problems, nearest, read_text_table
 from sed_model.taxonomy import read_taxonomy, reserved_labels
 
 __all__ = ["DataFolder", "parse_label_list", "read_data_folder", "read_soundscape_labels"]
 
+TABLE = "train.csv"
 MAX_RATING = 5.0
 
 
@@ -54,10 +57,9 @@ def read_data_folder(root: Path, target_s: float = 5.0) -> DataFolder:
     Raises:
         DataError: one report of everything that is wrong, each line with file, row, value and repair.
     """
-    if not root.is_dir():
-        raise DataError(f"{root} is not a folder; give the folder that holds train.csv and train_audio/.")
+    _check_place(root)
     problems, notes = Problems(), _Notes()
-    table = problems.attempt(lambda: read_text_table(root / "train.csv", ["primary_label", "filename"]))
+    table = problems.attempt(lambda: read_text_table(root / TABLE, ["primary_label", "filename"]))
     classes = _read_classes(root, table, problems, notes)
     audio = list_audio(root, "train_audio")
     recordings = pd.DataFrame()
@@ -74,6 +76,25 @@ def read_data_folder(root: Path, target_s: float = 5.0) -> DataFolder:
     problems.raise_if_any(root)
     fingerprint = _fingerprint(classes, recordings, {**audio.sizes, **scapes.sizes}, soundscapes, labels)
     return DataFolder(root, classes, recordings, soundscapes, labels, notes.lines(), fingerprint)
+
+
+def _check_place(root: Path) -> None:
+    """Whether it is the right folder; a near one is named.
+
+    Raises:
+        DataError: it is none, or the tables are elsewhere.
+    """
+    wanted = "give the folder that holds train.csv and train_audio/"
+    if root.suffix == ".zip" and root.is_file():
+        raise DataError(f"{root} is packed; unpack it, and {wanted}.")
+    if not root.is_dir():
+        raise DataError(f"{root} is not a folder; {wanted}.")
+    if os.path.lexists(root / TABLE):
+        return
+    near = [place for place in (root.parent, *sorted(root.glob("*"))) if is_file(place / TABLE)]
+    packed = sorted(root.glob("*.zip"))
+    hint = f" ({near[0]}?)" if near else f" (unpack {packed[0].name} first)" if packed else ""
+    raise DataError(f"{root} holds no {TABLE}; {wanted}{hint}.")
 
 
 @functools.lru_cache(maxsize=65_536)

@@ -21,11 +21,14 @@ def check_room(job: SearchJob, cluster: ClusterInfo) -> None:
         )
     if room(job, cluster) < 1:
         workers = f"--workers-per-trial {job.workers_per_trial} with " if job.workers_per_trial > 1 else "a trial with "
+        place = "the cluster" if cluster.nodes else "this machine"
         machines = f" on {len(cluster.machines)} machines" if len(cluster.machines) > 1 else ""
+        repair = "lower --cpus-per-trial, --gpus-per-trial or --workers-per-trial."
+        if job.gpus_per_trial and not cluster.gpus:
+            repair = "leave --gpus-per-trial out, or look with nvidia-smi why no GPU is found."
         raise ConfigError(
-            f"{workers}{job.cpus_per_trial} CPUs and {job.gpus_per_trial:g} GPUs does not fit the cluster, which has "
-            f"{cluster.cpus:g} and {cluster.gpus:g}{machines}; lower --cpus-per-trial, "
-            "--gpus-per-trial or --workers-per-trial."
+            f"{workers}{job.cpus_per_trial} CPUs and {job.gpus_per_trial:g} GPUs does not fit {place}, which has "
+            f"{cluster.cpus:g} CPUs and {cluster.gpus:g} GPUs{machines}; {repair}"
         )
 
 

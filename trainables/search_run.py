@@ -49,14 +49,16 @@ from trainables.trial import SearchJob, run_trial, training_data
 def run_search(options: argparse.Namespace) -> None:
     """Check everything, then search, rank and label."""
     start_s = time.monotonic()
-    prepared = prepare(options)
-    run, job = prepared.run, prepared.job
-    if not options.dry_run:
-        check_free(run.path)  # before Ray starts
     address = joined_address(options.address)
+    local = None
     if address is None and not ray.is_initialized():
         # The most that a local Ray can have; what it does have is looked at below.
         local = ClusterInfo(os.cpu_count() or 1, torch.cuda.device_count(), "")
+    prepared = prepare(options, local)
+    run, job = prepared.run, prepared.job
+    if not options.dry_run:
+        check_free(run.path)  # before Ray starts
+    if local is not None:
         check_cluster(job, local)
         if options.dry_run:
             print_placement(prepared, local, options.max_concurrent)

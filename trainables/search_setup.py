@@ -14,7 +14,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
-from sed_model.backbones import Backbone
+from sed_model.backbones import Backbone, HubError
 from sed_model.checkpoint import CONFIG_FILE
 from sed_model.config import SedConfig, load_config
 from sed_model.dataset import TrainingClips, ValidationWindows, open_training_data
@@ -23,9 +23,11 @@ from sed_model.errors import ConfigError, DataError
 from sed_model.pseudo_clips import PseudoLabels, read_pseudo_labels
 from sed_model.recordings import DataFolder, read_data_folder
 from sed_model.stages import check_stage_names
+from trainables.cluster import ClusterInfo
 from trainables.driver_lock import HOLDER_FILE, LOCK_FILE
 from trainables.overrides import absolute_paths
 from trainables.refit import changes_for
+from trainables.resources import check_room
 from trainables.runs import RunFolder, newest_first
 from trainables.search_settings import AshaSettings, parse_search
 from trainables.search_space import SearchSpace
@@ -62,8 +64,10 @@ class Prepared:
     earlier: tuple[FrozenTrial, ...] = ()
 
 
-def prepare(options: argparse.Namespace) -> Prepared:
-    """Read and check all input, a new search's or that of the one to go on with.
+def prepare(options: argparse.Namespace, machine: ClusterInfo | None = None) -> Prepared:
+    """Read and check all input, a new search's or that of the one to go on with: what is quick to check first.
+
+    `machine` is the one that trials have to fit, where no cluster is asked.
 
     Raises:
         UserError: of the kind of the input that is wrong.
@@ -77,11 +81,10 @@ def prepare(options: argparse.Namespace) -> Prepared:
     check_stages(space.search.stages, teacher)
     if teacher is not None:
         check_student_space(space)
+    data = None if data_dir is None else read_data_folder(data_dir, space.base.data.target_s)
     check_backbones(space)
-    if data_dir is None:
-        data_dir = write_demo_data(Path("demo_data").absolute())
-        print(f"no --data: using the demo data in {data_dir} with the small settings of demo.yaml", flush=True)
-    data = read_data_folder(data_dir, space.base.data.target_s)
+    if data is None:
+        data = demo_data(space)
     if options.resume:
         record = run.read_search()
         check_same_data(run, record, data)
@@ -92,14 +95,22 @@ def prepare(options: argparse.Namespace) -> Prepared:
             record["teacher"] = str(teacher_dir)
     for note in data.notes:
         print(f"data: {note}", flush=True)
+    job = replace(search_job(run, space, data.root, options, record.get("storage")), teacher=teacher)
+    if machine is not None:
+        check_room(job, machine)
     labels = None if teacher is None else read_pseudo_labels(teacher.labels)
     for config in front_ends(space):
         validation = check_data(data, config, space.search.stages[0], labels)
     for fold in space.search.refit_folds:
         changes_for(space.base, validation, fold)
     earlier = [trial for folder in options.warm_start for trial in earlier_trials(space, folder, data.fingerprint)]
-    job = replace(search_job(run, space, data_dir, options, record.get("storage")), teacher=teacher)
     return Prepared(run, space, job, data, record, tuple(earlier))
+
+
+def demo_data(space: SearchSpace) -> DataFolder:
+    root = write_demo_data(Path("demo_data").absolute())
+    print(f"no --data: using the demo data in {root} with the small settings of demo.yaml", flush=True)
+    return read_data_folder(root, space.base.data.target_s)
 
 
 def teacher_folder(run: RunFolder, options: argparse.Namespace) -> Path | None:
@@ -262,6 +273,9 @@ def check_backbones(space: SearchSpace) -> None:
     for name in choices[0] if choices else (space.base.model.backbone,):
         try:
             Backbone(space.base.with_overrides({"model.backbone": name}).model, in_channels=1)
+        except HubError as error:
+            problems.append(str(error))
+            break  # it would not be reached for the others either, after a minute of retries each
         except ConfigError as error:
             problems.append(str(error))
     if problems:

@@ -117,8 +117,20 @@ def test_train_audio_itself_may_be_a_link_and_links_inside_it_are_followed(tmp_p
 
 
 def test_a_folder_without_tables_is_refused(tmp_path: Path) -> None:
-    assert "train.csv: cannot be read" in problems_of(tmp_path)
+    assert f"{tmp_path} holds no train.csv; give the folder that holds" in problems_of(tmp_path)
     assert "is not a folder" in problems_of(tmp_path / "nowhere")
+
+
+def test_a_folder_above_or_below_the_right_one_is_told_which_is_right(tmp_path: Path) -> None:
+    root = write_folder(tmp_path / "data", "a,[''],a/x.ogg,1,Ann\n", "a/x.ogg")
+    assert f"train_audio/ ({root}?)." in problems_of(tmp_path)
+    assert f"train_audio/ ({root}?)." in problems_of(root / "train_audio")
+
+
+def test_a_zip_that_was_not_unpacked_is_recognised(tmp_path: Path) -> None:
+    (tmp_path / "birdclef.zip").write_bytes(b"PK")
+    assert "is packed; unpack it" in problems_of(tmp_path / "birdclef.zip")
+    assert "(unpack birdclef.zip first)" in problems_of(tmp_path)
 
 
 def test_soundscapes_are_the_sorted_audio_files_of_one_level(tmp_path: Path) -> None:

@@ -62,8 +62,13 @@ def test_trials_that_fit_eight_cpus_and_two_gpus(
 
 @pytest.mark.parametrize(("cpus", "gpus", "workers"), [(9, 0, 0), (1, 3, 0), (2, 0, 5), (1, 1, 3)])
 def test_a_trial_that_does_not_fit_is_refused(space: SearchSpace, cpus: int, gpus: float, workers: int) -> None:
-    with pytest.raises(ConfigError, match=r"does not fit the cluster, which has 8 and 2; lower"):
+    with pytest.raises(ConfigError, match=r"does not fit this machine, which has 8 CPUs and 2 GPUs; lower"):
         check_room(job_of(space, cpus, gpus, workers), ClusterInfo(8, 2, ""))
+
+
+def test_a_machine_without_gpus_says_what_to_leave_out(space: SearchSpace) -> None:
+    with pytest.raises(ConfigError, match=r"1 GPUs does not fit .* 8 CPUs and 0 GPUs; leave --gpus-per-trial out"):
+        check_room(job_of(space, gpus=1), ClusterInfo(8, 0, ""))
 
 
 def test_a_trial_reserves_what_it_uses(space: SearchSpace) -> None:

@@ -81,8 +81,8 @@ def create_timm_model(settings: Model, in_channels: int) -> nn.Module:
         ) from None
     except LocalEntryNotFoundError:
         raise HubError(
-            f"model.pretrained=true: the model hub cannot be reached for the weights of {name}; give a file of them with "
-            f"model.weights=FILE.safetensors and model.backbone={name}, or start from random weights with "
+            f"model.pretrained=true: the model hub cannot be reached for the weights of {name}; give a file of them "
+            f"with model.weights=FILE.safetensors and model.backbone={name}, or start from random weights with "
             "model.pretrained=false."
         ) from None
     except (OSError, RuntimeError, ValueError, SafetensorError) as error:

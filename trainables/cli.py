@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import math
+import re
+import shlex
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -31,6 +35,8 @@ def run(command: Callable[[Sequence[str] | None], None]) -> NoReturn:
     except KeyboardInterrupt as interrupt:
         hint = str(interrupt) or "start the same command again to go on"
         print(f"\ninterrupted; {hint}", file=sys.stderr)
+        if first := activation():
+            print(f"(first {first})", file=sys.stderr)
         raise SystemExit(EXIT_INTERRUPTED) from None
     raise SystemExit(0)
 
@@ -40,14 +46,33 @@ def exit_status(error: UserError) -> int:
     return EXIT_FAILURE if isinstance(error, TrainingError | DiskFullError) else EXIT_USER_ERROR
 
 
+def print_next(*commands: str) -> None:
+    """What to type next, so that it works in the shell that this command was called from."""
+    lines = ([first] if (first := activation()) else []) + list(commands)
+    print("\nnext:\n" + "\n".join(f"  {line}" for line in lines), flush=True)
+
+
+def activation() -> str:
+    """What makes `python` this environment's in the user's shell; nothing where it is (make does without)."""
+    activate = Path(sys.prefix, "bin", "activate")
+    python = shutil.which("python")
+    if not activate.is_file() or (python and Path(python).parent == activate.parent):
+        return ""
+    return f"source {shlex.quote(str(activate))}"
+
+
 def _as_interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        """One message, without the page of usage that would push it out of sight."""
-        print(f"error: {message}; see {self.prog} --help", file=sys.stderr)
+        """One message, without the page of usage that would push it out of sight; a misspelt option is told."""
+        unknown = re.match(r"unrecognized arguments: (--[\w-]+)", message)
+        known = re.findall(r"--[\w-]+", self.format_usage())
+        near = difflib.get_close_matches(unknown[1], known, n=1, cutoff=0.75) if unknown else []
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        print(f"error: {message}{hint}; see {self.prog} --help", file=sys.stderr)
         raise SystemExit(EXIT_USER_ERROR)
 
 

@@ -121,6 +121,16 @@ def ray_session(address: str | None = None, dashboard: bool = True) -> Iterator[
         ray.shutdown()
 
 
+def machine_for(address: str | None) -> ClusterInfo | None:
+    """The most that a Ray started here could have; None where a cluster is joined, or one runs in this process."""
+    import ray
+    import torch
+
+    if joined_address(address) is not None or ray.is_initialized():
+        return None
+    return ClusterInfo(os.cpu_count() or 1, torch.cuda.device_count(), "")
+
+
 def joined_address(address: str | None) -> str | None:
     """The address to use: a command that `ray job submit` started belongs to the cluster that it was submitted to."""
     return "auto" if address is None and SUBMITTED_JOB in os.environ else address

@@ -40,7 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
     members = parser.add_argument_group("members")
     add = members.add_argument
     add("--select", choices=["top", "greedy"], help="the best of the leaderboard (top), or greedy forward selection")
-    add("--top-k", type=cli.positive_int, default=5, metavar="K", help="members at most (5)")
+    add("--top-k", type=cli.positive_int, default=3, metavar="K", help="members at most (3, as after a search)")
     add("--members", type=cli.names, default=(), metavar="ID,ID", help="only these trials, e.g. trial_0003,trial_0001")
     add(
         "--method",

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sed_model import pseudo, pseudo_report
+from sed_model.config import Pseudo
 from trainables.ensemble_members import joining
 from trainables.ensemble_plan import EnsemblePlan, Shard
 
@@ -83,9 +84,16 @@ def summary(
     }
 
 
-def print_result(labels: pd.DataFrame, counts: dict[str, int], quality: dict[str, Any] | None) -> None:
+def print_result(labels: pd.DataFrame, counts: dict[str, int], rules: Pseudo, quality: dict[str, Any] | None) -> None:
     print(
         f"{counts['windows']} windows -> {len(labels)} pseudo-labels of {labels['primary_label'].nunique()} classes",
+        flush=True,
+    )
+    print(
+        f"  after each rule: {counts['agreed']} (max_disagreement={rules.max_disagreement:g}), "
+        f"{counts['confident']} (keep_window={rules.keep_window:g}), "
+        f"{counts['class_cap']} (max_per_class={rules.max_per_class}), "
+        f"{counts['kept']} (max_share={rules.max_share:g} of the recordings)",
         flush=True,
     )
     by_class = labels["primary_label"].value_counts()

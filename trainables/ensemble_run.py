@@ -45,7 +45,10 @@ def label_soundscapes(plan: EnsemblePlan) -> None:
         AudioError: no soundscape can be read; or any cannot, and the job is to fail then.
     """
     shards, labelled = plan.shards(), plan.labelled_shards()
-    print(f"ensemble of {len(plan.choice.members)} ({plan.job.method}); {len(plan.filenames)} soundscapes", flush=True)
+    n_known = sum(len(shard.filenames) for shard in labelled)
+    compared = f", and {n_known} labelled ones to compare with" if n_known else ""
+    n_members, method = len(plan.choice.members), plan.job.method
+    print(f"ensemble of {n_members} ({method}); {len(plan.filenames)} soundscapes to label{compared}", flush=True)
     print("\n".join(table_lines(plan.choice)), flush=True)
     for reason, count in plan.sources.left_out.items():
         print(f"{count} files are left out: {reason}", flush=True)
@@ -56,13 +59,12 @@ def label_soundscapes(plan: EnsemblePlan) -> None:
     table = joined_windows(plan, shards)
     labels, counts = pseudo.apply_rules(table, plan.classes, plan.config.pseudo, len(plan.data.recordings))
     quality = label_quality(plan, labelled)
-    n_members = len(plan.choice.members)
     write_parquet(
         plan.job.out / "pseudo_labels" / "part-00000.parquet", pseudo.to_arrow(labels, plan.classes, n_members)
     )
     write_json(plan.job.out / "members.json", members_record(plan))
     write_json(plan.job.out / "summary.json", summary(plan, labels, counts, bad) | {"labelled": quality})
-    print_result(labels, counts, quality)
+    print_result(labels, counts, plan.config.pseudo, quality)
 
 
 def report_bad(bad: Sequence[tuple[str, str]], plan: EnsemblePlan) -> None:
@@ -109,11 +111,11 @@ def predict_shards(plan: EnsemblePlan, shards: Sequence[Shard]) -> None:
     n_files, n_done = sum(len(shard.filenames) for shard in missing), 0
     results = ActorPool(workers).map_unordered(lambda worker, shard: worker.label.remote(shard), missing)
     try:
-        for part, n_predicted in results:
+        for n_predicted in results:
             n_done += n_predicted
             rate = n_done / (time.monotonic() - start_s)
             left_s = (n_files - n_done) / rate
-            print(f"{part}  {n_done}/{n_files} files  {rate:.1f} files/s  {left_s:.0f} s left", flush=True)
+            print(f"predicted {n_done}/{n_files} files  {rate:.1f} files/s  {left_s:.0f} s left", flush=True)
     except RayActorError:
         raise TrainingError(
             f"a process that predicts soundscapes was killed {RETRIES + 1} times, perhaps for want of memory; lower "
@@ -158,10 +160,10 @@ class _LabelWorker:
         for member in self.members:
             self.runtime.place(member.model)
 
-    def label(self, shard: Shard) -> tuple[str, int]:
-        """Write the part; its name and how many files it is about come back."""
+    def label(self, shard: Shard) -> int:
+        """Write the part; how many files it is about comes back."""
         write_parquet(shard.part, predict_shard(self.members, shard, self.runtime))
-        return shard.part.stem, len(shard.filenames)
+        return len(shard.filenames)
 
 
 def predict_shard(members: Sequence[LoadedModel], shard: Shard, runtime: Runtime) -> pa.Table:

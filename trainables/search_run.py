@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import shlex
 import shutil
 import time
@@ -14,19 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import ray
-import torch
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from sed_model.checkpoint import delete_state
+from sed_model.checkpoint import CONFIG_FILE, delete_state
 from sed_model.errors import DiskFullError, TrainingError
 from sed_model.files import explained_full_disk, remove_left_over
 from sed_model.frame_scores import write_frame_scores
 from sed_model.splits import unlabelled_soundscapes
 from sed_model.stages import plan_stages
+from trainables import cli
 from trainables.asha import Asha, rung_reports
-from trainables.cluster import ClusterInfo, joined_address, ray_session
+from trainables.cluster import ClusterInfo, machine_for, ray_session
 from trainables.driver_lock import check_free, only_driver
 from trainables.ensemble_plan import EnsembleJob, plan_ensemble
 from trainables.ensemble_run import label_soundscapes
@@ -49,21 +47,17 @@ from trainables.trial import SearchJob, run_trial, training_data
 def run_search(options: argparse.Namespace) -> None:
     """Check everything, then search, rank and label."""
     start_s = time.monotonic()
-    address = joined_address(options.address)
-    local = None
-    if address is None and not ray.is_initialized():
-        # The most that a local Ray can have; what it does have is looked at below.
-        local = ClusterInfo(os.cpu_count() or 1, torch.cuda.device_count(), "")
-    prepared = prepare(options, local)
+    machine = machine_for(options.address)
+    prepared = prepare(options, machine)
     run, job = prepared.run, prepared.job
     if not options.dry_run:
         check_free(run.path)  # before Ray starts
-    if local is not None:
-        check_cluster(job, local)
+    if machine is not None:
+        check_cluster(job, machine)
         if options.dry_run:
-            print_placement(prepared, local, options.max_concurrent)
+            print_placement(prepared, machine, options.max_concurrent)
             return
-    with ray_session(address, options.dashboard) as cluster:
+    with ray_session(options.address, options.dashboard) as cluster:
         check_cluster(job, cluster)
         if options.dry_run:
             print_placement(prepared, cluster, options.max_concurrent)
@@ -86,7 +80,7 @@ def run_search(options: argparse.Namespace) -> None:
             print_leaderboard(board, prepared.space, time.monotonic() - start_s)
             if options.pseudo_labels and unlabelled_soundscapes(prepared.data) and best_trials(run.read_trials(), 1):
                 label_soundscapes(plan_ensemble(EnsembleJob(run.path, job.data_dir, run.ensemble, top_k=options.top_k)))
-    print_places(run, board)
+    print_places(prepared, board)
 
 
 def check_cluster(job: SearchJob, cluster: ClusterInfo) -> None:
@@ -257,16 +251,26 @@ def print_leaderboard(board: pd.DataFrame, space: SearchSpace, duration_s: float
     print(f"\nleaderboard ({len(board)} trials, {duration_s / 60:.1f} minutes)\n{table}\n", flush=True)
 
 
-def print_places(run: RunFolder, board: pd.DataFrame) -> None:
+def print_places(prepared: Prepared, board: pd.DataFrame) -> None:
     """Where things are, and what to type next."""
+    run, data_dir = prepared.run, prepared.data.root
     best = run.path / "trials" / str(board["trial_id"].iloc[0])
+    labelled = run.ensemble.is_dir()
     print(f"\nbest model      {best}\nleaderboard     {run.leaderboard}\nall tables      {run.path}/*.parquet")
-    if run.ensemble.is_dir():
+    if labelled:
         print(f"pseudo-labels   {run.ensemble / 'pseudo_labels'}")
-    print(
-        "\nnext:\n"
-        f"  python -m analysis.report --run {shlex.quote(str(run.path))}\n"
-        f"  SED_RUN={run.path} jupyter lab analysis/rank_trials.ipynb\n"
-        f"  {resume_command(run)} --num-trials {2 * len(board)}",
-        flush=True,
+    folder, data, config, scapes, full = (
+        shlex.quote(str(path))
+        for path in (run.path, data_dir, best / CONFIG_FILE, data_dir / "test_soundscapes", f"{run.path}-full")
+    )
+    python = "python -m trainables."
+    more = [
+        f"{python}student --run {folder}",
+        f"{python}train --config {config} --stage all --data {data} --out {full} --epochs-scale 5",
+    ]
+    cli.print_next(
+        f"python -m analysis.report --run {folder}",
+        *(more[not labelled :] if prepared.job.teacher is None else ()),
+        f"{python}predict --run {folder} --soundscapes {scapes} --out submission.csv",
+        f"{resume_command(run)} --num-trials {2 * len(board)}",
     )

@@ -31,6 +31,11 @@ def parse_space(
     Raises:
         ConfigError: every problem, a line each.
     """
+    if tree and set(tree) <= {key.partition(".")[0] for key in known_keys()}:
+        raise ConfigError(
+            f"{path}: is a configuration and no search space (it draws nothing); name a space such as arch.yaml, or "
+            f"train it: python -m trainables.train --config {path.name} --stage all"
+        )
     problems = [
         f"{name}: unknown section{nearest(name, SECTIONS)}; known are {', '.join(SECTIONS)}."
         for name in tree

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 
-from trainables import search
+from trainables import cli, search
 from trainables.cluster import joined_address, ray_session
 from trainables.runs import RunFolder, best_trials
 from trainables.search_run import run_search
@@ -35,9 +36,15 @@ def run_rounds(options: argparse.Namespace) -> None:
     folder = RunFolder(options.run.parent / name)
     print(
         f"\nbest round      {best} (macro AUC {scores[best]:.4f})\n"
-        f"best model      {folder.trial(best_trials(folder.read_trials(), 1)[0]['number'])}\n"
-        f"next            python -m trainables.predict --run {folder.path} --soundscapes DIR --out submission.csv",
-        flush=True,
+        f"best model      {folder.trial(best_trials(folder.read_trials(), 1)[0]['number'])}"
+    )
+    data_dir = Path(folder.read_search()["data"]["folder"])
+    name, scapes = (shlex.quote(str(path)) for path in (folder.path, data_dir / "test_soundscapes"))
+    cli.print_next(
+        f"python -m analysis.report --run {name}",
+        f"python -m trainables.predict --run {name} --tune-post --out post.json",
+        f"python -m trainables.predict --run {name} --soundscapes {scapes} --post post.json --out submission.csv",
+        f"python -m trainables.export --run {name} --kaggle kaggle --post post.json",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,10 +17,11 @@ EXAMPLES = """  python -m trainables.train --stage all --data DIR --out runs/min
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    options = build_parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    options = build_parser().parse_args(words)
     from trainables.train_run import run_training
 
-    run_training(options)
+    run_training(argparse.Namespace(**vars(options), words=words))
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,7 +19,8 @@ from sed_model.fit import start_from
 from sed_model.model import SedModel
 from sed_model.recordings import read_data_folder
 from sed_model.stages import PARENTS, SUPERVISED_STAGES
-from trainables.cluster import ClusterInfo, ray_session
+from trainables import cli
+from trainables.cluster import ClusterInfo, machine_for, ray_session
 from trainables.driver_lock import only_driver
 from trainables.overrides import absolute_paths
 from trainables.recorder import epoch_line
@@ -32,12 +36,13 @@ def run_training(options: argparse.Namespace) -> None:
     check_place(options.out, None)
     parent = parent_folder(options.out, stages[0])
     done = [stage for stage in stages if is_done(options.out / stage, config, options.resume)]
+    if (machine := machine_for(options.address)) is not None:
+        worker_resources(options, machine)
+    folder = None if options.data is None else read_data_folder(options.data, config.data.target_s)
     Backbone(config.model, in_channels=1)
-    data_dir = options.data
-    if data_dir is None:
-        data_dir = write_demo_data(Path("demo_data").absolute())
-        print(f"no --data: using the demo data in {data_dir}", flush=True)
-    folder = read_data_folder(data_dir, config.data.target_s)
+    if folder is None:
+        folder = read_data_folder(write_demo_data(Path("demo_data").absolute()), config.data.target_s)
+        print(f"no --data: using the demo data in {folder.root}", flush=True)
     for note in folder.notes:
         print(f"data: {note}", flush=True)
     check_data(folder, config, stages[0])
@@ -45,17 +50,45 @@ def run_training(options: argparse.Namespace) -> None:
         start_from(
             SedModel(without_pretraining(config), len(folder.classes)), load_model(parent), config, folder.classes
         )
-    with only_driver(options.out, "training"), ray_session(options.address, dashboard=True) as cluster:
+    with (
+        only_driver(options.out, "training"),
+        hint_to_resume(options),
+        ray_session(options.address, dashboard=True) as cluster,
+    ):
         if cluster.dashboard:
             print(f"Ray dashboard {cluster.dashboard} (token: ray get-auth-token)", flush=True)
         for stage in stages:
             if stage in done:
                 print(f"{stage} is done already", flush=True)
             else:
-                train_stage(options, cluster, config, data_dir, (stage, parent))
+                train_stage(options, cluster, config, folder.root, (stage, parent))
             parent = options.out / stage
         shutil.rmtree(options.out / RECORDS, ignore_errors=True)  # of trainings that were killed
-    print(f"\nbest model      {parent}\nnext            search its settings: python -m trainables.search --help")
+    print(f"\nbest model      {parent}")
+    model, scapes = (shlex.quote(str(path)) for path in (parent, folder.root / "test_soundscapes"))
+    following = next((stage for stage in SUPERVISED_STAGES if PARENTS[stage] == stages[-1]), None)
+    cli.print_next(
+        *([command(options.words, following)] if following else []),
+        f"python -m trainables.predict --model {model} --soundscapes {scapes} --out submission.csv",
+    )
+
+
+@contextmanager
+def hint_to_resume(options: argparse.Namespace) -> Iterator[None]:
+    """Whoever interrupts is told how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        words = options.words if options.resume else [*options.words, "--resume"]
+        raise KeyboardInterrupt(f"go on with: {command(words)}") from None
+
+
+def command(words: Sequence[str], stage: str | None = None) -> str:
+    """What was typed, for another stage where one is given."""
+    if stage is not None:
+        at = next(place for place, word in enumerate(words) if word.partition("=")[0] == "--stage")
+        words = [*words[:at], "--stage", stage, *words[at + (1 if "=" in words[at] else 2) :]]
+    return shlex.join(["python", "-m", "trainables.train", *words])
 
 
 def training_config(options: argparse.Namespace) -> SedConfig:
@@ -70,13 +103,7 @@ def train_stage(
 ) -> None:
     """Train one stage, from its parent's model where it has one."""
     stage, parent = place
-    gpus = options.gpus_per_worker if options.gpus_per_worker is not None else float(cluster.gpus > 0)
-    cpus = options.cpus_per_worker or max(1, int(cluster.cpus) // options.workers)
-    if cpus * options.workers > cluster.cpus or gpus * options.workers > cluster.gpus:
-        raise ConfigError(
-            f"--workers {options.workers} with {cpus} CPUs and {gpus:g} GPUs each does not fit the cluster "
-            f"({cluster.cpus:g} CPUs, {cluster.gpus:g} GPUs); lower one of them."
-        )
+    cpus, gpus = worker_resources(options, cluster)
     job = RayTrainJob(
         config=config,
         data_dir=data_dir,
@@ -90,6 +117,24 @@ def train_stage(
     )
     fit_with_ray_train(job, on_epoch=lambda result: print(epoch_line(stage, asdict(result)), flush=True))
     delete_state(job.folder)
+
+
+def worker_resources(options: argparse.Namespace, cluster: ClusterInfo) -> tuple[int, float]:
+    """CPUs and GPUs of a worker.
+
+    Raises:
+        ConfigError: the workers do not fit.
+    """
+    gpus = options.gpus_per_worker if options.gpus_per_worker is not None else float(cluster.gpus > 0)
+    cpus = options.cpus_per_worker or max(1, int(cluster.cpus) // options.workers)
+    if cpus * options.workers > cluster.cpus or gpus * options.workers > cluster.gpus:
+        place = "the cluster" if cluster.nodes else "this machine"
+        repair = "lower one of them" if cluster.gpus or not gpus else "leave --gpus-per-worker out: no GPU is found"
+        raise ConfigError(
+            f"--workers {options.workers} with {cpus} CPUs and {gpus:g} GPUs each does not fit {place} "
+            f"({cluster.cpus:g} CPUs, {cluster.gpus:g} GPUs); {repair}."
+        )
+    return cpus, gpus
 
 
 def parent_folder(out: Path, stage: str) -> Path | None:

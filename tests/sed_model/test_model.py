@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
+from huggingface_hub import constants
+from safetensors.torch import save_file
 from torch import Tensor
 
-from sed_model.backbones import Backbone
+from sed_model.backbones import Backbone, HubError
 from sed_model.config import Model, SedConfig
 from sed_model.errors import ConfigError
 from sed_model.model import SedModel, cpu_ms_per_window
@@ -139,3 +143,15 @@ def test_a_backbone_that_cannot_be_is_refused(overrides: dict[str, object], mess
     settings = {"backbone": "mobilenetv3_small_050", "pretrained": False} | overrides
     with pytest.raises(ConfigError, match=message):
         Backbone(Model(**settings), in_channels=1)  # type: ignore[arg-type]
+
+
+def test_a_hub_that_cannot_be_reached_is_told_from_weights_that_do_not_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(HubError, match=r"hub cannot be reached for the weights of resnet10t; .*model.weights=FILE"):
+        Backbone(Model(backbone="resnet10t"), in_channels=1)
+    save_file({"layer1.0.conv1.weight": torch.zeros(8, 3, 2, 2)}, tmp_path / "other.safetensors")
+    with pytest.raises(ConfigError, match=r"weights=.*other.safetensors does not fit resnet10t .*set model.backbone"):
+        Backbone(Model(backbone="resnet10t", weights=tmp_path / "other.safetensors"), in_channels=1)

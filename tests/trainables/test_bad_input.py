@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import ray
+from huggingface_hub import constants
 
 from trainables import cli, ensemble, search, train
 
@@ -83,6 +84,7 @@ ARGUMENTS = {
     ),
     "unknown searcher": (["--searcher", "bayes"], ["--searcher", "'bayes'", "optuna"]),
     "unknown flag": (["--trials", "3"], ["--trials"]),
+    "misspelt flag": (["--num-trails", "3"], ["--num-trails", "did you mean --num-trials?"]),
     "misspelt stage": (["--stages", "pretrain"], ["pretrain", "pretrain_ce"]),
     "no stage": (["--stages", ","], ["stages", "pretrain_ce"]),
     "stages in the wrong order": (["--stages", "train_bce,pretrain_ce"], ["train_bce", "order"]),
@@ -153,6 +155,7 @@ def test_search_refuses(
 SPACES = {
     "no YAML": ("space: {a: [", ["space.yaml", "not valid YAML"]),
     "a list": ("- 1\n", ["space.yaml", "mapping"]),
+    "a configuration": ("model: {pool_type: avg}\n", ["no search space", "trainables.train --config space.yaml"]),
     "no space": ("base: base.yaml\n", ["space", "at least one key"]),
     "unknown section": ("spaces: {}\n", ["spaces", "did you mean space"]),
     "missing base": ("base: other.yaml\nspace: {model.pool_type: {choice: [avg]}}\n", ["other.yaml", "no such file"]),
@@ -246,6 +249,25 @@ def replace_in(path: Path, old: str, new: str) -> None:
     text = path.read_text(encoding="utf-8")
     assert old in text
     path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def test_quick_checks_come_before_slow_ones(
+    refused: Callable[..., str], space_with: Callable[[str], Path], data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder before weights are fetched, GPUs before audio is decoded; and the hub is asked once for all models."""
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(data / "cache"))
+    (data / "train_audio/grekis/XC0.wav").write_bytes(b"RIFF")
+    space = space_with("base: base.yaml\nspace: {model.backbone: {choice: [resnet10t, resnet18]}}\n")
+    words = ("search", "--space", space, "--set", "model.pretrained=true", "--data")
+
+    assert refused(*words, data / "nowhere").startswith(f"error: {data / 'nowhere'} is not a folder")
+    assert "weights of resnet10t" in (asked := refused(*words, data))
+    assert "resnet18" not in asked
+    message = refused("search", "--space", space, "--data", data, "--gpus-per-trial", 1000)
+    assert message.startswith("error: a trial with 1 CPUs and 1000 GPUs does not fit this machine")
+    message = refused("train", "--stage", "all", "--data", data, "--gpus-per-worker", 1000, "--out", data / "out")
+    assert message.startswith("error: --workers 1 with")
 
 
 DAMAGES: dict[str, tuple[Callable[[Path], Any], list[str]]] = {

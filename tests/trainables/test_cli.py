@@ -102,6 +102,32 @@ def test_status_130_and_how_to_go_on_when_interrupted(capsys: pytest.CaptureFixt
     assert "interrupted; go on with --resume" in capsys.readouterr().err
 
 
+def environment(folder: Path) -> Path:
+    """A virtual environment with nothing but the two files that are looked at."""
+    (folder / "bin").mkdir(parents=True)
+    (folder / "bin" / "activate").touch()
+    (folder / "bin" / "python").touch(0o755)
+    return folder
+
+
+def test_what_to_type_next_works_in_a_shell_without_the_environment(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, other = environment(tmp_path / "our env"), environment(tmp_path / "other")
+    monkeypatch.setattr(sys, "prefix", str(ours))
+    monkeypatch.setenv("PATH", str(other / "bin"))
+    cli.print_next("python -m trainables.runs list")
+    assert capsys.readouterr().out.splitlines() == [
+        "",
+        "next:",
+        f"  source '{ours}/bin/activate'",
+        "  python -m trainables.runs list",
+    ]
+    monkeypatch.setenv("PATH", str(ours / "bin"))
+    cli.print_next("python -m trainables.runs list")
+    assert capsys.readouterr().out == "\nnext:\n  python -m trainables.runs list\n"
+
+
 def test_a_polite_kill_counts_as_an_interrupt() -> None:
     def command(_: object) -> None:
         signal.raise_signal(signal.SIGTERM)

@@ -68,7 +68,7 @@ def check_job(runtime: GraphRuntime, precision: Precision) -> None:
     if missing := [name for name in needed if find_spec(name) is None]:
         raise ConfigError(
             f"--format {runtime} --precision {precision}: not installed: {', '.join(missing)}; "
-            "install sed-search with its extra `export` (pip install 'sed-search[export]')."
+            "install them: pip install '.[export]' in the project's folder, or the packages by their names."
         )
 
 

@@ -58,8 +58,8 @@ def check_installed(runtime: GraphRuntime) -> None:
     package = PACKAGES[runtime]
     if find_spec(package) is None:
         raise ConfigError(
-            f"--runtime {runtime}: the package {package} is not installed; install sed-search with its extra `export` "
-            f"(pip install 'sed-search[export]', or pip install {package}), or predict with --runtime torch."
+            f"--runtime {runtime}: the package {package} is not installed; pip install {package}, or predict with "
+            "--runtime torch."
         )
 
 

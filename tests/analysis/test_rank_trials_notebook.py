@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import nbformat
@@ -11,8 +12,9 @@ NOTEBOOK = ROOT / "analysis" / "rank_trials.ipynb"
 
 
 def run_notebook() -> nbformat.NotebookNode:
+    """In the notebook's own folder, as Jupyter does."""
     notebook = nbformat.read(NOTEBOOK, as_version=4)
-    nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(ROOT)}}).execute()
+    nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(NOTEBOOK.parent)}}).execute()
     return notebook
 
 
@@ -22,7 +24,7 @@ def output_of(notebook: nbformat.NotebookNode, cell_id: str) -> str:
 
 
 def test_the_notebook_ranks_a_run_and_draws_its_plots(tiny_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SED_RUN", str(tiny_run))
+    monkeypatch.setenv("SED_RUN", os.path.relpath(tiny_run, ROOT))  # as it is typed in the project's folder
 
     notebook = run_notebook()
 

@@ -42,6 +42,16 @@ def remove_left_over(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def drop_torn_line(path: Path) -> Path:
+    """Cut off the half line that a kill or a full disk may have left at the end of a log, before more is added."""
+    if path.is_file():
+        content = path.read_bytes()
+        n_whole = content.rfind(b"\n") + 1
+        if n_whole < len(content):
+            os.truncate(path, n_whole)
+    return path
+
+
 @contextmanager
 def explained_full_disk(path: Path) -> Iterator[None]:
     """Turns the error of a disk without space, which names no place, into a DiskFullError that names `path`."""

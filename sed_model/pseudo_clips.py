@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from jaxtyping import Float32
 from numpy.typing import NDArray
@@ -81,8 +82,8 @@ def read_pseudo_labels(folder: Path, soundscapes: str = "train_soundscapes") -> 
     order = _classes(folder, classes.pop())
     if not set(table["primary_label"].to_pylist()).issubset(order):
         raise DataError(f"{folder}: some primary labels are none of its classes; make the pseudo-labels again.")
-    rows = table["probabilities"].to_pylist()
-    if {-1 if row is None else len(row) for row in rows} != {len(order)}:
+    probabilities = _matrix(table["probabilities"], len(order))
+    if probabilities is None:
         raise DataError(f"{folder}: rows do not have {len(order)} probabilities; make the pseudo-labels again.")
     labels = PseudoLabels(
         order,
@@ -90,13 +91,24 @@ def read_pseudo_labels(folder: Path, soundscapes: str = "train_soundscapes") -> 
         table["start_s"].to_numpy().astype(np.float64),
         table["end_s"].to_numpy().astype(np.float64),
         tuple(table["primary_label"].to_pylist()),
-        np.asarray(rows, dtype=np.float32),
+        probabilities,
         table["weight"].to_numpy().astype(np.float32),
         _teachers(folder / "members.json"),
         "-".join(sha256_of(part)[:16] for part in parts),
     )
     _check_values(folder, labels)
     return labels
+
+
+def _matrix(column: pa.ChunkedArray, n_columns: int) -> NDArray[np.float32] | None:
+    """The lists of a column as rows, NaN where a value is missing; None where a list has another length.
+
+    Not by way of Python's floats: every trial reads the labels, and a hundred thousand windows would take gigabytes.
+    """
+    if pc.unique(pc.list_value_length(column)).to_pylist() != [n_columns]:
+        return None
+    values = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return np.asarray(values, np.float32).reshape(-1, n_columns)
 
 
 def _classes(folder: Path, text: bytes) -> tuple[str, ...]:
@@ -179,21 +191,26 @@ class PseudoMixer:
             raise DataError("no pseudo-labelled window has audio; restore the soundscapes that were labelled.")
         names = [labels.primary_labels[row] for row in self._rows]
         chances = recording_weights(names, config.data) * labels.weights[self._rows]
-        self._chances = chances / chances.sum()
+        if not chances.any():
+            raise DataError("all pseudo-labelled windows have weight 0; make the pseudo-labels again.")
+        summed = (chances / chances.sum()).cumsum()
+        self._summed_chances = summed / summed[-1]
 
     def __call__(self, real: Clip, rng: np.random.Generator) -> Clip:
         """The real clip as it is, or replaced by, added to or joined with a pseudo-labelled window."""
         settings = self._config.pseudo
         kind = rng.random()
-        other = self._window(int(rng.choice(self._rows, p=self._chances)), len(real.waveform))
+        # As rng.choice draws with p, which would sum up the chances of all windows for every clip.
+        place = self._summed_chances.searchsorted(rng.random(), side="right")
+        other = self._window(int(self._rows[place]), len(real.waveform))
         share = rng.uniform(LEAST_SHARE, 1 - LEAST_SHARE)
         if kind < settings.replace_prob:
             return other
         if kind < settings.replace_prob + settings.add_prob:
             return Clip(added(real.waveform, other.waveform, share), union([real.truth, other.truth]))
         if kind < settings.replace_prob + settings.add_prob + settings.join_prob:
-            place = round(share * len(real.waveform))
-            joined = np.concatenate([real.waveform[:place], other.waveform[place:]])
+            middle = round(share * len(real.waveform))
+            joined = np.concatenate([real.waveform[:middle], other.waveform[middle:]])
             return Clip(joined, union([real.truth, other.truth]))
         return real
 

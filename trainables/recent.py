@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from sed_model.errors import DataError
+from sed_model.files import drop_torn_line
 
 FIELDS = ("name", "updates", "curve")
 """Of an entry: a trial's name, what is new in its row, and a row of its curve or null."""
@@ -20,18 +23,23 @@ class RecentEntries:
         self._path = path
 
     def add(self, entry: Mapping[str, Any]) -> None:
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        line = json.dumps(entry).encode() + b"\n"
+        with self._path.open("ab", buffering=0) as file:
+            n_written = file.write(line)
+            if n_written < len(line):  # the disk is full: what did fit must not stand before the next line
+                file.truncate(file.tell() - n_written)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def read(self) -> list[dict[str, Any]]:
-        """All entries; a last line that a kill or a full disk cut short is left out.
+        """All entries; a last line that a kill or a full disk cut short is dropped.
 
         Raises:
             DataError: another line is damaged.
         """
         if not self._path.is_file():
             return []
-        lines = self._path.read_bytes().split(b"\n")[:-1]
+        lines = drop_torn_line(self._path).read_bytes().split(b"\n")[:-1]
         return [self._entry(number, line) for number, line in enumerate(lines, start=1)]
 
     def _entry(self, number: int, line: bytes) -> dict[str, Any]:

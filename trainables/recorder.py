@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from sed_model.checkpoint import delete_state
 from sed_model.config import SedConfig
 from sed_model.errors import DiskFullError
 from trainables.recent import RecentEntries
-from trainables.runs import CURVE_FIELDS, RunFolder, trial_id
+from trainables.runs import CURVE_FIELDS, TRIAL_FIELDS, RunFolder, trial_id
 from trainables.stopping import StoppedError, StoppingCallback
 from trainables.trial_errors import trial_error
 
 WRITE_EVERY_S = 1.0
 WRITE_SHARE = 0.05
-"""Tables grow with the search: epochs are written so seldom that it takes at most this share of the time."""
+"""Tables grow with the search: they are written so seldom that it takes at most this share of the time. What happens
+in between is a line each in recent.jsonl: what a trial costs must not depend on how many there were before."""
+EMPTY_ROW: MappingProxyType[str, Any] = MappingProxyType(dict.fromkeys(TRIAL_FIELDS.names))
 COST_FIELDS = ("params_m", "cpu_ms_per_window")
 FIRST_TRIALS = 3
 """When so many trials end, and all fail with the same error, it is not the trials' fault."""
@@ -43,16 +46,14 @@ class Recorder(StoppingCallback):
     ) -> None:
         super().__init__(run.path)
         self._run, self._config_of, self._num_trials = run, config_of, num_trials
-        self._trials: dict[str, dict[str, Any]] = {row["trial_id"]: row for row in run.read_trials()}
+        self._trials: dict[str, dict[str, Any]] = {row["trial_id"]: EMPTY_ROW | row for row in run.read_trials()}
         self._curves = {(row["trial_id"], row["epoch"]): row for row in run.read_curves()}
         self._recent = RecentEntries(run.recent)
         self._next_write_s = 0.0
         self._start_s, self._n_ended = time.monotonic(), 0
         self._waiting = False
         self._first_errors: list[str | None] = []
-        for entry in self._recent.read():
-            if entry["name"] in self._trials:
-                self._take(**entry)
+        self._take_up(self._recent.read())
         self._earlier_s = {name: row["duration_s"] or 0.0 for name, row in self._trials.items()}
         for row in self._trials.values():
             if row["number"] in finished and row["status"] == "running":
@@ -60,9 +61,8 @@ class Recorder(StoppingCallback):
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         row = self._row(trial)
-        row["status"] = "running"
         print(f"{row['trial_id']} starts: {describe_point(trial.config['values'])}", flush=True)
-        self._write()
+        self._keep(row["trial_id"], row | {"status": "running"})
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: Mapping[str, Any], **info: Any
@@ -74,49 +74,56 @@ class Recorder(StoppingCallback):
             self.stop(DiskFullError(result["failure"]))
             return
         if "failure" in result:
-            self._keep(name, updates | {"error": result["failure"]}, None)
+            self._keep(name, updates | {"error": result["failure"]}, at_once=True)
             return
         if (name, result["epoch"]) not in self._curves:  # a trial that goes on repeats what it reported before
             print(epoch_line(name, result), flush=True)
         updates |= {field: result[field] for field in ("finished", *COST_FIELDS)} | {"epochs": result["epoch"]}
         if row["macro_auc"] is None or result["macro_auc"] > row["macro_auc"]:
             updates |= {field: result[field] for field in ("macro_auc", "stage", "epoch")}
-        self._keep(name, updates, {field: result[field] for field in CURVE_FIELDS.names[1:]})
-        if time.monotonic() >= self._next_write_s:
-            self._write()
+        self._keep(name, updates, {field: result[field] for field in CURVE_FIELDS.names[1:]}, at_once=True)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         row = self._row(trial)
-        if row.get("error"):
-            self._fail(row, "")
+        if row["error"]:
+            self._fail(row, row["error"], "")
             return
-        row["status"] = "complete" if row.get("finished") else "pruned"
+        status = "complete" if row.get("finished") else "pruned"
         score = "no score" if row["macro_auc"] is None else f"best macro AUC {row['macro_auc']:.4f}"
-        self._finish(row, f"{row['status']}, {score}")
+        self._finish(row, {"status": status}, f"{status}, {score}")
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         row = self._row(trial)
         if self.is_disk_full(trial):
             return
-        self._earlier_s[row["trial_id"]] = row.get("duration_s") or 0.0
+        self._earlier_s[row["trial_id"]] = row["duration_s"] or 0.0
         print(f"{row['trial_id']} broke off and starts again: {trial_error(trial)}", flush=True)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         row = self._row(trial)
         if self.is_disk_full(trial):
             return
-        row["error"] = trial_error(trial)
-        self._fail(row, f" (traceback: {self._run.traceback_file(row['number'])})")
+        self._fail(row, trial_error(trial), f" (traceback: {self._run.traceback_file(row['number'])})")
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Tune calls this several times a second, also while nothing happens."""
+        if self._waiting and time.monotonic() >= self._next_write_s:
+            self._write()
+        super().on_step_end(iteration, trials, **info)
 
     def flush(self) -> None:
         if self._waiting:
             self._write()
         super().flush()
 
-    def _keep(self, name: str, updates: dict[str, Any], curve: dict[str, Any] | None) -> None:
+    def _keep(
+        self, name: str, updates: dict[str, Any], curve: dict[str, Any] | None = None, at_once: bool = False
+    ) -> None:
+        """Note what is new of a trial. `at_once`: a full disk stops the search before Optuna hears of it."""
         with self.held_back():
             self._recent.add({"name": name, "updates": updates, "curve": curve})
-        self.raise_stop()  # at once: Optuna must not hear of an end that the tables missed
+        if at_once:
+            self.raise_stop()
         self._take(name, updates, curve)
 
     def _take(self, name: str, updates: Mapping[str, Any], curve: Mapping[str, Any] | None) -> None:
@@ -125,19 +132,30 @@ class Recorder(StoppingCallback):
             self._curves[name, curve["epoch"]] = {"trial_id": name, **curve}
         self._waiting = True
 
-    def _fail(self, row: dict[str, Any], where: str) -> None:
-        row["status"] = "failed"
-        self._finish(row, f"failed: {row['error']}{where}")
+    def _take_up(self, entries: Iterable[Mapping[str, Any]]) -> None:
+        """What an earlier process noted after it had last written the tables."""
+        n_left_out = 0
+        for entry in entries:
+            name, updates = entry["name"], entry["updates"]
+            if name not in self._trials and _is_row(name, updates):
+                self._trials[name] = dict(EMPTY_ROW)
+            if name in self._trials:
+                self._take(**entry)
+            else:
+                n_left_out += 1
+        if n_left_out:
+            print(f"{self._run.recent}: {n_left_out} lines are of trials whose start is lost: left out", flush=True)
 
-    def _finish(self, row: dict[str, Any], message: str) -> None:
+    def _fail(self, row: dict[str, Any], error: str, where: str) -> None:
+        self._finish(row, {"status": "failed", "error": error}, f"failed: {error}{where}")
+
+    def _finish(self, row: dict[str, Any], updates: dict[str, Any], message: str) -> None:
         delete_state(self._run.trial(row["number"]))
+        self._keep(row["trial_id"], updates)
         done = sum(other["status"] in ("complete", "pruned", "failed") for other in self._trials.values())
         self._n_ended += 1
         print(f"{row['trial_id']} {message}   [{self._progress(done)}]", flush=True)
-        self._write()
-        with self.held_back():
-            self._run.write_leaderboard()
-        self._watch_first_trials(row["error"] if row["status"] == "failed" else None, self._num_trials - done)
+        self._watch_first_trials(updates.get("error"), self._num_trials - done)
 
     def _progress(self, done: int) -> str:
         """How far the search is; the time left as if the other trials took as long as those that have ended."""
@@ -150,8 +168,10 @@ class Recorder(StoppingCallback):
     def _watch_first_trials(self, error: str | None, n_left: int) -> None:
         """Stop when the first to end since the search was started, or gone on with, fail in the same way."""
         self._first_errors.append(error)
+        if len(self._first_errors) != FIRST_TRIALS:
+            return
         kinds = {None if error is None else re.sub(r"\d+", "#", error) for error in self._first_errors}
-        if len(self._first_errors) == FIRST_TRIALS and len(kinds) == 1 and error is not None and n_left > 0:
+        if len(kinds) == 1 and error is not None and n_left > 0:
             self.stop(
                 StoppedError(
                     f"the first {FIRST_TRIALS} trials all failed with the same error: {error}\n"
@@ -172,14 +192,8 @@ class Recorder(StoppingCallback):
         if name not in self._trials:
             config = self._config_of(trial.config["values"])
             flat = {f"config.{key}": value for key, value in config.flat().items()}
-            self._trials[name] = {
-                "trial_id": name,
-                "number": trial.config["number"],
-                "status": "running",
-                "macro_auc": None,
-                "fold": config.data.fold,
-                "seed": config.seed,
-            } | flat
+            own = {"trial_id": name, "number": trial.config["number"], "status": "running"}
+            self._trials[name] = EMPTY_ROW | own | {"fold": config.data.fold, "seed": config.seed} | flat
         return self._trials[name]
 
     def _write(self) -> None:
@@ -187,10 +201,17 @@ class Recorder(StoppingCallback):
         rows = sorted(self._trials.values(), key=lambda row: row["number"])
         with self.held_back():
             self._run.write_tables(rows, [self._curves[place] for place in sorted(self._curves)])
+            self._run.write_leaderboard()
             self._recent.clear()
             self._waiting = False
         end_s = time.monotonic()
         self._next_write_s = end_s + max(WRITE_EVERY_S, (end_s - start_s) / WRITE_SHARE)
+
+
+def _is_row(name: str, updates: Mapping[str, Any]) -> bool:
+    """Whether this is the row that a trial starts with; its folder is named by its number."""
+    number, known = updates.get("number"), ("trial_id", "status", "macro_auc")
+    return type(number) is int and number >= 0 and name == trial_id(number) and all(key in updates for key in known)
 
 
 def epoch_line(name: str, result: Mapping[str, Any]) -> str:

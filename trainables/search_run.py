@@ -7,7 +7,7 @@ import math
 import shlex
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -89,8 +89,18 @@ def check_cluster(job: SearchJob, cluster: ClusterInfo) -> None:
     check_nodes(cluster.nodes, job.data_dir, job.run_dir, job.storage)
 
 
-def search(prepared: Prepared, cluster: ClusterInfo, options: argparse.Namespace) -> None:
-    """Run the trials that are still to be run.
+def trainable_of(job: SearchJob) -> Callable[..., None]:
+    trainable: Callable[..., None] = tune.with_parameters(run_trial, job=job)
+    return trainable
+
+
+def search(
+    prepared: Prepared,
+    cluster: ClusterInfo,
+    options: argparse.Namespace,
+    trainable_of: Callable[[SearchJob], Callable[..., None]] = trainable_of,
+) -> None:
+    """Run the trials that are still to be run. `trainable_of` is what a trial does (benchmarks replace it).
 
     Raises:
         TrainingError: no trial has a score.
@@ -111,7 +121,7 @@ def search(prepared: Prepared, cluster: ClusterInfo, options: argparse.Namespace
         print(f"all {settings.num_trials} trials are done; raise --num-trials for more", flush=True)
         return
     tuner = tune.Tuner(
-        tune.with_resources(tune.with_parameters(run_trial, job=job), trial_resources(job)),
+        tune.with_resources(trainable_of(job), trial_resources(job)),
         tune_config=tune.TuneConfig(
             metric=TUNE_METRICS[settings.metric],
             mode=settings.mode,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 import warnings
 from collections.abc import Sequence
@@ -12,11 +11,12 @@ from typing import Any
 
 import numpy as np
 import optuna
-from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
+from sed_model.files import drop_torn_line
+from trainables.journal import TrialJournal
 from trainables.search_settings import SearchSettings
 from trainables.search_space import SearchSpace
 
@@ -56,12 +56,13 @@ class SedSearcher(OptunaSearch):
         metric = TUNE_METRICS[settings.metric]
         self.objectives = (metric,) if settings.cost is None else (metric, settings.cost)
         modes: list[str] = [settings.mode, "min"]
+        self._journal = new_journal(drop_torn_line(journal))
         super().__init__(
             space=space,
             metric=metric if settings.cost is None else list(self.objectives),
             mode=settings.mode if settings.cost is None else modes,
             study_name=STUDY_NAME,
-            storage=open_journal(drop_torn_line(journal)),
+            storage=optuna.storages.JournalStorage(self._journal),
         )
         self.study: optuna.Study = self._ot_study  # type: ignore[assignment]
         known = self.study.get_trials(deepcopy=False)
@@ -84,7 +85,7 @@ class SedSearcher(OptunaSearch):
             if time.monotonic() > self._deadline_s or self._epochs_left <= 0:
                 return Searcher.FINISHED
             self._ot_trials[trial_id] = self._next_trial()
-        with warnings.catch_warnings():
+        with self._journal.forced_once(), warnings.catch_warnings():
             # Gaussian processes take their second: Ray would take it for training.
             warnings.filterwarnings("ignore", message="Define-by-run function", category=UserWarning)
             values = super().suggest(trial_id)
@@ -152,20 +153,13 @@ def make_sampler(settings: SearchSettings, number: int) -> optuna.samplers.BaseS
         return optuna.samplers.TPESampler(multivariate=True, group=True, constant_liar=True, seed=seed)
 
 
-def drop_torn_line(journal: Path) -> Path:
-    """Cut off the half line that a kill or a full disk may have left: Optuna would never read beyond it."""
-    if journal.is_file():
-        content = journal.read_bytes()
-        n_whole = content.rfind(b"\n") + 1
-        if n_whole < len(content):
-            os.truncate(journal, n_whole)
-    return journal
-
-
 def open_journal(path: Path) -> optuna.storages.JournalStorage:
     """Optuna's storage in one file; optuna-dashboard opens it, also while the search runs."""
+    return optuna.storages.JournalStorage(new_journal(path))
+
+
+def new_journal(path: Path) -> TrialJournal:
     path.parent.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        backend = JournalFileBackend(str(path), lock_obj=JournalFileOpenLock(str(path)))
-        return optuna.storages.JournalStorage(backend)
+        return TrialJournal(path)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,18 +54,20 @@ def tiny_config(**changes: Any) -> SedConfig:
     return SedConfig().with_overrides(overrides)
 
 
-def source_of(tmp_path: Path, config: SedConfig, levels: tuple[float, ...] = (0.25, 0.5)) -> PseudoSource:
-    """One soundscape with a second at each level (of full scale); its first and its second one are pseudo-labelled."""
+def source_of(
+    tmp_path: Path, config: SedConfig, levels: Sequence[float] = (0.25, 0.5), weights: Sequence[float] = (0.5, 0.0)
+) -> PseudoSource:
+    """One soundscape with a second at each level (of full scale); its first two are pseudo-labelled in turn."""
     (tmp_path / "train_soundscapes").mkdir()
     wave = np.repeat(np.array(levels), RATE_HZ)
     soundfile.write(tmp_path / "train_soundscapes" / "s.wav", wave, RATE_HZ, subtype="PCM_16")
-    labels = read_pseudo_labels(write_labels(tmp_path / "ensemble", ["s.wav", "s.wav"], [0.5, 0.0]))
+    labels = read_pseudo_labels(write_labels(tmp_path / "ensemble", ["s.wav"] * len(weights), list(weights)))
     return PseudoSource(labels, open_cache(tmp_path, labels.paths, RATE_HZ, config.data, progress=False))
 
 
-def mixer_of(tmp_path: Path, **changes: Any) -> PseudoMixer:
+def mixer_of(tmp_path: Path, weights: Sequence[float] = (0.5, 0.0), **changes: Any) -> PseudoMixer:
     config = tiny_config(**changes)
-    return PseudoMixer(source_of(tmp_path, config), CLASSES, config)
+    return PseudoMixer(source_of(tmp_path, config, weights=weights), CLASSES, config)
 
 
 def real_clip(level: float = 0.1, n_samples: int = 2 * RATE_HZ) -> Clip:
@@ -141,6 +145,38 @@ def test_a_joined_window_follows_the_real_clip(tmp_path: Path, cache_dir: Path) 
     assert 0.3 * len(clip.waveform) <= n_real <= 0.7 * len(clip.waveform)
     np.testing.assert_allclose(clip.waveform[n_real:], 0.25, atol=1e-4)
     assert clip.truth.targets.tolist() == pytest.approx([1, 0.8, 0.3])
+
+
+def test_windows_are_drawn_by_their_weights(tmp_path: Path, cache_dir: Path) -> None:
+    """One number tells how to mix; then the window is drawn as numpy draws with p."""
+    weights = (0.4, 0.0, 0.8, 0.2)
+    mixer = mixer_of(tmp_path, weights, **{"pseudo.replace_prob": 1.0})
+    ours, numpys = np.random.default_rng(3), np.random.default_rng(3)
+    for _ in range(20):
+        numpys.random()
+        expected = weights[numpys.choice(4, p=np.array(weights) / 1.4)]
+        numpys.uniform()
+        assert float(mixer(real_clip(), ours).truth.weights) == pytest.approx(expected)
+
+
+def test_reading_takes_little_more_memory_than_the_table(tmp_path: Path) -> None:
+    """Each trial of a student reads it: 223,698 windows of 206 classes were 4 GB as Python's floats."""
+    n_windows, classes = 500, tuple(f"class{index:03d}" for index in range(206))
+    table = pd.DataFrame(
+        {
+            "filename": "s.wav", "start_s": np.arange(n_windows), "end_s": np.arange(n_windows) + 1,
+            "primary_label": classes[0], "confidence": 0.8, "labels": [[]] * n_windows, "from_validation": False,
+            "probabilities": [np.full(206, 0.5, np.float32)] * n_windows, "disagreement": 0.1, "weight": 0.5,
+        }
+    )  # fmt: skip
+    folder = write_labels(tmp_path / "ensemble", [], [])
+    pq.write_table(to_arrow(table, classes, 2), folder / "pseudo_labels" / "part-00000.parquet")
+    tracemalloc.start()
+    labels = read_pseudo_labels(folder)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert labels.probabilities.shape == (n_windows, 206)
+    assert peak_bytes < 2 * labels.probabilities.nbytes
 
 
 def test_the_same_draws_give_the_same_clip(tmp_path: Path, cache_dir: Path) -> None:

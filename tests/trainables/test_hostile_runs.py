@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import resource
 import shutil
 from pathlib import Path
 from typing import Any
@@ -201,6 +202,29 @@ def test_a_last_line_that_is_cut_short_is_left_out(tmp_path: Path, n_bytes: int)
     whole = json.dumps(ENTRY).encode() + b"\n"
     path.write_bytes((whole * 2)[:n_bytes])
     assert RecentEntries(path).read() == [ENTRY] * (n_bytes // len(whole))
+
+
+def test_a_line_that_is_cut_short_is_gone_before_others_follow(tmp_path: Path) -> None:
+    path = tmp_path / "recent.jsonl"
+    path.write_text(json.dumps(ENTRY) + "\n" + json.dumps(ENTRY)[:20])
+    entries = RecentEntries(path)
+    entries.read()
+    entries.add(ENTRY)
+    assert entries.read() == [ENTRY] * 2
+
+
+def test_a_full_disk_leaves_no_half_line(tmp_path: Path) -> None:
+    entries = RecentEntries(tmp_path / "recent.jsonl")
+    entries.add(ENTRY)
+    size = (tmp_path / "recent.jsonl").stat().st_size
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 10, before[1]))  # ten bytes fit
+    try:
+        with pytest.raises(OSError, match="No space left"):
+            entries.add(ENTRY)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (tmp_path / "recent.jsonl").stat().st_size == size
 
 
 # --- members.json

@@ -48,6 +48,7 @@ def test_the_row_shows_the_best_epoch(run: RunFolder) -> None:
     recorder = recorder_of(run)
     feed(recorder, 0, report(1, 0.6), report(2, 0.8), report(3, 0.7, 30.0, finished=True))
     recorder.on_trial_complete(0, [], trial(0))
+    recorder.flush()
 
     (row,) = run.read_trials()
     assert (row["trial_id"], row["status"], row["macro_auc"]) == ("trial_0000", "complete", 0.8)
@@ -68,6 +69,7 @@ def test_a_trial_that_did_not_finish_is_pruned(run: RunFolder) -> None:
     recorder = recorder_of(run)
     feed(recorder, 0, report(1, 0.6))
     recorder.on_trial_complete(0, [], trial(0))
+    recorder.flush()
 
     assert run.read_trials()[0]["status"] == "pruned"
 
@@ -76,6 +78,7 @@ def test_a_reported_failure_keeps_its_whole_message(run: RunFolder, capsys: pyte
     recorder = recorder_of(run)
     feed(recorder, 0, report(1, 0.6), {"failure": "loss is nan\nfiles: a.ogg", "time_total_s": 12.0})
     recorder.on_trial_complete(0, [], trial(0))
+    recorder.flush()
 
     (row,) = run.read_trials()
     assert (row["status"], row["error"], row["macro_auc"]) == ("failed", "loss is nan\nfiles: a.ogg", 0.6)
@@ -92,6 +95,7 @@ def test_a_raised_error_is_named_with_its_traceback(
     recorder.on_trial_recover(0, [], trial(1, error_file))
     assert "trial_0001 broke off and starts again: OSError: disk full" in capsys.readouterr().out
     recorder.on_trial_error(0, [], trial(1, error_file))
+    recorder.flush()
 
     assert run.read_trials()[0]["error"] == "OSError: disk full"
     assert f"OSError: disk full (traceback: {run.path}/tune/trial_0001/error.txt)" in capsys.readouterr().out
@@ -101,6 +105,7 @@ def test_a_trial_without_a_report_can_end(run: RunFolder) -> None:
     recorder = recorder_of(run)
     recorder.on_trial_start(0, [], trial(0))
     recorder.on_trial_complete(0, [], trial(0))
+    recorder.flush()
 
     assert run.read_trials()[0]["macro_auc"] is None
 
@@ -112,6 +117,7 @@ def test_the_time_of_a_resumed_trial_adds_up(run: RunFolder) -> None:
     second = recorder_of(run)
     feed(second, 0, report(2, 0.7, 5.0), report(3, 0.7, 8.0, finished=True))
     second.on_trial_complete(0, [], trial(0))
+    second.flush()
 
     assert run.read_trials()[0]["duration_s"] == 18.0
     assert [row["epoch"] for row in run.read_curves()] == [1, 2, 3]
@@ -136,6 +142,68 @@ def test_a_search_that_is_killed_between_two_writes_loses_no_epoch(run: RunFolde
     assert (row["status"], row["macro_auc"], row["epoch"], row["epochs"]) == ("pruned", 0.8, 2, 3)
     assert (row["duration_s"], row["params_m"]) == (30.0, 4.0)
     assert not run.recent.exists()
+
+
+def test_a_search_that_is_killed_between_two_writes_keeps_the_end_of_a_trial(run: RunFolder) -> None:
+    recorder = recorder_of(run)
+    feed(recorder, 0, report(1, 0.6))
+    recorder.on_trial_complete(0, [], trial(0))
+    recorder_of(run).flush()
+
+    (row,) = run.read_trials()
+    assert (row["status"], row["config.model.pool_type"]) == ("pruned", "gem")
+
+
+def test_lines_of_a_trial_whose_start_is_lost_are_counted(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    feed(recorder_of(run), 0, report(1, 0.6), report(2, 0.7))
+    lines = run.recent.read_text().splitlines(keepends=True)
+    run.recent.write_text("".join(lines[1:]))
+    recorder_of(run).flush()
+
+    assert "recent.jsonl: 2 lines are of trials whose start is lost: left out" in capsys.readouterr().out
+    assert run.read_trials() == []
+
+
+def noted_bytes(run: RunFolder, n_trials: int) -> int:
+    """What one more trial adds to recent.jsonl after so many others; the tables are not touched meanwhile."""
+    recorder = recorder_of(run, n_trials=n_trials + 1)
+    for number in range(n_trials):
+        feed(recorder, number, report(1, 0.6))
+        recorder.on_trial_complete(0, [], trial(number))
+    recorder.flush()
+    tables = [*run.path.glob("*.parquet"), run.leaderboard]
+    written = [table.stat().st_ino for table in tables]
+    feed(recorder, n_trials, report(1, 0.6), report(2, 0.7))
+    recorder.on_trial_complete(0, [], trial(n_trials))
+
+    assert [table.stat().st_ino for table in tables] == written
+    return run.recent.stat().st_size
+
+
+def test_what_a_trial_writes_does_not_grow_with_the_search(tmp_path: Path) -> None:
+    few, many = (noted_bytes(RunFolder(tmp_path / str(n_trials)), n_trials) for n_trials in (10, 90))
+    assert few == many
+
+
+def test_tables_that_take_long_are_written_seldom(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step a second, tables that take 2 s: 40 s between two writes, a twentieth of the time."""
+    now_s, writes_s = 0.0, []
+
+    def slow(*tables: object) -> None:
+        nonlocal now_s
+        writes_s.append(now_s)
+        now_s += 2
+
+    monkeypatch.setattr("trainables.recorder.time.monotonic", lambda: now_s)
+    monkeypatch.setattr(RunFolder, "write_tables", slow)
+    monkeypatch.setattr(RunFolder, "write_leaderboard", lambda run: None)
+    recorder = recorder_of(run)
+    for epoch in range(1, 200):
+        feed(recorder, 0, report(epoch, 0.6))
+        recorder.on_step_end(0, [])
+        now_s += 1
+
+    assert writes_s == [0, 42, 84, 126, 168]
 
 
 def test_epochs_that_a_resumed_trial_repeats_are_not_printed_again(
@@ -169,6 +237,7 @@ def test_other_errors_do_not_stop_it(run: RunFolder, messages: tuple[str, ...]) 
     recorder = recorder_of(run, n_trials=9)
     for number, message in enumerate(messages):
         fail(recorder, number, message)
+    recorder.flush()
 
     assert [row["status"] for row in run.read_trials()] == ["failed"] * len(messages)
 
@@ -179,6 +248,7 @@ def test_a_trial_without_error_among_the_first_keeps_the_search_going(run: RunFo
     recorder.on_trial_complete(0, [], trial(0))
     for number in (1, 2, 3):
         fail(recorder, number, "a")
+    recorder.flush()
 
     assert [row["status"] for row in run.read_trials()] == ["pruned"] + ["failed"] * 3
 
@@ -220,6 +290,7 @@ def test_tune_can_pickle_it(run: RunFolder) -> None:
     feed(recorder, 0, report(1, 0.6))
     copy = pickle.loads(pickle.dumps(recorder))  # noqa: S301 - our own bytes
     copy.on_trial_complete(0, [], trial(0))
+    copy.flush()
 
     assert run.read_trials()[0]["status"] == "pruned"
 

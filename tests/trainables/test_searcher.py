@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
 from trainables.search_space import SearchSpace
-from trainables.searcher import WARM_START, SedSearcher
+from trainables.searcher import WARM_START, SedSearcher, open_journal
 from trainables.space import load_space
 
 
@@ -45,6 +46,19 @@ def test_the_first_trial_is_the_base(space: SearchSpace, journal: Path) -> None:
     suggestion = SedSearcher(space, journal).suggest("ray_1")
 
     assert suggestion == {"number": 0, "values": {"model.pool_type": "avg", "stages.pretrain_ce.lr": 0.002}}
+
+
+def test_a_draw_waits_for_the_disk_once_however_many_parameters(journal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    searcher = SedSearcher(load_space(Path("full.yaml")), journal)
+    searcher.suggest("ray_1")
+    waits: list[int] = []
+    monkeypatch.setattr(os, "fsync", waits.append)
+    point = searcher.suggest("ray_2")
+
+    assert isinstance(point, dict)
+    assert len(point["values"]) > 25
+    assert len(waits) == 2  # the new trial, and all of its values
+    assert open_journal(journal).get_trial(1).params == point["values"]
 
 
 def test_a_finished_trial_is_complete_with_its_score(space: SearchSpace, journal: Path) -> None:

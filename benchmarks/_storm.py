@@ -97,6 +97,7 @@ class Storm:
             time.sleep(0.1)
 
     def disturb(self, command: Command, ready: str) -> None:
+        """One kill after the other, until there are none left or the command ends."""
         n_struck = -1
         while command.runs and self.kills:
             kill = self.kills.pop(0)
@@ -116,6 +117,8 @@ class Storm:
                 n_struck = len(names)
             struck = command.runs and self.strike(kill.kind, command)
             self.counts[f"killed {kill.kind}" if struck else "missed"] += 1
+            if struck and kill.kind in ("raylet", "gcs", "agent"):
+                return  # the command cannot go on for long
 
     def strike(self, kind: str, command: Command) -> bool:
         """Kill a process of the kind, if there is one."""

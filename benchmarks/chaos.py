@@ -3,7 +3,7 @@
     python benchmarks/chaos.py [--trials 60] [--seed 0] [--part soak|local|cluster|workers|ensemble] [--keep DIR]
 
 soak      a search of --trials tiny trials that nothing disturbs: memory and open files over the trials
-local     a third of it with a Ray of its own; driver, trials and Ray's processes are killed. Gone on with until it is
+local     a quarter of it with a Ray of its own; driver, trials and Ray's processes are killed. Gone on with until it is
           done, it has to equal the undisturbed one, and all that a killed driver has left has to end by itself
 cluster   the search on a Ray that goes on, two trials at a time; CPUs and placement groups have to come back
 workers   trials whose Ray Train workers, controllers and actors are killed
@@ -148,9 +148,9 @@ def soak(place: Place) -> bool:
 
 def local(place: Place, rng: np.random.Generator) -> bool:
     """One trial at a time, so that it can be compared with the undisturbed search."""
-    n_trials, run = place.n_trials // 3, place.base / "local" / "run"
-    kinds = {"driver": 4, "trial": 3, "worker": 1, "raylet": 1, "gcs": 1, "agent": 1}
-    storm = Storm(draw_kills(rng, 20, 6.0, kinds), rng)
+    n_trials, run = place.n_trials // 4, place.base / "local" / "run"
+    kinds = {"driver": 4, "trial": 3, "worker": 1, "raylet": 1, "gcs": 0.5, "agent": 0.5}
+    storm = Storm(draw_kills(rng, 12, 6.0, kinds), rng)
     ledger = Ledger(run)
     storm.rage(place.search("local", n_trials, "--max-concurrent", 1), " starts: ", ledger.look)
     problems = check_search(storm, run, n_trials)
@@ -196,7 +196,7 @@ def cluster(place: Place, rng: np.random.Generator) -> bool:
     """Two trials at a time, on a Ray that goes on."""
     run = place.base / "cluster" / "run"
     with own_cluster(place) as address:
-        storm = Storm(draw_kills(rng, 45, 4.0, {"driver": 1, "trial": 2}), rng, psutil.Process())
+        storm = Storm(draw_kills(rng, 36, 4.0, {"driver": 1, "trial": 2}), rng, psutil.Process())
         ledger = Ledger(run)
         start_s = time.monotonic()
         search = place.search("cluster", place.n_trials, "--max-concurrent", 2, "--address", address)

@@ -107,7 +107,10 @@ def read_lineage(folder: Path, with_weights: bool = True) -> Lineage:
     """
     path = folder / LINEAGE_FILE
     if (with_weights and not is_file(folder / WEIGHTS_FILE)) or not is_file(path):
-        raise CheckpointError(f"{folder}: no trained model here ({WEIGHTS_FILE} with {LINEAGE_FILE}); train one first.")
+        raise CheckpointError(
+            f"{folder}: no trained model here ({WEIGHTS_FILE} with {LINEAGE_FILE}); give the folder of one, such as "
+            "runs/NAME/trials/trial_0003."
+        )
     try:
         return Lineage.model_validate_json(path.read_text(encoding="utf-8"))
     except (ValidationError, UnicodeDecodeError) as error:

@@ -72,8 +72,10 @@ def find_soundscapes(folder: Path) -> dict[str, Path]:
     for path in sorted(listing.outside):
         problems.add("paths that leave the folder", f"{path}: is a link out of the folder or to nowhere; copy it here")
     if not found:
+        below = sorted({path.split("/")[1] for path in listing.sizes if path.count("/") == 2})
+        near = f", such as {' or '.join(below[:3])} in it" if below else ""
         problems.add(
-            "no soundscapes", f"no {', '.join(sorted(AUDIO_SUFFIXES))} file directly in it; give another folder"
+            "no soundscapes", f"no {', '.join(sorted(AUDIO_SUFFIXES))} file directly in it; give another folder{near}"
         )
     problems.raise_if_any(folder)
     return found

@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
         job = KaggleJob(options.kaggle, members, runtime, options.post)
         write_kaggle_folder(job, lambda model, out: export(options, model, out, data_dir))
-        print(f"Kaggle folder   {options.kaggle}", flush=True)
+        print(f"Kaggle folder   {options.kaggle}  (its README.md tells how to attach and run it)", flush=True)
         return
     for model in members.folders:
         several = options.run or len(members.folders) > 1

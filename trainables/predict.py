@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -59,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error("--soundscapes DIR is missing")
     if options.model and options.top_k:
         parser.error("--top-k chooses among the trials of --run; repeat --model for several models")
+    from sed_model.errors import CheckpointError
     from sed_model.predict_job import load_ensemble
 
     load = loader(options.runtime, options.threads)
@@ -67,7 +69,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
         members = members_of(options.run, options.top_k)
         print(f"members: {members.source}: {', '.join(folder.name for folder in members.folders)}", flush=True)
-        ensemble = load_ensemble(members.folders, members.joining, load)
+        try:
+            ensemble = load_ensemble(members.folders, members.joining, load)
+        except CheckpointError as error:
+            if options.runtime == "torch":
+                raise
+            words = ["python", "-m", "trainables.export", "--run", str(options.run), "--format", options.runtime]
+            raise CheckpointError(f"{error}\nAll members: {shlex.join(words)}") from None
     else:
         ensemble = load_ensemble(options.model, load=load)
     if options.tune_post:

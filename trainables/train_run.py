@@ -34,7 +34,7 @@ def run_training(options: argparse.Namespace) -> None:
     config = training_config(options)
     stages = SUPERVISED_STAGES if options.stage == "all" else (options.stage,)
     check_place(options.out, None)
-    parent = parent_folder(options.out, stages[0])
+    parent = parent_folder(options.out, stages[0], options.words)
     done = [stage for stage in stages if is_done(options.out / stage, config, options.resume)]
     if (machine := machine_for(options.address)) is not None:
         worker_resources(options, machine)
@@ -137,8 +137,8 @@ def worker_resources(options: argparse.Namespace, cluster: ClusterInfo) -> tuple
     return cpus, gpus
 
 
-def parent_folder(out: Path, stage: str) -> Path | None:
-    """Folder of the model that a stage starts from.
+def parent_folder(out: Path, stage: str, words: Sequence[str]) -> Path | None:
+    """Folder of the model that a stage starts from; `words` are what was typed.
 
     Raises:
         CheckpointError: it is not there; the message says where it was looked for.
@@ -150,8 +150,7 @@ def parent_folder(out: Path, stage: str) -> Path | None:
         load_model(out / parent)
     except CheckpointError as error:
         raise CheckpointError(
-            f"{stage} starts from the model of {parent}, looked for in {out / parent}: {error}\n"
-            f"Train it first: python -m trainables.train --stage {parent} --out {out}"
+            f"{stage} starts from the model of {parent}: {error}\nTrain it first: {command(words, parent)}"
         ) from None
     return out / parent
 

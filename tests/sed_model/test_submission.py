@@ -134,6 +134,10 @@ def test_names_that_would_spoil_a_submission_are_refused_at_once(tmp_path: Path)
 
 
 def test_no_soundscapes_is_said(tmp_path: Path) -> None:
+    (tmp_path / "above" / "test_soundscapes").mkdir(parents=True)
+    (tmp_path / "above" / "test_soundscapes" / "a.ogg").touch()
+    with pytest.raises(DataError, match="give another folder, such as test_soundscapes in it"):
+        find_soundscapes(tmp_path / "above")
     with pytest.raises(DataError, match="no soundscapes"):
         find_soundscapes(tmp_path)
     with pytest.raises(DataError, match="no such folder"):

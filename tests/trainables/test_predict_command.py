@@ -64,6 +64,22 @@ def test_a_run_without_an_ensemble_predicts_with_its_best_trials(run: Path) -> N
     assert names(members_of(run, top_k=2)) == ["trial_0001", "trial_0002"]
 
 
+def test_a_run_that_was_not_exported_is_told_how_to_export_all_members(run: Path, tmp_path: Path) -> None:
+    words = [
+        "--run",
+        str(run),
+        "--soundscapes",
+        str(tmp_path),
+        "--out",
+        str(tmp_path / "x.csv"),
+        "--runtime",
+        "openvino",
+    ]
+    pytest.importorskip("openvino", reason="the extra `export` is not installed")
+    with pytest.raises(CheckpointError, match=rf"All members: .*export --run {run} --format openvino$"):
+        predict.main(words)
+
+
 def test_members_weights_and_method_are_those_of_the_ensemble(run: Path, write_members: Any) -> None:
     sha256 = read_lineage(run / "trials" / "trial_0000").weights_sha256
     rows = [{"trial_id": "trial_0000", "weight": 0.75, "weights_sha256": sha256}, {"trial_id": "trial_0002"}]

@@ -21,7 +21,7 @@ from analysis.importance import importance_by_parameter
 from analysis.page import FigureView, Section, table_view
 from analysis.parameters import varied_parameters
 from analysis.pareto import pareto_front
-from analysis.ranking import leader_spread, rank_trials, verdict, what_mattered
+from analysis.ranks import leader_spread, rank_trials, verdict, what_mattered
 from analysis.slices import parallel_table, slice_table, thinned
 from analysis.study import study_of
 from analysis.summary import counted

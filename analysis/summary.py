@@ -7,7 +7,7 @@ import pandas as pd
 from analysis.checks import examples
 from analysis.curves import history, stage_gains
 from analysis.parameters import parameter_values, varied_parameters
-from analysis.ranking import SCORED, rank_trials, verdict, what_mattered
+from analysis.ranks import SCORED, rank_trials, verdict, what_mattered
 from analysis.tables import STATUSES, Run
 
 CLEARLY = 0.05

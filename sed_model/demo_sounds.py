@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import fft, signal
+import scipy  # which imports its parts when they are first used
 
 SAMPLE_RATE_HZ = 16_000
 
@@ -75,28 +75,28 @@ def _note(species: Species, individual: Individual, rng: np.random.Generator) ->
             wave += weight * individual.brightness ** (number > 1) * np.sin(number * phase)
     if species.buzz_hz:
         wave *= 0.5 + 0.5 * np.sin(2 * np.pi * species.buzz_hz * individual.tempo * time_s)
-    return wave * signal.windows.tukey(len(wave), 0.3)
+    return wave * scipy.signal.windows.tukey(len(wave), 0.3)
 
 
 def coloured_noise(n_samples: int, slope: float, rng: np.random.Generator) -> np.ndarray:
     """Noise of root mean square 1 whose power falls with frequency to the power of `slope` above 60 Hz."""
-    n_fft = fft.next_fast_len(n_samples, real=True)
-    spectrum = fft.rfft(rng.normal(size=n_fft))
-    frequency_hz = np.maximum(fft.rfftfreq(n_fft, 1 / SAMPLE_RATE_HZ), 60)
-    noise = fft.irfft(spectrum * frequency_hz ** (-slope / 2), n_fft)[:n_samples]
+    n_fft = scipy.fft.next_fast_len(n_samples, real=True)
+    spectrum = scipy.fft.rfft(rng.normal(size=n_fft))
+    frequency_hz = np.maximum(scipy.fft.rfftfreq(n_fft, 1 / SAMPLE_RATE_HZ), 60)
+    noise = scipy.fft.irfft(spectrum * frequency_hz ** (-slope / 2), n_fft)[:n_samples]
     return noise / np.sqrt(np.mean(noise**2))
 
 
 def far_away(wave: np.ndarray, distance: float, rng: np.random.Generator) -> np.ndarray:
     """The wave heard from a distance (0 near to 1 far): duller, with more and longer reverberation; same loudness."""
-    b, a = signal.butter(1, 7000 * (1 - 0.7 * distance), fs=SAMPLE_RATE_HZ)
-    dull = signal.lfilter(b, a, wave)
+    b, a = scipy.signal.butter(1, 7000 * (1 - 0.7 * distance), fs=SAMPLE_RATE_HZ)
+    dull = scipy.signal.lfilter(b, a, wave)
     decay_s = rng.uniform(0.15, 0.3) + 0.5 * distance
     time_s = np.arange(_samples(decay_s)) / SAMPLE_RATE_HZ
     room = rng.normal(size=len(time_s)) * 10 ** (-3 * time_s / decay_s)
     room *= (0.15 + 0.8 * distance) / np.sqrt(np.sum(room**2))
     room[0] += 1.0
-    heard = signal.fftconvolve(dull, room)
+    heard = scipy.signal.fftconvolve(dull, room)
     return heard * np.sqrt(np.mean(wave**2) / np.mean(heard[: len(wave)] ** 2))
 
 
@@ -105,8 +105,8 @@ def rain_drops(n_samples: int, per_s: float, rng: np.random.Generator) -> np.nda
     clicks = np.zeros(n_samples)
     at = rng.integers(0, n_samples, rng.poisson(per_s * n_samples / SAMPLE_RATE_HZ))
     clicks[at] = rng.uniform(0.2, 1.0, len(at))
-    b, a = signal.butter(1, [900, 5000], btype="bandpass", fs=SAMPLE_RATE_HZ)
-    drops: np.ndarray = signal.lfilter(b, a, clicks)
+    b, a = scipy.signal.butter(1, [900, 5000], btype="bandpass", fs=SAMPLE_RATE_HZ)
+    drops: np.ndarray = scipy.signal.lfilter(b, a, clicks)
     return drops
 
 

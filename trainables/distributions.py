@@ -6,9 +6,10 @@ import difflib
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import optuna
+if TYPE_CHECKING:
+    import optuna
 
 Scalar = None | bool | int | float | str
 RangeKind = Literal["uniform", "loguniform", "quniform", "randint"]

@@ -5,14 +5,15 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
-
-import optuna
+from typing import TYPE_CHECKING, Any
 
 from sed_model.config import SedConfig
 from sed_model.errors import ConfigError
 from trainables.distributions import Distribution, contains
 from trainables.search_settings import SearchSettings
+
+if TYPE_CHECKING:
+    import optuna
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 
-import optuna
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -56,6 +55,9 @@ def _values(parameter: Parameter) -> list[object]:
 
 def samples(space: SearchSpace, n_samples: int, seed: int) -> list[dict[str, object]]:
     """What random search would draw first."""
+    import optuna  # which --help can do without
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
     return [space.suggest(study.ask()) for _ in range(n_samples)]
 
@@ -99,7 +101,6 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 2 when the space or an override is wrong."""
     options = build_parser().parse_args(arguments)
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         space = load_space(options.space, parse_overrides(options.overrides))
     except UserError as error:

@@ -10,6 +10,8 @@ import pytest
 import soundfile as sf
 import yaml
 
+from analysis.tables import REFIT_COLUMNS
+
 CLASSES = ("amecro", "1139490", "grekis")
 STAGES = ("pretrain_ce", "train_bce")
 EPOCHS_PER_STAGE = 2
@@ -160,3 +162,13 @@ def tiny_run(tmp_path: Path) -> Path:
 def hostile_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One run of `write_hostile_run` for all; read-only by agreement."""
     return write_hostile_run(tmp_path_factory.mktemp("hostile"))
+
+
+def with_refits(run: Path) -> Path:
+    """The run with two finalists that were trained again: the worst complete trial came out best."""
+    refits = {"trial_0000": (0.82, 0.01, 3), "trial_0003": (0.81, 0.02, 3)}
+    rows = [
+        row | dict(zip(REFIT_COLUMNS, refits.get(row["trial_id"], [None] * 3), strict=True)) for row in trial_rows()
+    ]
+    write_table(run / "trials.parquet", rows)
+    return run

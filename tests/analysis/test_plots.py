@@ -17,7 +17,7 @@ from analysis.plots import (
     draw_pareto,
     draw_ranking,
 )
-from analysis.ranking import bootstrap_spread, rank_trials
+from analysis.ranks import bootstrap_spread, rank_trials
 from analysis.tables import read_run
 
 

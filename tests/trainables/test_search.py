@@ -21,7 +21,7 @@ from tensorboardX.proto import event_pb2
 
 from analysis import tables
 from analysis.metrics import macro_auc
-from analysis.ranking import rank_trials
+from analysis.ranks import rank_trials
 from sed_model.checkpoint import load_model
 from trainables.runs import CURVE_FIELDS, TRIAL_FIELDS
 from trainables.searcher import STUDY_NAME, open_journal

@@ -1,0 +1,72 @@
+"""The ranking for a terminal, and as JSON for scripts."""
+
+import json
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from analysis.parameters import as_text, varied_parameters
+from analysis.ranks import verdict
+from analysis.tables import STATUSES, Run
+
+
+def as_json(ranking: pd.DataFrame, spread: pd.DataFrame | None, run: Run, top: int) -> str:
+    """The ranking and its spread as one JSON object; absent values are null."""
+    counts = run.trials["status"].value_counts()
+    document = {
+        "run": str(run.path),
+        "n_trials": {status: int(counts.get(status, 0)) for status in STATUSES},
+        "trials": _records(ranking.head(top)),
+        "spread": _records(spread) if spread is not None else [],
+    }
+    return json.dumps(document, indent=2)
+
+
+def print_ranking(ranking: pd.DataFrame, spread: pd.DataFrame | None, run: Run, top: int, console: Console) -> None:
+    """Print the best `top` trials, whether the lead is certain, and why trials failed."""
+    counts = run.trials["status"].value_counts()
+    tally = ", ".join(f"{counts[status]} {status}" for status in STATUSES if status in counts) or "no trials yet"
+    table = Table(title=escape(f"{run.path}: {tally}"))
+    refits = ["refits"] if "refit_mean" in ranking else []
+    for name in ("rank", "trial", "status", "macro AUC", "95 %", *refits, "gap", "epochs", "stage", "minutes"):
+        table.add_column(name, justify="left" if name in ("trial", "status", "stage") else "right", no_wrap=True)
+    table.add_column("settings", overflow="fold")
+    intervals = {} if spread is None else spread.set_index("trial_id")[["low", "high"]].T.to_dict("list")
+    names = [parameter.name for parameter in varied_parameters(run)]
+    for row in ranking[ranking["rank"].notna()].head(top).to_dict("records"):
+        interval = intervals.get(row["trial_id"])
+        settings = ((name, as_text(row[name])) for name in names)
+        table.add_row(
+            str(row["rank"]),
+            row["trial_id"],
+            row["status"],
+            f"{row['macro_auc']:.4f}",
+            f"{interval[0]:.3f}-{interval[1]:.3f}" if interval else "-",
+            *([refit_text(row)] if refits else []),
+            f"{row['gap']:.4f}",
+            as_text(row["epochs"]) or "-",
+            as_text(row["stage"]) or "-",
+            f"{row['duration_s'] / 60:.1f}" if pd.notna(row["duration_s"]) else "-",
+            escape(" ".join(f"{name}={value}" for name, value in settings if value is not None)),
+        )
+    console.print(table)
+    console.print(verdict(spread), highlight=False, markup=False)
+    for row in ranking[ranking["status"] == "failed"].to_dict("records"):
+        console.print(f"failed: {row['trial_id']}: {as_text(row['error']) or 'no reason recorded'}", markup=False)
+
+
+def refit_text(row: Mapping[Hashable, Any]) -> str:
+    """Mean and standard deviation of a finalist's scores, and their number."""
+    if pd.isna(row["refit_mean"]):
+        return "-"
+    spread = "" if pd.isna(row["refit_sd"]) else f" ± {row['refit_sd']:.4f}"
+    return f"{row['refit_mean']:.4f}{spread} ({row['n_refits']})"
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, object]]:
+    records: list[dict[str, object]] = json.loads(table.to_json(orient="records", double_precision=10))
+    return records

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import scipy.fft
-import scipy.signal
 from jaxtyping import Float32
 from torchaudio.functional import melscale_fbanks
 
@@ -32,12 +31,17 @@ CHUNK_FRAMES = 32
 INT16_SCALE = np.float32(1 / 32768)
 
 
+def hann(n_fft: int) -> Float32[np.ndarray, " n_fft"]:
+    """The periodic Hann window, as `scipy.signal.get_window` makes it; to import that takes half a second of CPU."""
+    return (0.5 + 0.5 * np.cos(np.linspace(-np.pi, np.pi, n_fft + 1)))[:-1].astype(np.float32)
+
+
 class FastMel:
     """Mel power and log-mel of waveforms in numpy; int16 counts as full scale 32768."""
 
     def __init__(self, front_end: FrontEnd) -> None:
         self._settings = front_end
-        self._window = scipy.signal.get_window("hann", front_end.n_fft).astype(np.float32)
+        self._window = hann(front_end.n_fft)
         self.filters: Float32[np.ndarray, "mels bins"] = (
             melscale_fbanks(
                 front_end.n_fft // 2 + 1,

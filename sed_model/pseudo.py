@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import scipy  # which imports its parts when they are first used
 from jaxtyping import Bool, Float, Float32, Float64, Shaped
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from sed_model.config import Pseudo
 from sed_model.errors import ConfigError
@@ -80,9 +80,9 @@ def rank_average(
 
     Members that are sure of themselves count no more than others; and thresholds still mean probabilities.
     """
-    order = _weighted_sum((rankdata(rows, axis=0) for rows in probabilities), shares)
+    order = _weighted_sum((scipy.stats.rankdata(rows, axis=0) for rows in probabilities), shares)
     values = np.sort(_weighted_sum(probabilities, shares), axis=0)
-    places = rankdata(order, axis=0) - 1
+    places = scipy.stats.rankdata(order, axis=0) - 1
     below = places.astype(int)
     above = np.minimum(below + 1, len(values) - 1)
     lower, upper = (np.take_along_axis(values, index, axis=0) for index in (below, above))

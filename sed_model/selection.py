@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy  # which imports its parts when they are first used
 from jaxtyping import Float, Shaped
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from sed_model.errors import DataError
 from sed_model.metrics import macro_auc
@@ -125,7 +125,7 @@ def rank_correlations(by_model: Float[np.ndarray, "models windows classes"]) -> 
 
     A class for which a model gives the same value everywhere is passed over; NaN where no class is left.
     """
-    ranks = [rankdata(rows, axis=0) for rows in by_model]
+    ranks = [scipy.stats.rankdata(rows, axis=0) for rows in by_model]
     centred = [rows - rows.mean(axis=0) for rows in ranks]
     norms = [np.sqrt((rows**2).sum(axis=0)) for rows in centred]
     correlations = np.full((len(by_model), len(by_model)), np.nan)

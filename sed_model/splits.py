@@ -8,7 +8,6 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 
 from sed_model.config import Data
 from sed_model.errors import DataError
@@ -51,6 +50,9 @@ def _grouped_folds(labels: np.ndarray, authors: np.ndarray, n_folds: int, seed: 
     n_folds = min(n_folds, len(np.unique(authors)))
     if n_folds < 2:
         return np.full(len(labels), ALWAYS_TRAINING)
+    # Half a second, which runs that validate on soundscapes can do without.
+    from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
+
     largest_class = int(pd.Series(labels).value_counts().max())
     splitter = (
         StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)

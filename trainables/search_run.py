@@ -38,7 +38,7 @@ from trainables.resources import check_room, room, trial_resources, unused_gpus
 from trainables.runs import RunFolder, best_trials, trial_id
 from trainables.search_setup import Prepared, check_unused, prepare
 from trainables.search_space import SearchSpace
-from trainables.searcher import TUNE_METRICS, SedSearcher
+from trainables.searcher import SedSearcher
 from trainables.stage_trainer import RECORDS
 from trainables.stopping import StoppedError, run_tuner
 from trainables.trial import SearchJob, run_trial, training_data

@@ -11,6 +11,8 @@ from trainables.distributions import nearest
 
 MODES: dict[str, str] = {"macro_auc": "max", "val_loss": "min"}
 """The metrics that every trial reports after each epoch, and the better direction."""
+TUNE_METRICS = {"macro_auc": "best_macro_auc", "val_loss": "val_loss"}
+"""What is reported of them to Tune: the best score so far, since the best epoch's model is the one that is kept."""
 Cost = Literal["cpu_ms_per_window", "params_m"]
 """What a model costs: measured CPU milliseconds for a window on one thread, or millions of parameters."""
 Searcher = Literal["optuna", "random", "gp", "nsga2"]

@@ -17,12 +17,10 @@ from ray.tune.search.optuna import OptunaSearch
 
 from sed_model.files import drop_torn_line
 from trainables.journal import TrialJournal
-from trainables.search_settings import SearchSettings
+from trainables.search_settings import TUNE_METRICS, SearchSettings
 from trainables.search_space import SearchSpace
 
 STUDY_NAME = "sed-search"
-TUNE_METRICS = {"macro_auc": "best_macro_auc", "val_loss": "val_loss"}
-"""What is reported to Tune: the best score so far, since the best epoch's model is the one that is kept."""
 WARM_START = "warm_start"
 """User attribute of a trial that another search ran: the name of its run folder."""
 NSGA2_POPULATION = 16

@@ -14,7 +14,7 @@ import torch
 from ray import tune
 
 from sed_model.checkpoint import load_model, without_pretraining
-from sed_model.config import Data, SedConfig
+from sed_model.config import Data, Model, SedConfig
 from sed_model.dataset import TrainingData, open_training_data, window_samples
 from sed_model.errors import DiskFullError, UserError
 from sed_model.files import explained_full_disk
@@ -25,9 +25,8 @@ from sed_model.recordings import DataFolder, read_data_folder
 from sed_model.stages import plan_stages
 from trainables.event_file import EventFile
 from trainables.runs import RunFolder
-from trainables.search_settings import Cost
+from trainables.search_settings import TUNE_METRICS, Cost
 from trainables.search_space import SearchSpace
-from trainables.searcher import TUNE_METRICS
 from trainables.stage_trainer import RayTrainJob, fit_with_ray_train, scratch_folder
 from trainables.teacher import Teacher
 from trainables.trial_storage import join_uri, working_files
@@ -138,10 +137,11 @@ def ray_train_job(job: SearchJob, config: SedConfig, folder: Path) -> RayTrainJo
 def model_costs(config: SedConfig, n_classes: int) -> dict[str, float]:
     """Size and CPU time of the model; random weights cost the same as trained ones.
 
-    A process measures each architecture once: to draw another dropout does not change it.
+    A process measures each architecture once: to draw another dropout or exponent does not change it.
     """
     weightless = without_pretraining(config)
-    model = weightless.model.model_copy(update={"drop_rate": 0.0, "drop_path_rate": 0.0, "final_dropout": 0.0})
+    costless = {"drop_rate": 0.0, "drop_path_rate": 0.0, "final_dropout": 0.0, "gem_p": Model().gem_p}
+    model = weightless.model.model_copy(update=costless)
     data = Data().model_copy(update={"window_s": config.data.window_s})
     architecture = SedConfig().model_copy(update={"front_end": config.front_end, "model": model, "data": data})
     return dict(_measured_costs(architecture, n_classes))

@@ -27,9 +27,9 @@ from sed_model.targets import TargetBuilder
 
 
 class Batch(NamedTuple):
-    """Clips and what is true of them; `inputs` are waveforms, or log-mels where the loader made them already."""
+    """Clips and what is true of them; `inputs` are waveforms, or log-mels or images where they were made already."""
 
-    inputs: Tensor  # [batch, samples] or [batch, mels, frames], float32
+    inputs: Tensor  # [batch, samples], [batch, mels, frames] or [batch, channels, mels, frames], float32
     targets: Tensor  # [batch, classes], 0..1
     mask: Tensor  # [batch, classes], False where a class is left out of the loss
     weights: Tensor  # [batch], weight of the sample's loss

@@ -38,6 +38,7 @@ from sed_model.oof import OOF_FILE, write_predictions
 from sed_model.predict import WindowScores, predict_dataset
 from sed_model.stage_training import StageTraining, explained_memory_errors
 from sed_model.stages import StagePlan
+from sed_model.window_images import WindowImages
 
 
 @dataclass(frozen=True)
@@ -122,12 +123,19 @@ class _Run:
             start_from(self.model, job.parent, self.config, data.folder.classes)
         runtime.place(self.model)
         self.validation = ValidationWindows(data, self.config)
+        self.windows = self._windows()
         self.progress = Progress(parent=job.parent.as_parent if job.parent else None)
         self.windows_a_batch = config.inference.batch_size
         self.notes: list[str] = []
         self.last_save_s = time.monotonic()
         if runtime.world_size > 1 and runtime.device.type == "cpu" and has_batch_norm(self.model):
             self._tell("BatchNorm normalises by each worker's own clips: PyTorch exchanges its statistics on GPUs only")
+
+    def _windows(self) -> Dataset[Batch]:
+        """What validates, as images where this process makes them; accelerators and loader processes make their own."""
+        if self.runtime.device.type != "cpu" or self.config.data.num_workers > 0:
+            return self.validation
+        return WindowImages(self.validation, self.model.images)
 
     def epochs(self) -> Iterator[EpochResult]:
         if self.note:
@@ -221,12 +229,12 @@ class _Run:
         """Scores of all validation windows; each process computes its share."""
         rank, world_size, n_windows = self.runtime.rank, self.runtime.world_size, len(self.validation)
         if world_size == 1:
-            return self._predict(self.validation, loss)
+            return self._predict(self.windows, loss)
         for buffer in self.model.buffers():  # batch statistics differ a little between processes; rank 0's are kept
             distributed.broadcast(buffer, src=0)
         n_share = math.ceil(n_windows / world_size)
         rows = [row % n_windows for row in range(rank * n_share, (rank + 1) * n_share)]
-        mine = self._predict(Subset(self.validation, rows), loss)
+        mine = self._predict(Subset(self.windows, rows), loss)
         own = torch.from_numpy(np.stack([mine.clip_logits, mine.best_frames], axis=1)).to(self.runtime.device)
         shares = [torch.empty_like(own) for _ in range(world_size)]
         distributed.all_gather(shares, own)

@@ -43,7 +43,8 @@ def predict_dataset(
     model.eval()
     logits, best = [], []
     for batch in DataLoader(windows, config.inference.batch_size, num_workers=config.data.num_workers):
-        images = model.images(batch.inputs.to(runtime.device))
+        inputs = batch.inputs.to(runtime.device)
+        images = inputs if inputs.ndim == 4 else model.images(inputs)
         clip, frames = _logits(model, images, batch.part.to(runtime.device), runtime)
         logits.append(clip)
         best.append(best_frames(frames, batch.part, loss))

@@ -80,7 +80,11 @@ class AttentionHead(nn.Module):
         Args:
             target: start and end of the part that the clip logits are for, as shares of the window; default: all of it.
         """
-        frames = self.project(self.norm(self.pool(features)))
+        frames = self.norm(self.pool(features))
+        if not torch.is_grad_enabled() and frames.dtype is not torch.float32:
+            # PyTorch multiplies a transposed input window by window there: 25 times slower in bf16 on a CPU.
+            frames = frames.contiguous()
+        frames = self.project(frames)
         mixed = self.mix(frames)
         frames = self.dropout(frames + mixed if self.skip else mixed)
         frame_logits = self.classify(frames).float()

@@ -16,7 +16,7 @@ from jaxtyping import Float32
 
 from sed_model.config import FrontEnd, WaveAugment
 from sed_model.decoding import decode
-from sed_model.fast_mel import FastMel, FrameMels, LogMels, Samples, scale_power
+from sed_model.fast_mel import FrameMels, LogMels, Samples, scale_power, shared_fast_mel
 from sed_model.mel_kernels import convolve_frames
 from sed_model.sound_folders import Rooms, open_backgrounds, open_rooms
 from sed_model.wave_draw import Background, Limit, Span, WaveDraw, draw_wave, filter_power
@@ -38,11 +38,10 @@ class SpectralFrontEnd:
 
     def __init__(self, front_end: FrontEnd, settings: WaveAugment) -> None:
         self._front_end, self._settings = front_end, settings
-        self._mel = FastMel(front_end)
+        self._mel = shared_fast_mel(front_end)
         self._rooms = open_rooms(settings, front_end.sample_rate_hz)
         self._backgrounds = open_backgrounds(settings)
-        noise = np.random.default_rng(0).standard_normal(int(NOISE_BANK_S * front_end.sample_rate_hz), np.float32)
-        self._noise_bank = self._mel.mel_power(noise)
+        self._noise_bank = _noise_bank(front_end)
 
     def log_mel(self, waveform: Samples) -> LogMels:
         """Log-mel of a clip (int16 or float32), 0..1, without augmentation."""
@@ -132,10 +131,19 @@ def _add_at_snr(power: FrameMels, noise: FrameMels, snr_db: float) -> None:
         power += noise
 
 
+@lru_cache(maxsize=2)
+def _noise_bank(front_end: FrontEnd) -> FrameMels:
+    """The mel power of white noise of amplitude 1, read-only: all stages and trials of a process share it."""
+    noise = np.random.default_rng(0).standard_normal(int(NOISE_BANK_S * front_end.sample_rate_hz), np.float32)
+    power = shared_fast_mel(front_end).mel_power(noise)
+    power.flags.writeable = False
+    return power
+
+
 @lru_cache(maxsize=64)
 def _room_decay(front_end: FrontEnd, rooms: Rooms, number: int) -> Float32[np.ndarray, "lags mels"]:
     """Energy of an impulse response in each mel band and hop from its peak on; the mean band keeps its power."""
-    mel = FastMel(front_end)
+    mel = shared_fast_mel(front_end)
     response = rooms.response(number)
     onset = int(np.abs(response).argmax())
     hop = front_end.hop_length

@@ -36,6 +36,7 @@ from trainables.recorder import Recorder
 from trainables.refit import plan_refits, refit
 from trainables.resources import check_room, room, trial_resources, unused_gpus
 from trainables.runs import RunFolder, best_trials, trial_id
+from trainables.search_settings import TUNE_METRICS
 from trainables.search_setup import Prepared, check_unused, prepare
 from trainables.search_space import SearchSpace
 from trainables.searcher import SedSearcher

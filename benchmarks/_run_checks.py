@@ -20,7 +20,7 @@ from trainables.searcher import STATUSES, STUDY_NAME, open_journal
 
 MEASURED = ["duration_s", "cpu_ms_per_window", "on_front", "samples_per_s"]
 """Columns that no two runs have in common: times, and what is ranked by them."""
-LEFT_OVER = ("*.tmp", "state*.pt", "recent.jsonl", ".ray_train", ".driver.json", ".validate_storage_marker")
+LEFT_OVER = ("*.tmp", "state*.pt", "recent.jsonl", ".ray_train", ".driver.*")
 
 
 def started(output: str) -> list[str]:

@@ -33,6 +33,15 @@ _PANDAS_TYPES: dict[pa.DataType, Any] = {
 _FRAME_DTYPES = {Kind.TEXT: "str", Kind.INTEGER: "Int64", Kind.NUMBER: "float64"}
 
 
+def read_arrow(file: Path) -> pa.Table:
+    """All of a Parquet file.
+
+    Read at once: a search that runs may replace the file between two looks at it. Without threads, and by ParquetFile
+    (pq.read_table starts one even so): a process that ends while Arrow's threads still start is aborted.
+    """
+    return pq.ParquetFile(pa.BufferReader(file.read_bytes())).read(use_threads=False)
+
+
 def read_table(
     file: Path,
     columns: Mapping[str, Kind],
@@ -45,8 +54,7 @@ def read_table(
     `optional` columns that are not there are empty.
     """
     try:
-        # Read at once: a search that runs may replace the file between two looks at it.
-        arrow = pq.read_table(pa.BufferReader(file.read_bytes()))
+        arrow = read_arrow(file)
     except FileNotFoundError:
         problems.append(f"{file}: missing; the run that writes it has not come so far, or the folder was cut.")
         return None, None
@@ -64,7 +72,7 @@ def read_table(
         elif not _holds(arrow.schema.field(name).type, kind):
             found.append(f"column {name!r} is {arrow.schema.field(name).type}, not {kind}; write it as {kind}.")
     if not found:
-        frame = arrow.to_pandas(types_mapper=_PANDAS_TYPES.get)
+        frame = arrow.to_pandas(types_mapper=_PANDAS_TYPES.get, use_threads=False)
         found = [problem for name in columns if (problem := _null_problem(frame, name, columns[name], nullable))]
     problems += [f"{file}: {problem}" for problem in found]
     metadata = dict(arrow.schema.metadata or {})

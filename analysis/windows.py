@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 import soundfile as sf
 
 from analysis.metrics import POSITIVE_FROM
+from analysis.parquet import read_arrow
 from analysis.tables import OutOfFold
 
 N_EACH = 4
@@ -168,6 +168,6 @@ def read_frame_scores(path: Path, trial_id: str) -> pd.DataFrame | None:
     file = Path(path) / "trials" / trial_id / "frames.parquet"
     names = ["filename", "start_s", "end_s", "label", "frames_start_s", "frames_end_s", "scores"]
     try:
-        return pq.read_table(pa.BufferReader(file.read_bytes()), columns=names).to_pandas()
-    except (OSError, pa.ArrowException):
+        return read_arrow(file).select(names).to_pandas(use_threads=False)
+    except (OSError, KeyError, pa.ArrowException):
         return None

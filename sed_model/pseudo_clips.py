@@ -28,6 +28,8 @@ from sed_model.pseudo import PSEUDO_LABEL_SCHEMA
 from sed_model.samplers import recording_weights
 from sed_model.targets import TargetBuilder, Truth, union
 
+COLUMNS = ("filename", "start_s", "end_s", "primary_label", "probabilities", "weight")
+"""What training needs of a table of pseudo-labels."""
 LEAST_SHARE = 0.3
 """Share of a mixed clip that each of its two sources has at least: in loudness when added, in time when joined."""
 
@@ -144,12 +146,13 @@ def _teachers(path: Path) -> tuple[str, ...]:
 
 def _read_part(path: Path) -> pa.Table:
     try:
-        table = pq.read_table(pa.BufferReader(path.read_bytes()))
+        file = pq.ParquetFile(pa.BufferReader(path.read_bytes()))
+        schema = file.schema_arrow
+        if not schema.equals(PSEUDO_LABEL_SCHEMA) or b"classes" not in (schema.metadata or {}):
+            raise DataError(f"{path}: is no table of pseudo-labels of this version; make them again.")
+        return file.read(COLUMNS, use_threads=False)
     except (pa.ArrowException, OSError, MemoryError) as error:
         raise DataError(f"{path}: is damaged ({str(error).splitlines()[0]}); make the pseudo-labels again.") from None
-    if not table.schema.equals(PSEUDO_LABEL_SCHEMA) or b"classes" not in (table.schema.metadata or {}):
-        raise DataError(f"{path}: is no table of pseudo-labels of this version; make them again.")
-    return table
 
 
 @dataclass(frozen=True)

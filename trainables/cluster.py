@@ -24,6 +24,7 @@ QUIET_ENVIRONMENT = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # a report to Ray Train costs 0.3 s instead of 2 s
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the run folder has its own tables
     "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_WARN_THRESHOLD_S": "30",  # tables of a thousand trials take a second to write: no bottleneck, as Tune says
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # the recorder prints a line; the traceback is in the trial's error.txt
     "RAY_DEDUP_LOGS_SKIP_REGEX": "Raylet is terminated|has been marked dead",  # the recorder tells which trial goes on
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # or trials that reserve no GPU would all compute on the first one

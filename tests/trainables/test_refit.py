@@ -10,7 +10,7 @@ import optuna
 import pandas as pd
 import pytest
 
-from analysis.ranking import rank_trials
+from analysis.ranks import rank_trials
 from analysis.tables import read_run
 from trainables.refit import changes_for
 from trainables.searcher import STUDY_NAME, WARM_START, open_journal

@@ -157,9 +157,7 @@ def small(module: str, words: list[str]) -> list[str]:
     trials = ["--num-trials", "2" if "first" in words else "1", "--epochs-scale", "0.01"]
     stages = ["--stages", "pretrain_ce,train_bce"]
     keep = ["--set", "pseudo.keep_class=0.05", "--set", "pseudo.keep_window=0.05"]
-    no_labels = [
-        "--no-pseudo-labels"
-    ]  # each ensemble starts two more processes; those of students label, and make search
+    no_labels = ["--no-pseudo-labels"]  # an ensemble starts two more processes; make search and the student label
     match module:
         case "trainables.search" if "--resume" in words:
             return [*search, *no_labels, *(["--num-trials", "3"] if "--num-trials" in words else [])]

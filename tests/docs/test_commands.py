@@ -25,6 +25,7 @@ from trainables.space import load_space
 
 NOT_RUN = {
     "make bench": "a quarter of an hour of measuring",
+    "make chaos": "a quarter of an hour of killing searches; test_faults.py and test_resume.py kill some",
     "python benchmarks/score_recipe.py": "trains for half an hour; what it scores with is run as score_trial.py",
     "python benchmarks/score_chain.py": "runs these commands for an hour; what it scores with is run as score_trial.py",
     "python benchmarks/search_efficiency.py": "minutes of measuring; part of make bench",
@@ -47,6 +48,7 @@ NOT_RUN = {
     ".venv/bin/zensical serve": "serves until it is stopped; make docs builds the same pages",
     "optuna-dashboard": "test_dashboards.py runs it, on the run of a real search",
     "tensorboard": "test_dashboards.py runs it, on the run of a real search",
+    "jupyter execute": "writes a notebook; test_rank_trials_notebook.py runs the same one",
     "SED_RUN=runs/first jupyter lab": "needs a browser; test_rank_trials_notebook.py runs the notebook",
     "export": "sets variables for a cluster of several machines",
     "chmod": "the folder of Ray's token",

@@ -116,6 +116,9 @@ def open_openvino(xml: Path, weights: Path, precision: Precision = "fp32", n_thr
         compiled = core.compile_model(core.read_model(xml, weights), "CPU", settings)
     except RuntimeError as error:
         raise _cannot_open(xml, error, "openvino") from None
+    # What OpenVINO sets up when an array is first read deadlocks with the interpreter's lock where two threads do it at
+    # once (a function's static that lets go of the lock while it is made).
+    openvino.Tensor(np.zeros(1, np.float32)).data  # noqa: B018
     of_thread = threading.local()
 
     def run(images: Any, target: Any) -> Any:

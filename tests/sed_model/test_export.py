@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -79,6 +80,36 @@ def test_batches_have_any_size_and_targets_any_place(exported: Path, model_dir: 
             torch.testing.assert_close(graph(images[:n], target[:n]).clip_logits, wanted, atol=1e-4, rtol=0)
     torch.testing.assert_close(graph(images).clip_logits, model(images).clip_logits.detach(), atol=1e-4, rtol=0)
     assert not torch.allclose(graph(images, early).clip_logits, graph(images, late).clip_logits, atol=1e-4)
+
+
+TWO_FIRST_READS = """
+import sys, threading
+from itertools import chain, repeat
+from operator import attrgetter
+from pathlib import Path
+import numpy as np, openvino
+from sed_model.graph import open_openvino
+xml, weights = (Path(sys.argv[1], name) for name in ("model.xml", "model.bin"))
+open_openvino(xml, weights, n_threads=2)
+compiled = openvino.Core().compile_model(xml, "CPU")
+tensors = [compiled.create_infer_request().get_input_tensor(0) for _ in range(2)]
+seen = []
+
+def wait_then_read():
+    while not seen:
+        pass
+    tensors[1].data
+
+# One long call in C, which does not give way to the other thread before the first read lets go of the lock.
+reads = map(attrgetter("data"), chain(repeat(np.zeros(1), 1_000_000), tensors[:1]))
+for target in (wait_then_read, lambda: seen.extend(reads)):
+    threading.Thread(target=target).start()
+"""
+
+
+def test_two_threads_may_begin_to_predict_at_once(exported: Path) -> None:
+    """OpenVINO's first read of an array stopped both for good, a submission among others."""
+    subprocess.run([sys.executable, "-c", TWO_FIRST_READS, exported], timeout=100, check=True)
 
 
 def _damage(folder: Path) -> None:

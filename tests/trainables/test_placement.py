@@ -55,7 +55,9 @@ def test_workers_of_a_trial_may_be_on_several_machines(prepared: Prepared) -> No
 
 
 def test_a_trial_that_no_machine_holds_is_refused_however_many_there_are(prepared: Prepared) -> None:
-    with pytest.raises(ConfigError, match=r"9 CPUs .* which has 12 and 3 on 2 machines; lower --cpus-per-trial"):
+    with pytest.raises(
+        ConfigError, match=r"9 CPUs .* which has 12 CPUs and 3 GPUs on 2 machines; lower --cpus-per-trial"
+    ):
         check_room(job_of(prepared, cpus=9), TWO)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -84,6 +85,7 @@ class Storm:
             self.dying.append((command, time.monotonic()))
             self.outputs.append(command.output)
             self.counts[f"ended with {status}"] += 1
+            print(f"{time.strftime('%H:%M:%S')} ended with {status}", file=sys.stderr, flush=True)
             self.problems += look()
             if "Traceback" in command.errors:
                 self.problems.append(f"session {len(self.outputs)} shows a traceback: {command.errors[-1500:]}")
@@ -123,14 +125,22 @@ class Storm:
     def strike(self, kind: str, command: Command) -> bool:
         """Kill a process of the kind, if there is one."""
         if kind == "driver":
+            self.tell("driver")
             command.signal(signal.SIGKILL)
             return True
         processes = [*command.started(), *(self.cluster.children(recursive=True) if self.cluster else ())]
         victims = [process for process in processes if VICTIMS[kind](title(process))]
         if victims:
+            victim = victims[self.rng.integers(len(victims))]
+            self.tell(f"{kind}: {title(victim)[:60]}")
             with contextlib.suppress(psutil.NoSuchProcess):
-                victims[self.rng.integers(len(victims))].kill()
+                victim.kill()
         return bool(victims)
+
+    def tell(self, victim: str) -> None:
+        print(
+            f"{time.strftime('%H:%M:%S')} session {len(self.outputs):02d}: killed {victim}", file=sys.stderr, flush=True
+        )
 
     def wait_for_end(self, command: Command) -> int:
         """The command's status. One that hangs is killed, which is a problem."""

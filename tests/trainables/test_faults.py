@@ -49,6 +49,7 @@ def wait_until_all_is_given_back(timeout_s: float = 30) -> None:
     assert all(group["state"] == "REMOVED" for group in placement_group_table().values())
 
 
+@pytest.mark.timeout(600)  # on a loaded machine
 def test_a_search_that_is_killed_at_five_moments_equals_an_unbroken_one(
     start_search: Callable[..., Any], run_search: Callable[..., str], finished_run: Path, tiny_space: Path,
     tiny_root: Path, tmp_path: Path,

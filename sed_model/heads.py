@@ -36,6 +36,21 @@ class FrequencyPool(nn.Module):
         return pooled.transpose(1, 2)
 
 
+class FrameLinear(nn.Linear):
+    """nn.Linear that is fast where frames come transposed from the pooling, and nobody asks for gradients.
+
+    PyTorch then multiplies each window of the batch by a copy of the weights; in bf16 on a CPU the copies take ten
+    times as long as the products. Here are the same products, to the bit, without the copies.
+    """
+
+    def forward(self, frames: Float[Tensor, "batch steps width"]) -> Float[Tensor, "batch steps out"]:
+        bf16_on_cpu = frames.dtype is torch.bfloat16 and frames.device.type == "cpu"
+        if not (bf16_on_cpu and torch.is_inference_mode_enabled()) or frames.is_contiguous():
+            return super().forward(frames)
+        weight, bias = self.weight.to(frames.dtype).T, self.bias.to(frames.dtype)
+        return torch.stack([window @ weight for window in frames]) + bias
+
+
 class SelfAttention(nn.Module):
     """Each frame looks at all frames of its clip."""
 
@@ -60,7 +75,7 @@ class AttentionHead(nn.Module):
             if settings.extra_norm
             else nn.Identity()
         )
-        self.project = nn.Sequential(nn.Dropout(settings.drop_rate), nn.Linear(n_features, HEAD_DIM), nn.ReLU())
+        self.project = nn.Sequential(nn.Dropout(settings.drop_rate), FrameLinear(n_features, HEAD_DIM), nn.ReLU())
         self.mix: nn.Module = (
             SelfAttention(settings.attention_heads)
             if settings.multi_head_attention
@@ -80,11 +95,7 @@ class AttentionHead(nn.Module):
         Args:
             target: start and end of the part that the clip logits are for, as shares of the window; default: all of it.
         """
-        frames = self.norm(self.pool(features))
-        if not torch.is_grad_enabled() and frames.dtype is not torch.float32:
-            # PyTorch multiplies a transposed input window by window there: 25 times slower in bf16 on a CPU.
-            frames = frames.contiguous()
-        frames = self.project(frames)
+        frames = self.project(self.norm(self.pool(features)))
         mixed = self.mix(frames)
         frames = self.dropout(frames + mixed if self.skip else mixed)
         frame_logits = self.classify(frames).float()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sed_model.config import Model
-from sed_model.heads import AttentionHead, FrequencyPool, frames_inside
+from sed_model.heads import AttentionHead, FrameLinear, FrequencyPool, frames_inside
 
 
 def features(*shape: int, seed: int = 0) -> Tensor:
@@ -121,3 +121,15 @@ def test_skip_connections_add_the_input_of_a_block() -> None:
     # The block now gives 0: without its input, frames say nothing but the bias.
     assert torch.equal(plain(maps)[1], plain.classify.bias.expand(1, 6, 3))
     torch.testing.assert_close(skipping(maps)[1], skipping.classify(skipping.project(maps.mean(dim=2).transpose(1, 2))))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("contiguous", [False, True])
+def test_the_fast_way_gives_the_bits_of_the_slow_one(dtype: torch.dtype, contiguous: bool) -> None:
+    torch.manual_seed(0)
+    layer = FrameLinear(576, 512)
+    frames = features(12, 576, 7).to(dtype).transpose(1, 2)
+    frames = frames.contiguous() if contiguous else frames
+    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype is torch.bfloat16):
+        expected = torch.nn.Linear.forward(layer, frames)
+        assert torch.equal(layer(frames), expected)

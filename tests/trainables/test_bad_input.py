@@ -437,8 +437,8 @@ def test_train_refuses(
 def test_the_search_before_a_stage_is_offered(refused: Callable[..., str], tiny_root: Path, tmp_path: Path) -> None:
     message = refused("train", "--stage", "finetune", "--data", tiny_root, "--out", "out")
 
-    assert f"looked for in {tmp_path / 'out' / 'train_bce'}" in message
-    assert f"--stage train_bce --out {tmp_path / 'out'}" in message
+    assert f"finetune starts from the model of train_bce: {tmp_path / 'out' / 'train_bce'}: no trained model" in message
+    assert f"python -m trainables.train --stage train_bce --data {tiny_root} --out out" in message
 
 
 # --- ensemble

@@ -135,9 +135,11 @@ def test_a_damaged_note_of_the_holder_does_no_harm(folder: Path, holder: subproc
     assert refused(folder) == f"{folder}: another process writes there; wait until it has ended, or stop it."
 
 
-def test_an_ensemble_and_a_training_are_drivers_too(finished_run: Path, tiny_root: Path, tmp_path: Path) -> None:
+def test_an_ensemble_and_a_training_are_drivers_too(
+    finished_run: Path, tiny_root: Path, tiny_space: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
-    data = ("--data", tiny_root, "--set", "data.window_s=1.5", "--set", "data.target_s=1.0")
+    data = ("--data", tiny_root, "--config", tiny_space.parent / "base.yaml")
     with only_driver(out, "search"):
         with pytest.raises(ConfigError, match=r"a search on .* writes there"):
             ensemble.main(["--run", str(finished_run), "--out", str(out)])

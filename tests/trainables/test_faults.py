@@ -21,6 +21,7 @@ from ray.util import placement_group_table
 
 from sed_model.errors import DiskFullError
 from trainables.recorder import Recorder
+from trainables.runs import RunFolder, best_trials, trial_id
 
 pytestmark = pytest.mark.slow
 ARGUMENTS = ("--max-concurrent", "1", "--no-pseudo-labels")
@@ -90,12 +91,12 @@ def test_a_search_whose_ray_is_killed_says_so_and_goes_on(
     raylet.kill()
 
     assert search.process.wait(timeout=60) == 1
-    assert re.fullmatch(
-        r"error: Ray's processes were killed, perhaps for want of memory\. Then go on with: python -m "
-        rf"trainables.search --resume --name run --out {tmp_path}\n",
-        search.errors,
+    expected = (
+        "error: Ray's processes were killed, perhaps for want of memory. Then go on with: python -m "
+        f"trainables.search --resume --name run --out {tmp_path}"
     )
-    assert search.wait_until_all_have_ended(30) == []
+    assert expected in search.errors.splitlines()  # among lines of Ray's own
+    search.check_that_all_have_ended()
     run_search("--resume", "--out", tmp_path, "--name", "run", *ARGUMENTS)
     check_equal(tmp_path / "run", finished_run, N_TRIALS)
 
@@ -169,6 +170,8 @@ def test_a_disk_that_is_full_when_finalists_are_trained_again_stops_that_and_not
     run_search: Callable[..., str], finished_run: Path, small_disk: Path
 ) -> None:
     shutil.copytree(finished_run, small_disk / "run", ignore=shutil.ignore_patterns("trials", "tune", "ensemble"))
+    best = trial_id(best_trials(RunFolder(finished_run).read_trials(), 1)[0]["number"])
+    shutil.copytree(finished_run / "trials" / best, small_disk / "run" / "trials" / best)
     (small_disk / "ballast").write_bytes(bytes(8 * 2**20))
     again = ("--resume", "--refit-folds", "1,2", "--top-k", "1", "--out", small_disk, "--name", "run", *ARGUMENTS)
     with pytest.raises(DiskFullError, match=f"{small_disk}.*go on with: python -m trainables.search --resume"):

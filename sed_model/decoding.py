@@ -22,6 +22,8 @@ LOUDEST = 1_000.0
 """Of full scale. Floats that go beyond were never divided by the full scale of their integers, or are damaged."""
 BLOCK_VALUES = 2**24
 """So many samples of all channels are read at once: a header may announce more than the memory holds."""
+UNKNOWN_LENGTH = 2**63 - 1
+"""libsndfile's number of samples where a FLAC's header leaves it open, as encoders do that write into a pipe."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,13 @@ class UnreadableAudioError(AudioError):
         return f"{self.path}: {self.reason}; replace or remove the file."
 
 
+class _Stream(soundfile.SoundFile):
+    """Read from the start to the end: libsndfile cannot seek in a file of unknown length."""
+
+    def seekable(self) -> bool:
+        return False
+
+
 def decode(path: Path, sample_rate_hz: int, max_s: float | None = None, start_s: float = 0.0) -> np.ndarray:
     """The mean of all channels, resampled: float32 of full scale 1.
 
@@ -55,8 +64,9 @@ def decode(path: Path, sample_rate_hz: int, max_s: float | None = None, start_s:
     if no_file := _no_file(path):
         raise UnreadableAudioError(path, no_file)
     try:
-        with soundfile.SoundFile(path) as audio:
-            source_hz, is_estimate = audio.samplerate, audio.format == "MP3" and not _counts_frames(path)
+        with _open(path) as audio:
+            is_estimate = not audio.seekable() or (audio.format == "MP3" and not _counts_frames(path))
+            source_hz = audio.samplerate
             if not RATES_HZ[0] <= source_hz <= RATES_HZ[1]:
                 raise UnreadableAudioError(path, f"says that its sample rate is {source_hz} Hz")
             first = round(start_s * source_hz)
@@ -64,7 +74,7 @@ def decode(path: Path, sample_rate_hz: int, max_s: float | None = None, start_s:
             if max_s is not None:
                 wanted = min(wanted, round(max_s * source_hz))
             if wanted and first:
-                audio.seek(first)
+                _skip(audio, first)
             mono = _read_mono(audio, wanted)
             damage = _broken_off(audio.extra_info) or _contradiction(audio.extra_info)
     except (soundfile.SoundFileError, OSError) as error:
@@ -94,6 +104,24 @@ def _no_file(path: Path) -> str:
         return "the file is not there"
     except OSError as error:
         return f"cannot be opened ({error.strerror})"
+
+
+def _open(path: Path) -> soundfile.SoundFile:
+    audio = soundfile.SoundFile(path)
+    if audio.frames < UNKNOWN_LENGTH:
+        return audio
+    audio.close()
+    return _Stream(path)
+
+
+def _skip(audio: soundfile.SoundFile, n_frames: int) -> int:
+    """How many of the next `n_frames` there were, all of them by the header where there is seeking."""
+    if audio.seekable():
+        return int(audio.seek(n_frames))
+    at_once, n_read = max(1, BLOCK_VALUES // audio.channels), 0
+    while n_read < n_frames and (n_new := len(audio.read(min(at_once, n_frames - n_read), dtype="float32"))):
+        n_read += n_new
+    return n_read
 
 
 def _read_mono(audio: soundfile.SoundFile, n_frames: int) -> np.ndarray:
@@ -152,9 +180,19 @@ def _reason(path: Path, error: Exception) -> str:
 
 
 def duration_s(path: Path) -> float:
-    """Length by the file's header; 0 for a file that cannot be opened."""
+    """`length_s`; 0 for a file that cannot be opened."""
     try:
-        info = soundfile.info(path)
+        return length_s(path)
     except (soundfile.SoundFileError, OSError):
         return 0.0
-    return float(info.duration)
+
+
+def length_s(path: Path) -> float:
+    """Seconds by the file's header; where it leaves them open, the file is read.
+
+    Raises:
+        soundfile.SoundFileError, OSError: it cannot be opened, or breaks off.
+    """
+    with _open(path) as audio:
+        n_frames = audio.frames if audio.seekable() else _skip(audio, UNKNOWN_LENGTH)
+        return float(n_frames / audio.samplerate)

@@ -20,7 +20,7 @@ from sed_model.audio_files import list_audio
 from sed_model.config import Data
 from sed_model.decoding import BLOCK_VALUES, LOUDEST, decode, duration_s
 from sed_model.sound_folders import find_sounds
-from tests.hostile import drawn, in_time, refusal, refused
+from tests.hostile import drawn, in_time, overwritten, places, refusal, refused
 
 RATE_HZ = 8_000
 N_SAMPLES = 4_000
@@ -66,14 +66,10 @@ def test_a_file_cut_anywhere_is_refused_or_nearly_whole(tmp_path: Path, suffix: 
 
 @pytest.mark.parametrize("suffix", WHOLE)
 @drawn
-@given(place=st.floats(0, 1, exclude_max=True), value=st.integers(0, 255), data=st.binary(max_size=8))
-def test_a_file_with_other_bytes_is_refused_or_finite(
-    tmp_path: Path, suffix: str, place: float, value: int, data: bytes
-) -> None:
-    content = bytearray(WHOLE[suffix])
-    start = round((len(content) - 1) * place)
-    content[start : start + 1 + len(data)] = bytes([value]) + data
-    path = write(tmp_path, f"odd.{suffix}", bytes(content))
+@given(place=places, data=st.binary(min_size=1, max_size=8))
+def test_a_file_with_other_bytes_is_refused_or_finite(tmp_path: Path, suffix: str, place: float, data: bytes) -> None:
+    path = write(tmp_path, f"odd.{suffix}", WHOLE[suffix])
+    overwritten(path, place, data)
 
     if not refused(lambda: decode(path, RATE_HZ, max_s=5.0), f"odd.{suffix}"):
         assert np.abs(decode(path, RATE_HZ, max_s=5.0)).max() < 2 * LOUDEST
@@ -136,7 +132,6 @@ LIES = {
     "8 FLAC channels": ("flac", flac_with(channels=7)),
     "68 billion FLAC samples": ("flac", flac_with(total=2**36 - 1)),
     "a billion FLAC samples": ("flac", flac_with(total=10**9)),
-    "an unknown number of FLAC samples": ("flac", flac_with(total=0)),
 }
 
 
@@ -228,6 +223,7 @@ ODD: dict[str, tuple[str, Callable[[], bytes], float]] = {
     "an MP3 named wav": ("wav", lambda: WHOLE["mp3"], 0.5),
     "a RIFF without its size": ("wav", lambda: wav_with(4, "<I", 0), 0.5),
     "no bytes a block": ("wav", lambda: wav_with(32, "<H", 0), 0.5),
+    "a FLAC of unknown length": ("flac", lambda: flac_with(total=0), 0.5),
     "one sample": ("wav", lambda: encoded("wav", NOISE[:1]), 1 / RATE_HZ),
 }  # fmt: skip
 
@@ -240,6 +236,33 @@ def test_an_odd_file_is_read_as_what_it_is(
 
     assert len(wave) == pytest.approx(expected_s * RATE_HZ, abs=2)
     assert expected_s < 0.1 or 0.01 < float(np.std(wave)) < 0.2
+
+
+def test_a_flac_of_unknown_length_is_read_from_anywhere_and_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known, unknown = (
+        write(tmp_path, name, content) for name, content in (("a.flac", WHOLE["flac"]), ("b.flac", flac_with(total=0)))
+    )
+    monkeypatch.setattr("sed_model.decoding.BLOCK_VALUES", 998)
+
+    assert duration_s(unknown) == duration_s(known) == N_SAMPLES / RATE_HZ
+    for start_s, max_s in ((0.0, None), (0.125, 0.25), (0.4, 5.0), (0.4999, None)):
+        np.testing.assert_array_equal(decode(unknown, RATE_HZ, max_s, start_s), decode(known, RATE_HZ, max_s, start_s))
+    refusal(lambda: decode(unknown, RATE_HZ, start_s=0.5), "b.flac", "no samples from 0.5 s on")
+
+
+@pytest.mark.parametrize("percent", [1, 2, 5, 10, 30, 50, 80, 95, 99])
+def test_a_flac_of_unknown_length_that_breaks_off_is_refused(tmp_path: Path, percent: int) -> None:
+    content = flac_with(total=0)
+    path = write(tmp_path, "cut.flac", content[: len(content) * percent // 100])
+    refusal(lambda: decode(path, RATE_HZ), "cut.flac")
+    assert duration_s(path) == 0
+
+
+def test_sounds_of_unknown_length_are_counted(tmp_path: Path) -> None:
+    write(tmp_path, "rain.flac", flac_with(total=0))
+    assert [sound.duration_s for sound in find_sounds(tmp_path, "augment.wave.background_folder")] == [0.5]
 
 
 def test_long_files_are_read_in_blocks_without_a_seam(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,10 +10,12 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 import pytest
 from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
 
 from sed_model.errors import UserError
 
@@ -51,9 +53,9 @@ def in_time() -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def refusal(call: Callable[[], object], *words: str) -> str:
+def refusal(call: Callable[[], object], *words: str, kind: type[Exception] = UserError) -> str:
     """The message of the user's error that `call` has to raise; every one of `words` is in it."""
-    with in_time(), pytest.raises(UserError) as raised:
+    with in_time(), pytest.raises(kind) as raised:
         call()
     message = str(raised.value)
     assert [word for word in words if word not in message] == []
@@ -61,13 +63,116 @@ def refusal(call: Callable[[], object], *words: str) -> str:
     return message
 
 
-def refused(call: Callable[[], object], *words: str) -> bool:
+def refused(call: Callable[[], object], *words: str, kind: type[Exception] = UserError) -> bool:
     """Whether `call` raises a user's error, with `words` in it; any other error is a fault, and so is a hang."""
     message = None
     with in_time():
         try:
             call()
-        except UserError as error:
+        except kind as error:
             message = str(error)
     assert message is None or [word for word in words if word not in message] == []
     return message is not None
+
+
+# --- what stands where a file should be
+
+
+def as_folder(path: Path) -> None:
+    path.mkdir()
+
+
+def as_loop(path: Path) -> None:
+    path.symlink_to(path.name)
+
+
+def as_device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+NO_FILES: dict[str, Callable[[Path], None]] = {
+    "a pipe": os.mkfifo,
+    "a folder": as_folder,
+    "a link to itself": as_loop,
+    "a link to a device": as_device,
+}
+"""What puts them there; a pipe would block a reader for ever, the device fill the memory."""
+
+
+def put_in_place(path: Path, put: Callable[[Path], None]) -> None:
+    path.unlink(missing_ok=True)
+    put(path)
+
+
+def deep_folder(parent: Path, n_levels: int = 20) -> None:
+    """Folders within folders, whose paths get longer than any that may be opened: unreadable for root, too."""
+    at = os.open(parent, os.O_RDONLY)
+    try:
+        for _ in range(n_levels):
+            os.mkdir("d" * 240, dir_fd=at)
+            below = os.open("d" * 240, os.O_RDONLY, dir_fd=at)
+            os.close(at)
+            at = below
+    finally:
+        os.close(at)
+
+
+# --- damaged content
+
+
+def truncated(path: Path, percent: float) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * percent / 100)])
+
+
+def overwritten(path: Path, place: float, data: bytes) -> None:
+    """Other bytes at a place (0..1) of a file."""
+    content = bytearray(path.read_bytes())
+    start = int(len(content) * place)
+    content[start : start + len(data)] = data
+    path.write_bytes(bytes(content))
+
+
+places = st.floats(0, 1, exclude_max=True)
+"""Of a file, for `overwritten`."""
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6)
+trees = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=6), inner, max_size=2)
+)
+"""What a JSON or YAML file may hold."""
+
+DEEP = b"[" * 100_000
+NO_JSON: dict[str, bytes] = {
+    "nothing": b"",
+    "half": b'{"stage": "tr',
+    "another encoding": '{"stage": "é"}'.encode("utf-16"),
+    "Latin-1": b'{"stage": "\xe9"}',
+    "deep lists": DEEP,
+    "deep mappings": b'{"a":' * 100_000,
+    "a NUL": b'{"stage": "a\0b"}',
+    "digits without end": b'{"epoch": ' + b"9" * 5_000 + b"}",
+    "a comment": b"// x\n{}",
+    "YAML": b"stage: train_bce\n",
+}
+ODD_JSON: dict[str, bytes] = NO_JSON | {
+    "null": b"null",
+    "a number": b"1",
+    "text": b'"x"',
+    "a list": b"[]",
+    "an empty mapping": b"{}",
+    "NaN": b"NaN",
+}
+NO_TABLES: dict[str, bytes] = {
+    "nothing": b"",
+    "the magic alone": b"PAR1",
+    "twice the magic": b"PAR1PAR1",
+    "a footer beyond the file": b"PAR1" + b"\xff\xff\xff\x7fPAR1",
+    "a footer of nothing": b"PAR1" + bytes(4) + b"PAR1",
+    "CSV": b"trial_id,number\ntrial_0000,0\n",
+    "JSON": b"{}",
+    "Arrow": b"ARROW1\0\0" + bytes(50),
+    "zeros": bytes(500),
+    "an HTML page": b"<!doctype html>",
+    "a pickle": b"\x80\x04K\x03.",
+}
+"""No Parquet."""

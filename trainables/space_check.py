@@ -137,9 +137,19 @@ def _repairs(section: Any, problems: list[str]) -> dict[str, tuple[Any, ...]]:
     for name, values in section.items():
         if isinstance(values, list) and values and all(is_scalar(value) for value in values):
             repairs[str(name)] = tuple(values)
+            problems += [f"repair.{error}" for value in values for error in _refused_by_key(str(name), value)]
         else:
             problems.append(f"repair.{name}: is {values!r}; give a list of values, tried in turn.")
     return repairs
+
+
+def _refused_by_key(name: str, value: Any) -> list[str]:
+    """Why no configuration takes the value, whatever its other values are."""
+    try:
+        SedConfig().with_overrides({name: value})
+    except ConfigError as error:
+        return [line for line in str(error).splitlines() if line.startswith((f"{name}=", f"{name}: is "))]
+    return []
 
 
 def _check_names(names: Mapping[str, None], problems: list[str]) -> None:

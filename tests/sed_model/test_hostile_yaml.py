@@ -15,7 +15,7 @@ from sed_model.audio_cache import cache_home
 from sed_model.config import Data, SedConfig, config_from_dict, load_config
 from sed_model.errors import ConfigError
 from sed_model.yaml_file import MAX_DEPTH, MAX_VALUES, read_yaml
-from tests.hostile import drawn, refusal, refused
+from tests.hostile import drawn, refusal, refused, trees
 
 BOMB = "a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
     f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 10)
@@ -166,12 +166,6 @@ def test_no_key_takes_it(value: Any) -> None:
 @pytest.mark.parametrize("name", [1, None, (), True, "", ".", "model", "model.", "a" * 5000, "\0"], ids=repr)
 def test_no_such_key(name: Any) -> None:
     refusal(lambda: SedConfig().with_overrides({name: 1}), "unknown configuration key")
-
-
-scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
-trees = st.recursive(
-    scalars, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=8), inner, max_size=2)
-)
 
 
 @drawn

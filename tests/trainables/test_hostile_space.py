@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sed_model.config import SedConfig
-from tests.hostile import drawn, in_time, refusal, refused
+from tests.hostile import drawn, in_time, refusal, refused, scalars
 from trainables import cli
 from trainables.overrides import absolute_paths
 from trainables.search_setup import check_place
@@ -88,6 +88,16 @@ BAD_SPACES = {
     "a base that is a list": ("base: [base.yaml]\n" + GEM, "base"),
     "a repair of numbers": ("repair: {1: [2]}\n" + GEM, "1: unknown configuration key"),
     "a repair of mappings": ("repair: {model.gem_p: [{a: 1}]}\n" + GEM, "repair.model.gem_p"),
+    "a repair beyond its key": ("repair: {model.gem_p: [99]}\n" + GEM, "repair.model.gem_p=99"),
+    "a repair that is bad at its end": ("repair: {model.gem_p: [2, 0]}\n" + GEM, "repair.model.gem_p=0"),
+    "a repair of another kind": ("repair: {model.pool_type: [3]}\n" + GEM, "repair.model.pool_type=3"),
+    "a repair in another spelling": ("repair: {model.pool_type: [AVG]}\n" + GEM, "repair.model.pool_type='AVG'"),
+    "a repair of true": ("repair: {model.gem_p: [true]}\n" + GEM, "repair.model.gem_p: is true"),
+    "a repair of null": ("repair: {optim.batch_size: [null]}\n" + GEM, "repair.optim.batch_size=None"),
+    "a repair of half a step": ("repair: {optim.batch_size: [2.5]}\n" + GEM, "repair.optim.batch_size=2.5"),
+    "a repair of nan": ("repair: {model.gem_p: [.nan]}\n" + GEM, "repair.model.gem_p=nan"),
+    "a repair of a key outside": ("repair: {front_end.n_mels: [64, 7]}\n" + GEM, "repair.front_end.n_mels=7"),
+    "a repair beyond all numbers": (f"repair: {{seed: [{LARGE}]}}\n" + GEM, "repair.seed"),
     "an empty repair": ("repair: {model.gem_p: []}\n" + GEM, "repair.model.gem_p"),
     "a section of numbers": ("1: 2\n" + GEM, "mapping"),
     "a merged section": ("<<: {spaces: {}}\n" + GEM, "spaces"),
@@ -110,12 +120,11 @@ def test_a_space_that_is_no_file_is_refused(tmp_path: Path, monkeypatch: pytest.
     refusal(lambda: load_space(name), "no such file")
 
 
-leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6)
 distributions = st.dictionaries(
     st.sampled_from(["choice", "uniform", "loguniform", "quniform", "randint", "when", "x"]),
-    st.lists(leaves, max_size=3)
-    | leaves
-    | st.dictionaries(st.sampled_from(["seed", "model.pool_type"]), leaves, max_size=1),
+    st.lists(scalars, max_size=3)
+    | scalars
+    | st.dictionaries(st.sampled_from(["seed", "model.pool_type"]), scalars, max_size=1),
     max_size=2,
 )  # fmt: skip
 

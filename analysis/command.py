@@ -1,6 +1,7 @@
 """What the commands of the analysis share: their help ends with examples and exit statuses, and they know a version."""
 
 import argparse
+import io
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
@@ -24,6 +25,8 @@ def command_parser(module: str, description: str, examples: str) -> argparse.Arg
 
 def run(main: Callable[[], int]) -> NoReturn:
     """Run a command's `main` and leave with its status, or with 130 after Ctrl-C."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a path need not be UTF-8
     try:
         sys.exit(main())
     except KeyboardInterrupt:

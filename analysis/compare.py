@@ -1,6 +1,7 @@
 """Several runs side by side: what each reached and cost, what they were told, class by class."""
 
 from collections.abc import Mapping, Sequence
+from itertools import count
 
 import pandas as pd
 
@@ -110,12 +111,15 @@ def comparison_chapter(runs: Mapping[str, RunFacts]) -> Chapter:
     return Chapter("compare", "Comparison", sections)
 
 
-def unique_names(paths: Sequence[str]) -> list[str]:
-    """The names, numbered where one comes again."""
-    return [
-        name if paths.count(name) == 1 else f"{name} ({paths[: place + 1].count(name)})"
-        for place, name in enumerate(paths)
-    ]
+def unique_names(names: Sequence[str]) -> list[str]:
+    """The names, numbered where one comes again, or is that of a column beside the runs'."""
+    taken = {"setting", "label", "range", *(name for name in names if names.count(name) > 1)}
+    found: list[str] = []
+    for name in names:
+        numbered = (f"{name} ({number})" for number in count(1))
+        found.append(name if name not in taken else next(other for other in numbered if other not in taken))
+        taken.add(found[-1])
+    return found
 
 
 def _sentences(table: pd.DataFrame, runs: Mapping[str, RunFacts]) -> list[str]:

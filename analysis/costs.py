@@ -7,6 +7,8 @@ import pandas as pd
 from analysis.curves import epochs_saved
 from analysis.tables import STATUSES, Run
 
+MAX_DIGITS = 6
+"""Of a number of CPUs; no machine has a million."""
 STATUS_COLUMNS = ("status", "n_trials", "epochs", "hours")
 
 
@@ -59,4 +61,4 @@ def _words(command: str) -> list[str]:
 def _number_after(words: list[str], flag: str) -> int:
     places = [index for index, word in enumerate(words[:-1]) if word == flag]
     value = words[places[-1] + 1] if places else ""
-    return int(value) if value.isdecimal() else 1
+    return int(value) if value.isdecimal() and len(value) <= MAX_DIGITS else 1

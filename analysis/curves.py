@@ -52,8 +52,11 @@ def stage_gains(run: Run) -> pd.DataFrame:
         epoch), median_gain (best of the stage minus best of the stages before; for the first stage minus its own first
         epoch).
     """
+    columns = ["stage", "n_trials", "median_start", "median_end", "median_gain"]
     spans = stage_spans(run.curves)
     scored = run.curves.dropna(subset="macro_auc").sort_values("epoch", kind="stable")
+    if scored.empty:
+        return pd.DataFrame(columns=columns)
     of_stage = scored.groupby(["trial_id", "stage"], sort=False)["macro_auc"].agg(["first", "max"])
     wide = of_stage.reset_index().pivot_table(index="trial_id", columns="stage", values=["first", "max"])
     starts, bests = pd.DataFrame(wide["first"]), pd.DataFrame(wide["max"])
@@ -76,7 +79,7 @@ def stage_gains(run: Run) -> pd.DataFrame:
                 "median_gain": (best - before).median(),
             }
         )
-    return pd.DataFrame(rows, columns=["stage", "n_trials", "median_start", "median_end", "median_gain"])
+    return pd.DataFrame(rows, columns=columns)
 
 
 def epochs_saved(run: Run) -> pd.DataFrame:

@@ -11,6 +11,7 @@ import optuna
 import pandas as pd
 import plotly.graph_objects as go
 
+from analysis.checks import shown
 from analysis.curves import StageSpan
 from analysis.plots import BLUE, GREEN, GREY, ORANGE, SCORE_LABEL, STATUS_COLOUR, VERMILLION
 
@@ -22,8 +23,7 @@ ROW_PX = 26
 
 def label(text: object, n_most: int = MAX_LABEL) -> str:
     """A name as plotly shows it literally, cut to `n_most` characters."""
-    words = str(text)
-    return html.escape(words if len(words) <= n_most else words[: n_most - 1] + "…", quote=False)
+    return html.escape(shown(text, n_most), quote=False)
 
 
 def blank(x_title: str, y_title: str, height_px: int = 360) -> go.Figure:

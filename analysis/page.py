@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import jinja2
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
+from analysis.checks import shown
 from analysis.parameters import as_text
 
 NO_VALUE = "–"
@@ -55,6 +57,8 @@ COLUMN_TITLES = {
     "core_hours": "core-hours",
 }
 MAX_ROWS = 200
+MAX_SENTENCE = 2_000
+"""Characters of a sentence, a cell or a command."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,7 @@ def table_view(caption: str, table: pd.DataFrame, columns: Sequence[str] = ()) -
 
 
 def render(title: str, lead: Sequence[str], chapters: Sequence[Chapter]) -> str:
-    """The page. Every text is escaped; plotly.js is within it; it may load nothing (its Content-Security-Policy)."""
+    """The page. Every text is cut and escaped; plotly.js is within; it may load nothing (Content-Security-Policy)."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("analysis"),
         autoescape=True,
@@ -124,6 +128,7 @@ def render(title: str, lead: Sequence[str], chapters: Sequence[Chapter]) -> str:
         lstrip_blocks=True,
     )
     environment.filters["figure_json"] = figure_json
+    environment.filters["shown"] = partial(shown, n_most=MAX_SENTENCE)
     template = environment.get_template("report.html.j2")
     return template.render(title=title, lead=lead, chapters=chapters, plotly_js=get_plotlyjs())
 

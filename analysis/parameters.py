@@ -1,13 +1,16 @@
 """Which settings a search varied, under short names, with inactive conditional ones left empty."""
 
 import json
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from analysis.tables import CONFIG_PREFIX, TRIAL_COLUMNS, Run
+from analysis.parquet import CONFIG_PREFIX
+from analysis.tables import REFIT_COLUMNS, TRIAL_COLUMNS, Run
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ def varied_parameters(run: Run) -> list[Parameter]:
     """The settings with more than one value among the trials, in the order of the table's columns."""
     values = _active_values(run)
     keys = [key for key in values.columns if _n_distinct(values[key]) > 1]
-    names = short_names(keys, reserved={*TRIAL_COLUMNS, "rank", "gap"})
+    names = short_names(keys, reserved={*TRIAL_COLUMNS, *REFIT_COLUMNS, "rank", "gap", "minutes"})
     space = _space(run)
     return [Parameter(key, names[key], _is_number(values[key]), "loguniform" in space.get(key, {})) for key in keys]
 
@@ -45,7 +48,10 @@ def short_names(keys: Collection[str], reserved: Collection[str] = ()) -> dict[s
     >>> short_names(["model.gem_p", "stages.a.lr", "stages.b.lr"])
     {'model.gem_p': 'gem_p', 'stages.a.lr': 'a.lr', 'stages.b.lr': 'b.lr'}
     """
-    return {key: _short_name(key, keys, reserved) for key in keys}
+    shared = Counter(ending for key in keys for ending in _endings(key))
+    free = {key: [name for name in _endings(key) if shared[name] == 1 and name not in reserved] for key in keys}
+    # A key that ends as another key is named, whole; one that is reserved even so, as its column is.
+    return {key: next(iter(names), key if key not in reserved else CONFIG_PREFIX + key) for key, names in free.items()}
 
 
 def as_text(value: Any) -> Any:
@@ -61,40 +67,35 @@ def as_text(value: Any) -> Any:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _short_name(key: str, keys: Collection[str], reserved: Collection[str]) -> str:
+def _endings(key: str) -> list[str]:
+    """The dotted endings of a key, the shortest first, the key itself last."""
     parts = key.split(".")
-    for n_parts in range(1, len(parts)):
-        name = ".".join(parts[-n_parts:])
-        shared = any(other != key and (other == name or other.endswith("." + name)) for other in keys)
-        if not shared and name not in reserved:
-            return name
-    return key
+    return [".".join(parts[-n_parts:]) for n_parts in range(1, len(parts) + 1)]
 
 
 def _active_values(run: Run) -> pd.DataFrame:
     """The config columns by dotted key; a value whose `when` in the search space does not hold becomes NA."""
     columns = [name for name in run.trials.columns if name.startswith(CONFIG_PREFIX)]
     values = run.trials[columns].rename(columns=lambda name: name.removeprefix(CONFIG_PREFIX))
-    space = _space(run)
-    active: dict[str, pd.Series] = {}
-    for key in values.columns:
-        active[key] = values[key].where(_is_active(key, values, space, seen=frozenset()))
-    return pd.DataFrame(active, index=values.index)
+    conditions = {key: entry.get("when") or {} for key, entry in _space(run).items() if key in values}
+    active = {key: _meets(values, conditions.get(key, {})) for key in values.columns}
+    # A condition may rest on a setting that has conditions itself: passed on until all have heard of all.
+    n_active = -1
+    while n_active != (n_active := sum(int(rows.sum()) for rows in active.values())):
+        for key, wanted in conditions.items():
+            for other in wanted:
+                active[key] &= active.get(other, True)
+    return pd.DataFrame({key: values[key].where(rows) for key, rows in active.items()}, index=values.index)
 
 
-def _is_active(
-    key: str, values: pd.DataFrame, space: Mapping[str, Mapping[str, Any]], seen: frozenset[str]
-) -> pd.Series:
-    """Whether each trial meets the conditions of the key, and of the keys its conditions rest on."""
-    active = pd.Series(True, index=values.index)
-    conditions = space.get(key, {}).get("when") or {}
+def _meets(values: pd.DataFrame, conditions: Mapping[str, Any]) -> np.ndarray:
+    """Whether each trial has the values that the conditions ask for; those on settings without a column hold."""
+    met = np.ones(len(values), bool)
     for other, wanted in conditions.items():
-        if other not in values or other in seen:
-            continue
-        allowed = {as_text(value) for value in (wanted if isinstance(wanted, list) else [wanted])}
-        active &= values[other].map(as_text).isin(allowed)
-        active &= _is_active(other, values, space, seen | {key})
-    return active
+        if other in values:
+            allowed = {as_text(value) for value in (wanted if isinstance(wanted, list) else [wanted])}
+            met &= values[other].map(as_text).isin(allowed).to_numpy()
+    return met
 
 
 def _space(run: Run) -> dict[str, Mapping[str, Any]]:

@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from analysis.checks import shown
 from analysis.curves import StageSpan
 
 # Okabe and Ito's colours stay apart for every kind of colour vision; status has a marker of its own besides.
@@ -16,6 +17,12 @@ BLUE, ORANGE, GREEN, VERMILLION, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E0
 STATUS_COLOUR = {"complete": BLUE, "pruned": ORANGE, "running": GREEN, "failed": VERMILLION}
 STATUS_MARKER = {"complete": "o", "pruned": "v", "running": "s", "failed": "X"}
 SCORE_LABEL = "macro ROC-AUC"
+MAX_LABEL = 60
+
+
+def literal(text: object) -> str:
+    """A name as matplotlib draws it letter by letter: cut, and its dollars no formulas."""
+    return shown(text, MAX_LABEL).replace("$", r"\$")
 
 
 def draw_history(history: pd.DataFrame, axes: Axes) -> None:
@@ -41,7 +48,7 @@ def draw_learning_curves(curves: pd.DataFrame, spans: list[StageSpan], axes: Axe
         colour = colours.get(trial_id, GREY)
         faint = 0.35 if is_pruned and trial_id not in colours else 0.9
         epochs, scores = trial["epoch"].astype(float), trial["macro_auc"]
-        label = str(trial_id) if trial_id in colours else None
+        label = literal(trial_id) if trial_id in colours else None
         axes.plot(epochs, scores, color=colour, alpha=faint, linewidth=2 if label else 1, label=label)
         if is_pruned:
             axes.plot(epochs.iloc[-1:], scores.iloc[-1:], marker="v", color=colour, alpha=max(faint, 0.5))
@@ -50,7 +57,7 @@ def draw_learning_curves(curves: pd.DataFrame, spans: list[StageSpan], axes: Axe
             span.start - 0.5, span.end + 0.5, color="black", alpha=0.04 if index % 2 == 0 else 0.0, linewidth=0
         )
         axes.annotate(
-            span.stage,
+            literal(span.stage),
             ((span.start + span.end) / 2, 1.01),
             xycoords=("data", "axes fraction"),
             ha="center",
@@ -68,15 +75,15 @@ def draw_ranking(ranking: pd.DataFrame, spread: pd.DataFrame | None, axes: Axes,
 
     The dot is the score of trials.parquet, the bar the interval of the score recomputed from the predictions.
     """
-    shown = ranking[ranking["rank"].notna()].head(top)
-    places = dict(zip(shown["trial_id"], range(len(shown)), strict=True))
-    _dots(shown["macro_auc"], shown["trial_id"].map(places), shown["status"], axes)
+    ranked = ranking[ranking["rank"].notna()].head(top)
+    places = dict(zip(ranked["trial_id"], range(len(ranked)), strict=True))
+    _dots(ranked["macro_auc"], ranked["trial_id"].map(places), ranked["status"], axes)
     if spread is not None:
         with_place = spread[spread["trial_id"].isin(places)]
         heights = with_place["trial_id"].map(places)
         axes.hlines(heights, with_place["low"], with_place["high"], color=GREY, linewidth=3, label="95 % interval")
     axes.set_yticks(
-        list(places.values()), [f"{rank}. {name}" for rank, name in zip(shown["rank"], places, strict=True)]
+        list(places.values()), [f"{rank}. {literal(name)}" for rank, name in zip(ranked["rank"], places, strict=True)]
     )
     axes.invert_yaxis()
     axes.set(title="Best trials", xlabel=SCORE_LABEL, ylabel="rank and trial")
@@ -92,7 +99,7 @@ def draw_importance(importance: pd.DataFrame, axes: Axes) -> None:
         axes.barh(place, row["importance"], color=matplotlib.colors.to_rgba(BLUE, 0.9 if above_chance else 0.35))
         axes.hlines(place, row["low"], row["high"], color="black", linewidth=1.5)
         axes.vlines(min(row["chance"], 1.0), place - 0.4, place + 0.4, color=VERMILLION, linestyle="--")
-    axes.set_yticks(range(len(importance)), list(importance["parameter"]))
+    axes.set_yticks(range(len(importance)), [literal(name) for name in importance["parameter"]])
     axes.invert_yaxis()
     axes.set_xlim(0, 1.02)
     axes.set(
@@ -108,7 +115,10 @@ def draw_pareto(front: pd.DataFrame, axes: Axes) -> None:
     axes.step(best["cpu_ms_per_window"], best["macro_auc"], where="post", color="black", label="Pareto front")
     for row in best.to_dict("records"):
         axes.annotate(
-            row["trial_id"], (row["cpu_ms_per_window"], row["macro_auc"]), xytext=(4, 4), textcoords="offset points"
+            literal(row["trial_id"]),
+            (row["cpu_ms_per_window"], row["macro_auc"]),
+            xytext=(4, 4),
+            textcoords="offset points",
         )
     axes.margins(0.2, 0.1)  # room for the last name
     axes.set(title="Score against cost", xlabel="CPU time a window (ms)", ylabel=SCORE_LABEL)

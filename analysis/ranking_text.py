@@ -9,9 +9,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from analysis.checks import shown
 from analysis.parameters import as_text, varied_parameters
 from analysis.ranks import verdict
 from analysis.tables import STATUSES, Run
+
+MAX_CELL = 60
+"""Characters of a setting in the table."""
 
 
 def as_json(ranking: pd.DataFrame, spread: pd.DataFrame | None, run: Run, top: int) -> str:
@@ -30,7 +34,7 @@ def print_ranking(ranking: pd.DataFrame, spread: pd.DataFrame | None, run: Run, 
     """Print the best `top` trials, whether the lead is certain, and why trials failed."""
     counts = run.trials["status"].value_counts()
     tally = ", ".join(f"{counts[status]} {status}" for status in STATUSES if status in counts) or "no trials yet"
-    table = Table(title=escape(f"{run.path}: {tally}"))
+    table = Table(title=escape(shown(f"{run.path}: {tally}")))
     refits = ["refits"] if "refit_mean" in ranking else []
     for name in ("rank", "trial", "status", "macro AUC", "95 %", *refits, "gap", "epochs", "stage", "minutes"):
         table.add_column(name, justify="left" if name in ("trial", "status", "stage") else "right", no_wrap=True)
@@ -42,21 +46,22 @@ def print_ranking(ranking: pd.DataFrame, spread: pd.DataFrame | None, run: Run, 
         settings = ((name, as_text(row[name])) for name in names)
         table.add_row(
             str(row["rank"]),
-            row["trial_id"],
+            escape(row["trial_id"]),
             row["status"],
             f"{row['macro_auc']:.4f}",
             f"{interval[0]:.3f}-{interval[1]:.3f}" if interval else "-",
             *([refit_text(row)] if refits else []),
             f"{row['gap']:.4f}",
             as_text(row["epochs"]) or "-",
-            as_text(row["stage"]) or "-",
+            escape(shown(as_text(row["stage"]) or "-", MAX_CELL)),
             f"{row['duration_s'] / 60:.1f}" if pd.notna(row["duration_s"]) else "-",
-            escape(" ".join(f"{name}={value}" for name, value in settings if value is not None)),
+            escape(" ".join(shown(f"{name}={value}", MAX_CELL) for name, value in settings if value is not None)),
         )
     console.print(table)
     console.print(verdict(spread), highlight=False, markup=False)
     for row in ranking[ranking["status"] == "failed"].to_dict("records"):
-        console.print(f"failed: {row['trial_id']}: {as_text(row['error']) or 'no reason recorded'}", markup=False)
+        reason = shown(as_text(row["error"]) or "no reason recorded")
+        console.print(f"failed: {row['trial_id']}: {reason}", markup=False)
 
 
 def refit_text(row: Mapping[Hashable, Any]) -> str:

@@ -1,6 +1,7 @@
 """Which trial won, by how much, whether that is luck, and which settings go with good scores: the tables."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from scipy.stats import kruskal
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # scikit-learn brings it
 
 from analysis.checks import examples
+from analysis.files import is_there
 from analysis.metrics import draws_of_files, macro_auc, weighted_macro_aucs
 from analysis.parameters import as_text, parameter_values, varied_parameters
 from analysis.tables import REFIT_COLUMNS, OutOfFold, Run, RunFolderError, oof_path, read_oof
@@ -163,10 +165,9 @@ def _grouped(values: pd.Series, is_number: bool) -> pd.Series:
     """Text labels of the values; NA stays NA."""
     if not is_number or values.nunique() <= N_TERCILES + 1:
         return values.map(as_text, na_action="ignore").astype("str")
-    terciles = pd.qcut(values.astype("float64"), N_TERCILES, duplicates="drop", precision=10)
-    low = values.min()
-    labels = terciles.map(lambda span: f"{as_text(max(span.left, low))} to {as_text(span.right)}", na_action="ignore")
-    return labels.astype("str")
+    place, ends = pd.qcut(values.astype("float64"), N_TERCILES, duplicates="drop", labels=False, retbins=True)
+    spans = [f"{as_text(float(low))} to {as_text(float(high))}" for low, high in pairwise(ends)]
+    return place.map(dict(enumerate(spans)), na_action="ignore").astype("str")
 
 
 def _kruskal_p(groups: list[np.ndarray]) -> float:
@@ -206,7 +207,7 @@ def _resampled_scores(
 def leader_spread(run: Run, top: int) -> pd.DataFrame | None:
     """`bootstrap_spread` of the best `top` ranked trials that have predictions; None where none has."""
     ranked = rank_trials(run).dropna(subset="rank").head(top)["trial_id"]
-    with_predictions = [trial_id for trial_id in ranked if oof_path(run.path, trial_id).is_file()]
+    with_predictions = [trial_id for trial_id in ranked if is_there(oof_path(run.path, trial_id))]
     return bootstrap_spread(run, with_predictions) if with_predictions else None
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from analysis.command import command_parser
 from analysis.command import run as run_command
+from analysis.files import is_folder
 
 
 def write_report(file: Path, text: str) -> None:
@@ -19,9 +20,13 @@ def write_report(file: Path, text: str) -> None:
     with tempfile.NamedTemporaryFile(
         "w", encoding="utf-8", dir=file.parent, prefix=f".{file.name}.", suffix=".partial", delete=False
     ) as partial:
-        partial.write(text)
-    Path(partial.name).chmod(0o644)
-    Path(partial.name).replace(file)
+        try:
+            partial.write(text)
+            partial.flush()
+            Path(partial.name).chmod(0o644)
+            Path(partial.name).replace(file)
+        finally:
+            Path(partial.name).unlink(missing_ok=True)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -45,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Write the report; 0 done, 1 the file cannot be written, 2 wrong arguments or a bad run folder."""
     options = build_parser().parse_args(arguments)
     file: Path = options.out or options.run[0] / "report.html"
-    if not file.parent.is_dir() and options.out is not None:
+    if not is_folder(file.parent) and options.out is not None:
         print(f"--out {file}: there is no folder {file.parent}; make it first.", file=sys.stderr)
         return 2
     from analysis.run_pages import report  # imports pandas and plotly, which --help can do without

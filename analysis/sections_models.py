@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import soundfile as sf
 
+from analysis.checks import first_line, shown
 from analysis.classes import calibration_error, class_table, confusions, reliability
 from analysis.figures import label
 from analysis.figures_models import (
@@ -17,10 +18,11 @@ from analysis.figures_models import (
     reliability_figure,
     window_figure,
 )
+from analysis.files import is_folder, read_file
 from analysis.page import FigureView, Section, TableView, table_view
 from analysis.sections_search import RunFacts, readable_predictions
 from analysis.students import label_counts, mean_gain, related_run, teacher_and_student
-from analysis.tables import PseudoLabels, RunFolderError, read_pseudo_labels
+from analysis.tables import PseudoLabels, Run, RunFolderError, read_pseudo_labels
 from analysis.windows import (
     FrontEnd,
     choose_windows,
@@ -151,27 +153,27 @@ def windows_section(facts: RunFacts) -> Section:
         return Section(anchor, title, ["No validation window has a class that is there and one that is not."])
     data = facts.run.search.get("data")
     folder = Path(str(data.get("folder"))) if isinstance(data, dict) else None
-    if folder is None or not folder.is_dir():
+    if folder is None or not is_folder(folder):
         return Section(anchor, title, [f"The data folder {folder or 'of the search'} is not here: no sound to show."])
     try:
-        front_end = front_end_of(_config_of(facts.run.path / "trials" / facts.leader))
-    except (OSError, ValueError) as error:
-        return Section(anchor, title, [f"config.json of {facts.leader} does not say how to draw windows: {error}."])
-    frames = read_frame_scores(facts.run.path, facts.leader)
+        front_end = front_end_of(_config_of(facts.run, facts.leader))
+    except (OSError, ValueError, RecursionError) as error:
+        words = f"config.json of {facts.leader} does not say how to draw windows: {first_line(error)}."
+        return Section(anchor, title, [words])
+    frames, words = _frames_and_words(facts.run, facts.leader)
     sentences = [
         f"Of {facts.leader}: the windows in which the classes that are there stand out best from those that are not, "
         "and then the worst. The sound is made as loud as it goes.",
-        "The lines are the scores of the frames." if frames is not None else "The dashed lines are the scores of the "
-        "window: this run has no frame scores (trials/*/frames.parquet).",
-    ]  # fmt: skip
+        words,
+    ]
     figures = []
     for window in chosen.to_dict("records"):
         try:
             figures.append(
                 _window_view(facts, {str(key): value for key, value in window.items()}, folder, front_end, frames)
             )
-        except (OSError, ValueError, sf.LibsndfileError) as error:
-            sentences.append(f"{window['filename']} cannot be shown: {error}.")
+        except (OSError, ValueError, sf.SoundFileError) as error:
+            sentences.append(f"{shown(window['filename'])} cannot be shown: {first_line(error)}.")
     return Section(anchor, title, sentences, figures, is_grid=True)
 
 
@@ -243,9 +245,21 @@ def _labels_of(path: Path) -> PseudoLabels | str:
     return labels if len(labels.table) else "The ensemble was sure of no window: it wrote no pseudo-label."
 
 
-def _config_of(folder: Path) -> dict[str, Any]:
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+def _config_of(run: Run, trial_id: str) -> dict[str, Any]:
+    config = json.loads(read_file(run.path / "trials" / trial_id / "config.json", run.path))
     return config if isinstance(config, dict) else {}
+
+
+def _frames_and_words(run: Run, trial_id: str) -> tuple[pd.DataFrame | None, str]:
+    """The frame scores, where there are any, and what the lines in the pictures are."""
+    try:
+        frames = read_frame_scores(run.path, trial_id)
+    except RunFolderError as error:
+        return None, f"The dashed lines are the scores of the window. {error.problems[0]}"
+    if frames is None:
+        words = "The dashed lines are the scores of the window: this run has no frame scores (trials/*/frames.parquet)."
+        return None, words
+    return frames, "The lines are the scores of the frames."
 
 
 def _texts(*sentences: str) -> list[str]:

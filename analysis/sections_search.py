@@ -17,6 +17,7 @@ from analysis.figures import (
     ranking_figure,
     slice_figure,
 )
+from analysis.files import is_there
 from analysis.importance import importance_by_parameter
 from analysis.page import FigureView, Section, table_view
 from analysis.parameters import varied_parameters
@@ -70,7 +71,7 @@ def gather(run: Run) -> RunFacts:
     """
     ranking = rank_trials(run)
     ranked = ranking.dropna(subset="rank")["trial_id"]
-    leader = next((trial for trial in ranked if oof_path(run.path, trial).is_file()), None)
+    leader = next((trial for trial in ranked if is_there(oof_path(run.path, trial))), None)
     return RunFacts(
         run,
         thinned(run),

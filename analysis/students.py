@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from analysis.files import is_file, is_there
 from analysis.metrics import POSITIVE_FROM, class_aucs
-from analysis.tables import PseudoLabels, Run, RunFolderError, read_oof, read_run
+from analysis.tables import PseudoLabels, Run, RunFolderError, oof_path, read_oof, read_run
 
 CHANGE_COLUMNS = ("label", "n_positive", "n_labels", "teacher_auc", "student_auc", "gain")
 
@@ -31,10 +32,10 @@ def related_run(run: Run) -> tuple[Path, Path] | None:
     if isinstance(teacher, str):
         # A folder that was moved with its teacher beside it is still found.
         places = [Path(teacher), run.path.parent / Path(teacher).name]
-        found = next((place for place in places if (place / "trials.parquet").is_file()), None)
+        found = next((place for place in places if is_file(place / "trials.parquet")), None)
         return None if found is None else (found, run.path)
     rounds = [folder for folder in run.path.parent.glob(f"{_literal(run.path.name)}-student-*") if _round(folder) > 0]
-    rounds = [folder for folder in rounds if (folder / "trials.parquet").is_file()]
+    rounds = [folder for folder in rounds if is_file(folder / "trials.parquet")]
     return (run.path, max(rounds, key=_round)) if rounds else None
 
 
@@ -85,7 +86,7 @@ def best_with_predictions(run: Run) -> str:
         ["macro_auc", "later", "number"], ascending=[False, True, True]
     )
     for trial_id in order["trial_id"]:
-        if (run.path / "trials" / trial_id / "oof.parquet").is_file():
+        if is_there(oof_path(run.path, trial_id)):
             return str(trial_id)
     raise RunFolderError(run.path, ["no trial has validation predictions (trials/*/oof.parquet)."])
 

@@ -5,6 +5,7 @@ never rename or drop one.
 """
 
 import difflib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,22 +13,24 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from analysis.checks import (
     duplicate_windows,
     duplicates,
     examples,
     first_line,
+    is_plain_name,
     matrix,
+    no_names,
     outside,
+    shown,
     unknown,
     vector_problems,
 )
+from analysis.files import is_file, is_folder, parse_yaml, read_file
 from analysis.parquet import Kind, read_classes, read_table
 
 STATUSES = ("complete", "pruned", "failed", "running")
-CONFIG_PREFIX = "config."
 
 # `macro_auc` is the best of the trial, `stage` and `epoch` (global) are where it was reached, `epochs` is how many ran.
 TRIAL_COLUMNS: dict[str, Kind] = {
@@ -82,6 +85,10 @@ OOF_COLUMNS: dict[str, Kind] = {
 TRIAL_KEYS = frozenset({"trial_id", "number", "status"})
 COMPLETE_TRIAL_COLUMNS = ("macro_auc", "stage", "epoch", "epochs", "duration_s")
 CURVE_NULLABLE = frozenset({"val_loss", "macro_auc", "samples_per_s"})
+MEMBER_COLUMNS = ("trial_id", "weight", "macro_auc", "score_after", "correlation")
+HUGE = 1e300
+MAX_TEXT = 50_000
+"""Characters of a text in search.yaml; the longest, the command, has some hundred."""
 
 
 class RunFolderError(ValueError):
@@ -91,7 +98,7 @@ class RunFolderError(ValueError):
         self.path = path
         self.problems = tuple(problems)
         count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
-        super().__init__("\n  - ".join([f"{path}: {count} in this run folder", *self.problems]))
+        super().__init__("\n  - ".join([f"{shown(path)}: {count} in this run folder", *self.problems]))
 
 
 @dataclass(frozen=True)
@@ -136,9 +143,9 @@ def read_run(path: Path) -> Run:
     path = Path(path)
     _require_folder(path)
     problems: list[str] = []
-    search = _read_search(path / "search.yaml", problems)
-    trials = _read_trials(path / "trials.parquet", problems)
-    curves = _read_curves(path / "curves.parquet", trials, problems)
+    search = _read_search(path, problems)
+    trials = _read_trials(path, problems)
+    curves = _read_curves(path, trials, problems)
     if problems or trials is None or curves is None:
         raise RunFolderError(path, problems)
     return Run(path, search, trials, curves)
@@ -160,7 +167,7 @@ def read_pseudo_labels(path: Path) -> PseudoLabels:
     parts: list[pd.DataFrame] = []
     classes_of: dict[Path, tuple[str, ...]] = {}
     for file in files:
-        part, classes = _read_predictions(file, PSEUDO_LABEL_COLUMNS, problems)
+        part, classes = _read_predictions(file, path, PSEUDO_LABEL_COLUMNS, problems)
         if part is not None:
             parts.append(part)
             classes_of[file] = classes
@@ -188,9 +195,11 @@ def read_oof(path: Path, trial_id: str) -> OutOfFold:
     """
     path = Path(path)
     _require_folder(path)
+    if not is_plain_name(trial_id):
+        raise RunFolderError(path, [f"{shown(trial_id)} is no name of a trial; give one of trials.parquet."])
     file = oof_path(path, trial_id)
     problems: list[str] = []
-    table, classes = _read_predictions(file, OOF_COLUMNS, problems)
+    table, classes = _read_predictions(file, path, OOF_COLUMNS, problems)
     if table is not None:
         problems += [f"{file}: {problem}" for problem in duplicate_windows(table)]
         if table.empty:
@@ -202,53 +211,122 @@ def read_oof(path: Path, trial_id: str) -> OutOfFold:
     return OutOfFold(classes, windows, matrix(table["target"], n_classes), matrix(table["probabilities"], n_classes))
 
 
+def read_members(path: Path) -> pd.DataFrame:
+    """Who labelled, from ensemble/members.json of the run folder at `path`: those of MEMBER_COLUMNS that are there.
+
+    Empty without the file.
+
+    Raises:
+        RunFolderError: the file is damaged.
+    """
+    path = Path(path)
+    _require_folder(path)
+    file = path / "ensemble" / "members.json"
+    try:
+        members: list[dict[str, Any]] = json.loads(read_file(file, path))["members"]
+        if not all(isinstance(row, dict) for row in members):
+            raise TypeError("members is no list of mappings")
+        table = pd.DataFrame([{name: row[name] for name in MEMBER_COLUMNS if name in row} for row in members])
+        damage = "" if _are_members(table) else "a trial_id is no name, or another value is no number"
+    except FileNotFoundError:
+        return pd.DataFrame()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        damage = f"{type(error).__name__}: {first_line(error)}"
+    if damage:
+        raise RunFolderError(path, [f"{file}: no table of members ({damage}); run trainables.ensemble again."])
+    return table
+
+
+def _are_members(table: pd.DataFrame) -> bool:
+    if table.empty:
+        return True
+    names, numbers = table["trial_id"], table.drop(columns="trial_id").to_numpy(object).ravel()
+    return all(isinstance(name, str) and is_plain_name(name) for name in names) and all(
+        number is None or (isinstance(number, int | float) and -HUGE < number < HUGE) for number in numbers
+    )
+
+
+def newest_runs(folder: Path) -> list[Path]:
+    """The run folders in `folder`, the one whose trials.parquet was written last in front."""
+    tables = [file for file in Path(folder).glob("*/trials.parquet") if is_file(file)]
+    return [file.parent for file in sorted(tables, key=lambda file: (file.stat().st_mtime_ns, file), reverse=True)]
+
+
 def newest_run(folder: Path) -> Path:
-    """The run folder in `folder` whose trials.parquet was written last.
+    """The first of `newest_runs`.
 
     Raises:
         RunFolderError: `folder` holds no run folder.
     """
-    tables = sorted(Path(folder).glob("*/trials.parquet"), key=lambda file: (file.stat().st_mtime_ns, file))
-    if not tables:
+    runs = newest_runs(folder)
+    if not runs:
         raise RunFolderError(Path(folder), ["no folder with a trials.parquet; run python -m trainables.search first"])
-    return tables[-1].parent
+    return runs[0]
 
 
 def _require_folder(path: Path) -> None:
-    if path.is_dir():
+    if is_folder(path):
         return
-    beside = sorted(entry.name for entry in path.parent.iterdir() if entry.is_dir()) if path.parent.is_dir() else []
+    try:
+        beside = sorted(entry.name for entry in path.parent.iterdir() if is_folder(entry))
+    except (OSError, ValueError):  # where nothing can be listed, there is nothing to suggest
+        beside = []
     near = difflib.get_close_matches(path.name, beside, n=1)
     hint = f"did you mean {path.parent / near[0]}?" if near else "give a folder that python -m trainables.search wrote."
     raise RunFolderError(path, [f"no such folder; {hint}"])
 
 
-def _read_search(file: Path, problems: list[str]) -> dict[str, Any]:
+def _read_search(path: Path, problems: list[str]) -> dict[str, Any]:
+    file = path / "search.yaml"
     try:
-        search = yaml.safe_load(file.read_text(encoding="utf-8"))
+        search = parse_yaml(read_file(file, path).decode("utf-8"))
     except FileNotFoundError:
         problems.append(f"{file}: missing; the search writes it first: is this a run folder?")
         return {}
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+    except (ValueError, OSError) as error:
         problems.append(f"{file}: not readable as YAML ({first_line(error)}); restore it or repeat the search.")
         return {}
     if not isinstance(search, dict):
         problems.append(f"{file}: holds {type(search).__name__}, not a mapping; restore it or repeat the search.")
         return {}
+    problems += [f"{file}: {problem}; restore it or repeat the search." for problem in _search_problems(search)]
     return search
 
 
-def _read_trials(file: Path, problems: list[str]) -> pd.DataFrame | None:
+def _search_problems(search: Mapping[Any, Any]) -> list[str]:
+    """What is not of the kind that the search writes; a section that is not there is no problem."""
+    data, space = search.get("data") or {}, search.get("space") or {}
+    texts = {name: search.get(name) for name in ("command", "created", "teacher")}
+    found = [f"{name} is {type(part).__name__}, not a mapping" for name, part in (("data", data), ("space", space))
+             if not isinstance(part, dict)]  # fmt: skip
+    if isinstance(data, dict):
+        texts |= {f"data.{name}": data.get(name) for name in ("folder", "fingerprint")}
+    if isinstance(space, dict):
+        conditions = {key: entry.get("when") or {} for key, entry in space.items() if isinstance(entry, dict)}
+        found += [f"space.{shown(key)}.when is {type(when).__name__}, not a mapping"
+                  for key, when in conditions.items() if not isinstance(when, dict)]  # fmt: skip
+    for name, text in texts.items():
+        if text is not None and not (isinstance(text, str) and len(text) <= MAX_TEXT):
+            found.append(f"{name} is {shown(repr(text), 60)}, no text of up to {MAX_TEXT:,} characters")
+    return found
+
+
+def _read_trials(path: Path, problems: list[str]) -> pd.DataFrame | None:
+    file = path / "trials.parquet"
     columns, optional = TRIAL_COLUMNS | REFIT_COLUMNS, frozenset(REFIT_COLUMNS)
-    trials, _ = read_table(file, columns, frozenset(columns) - TRIAL_KEYS, problems, optional)
+    trials, _ = read_table(file, path, columns, problems, frozenset(columns) - TRIAL_KEYS, optional)
     if trials is None:
         return None
     found = [
+        no_names("trial_id", trials["trial_id"]),
         unknown("status", trials["status"], STATUSES),
         duplicates("trial_id", trials["trial_id"]),
         duplicates("number", trials["number"]),
         *(outside(name, trials[name], 0, 1) for name in ("macro_auc", "refit_mean")),
-        *(outside(name, trials[name], 0) for name in ("epochs", "duration_s", "params_m", "cpu_ms_per_window")),
+        *(
+            outside(name, trials[name], 0)
+            for name in ("epochs", "duration_s", "params_m", "cpu_ms_per_window", "refit_sd", "n_refits")
+        ),
     ]
     complete = trials[trials["status"] == "complete"]
     for name in COMPLETE_TRIAL_COLUMNS:
@@ -259,8 +337,9 @@ def _read_trials(file: Path, problems: list[str]) -> pd.DataFrame | None:
     return trials
 
 
-def _read_curves(file: Path, trials: pd.DataFrame | None, problems: list[str]) -> pd.DataFrame | None:
-    curves, _ = read_table(file, CURVE_COLUMNS, CURVE_NULLABLE, problems)
+def _read_curves(path: Path, trials: pd.DataFrame | None, problems: list[str]) -> pd.DataFrame | None:
+    file = path / "curves.parquet"
+    curves, _ = read_table(file, path, CURVE_COLUMNS, problems, CURVE_NULLABLE)
     if curves is None:
         return None
     found = [outside("macro_auc", curves["macro_auc"], 0, 1), outside("epoch", curves["epoch"], 0)]
@@ -277,14 +356,14 @@ def _read_curves(file: Path, trials: pd.DataFrame | None, problems: list[str]) -
 
 
 def _read_predictions(
-    file: Path, columns: Mapping[str, Kind], problems: list[str]
+    file: Path, path: Path, columns: Mapping[str, Kind], problems: list[str]
 ) -> tuple[pd.DataFrame | None, tuple[str, ...]]:
     """A table of windows and the classes of its file; (None, ()) where the problems do not allow one."""
-    table, metadata = read_table(file, columns, frozenset(), problems)
+    table, metadata = read_table(file, path, columns, problems)
     classes = read_classes(file, metadata, problems) if metadata is not None else ()
     if table is None or not classes:
         return None, ()
-    found = [outside("start_s", table["start_s"], 0)]
+    found = [outside(name, table[name], 0) for name in ("start_s", "end_s")]
     if (table["end_s"] <= table["start_s"]).any():
         found.append("windows with end_s not after start_s; both are seconds from the start of the file.")
     for name in ("probabilities", "target"):

@@ -2,23 +2,46 @@
 
 import base64
 import io
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import soundfile as sf
 
+from analysis.checks import outside
+from analysis.files import is_file, is_there
 from analysis.metrics import POSITIVE_FROM
-from analysis.parquet import read_arrow
-from analysis.tables import OutOfFold
+from analysis.parquet import Kind, read_table
+from analysis.tables import OutOfFold, RunFolderError
 
 N_EACH = 4
 MP3_RATES_HZ = (8000, 16000, 22050, 24000, 32000, 44100, 48000)
 WINDOW_COLUMNS = ("place", "filename", "start_s", "end_s", "margin", "labels", "top_class", "top_score", "row")
 N_TICKS = 5
+RATES_HZ = (1_000, 1_000_000)
+"""A header that says another sample rate is damaged."""
+LIMITS: dict[str, tuple[float, float]] = {
+    "sample_rate_hz": (8_000, 96_000),
+    "n_fft": (128, 16_384),
+    "hop_length": (32, 8_192),
+    "n_mels": (1, 512),
+    "f_min_hz": (0, 48_000),
+    "f_max_hz": (0, 48_000),
+    "top_db": (20, 120),
+}
+"""As the configuration has them; beyond, a picture could take all memory."""
+FRAME_COLUMNS: dict[str, Kind] = {
+    "filename": Kind.TEXT,
+    "start_s": Kind.NUMBER,
+    "end_s": Kind.NUMBER,
+    "label": Kind.TEXT,
+    "frames_start_s": Kind.NUMBER,
+    "frames_end_s": Kind.NUMBER,
+    "scores": Kind.NUMBERS,
+}
 
 
 @dataclass(frozen=True)
@@ -73,53 +96,74 @@ def front_end_of(config: dict[str, Any]) -> FrontEnd:
     """The front end of a trial's config.json.
 
     Raises:
-        ValueError: a number is missing, or is none.
+        ValueError: a number is missing, is none, or is out of its limits.
     """
     section = config.get("front_end")
     if not isinstance(section, dict):
         raise ValueError("config.json has no front_end")
-    missing = [name for name in FrontEnd.__dataclass_fields__ if not isinstance(section.get(name), int | float)]
+    missing = [name for name in LIMITS if not isinstance(section.get(name), int | float)]
     if missing:
         raise ValueError(f"front_end lacks {', '.join(missing)}")
-    return FrontEnd(**{name: section[name] for name in FrontEnd.__dataclass_fields__})
+    for name, (low, high) in LIMITS.items():
+        if not low <= section[name] <= high:
+            raise ValueError(f"front_end.{name} is not within {low:g} and {high:g}")
+    numbers = {name: section[name] for name in LIMITS}
+    whole = {name: int(numbers[name]) for name in ("sample_rate_hz", "n_fft", "hop_length", "n_mels")}
+    front_end = FrontEnd(**numbers | whole)
+    if not front_end.f_min_hz < front_end.f_max_hz <= front_end.sample_rate_hz / 2:
+        raise ValueError("front_end.f_min_hz and f_max_hz are no band below half the sample rate")
+    return front_end
 
 
 def read_clip(file: Path, start_s: float, end_s: float) -> Clip:
     """The window of a recording, its channels averaged.
 
     Raises:
-        OSError, soundfile.LibsndfileError: the file cannot be read.
-        ValueError: nothing of the window lies within it.
+        OSError, soundfile.SoundFileError: the file cannot be read.
+        ValueError: it is no file (a pipe would block), is damaged, or nothing of the window lies within it.
     """
+    if not is_file(file):
+        raise ValueError("there is no such file")
     with sf.SoundFile(file) as sound:
+        if not RATES_HZ[0] <= sound.samplerate <= RATES_HZ[1]:
+            raise ValueError(f"its header says that its sample rate is {sound.samplerate} Hz")
         sound.seek(min(round(start_s * sound.samplerate), sound.frames))
         samples = sound.read(round((end_s - start_s) * sound.samplerate), dtype="float32", always_2d=True)
         rate_hz = sound.samplerate
     if not len(samples):
         raise ValueError(f"it ends before {start_s:g} s")
+    if not np.isfinite(samples).all():
+        raise ValueError("it holds NaN or Inf samples")
     return Clip(samples.mean(axis=1), rate_hz)
+
+
+def resampled(clip: Clip, rate_hz: int) -> Clip:
+    """The clip at another rate; any two rates go together (torchaudio's filter grows with their common multiple)."""
+    import soxr
+
+    return clip if clip.rate_hz == rate_hz else Clip(soxr.resample(clip.waveform, clip.rate_hz, rate_hz), rate_hz)
 
 
 def log_mel(clip: Clip, front_end: FrontEnd) -> np.ndarray:
     """What the model saw of the clip alone: float32 [mels, frames], 0..1; 1 is the loudest point, 0 is top_db below."""
     import torch  # heavy, and only needed where there is sound to show
-    from torchaudio.functional import resample
     from torchaudio.transforms import MelSpectrogram
 
-    waveform = torch.from_numpy(np.ascontiguousarray(clip.waveform))
-    if clip.rate_hz != front_end.sample_rate_hz:
-        waveform = resample(waveform, clip.rate_hz, front_end.sample_rate_hz)
+    waveform = torch.from_numpy(np.ascontiguousarray(resampled(clip, front_end.sample_rate_hz).waveform))
     if len(waveform) <= front_end.n_fft // 2:  # the reflected edges want more
         waveform = torch.nn.functional.pad(waveform, (0, front_end.n_fft))
-    mel = MelSpectrogram(
-        sample_rate=front_end.sample_rate_hz,
-        n_fft=front_end.n_fft,
-        hop_length=front_end.hop_length,
-        n_mels=front_end.n_mels,
-        f_min=front_end.f_min_hz,
-        f_max=front_end.f_max_hz,
-        power=2.0,
-    )
+    with warnings.catch_warnings():
+        # A band so narrow that no frequency falls into it is a dark line in the picture.
+        warnings.filterwarnings("ignore", "At least one mel filterbank", UserWarning)
+        mel = MelSpectrogram(
+            sample_rate=front_end.sample_rate_hz,
+            n_fft=front_end.n_fft,
+            hop_length=front_end.hop_length,
+            n_mels=front_end.n_mels,
+            f_min=front_end.f_min_hz,
+            f_max=front_end.f_max_hz,
+            power=2.0,
+        )
     level_db = 10 * mel(waveform).clamp(min=1e-10).log10()
     shown: np.ndarray = (1 + (level_db - level_db.max()) / front_end.top_db).clamp(0, 1).numpy()
     return shown
@@ -138,14 +182,10 @@ def picture_uri(levels: np.ndarray) -> str:
 
 def sound_uri(clip: Clip) -> str:
     """The clip as MP3 in a data URI, at 32 kHz where MP3 lacks its rate, made as loud as it goes."""
-    waveform, rate_hz = clip.waveform, clip.rate_hz
-    if rate_hz not in MP3_RATES_HZ:
-        import soxr
-
-        waveform, rate_hz = soxr.resample(waveform, rate_hz, 32000), 32000
-    peak = float(np.abs(waveform).max())
+    clip = clip if clip.rate_hz in MP3_RATES_HZ else resampled(clip, 32000)
+    peak = float(np.abs(clip.waveform).max(initial=0.0))
     buffer = io.BytesIO()
-    sf.write(buffer, waveform * (0.9 / peak if peak > 0 else 1.0), rate_hz, format="MP3")
+    sf.write(buffer, clip.waveform * (0.9 / peak if peak > 0 else 1.0), clip.rate_hz, format="MP3")
     return "data:audio/mpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
@@ -162,12 +202,22 @@ def read_frame_scores(path: Path, trial_id: str) -> pd.DataFrame | None:
 
     Returns:
         A row a validation window and class worth showing: filename, start_s, end_s (of the window), label,
-        frames_start_s, frames_end_s (what the equally long frames cover), scores (a list, 0..1). None without the file,
-        or where it is damaged: the pictures are then shown without them.
+        frames_start_s, frames_end_s (what the equally long frames cover), scores (a list, 0..1). None without the file.
+
+    Raises:
+        RunFolderError: the file is damaged, or holds values outside the contract.
     """
-    file = Path(path) / "trials" / trial_id / "frames.parquet"
-    names = ["filename", "start_s", "end_s", "label", "frames_start_s", "frames_end_s", "scores"]
-    try:
-        return read_arrow(file).select(names).to_pandas(use_threads=False)
-    except (OSError, KeyError, pa.ArrowException):
+    path = Path(path)
+    file = path / "trials" / trial_id / "frames.parquet"
+    if not is_there(file):
         return None
+    problems: list[str] = []
+    frames, _ = read_table(file, path, FRAME_COLUMNS, problems)
+    if frames is not None:
+        scores = frames["scores"].explode()  # a missing one of an empty list
+        found = [outside(name, frames[name], -np.inf) for name in ("start_s", "frames_start_s", "frames_end_s")]
+        found += [outside("scores", scores, 0, 1), "scores are missing; write one a frame." if scores.hasnans else ""]
+        problems += [f"{file}: {problem}" for problem in found if problem]
+    if problems or frames is None:
+        raise RunFolderError(path, problems)
+    return frames

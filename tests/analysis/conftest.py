@@ -20,6 +20,12 @@ WINDOWS_PER_FILE = 4
 
 HOSTILE_CLASSES = ("<script>alert(1)</script>", "</script><b>x", "grekis & co")
 HOSTILE_ERROR = "<img src=x onerror=alert(2)>"
+HOSTILE_STAGE = "</script><script>alert(3)</script>"
+HOSTILE_SETTING = "model.<svg onload=alert(4)>"
+HOSTILE_VALUES = (
+    *("<script>alert(5)</script>", "javascript:alert(6)", "data:text/html,<script>alert(7)</script>", "<!--"),
+    *("{{ 7 * 7 }}", "'\"><b>", "<a href='javascript:alert(8)'>x</a>"),
+)
 FLOATS = pa.list_(pa.float32())
 FRONT_END = {
     "sample_rate_hz": 16000, "n_fft": 512, "hop_length": 160, "n_mels": 32, "f_min_hz": 50.0, "f_max_hz": 8000.0,
@@ -140,6 +146,7 @@ def write_hostile_run(folder: Path) -> Path:
     for file in range(N_FILES):
         sf.write(audio / f"f{file}.ogg", noise, 16000)
     search = SEARCH | {"data": {"folder": str(audio), "fingerprint": "abc"}, "command": "python -m x --name '<b>'"}
+    search |= {"created": "<b>2026", "versions": {"<b>torch": "</script><b>2"}, "seed": "<b>0"}
     (run / "search.yaml").write_text(yaml.safe_dump(search))
     for trial in ("trial_0000", "trial_0001", "trial_0003"):
         write_table(
@@ -148,7 +155,10 @@ def write_hostile_run(folder: Path) -> Path:
         (run / "trials" / trial / "config.json").write_text(json.dumps({"front_end": FRONT_END}))
     rows = trial_rows()
     rows[4]["error"] = HOSTILE_ERROR
+    for row, value in zip(rows, HOSTILE_VALUES, strict=True):
+        row |= {f"config.{HOSTILE_SETTING}": value, "stage": row["stage"] and HOSTILE_STAGE}
     write_table(run / "trials.parquet", rows)
+    write_table(run / "curves.parquet", [row | {"stage": HOSTILE_STAGE} for row in curve_rows()])
     return run
 
 

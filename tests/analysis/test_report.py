@@ -15,6 +15,8 @@ from tests.analysis.conftest import (
     FLOATS,
     HOSTILE_CLASSES,
     HOSTILE_ERROR,
+    HOSTILE_STAGE,
+    HOSTILE_VALUES,
     curve_rows,
     oof_rows,
     trial_rows,
@@ -62,21 +64,24 @@ def test_text_of_tables_stays_text(page: str) -> None:
 
     # Ours: one with each figure, plotly.js and report.js; the name of the class opens none.
     assert elements.names.count("script") == page.count('<div class="plot"') + 2
-    assert "b" not in elements.names
-    assert "img" not in elements.names
-    for text in (*HOSTILE_CLASSES, HOSTILE_ERROR):
+    for name in ("b", "img", "svg"):
+        assert name not in elements.names
+    settings = ("<svg onload=alert(4)>", *HOSTILE_VALUES[:3])
+    for text in (*HOSTILE_CLASSES, HOSTILE_ERROR, HOSTILE_STAGE, *settings, "Seed <b>0.", "<b>torch </script><b>2"):
         assert text in elements.text
 
 
-def test_names_in_figures_are_escaped_for_plotly(page: str) -> None:
-    figures = [
-        json.loads(text) for text in re.findall(r'<script type="application/json">(.*?)</script>', page, re.DOTALL)
-    ]
+def drawn(page: str) -> str:
+    """The figures as plotly reads them."""
+    texts = re.findall(r'<script type="application/json">(.*?)</script>', page, re.DOTALL)
+    return json.dumps([json.loads(text) for text in texts])
 
-    drawn = json.dumps(figures)
-    assert "&lt;script&gt;" in drawn
-    assert "<script" not in drawn
-    assert "</script" not in drawn
+
+def test_names_in_figures_are_escaped_for_plotly(page: str) -> None:
+    figures = drawn(page)
+    assert "&lt;script&gt;" in figures
+    for element in ("script", "/script", "svg", "img", "a ", "b>"):
+        assert f"<{element}" not in figures
 
 
 def test_the_summary_names_winner_failures_and_what_is_noise(page: str) -> None:
@@ -149,10 +154,13 @@ def test_a_filename_cannot_lead_out_of_the_data_folder(tmp_path: Path) -> None:
     for trial in ("trial_0000", "trial_0001"):
         (run / "trials" / trial / "oof.parquet").unlink()
 
+    (run / "trials" / "trial_0003" / "frames.parquet").write_bytes(b"damaged")
+
     page = page_of(run)
 
     assert "it lies outside the data folder" in Elements(page).text
     assert "<audio" not in page
+    assert re.search(r"scores of the window\. .*frames\.parquet: not readable as Parquet", Elements(page).text)
 
 
 def keep(run: Path, chosen: Callable[[dict[str, object]], bool], **changes: object) -> None:

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sed_model.errors import ConfigError
 from sed_model.files import write_text
+from sed_model.paths import is_file
 from sed_model.pseudo import smooth
 
 
@@ -43,6 +44,8 @@ def read_post(path: Path) -> PostSettings:
     Raises:
         ConfigError: the file cannot be read, is no JSON, or holds unknown keys or refused values: all in one report.
     """
+    if not is_file(path):
+        raise ConfigError(f"{path}: there is no such file; --tune-post writes one.")
     try:
         return PostSettings.model_validate_json(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,9 +17,9 @@ from sed_model import pseudo
 from sed_model.checkpoint import LoadedModel, load_model
 from sed_model.decoding import BadAudio, duration_s
 from sed_model.devices import choose_runtime
-from sed_model.errors import ConfigError
-from sed_model.event_files import EventWriter
+from sed_model.event_files import EventWriter, check_stems
 from sed_model.events import EventSettings
+from sed_model.paths import check_folder, check_output
 from sed_model.postprocess import PostSettings, blend, postprocess_files
 from sed_model.predict import target_starts
 from sed_model.scoring import ScoreOptions, SoundscapeScores, Task, check_members_fit, score_files, score_soundscape
@@ -54,6 +55,19 @@ class Joining:
     weights: tuple[float, ...] | None = None
     method: str = "mean"
     mean_exponent: float = 2.0
+
+
+def joining_problem(joining: Joining, n_members: int) -> str:
+    """What is wrong with a way to join `n_members` members, or nothing."""
+    weights = (1.0,) * n_members if joining.weights is None else joining.weights
+    if joining.method not in pseudo.COMBINE_METHODS:
+        return f"method {joining.method!r:.80} is none of {', '.join(pseudo.COMBINE_METHODS)}"
+    if not 0 < joining.mean_exponent < math.inf:
+        return f"mean_exponent {joining.mean_exponent!r} is no number above 0"
+    if len(weights) != n_members:
+        return f"there are {len(weights)} weights for {n_members} members"
+    good = all(0 <= weight < math.inf for weight in weights)
+    return "" if good and 0 < sum(weights) < math.inf else "weights have to be finite numbers from 0, not all 0"
 
 
 @dataclass(frozen=True)
@@ -137,6 +151,8 @@ def predict_soundscapes(job: PredictJob, ensemble: Ensemble, report: Report = pr
     """
     check_places(job)
     files = find_soundscapes(job.soundscapes)
+    if job.events:
+        check_stems(list(files), job.events)
     sample_path = job.sample or find_sample(job.soundscapes)
     sample = read_sample(sample_path) if sample_path else None
     columns = plan_columns(ensemble.classes, sample)
@@ -169,10 +185,9 @@ def check_places(job: PredictJob) -> None:
     Raises:
         ConfigError: the results could not be written in the end.
     """
-    if job.out.is_dir():
-        raise ConfigError(f"--out {job.out}: is a folder; name a file in it, such as {job.out / 'submission.csv'}.")
-    if job.events and job.events.exists() and not job.events.is_dir():
-        raise ConfigError(f"--events {job.events}: is no folder; name one for the tables of events.")
+    check_output(job.out, "--out")
+    if job.events:
+        check_folder(job.events, "--events")
 
 
 @dataclass(frozen=True)

@@ -5,21 +5,22 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 import sed_model
+from sed_model.bundle import BUNDLE_FILE, Bundle, read_bundle, write_bundle
 from sed_model.checkpoint import WEIGHTS_FILE
 from sed_model.errors import ConfigError
-from sed_model.files import explained_full_disk, write_json, write_text
+from sed_model.files import explained_full_disk, write_text
 from sed_model.graph import PACKAGES, GraphRuntime
+from sed_model.paths import check_folder, is_plain_name
 from sed_model.postprocess import PostSettings, read_post
 from sed_model.predict_job import load_ensemble
 from trainables.run_members import RunMembers
 
 TEMPLATES = Path(__file__).parent / "kaggle"
-BUNDLE_FILE = "bundle.json"
 REQUIRED = (
     *("torch", "torchaudio", "torchvision", "timm", "safetensors", "numpy", "scipy", "numba", "pandas", "pyarrow"),
     *("pydantic", "jaxtyping", "soundfile", "soxr", "scikit-learn", "psutil", "filelock", "PyYAML", "tqdm"),
@@ -44,8 +45,9 @@ def write_kaggle_folder(job: KaggleJob, export: Callable[[Path, Path], None]) ->
         ConfigError: there is something else at that place, or the post-processing cannot be used.
         CheckpointError: a model cannot be used or exported, or the models do not fit together.
     """
-    if job.out.exists() and not (job.out / BUNDLE_FILE).is_file() and (job.out.is_file() or any(job.out.iterdir())):
-        raise ConfigError(f"--kaggle {job.out}: is there, and no folder of an earlier export; name a new one.")
+    check_folder(job.out, "--kaggle")
+    if job.out.exists() and any(job.out.iterdir()):
+        _check_replaceable(job.out)
     post = read_post(job.post) if job.post else PostSettings()
     names = _names(job.members.folders)
     with explained_full_disk(job.out):
@@ -57,16 +59,26 @@ def write_kaggle_folder(job: KaggleJob, export: Callable[[Path, Path], None]) ->
                 shutil.copyfile(model / WEIGHTS_FILE, folder / "models" / name / WEIGHTS_FILE)
             load_ensemble([folder / "models" / name for name in names])
             _write_code(folder, job.runtime)
-            bundle = {"format": 1, "models": names, "joining": asdict(job.members.joining)}
-            write_json(folder / BUNDLE_FILE, {**bundle, "runtime": job.runtime, "post": post.model_dump()})
+            bundle = Bundle(models=tuple(names), joining=job.members.joining, runtime=job.runtime, post=post)
+            write_bundle(folder, bundle)
             if job.out.exists():
                 job.out.rename(Path(temporary) / "old")
             folder.rename(job.out)
 
 
+def _check_replaceable(folder: Path) -> None:
+    """Other things, too, have a file of this name."""
+    try:
+        read_bundle(folder)
+    except ConfigError as error:
+        raise ConfigError(
+            f"--kaggle {folder}: is there, and no folder of an earlier export ({BUNDLE_FILE}); name a new one. {error}"
+        ) from None
+
+
 def _names(folders: tuple[Path, ...]) -> list[str]:
     """A name for each model; numbered where folders share one."""
-    names = [folder.name for folder in folders]
+    names = [folder.name if is_plain_name(folder.name) else "model" for folder in folders]
     return names if len(set(names)) == len(names) else [f"{number}_{name}" for number, name in enumerate(names)]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +11,8 @@ from typing import Any
 
 from sed_model.checkpoint import read_lineage
 from sed_model.errors import CheckpointError
-from sed_model.predict_job import Joining
-from sed_model.pseudo import COMBINE_METHODS
+from sed_model.paths import is_file
+from sed_model.predict_job import Joining, joining_problem
 from trainables.runs import RunFolder, best_trials
 
 DEFAULT_TOP_K = 5
@@ -36,7 +36,7 @@ def members_of(run_dir: Path, top_k: int | None = None) -> RunMembers:
     """
     run = RunFolder(run_dir)
     members_file = run.ensemble / "members.json"
-    if top_k is None and members_file.is_file():
+    if top_k is None and os.path.lexists(members_file):
         return _read_members(members_file, run.path / "trials")
     best = best_trials(run.read_trials(), top_k or DEFAULT_TOP_K)
     if not best:
@@ -47,11 +47,13 @@ def members_of(run_dir: Path, top_k: int | None = None) -> RunMembers:
 
 def _read_members(path: Path, trials: Path) -> RunMembers:
     try:
+        if not is_file(path):
+            raise ValueError("it is no file")
         tree = json.loads(path.read_text(encoding="utf-8"))
         method, rows, exponent = tree["method"], tree["members"], tree.get("mean_exponent", Joining.mean_exponent)
         names, weights = [row["trial_id"] for row in rows], [row.get("weight", 1.0) for row in rows]
-        problem = _problem(method, names, weights, exponent)
         joining = Joining(tuple(float(weight) for weight in weights), method, float(exponent))
+        problem = _problem(names, [*weights, exponent]) or joining_problem(joining, len(names))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         problem = f"{type(error).__name__}: {error}"
     if problem:
@@ -66,17 +68,12 @@ def _read_members(path: Path, trials: Path) -> RunMembers:
     return RunMembers(tuple(trials / name for name in names), joining, "ensemble/members.json")
 
 
-def _problem(method: Any, names: list[Any], weights: list[Any], exponent: Any) -> str:
-    """What is wrong with a table of members, or nothing. Names are plain: none leads out of the run."""
-    if method not in COMBINE_METHODS:
-        return f"method {method!r} is none of {', '.join(COMBINE_METHODS)}"
+def _problem(names: list[Any], numbers: list[Any]) -> str:
+    """What is wrong with names and numbers of members, or nothing. Names are plain: none leads out of the run."""
     if not names:
         return "it has no members"
     if odd := [name for name in names if not isinstance(name, str) or not TRIAL_NAME.fullmatch(name)]:
         return f"trial_id {odd[0]!r:.80} is no name of a trial"
-    if len(set(names)) < len(names):
-        return "a trial is there twice"
-    if not (isinstance(exponent, int | float) and 0 < exponent < math.inf):
-        return f"mean_exponent {exponent!r} is no number above 0"
-    good = all(isinstance(weight, int | float) and 0 <= weight < math.inf for weight in weights)
-    return "" if good and 0 < sum(weights) < math.inf else "weights have to be finite numbers from 0, not all 0"
+    if not all(isinstance(number, int | float) for number in numbers):
+        return "weights and mean_exponent have to be finite numbers"
+    return "a trial is there twice" if len(set(names)) < len(names) else ""

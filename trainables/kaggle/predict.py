@@ -6,32 +6,30 @@ python predict.py --soundscapes DIR --out submission.csv
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from sed_model.audio_files import AUDIO_SUFFIXES
+from sed_model.bundle import Bundle, read_bundle
 from sed_model.checkpoint import load_model
 from sed_model.errors import ConfigError, UserError
 from sed_model.exported import load_exported
 from sed_model.graph import check_installed
-from sed_model.postprocess import PostSettings
-from sed_model.predict_job import Ensemble, Joining, PredictJob, load_ensemble, predict_soundscapes
-from sed_model.submission import find_sample
+from sed_model.paths import check_output
+from sed_model.predict_job import Ensemble, PredictJob, load_ensemble, predict_soundscapes
+from sed_model.submission import find_sample, read_sample
 
 FOLDER = Path(__file__).resolve().parent
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
-    bundle = json.loads((FOLDER / "bundle.json").read_text(encoding="utf-8"))
     try:
-        predict(options, bundle)
+        predict(options, read_bundle(FOLDER))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -50,14 +48,24 @@ def build_parser() -> argparse.ArgumentParser:
         default="auto",
         help="auto: the exported graphs where their runtime is installed, else torch",
     )
-    add("--threads", type=int, default=len(os.sched_getaffinity(0)), metavar="N", help="files at a time (one a CPU)")
+    add(
+        "--threads", type=threads, default=len(os.sched_getaffinity(0)), metavar="N", help="files at a time (one a CPU)"
+    )
     return parser
 
 
-def predict(options: argparse.Namespace, bundle: dict[str, Any]) -> None:
+def threads(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
+    return int(text)
+
+
+def predict(options: argparse.Namespace, bundle: Bundle) -> None:
+    check_output(options.out, "--out")
     sample = options.sample_submission or find_sample(options.soundscapes)
     if sample and not has_audio(options.soundscapes):
         # Kaggle shows no test soundscapes before a notebook is submitted.
+        read_sample(sample)
         shutil.copyfile(sample, options.out)
         print(f"{options.soundscapes}: no soundscapes; {options.out} is a copy of {sample.name}", flush=True)
         return
@@ -66,7 +74,7 @@ def predict(options: argparse.Namespace, bundle: dict[str, Any]) -> None:
         soundscapes=options.soundscapes,
         out=options.out,
         sample=sample,
-        post=PostSettings.model_validate(bundle["post"]),
+        post=bundle.post,
         n_threads=options.threads,
     )
     done = predict_soundscapes(job, ensemble)
@@ -77,18 +85,18 @@ def has_audio(folder: Path) -> bool:
     return folder.is_dir() and any(path.suffix.lower() in AUDIO_SUFFIXES for path in folder.iterdir())
 
 
-def open_ensemble(options: argparse.Namespace, bundle: dict[str, Any]) -> Ensemble:
-    folders = [FOLDER / "models" / name for name in bundle["models"]]
+def open_ensemble(options: argparse.Namespace, bundle: Bundle) -> Ensemble:
+    folders = [FOLDER / "models" / name for name in bundle.models]
     runtime = options.runtime
     if runtime == "auto":
-        runtime = bundle["runtime"]
+        runtime = bundle.runtime
         try:
             check_installed(runtime)
         except ConfigError:
             print(f"{runtime} is not installed here: predicting with torch", flush=True)
             runtime = "torch"
     load = load_model if runtime == "torch" else partial(load_exported, runtime=runtime, n_threads=options.threads)
-    return load_ensemble(folders, Joining(**bundle["joining"]), load)
+    return load_ensemble(folders, bundle.joining, load)
 
 
 if __name__ == "__main__":

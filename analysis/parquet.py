@@ -90,7 +90,7 @@ def _read_arrow(content: bytes, columns: Mapping[str, Kind]) -> pa.Table:
         ValueError, OSError, pa.ArrowException, MemoryError: it is no Parquet file, is damaged, is too large, or has a
             contract column or a setting twice.
     """
-    # Whole content: a search that runs may replace the file between two looks at it. Without threads, and by ParquetFile
+    # The whole of it: a search may replace the file between two looks at it. Without threads, and by ParquetFile
     # (pq.read_table starts one even so): a process that ends while Arrow's threads still start is aborted.
     file = pq.ParquetFile(pa.BufferReader(content))
     names = [name for name in file.schema_arrow.names if _is_wanted(name, columns)]

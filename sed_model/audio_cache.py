@@ -5,9 +5,6 @@ from __future__ import annotations
 import logging
 import mmap
 import os
-import struct
-import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,18 +26,13 @@ from sed_model.cache_build import (
 from sed_model.config import Data
 from sed_model.decoding import BadAudio, UnreadableAudioError, decode
 from sed_model.errors import AudioError, DataError
+from sed_model.files import ARCHIVE_ERRORS, read_arrays
 from sed_model.paths import expanded
 
 __all__ = ["FULL_SCALE", "AudioCache", "BadAudio", "UnreadableAudioError", "decode", "open_cache"]
 
 RESIDENT_LIMIT_BYTES = 256 * 2**20
 """So much of the map may count as the process's own memory before its pages are handed back to the page cache."""
-
-INDEX_ERRORS = (
-    *(zipfile.BadZipFile, zlib.error, struct.error, OSError, EOFError, MemoryError, OverflowError, NotImplementedError),
-    *(RuntimeError, ValueError, LookupError, TypeError, SyntaxError),
-)
-"""What zipfile and numpy raise for an archive with other bytes in it."""
 
 _log = logging.getLogger(__name__)
 
@@ -60,12 +52,11 @@ class AudioCache:
         """Raises DamagedCacheError when files are missing, truncated or of another format."""
         self.folder = folder
         try:
-            # np.load leaves a damaged file open when it opens it itself.
-            with (folder / INDEX_FILE).open("rb") as file, np.load(file, allow_pickle=False) as index:
-                version, self.sample_rate_hz = (int(number) for number in index["header"])
-                paths, lengths = split_text(index["paths"]), index["lengths"]
-                bad_paths, bad_reasons = split_text(index["bad_paths"]), split_text(index["bad_reasons"])
-        except INDEX_ERRORS as error:
+            index = read_arrays(folder / INDEX_FILE, ("header", "paths", "lengths", "bad_paths", "bad_reasons"))
+            version, self.sample_rate_hz = (int(number) for number in index["header"])
+            paths, lengths = split_text(index["paths"]), index["lengths"]
+            bad_paths, bad_reasons = split_text(index["bad_paths"]), split_text(index["bad_reasons"])
+        except ARCHIVE_ERRORS as error:
             raise DamagedCacheError(f"{folder}: {error}") from None
         if version != FORMAT or not self.sample_rate_hz > 0 or lengths.dtype != np.int64 or (lengths < 0).any():
             raise DamagedCacheError(f"{folder}: index of another format")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 AUDIO_SUFFIXES = frozenset({".flac", ".mp3", ".ogg", ".opus", ".wav"})
@@ -20,6 +20,8 @@ class AudioListing:
     """Files that are not audio by their suffix, and pipes and the like, which would block a reader."""
     outside: frozenset[str]
     """Links that lead out of the folder, or nowhere."""
+    unreadable: dict[str, str] = field(default_factory=dict)
+    """Folder -> why it cannot be listed."""
 
     def leads_outside(self, path: str) -> bool:
         """Whether the path is, or runs through, a link out of the folder."""
@@ -31,27 +33,31 @@ def list_audio(root: Path, name: str) -> AudioListing:
     sizes: dict[str, int] = {}
     others: list[str] = []
     outside: set[str] = set()
+    unreadable: dict[str, str] = {}
     allowed = (os.path.realpath(root), os.path.realpath(root / name))
     seen: set[str] = set()
-    pending = [name] if (root / name).is_dir() else []
+    pending = [name] if os.path.lexists(root / name) else []
     while pending:
         folder = pending.pop()
         real = os.path.realpath(root / folder)
         if real in seen:
             continue
         seen.add(real)
-        with os.scandir(root / folder) as entries:
-            for entry in entries:
-                path = f"{folder}/{entry.name}"
-                if entry.is_symlink() and not _stays_inside(entry.path, allowed):
-                    outside.add(path)
-                elif entry.is_dir():
-                    pending.append(path)
-                elif Path(entry.name).suffix.lower() in AUDIO_SUFFIXES and entry.is_file():
-                    sizes[path] = entry.stat().st_size
-                else:
-                    others.append(path)
-    return AudioListing(name, sizes, tuple(sorted(others)), frozenset(outside))
+        try:
+            with os.scandir(root / folder) as entries:
+                for entry in entries:
+                    path = f"{folder}/{entry.name}"
+                    if entry.is_symlink() and not _stays_inside(entry.path, allowed):
+                        outside.add(path)
+                    elif entry.is_dir():
+                        pending.append(path)
+                    elif Path(entry.name).suffix.lower() in AUDIO_SUFFIXES and entry.is_file():
+                        sizes[path] = entry.stat().st_size
+                    else:
+                        others.append(path)
+        except OSError as error:
+            unreadable[folder] = str(error.strerror)
+    return AudioListing(name, sizes, tuple(sorted(others)), frozenset(outside), unreadable)
 
 
 def _stays_inside(path: str, allowed: tuple[str, ...]) -> bool:

@@ -570,5 +570,12 @@ def _problem(detail: Any) -> str:
 
 
 def load_config(path: Path) -> SedConfig:
-    """The configuration in a YAML file; keys that it leaves out keep their defaults."""
-    return config_from_dict(read_yaml(path), source=str(path))
+    """The configuration in a YAML file; keys that it leaves out keep their defaults.
+
+    Raises:
+        ConfigError: the file cannot be read, or is empty (as one that was cut off is), or what it says is refused.
+    """
+    tree = read_yaml(path)
+    if not tree:
+        raise ConfigError(f"{path}: is empty; write at least one key, or name search_spaces/base.yaml.")
+    return config_from_dict(tree, source=str(path))

@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
+from sed_model.errors import DataError
 from sed_model.events import Event, EventSettings, audacity_track, event_table, find_events, raven_table
 from sed_model.files import write_text
 from sed_model.frames import FRAME_S
+from sed_model.paths import LONGEST_NAME
+
+SUFFIXES = (".labels.txt", ".selections.txt")
+"""Of Audacity's and of Raven's tables."""
+
+
+def check_stems(stems: Sequence[str], folder: Path) -> None:
+    """
+    Raises:
+        DataError: the tables of a soundscape would have a name that no file can have.
+    """
+    room = LONGEST_NAME - max(map(len, SUFFIXES))
+    long = [stem for stem in stems if len(os.fsencode(stem)) > room]
+    if long:
+        raise DataError(
+            f"--events {folder}: {len(long)} soundscapes have names of more than {room} bytes, to which "
+            f"{SUFFIXES[1]} is added; rename {long[0][:40]}..., or leave out --events."
+        )
 
 
 class EventWriter:
@@ -30,8 +50,8 @@ class EventWriter:
         """Find the events of a soundscape; `filename` is a plain name from a listing."""
         events = find_events(frames, FRAME_S, self._classes, self._settings)
         stem = Path(filename).stem
-        write_text(self._folder / f"{stem}.labels.txt", audacity_track(events))
-        write_text(self._folder / f"{stem}.selections.txt", raven_table(events, *self._band_hz))
+        for suffix, text in zip(SUFFIXES, (audacity_track(events), raven_table(events, *self._band_hz)), strict=True):
+            write_text(self._folder / f"{stem}{suffix}", text)
         self._by_file.append((filename, events))
 
     def finish(self) -> int:

@@ -6,17 +6,27 @@ import errno
 import hashlib
 import json
 import os
+import struct
 import uuid
+import zipfile
+import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from safetensors import SafetensorError
 
 from sed_model.errors import DiskFullError
+
+ARCHIVE_ERRORS = (
+    *(zipfile.BadZipFile, zlib.error, struct.error, OSError, EOFError, MemoryError, OverflowError, NotImplementedError),
+    *(RuntimeError, ValueError, LookupError, TypeError, SyntaxError),
+)
+"""What zipfile and numpy raise for an archive with other bytes in it."""
 
 
 @contextmanager
@@ -111,6 +121,20 @@ def read_parquet(
         return file.read(names, use_threads=False)
     except (pa.ArrowException, MemoryError) as error:
         raise ValueError(str(error)) from None
+
+
+def read_arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Arrays of an .npz archive.
+
+    Raises:
+        ValueError: it is missing, damaged, or lacks one of them.
+    """
+    try:
+        # np.load leaves a damaged file open when it opens it itself.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            return {name: stored[name] for name in names}
+    except ARCHIVE_ERRORS as error:
+        raise ValueError(f"{path.name}: {type(error).__name__}: {error}") from None
 
 
 def sha256_of(path: Path) -> str:

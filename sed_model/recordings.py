@@ -21,7 +21,7 @@ import pandas as pd
 
 from sed_model.audio_files import AudioListing, list_audio
 from sed_model.errors import DataError
-from sed_model.paths import is_file
+from sed_model.paths import is_file, is_folder
 from sed_model.soundscape_labels import read_soundscape_labels
 from sed_model.tables import Problems, nearest, read_text_table
 from sed_model.taxonomy import read_taxonomy, reserved_labels
@@ -66,10 +66,11 @@ def read_data_folder(root: Path, target_s: float = 5.0) -> DataFolder:
     if table is not None and classes:
         recordings = _read_recordings(table, classes, audio, problems, notes)
     scapes = list_audio(root, "train_soundscapes")
+    problems.add_unreadable({**audio.unreadable, **scapes.unreadable})
     soundscapes = _read_soundscapes(scapes, problems, notes)
     labels = None
     labels_csv = root / "train_soundscapes_labels.csv"
-    if labels_csv.is_file() and classes:
+    if os.path.lexists(labels_csv) and classes:
         labels = problems.attempt(
             lambda: read_soundscape_labels(labels_csv, root / "train_soundscapes", classes, target_s)
         )
@@ -85,9 +86,9 @@ def _check_place(root: Path) -> None:
         DataError: it is none, or the tables are elsewhere.
     """
     wanted = "give the folder that holds train.csv and train_audio/"
-    if root.suffix == ".zip" and root.is_file():
+    if root.suffix == ".zip" and is_file(root):
         raise DataError(f"{root} is packed; unpack it, and {wanted}.")
-    if not root.is_dir():
+    if not is_folder(root):
         raise DataError(f"{root} is not a folder; {wanted}.")
     if os.path.lexists(root / TABLE):
         return
@@ -130,7 +131,7 @@ class _Notes:
 
 def _read_classes(root: Path, table: pd.DataFrame | None, problems: Problems, notes: _Notes) -> tuple[str, ...]:
     taxonomy_csv = root / "taxonomy.csv"
-    if taxonomy_csv.is_file():
+    if os.path.lexists(taxonomy_csv):
         return problems.attempt(lambda: read_taxonomy(taxonomy_csv)) or ()
     if table is None:
         return ()

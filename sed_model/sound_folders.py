@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,8 +13,9 @@ from jaxtyping import Float32
 
 from sed_model.audio_files import AUDIO_SUFFIXES
 from sed_model.config import WaveAugment
-from sed_model.decoding import decode
+from sed_model.decoding import decode, length_s
 from sed_model.errors import ConfigError
+from sed_model.paths import is_file, is_folder
 
 Waveform = Float32[np.ndarray, " samples"]
 
@@ -37,16 +39,19 @@ def find_sounds(folder: Path, key: str) -> tuple[Sound, ...]:
         ConfigError: no such folder, no audio in it, or files that are unreadable or empty (all of them are listed).
     """
     advice = f"give a folder of audio files, or set {key}=null."
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise ConfigError(f"{key}={folder}: there is no such folder; {advice}")
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file())
-    if not paths:
+    closed: list[OSError] = []
+    found = (Path(parent, name) for parent, _, names in os.walk(folder, onerror=closed.append) for name in names)
+    paths = sorted(path for path in found if path.suffix.lower() in AUDIO_SUFFIXES and is_file(path))
+    if not paths and not closed:
         raise ConfigError(f"{key}={folder}: holds no audio ({', '.join(sorted(AUDIO_SUFFIXES))}); {advice}")
-    sounds, problems = [], []
+    sounds = []
+    problems = [f"{key}: {error.filename} cannot be read ({error.strerror}); {advice}" for error in closed]
     for path in paths:
         try:
-            duration_s = soundfile.info(path).duration
-        except (soundfile.LibsndfileError, OSError) as error:
+            duration_s = length_s(path)
+        except (soundfile.SoundFileError, OSError) as error:
             problems.append(f"{key}: {path} cannot be read ({error}); remove it or replace it.")
             continue
         if duration_s == 0:

@@ -18,6 +18,7 @@ from jaxtyping import Float
 from sed_model.audio_files import AUDIO_SUFFIXES, list_audio
 from sed_model.errors import CheckpointError, DataError
 from sed_model.files import write_text
+from sed_model.paths import is_file, is_folder
 from sed_model.soundscape_labels import parse_row_id
 from sed_model.tables import Problems, nearest, read_text_table
 
@@ -58,7 +59,7 @@ def find_soundscapes(folder: Path) -> dict[str, Path]:
         DataError: one report: no folder, no audio, links out of it, two files that would share row_ids, names that are
             no UTF-8.
     """
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise DataError(f"{folder}: no such folder; give a folder of audio files.")
     listing, problems = list_audio(folder.parent, folder.name), Problems()
     found: dict[str, Path] = {}
@@ -69,6 +70,7 @@ def find_soundscapes(folder: Path) -> dict[str, Path]:
         if stem in found:
             problems.add("files of one name", f"{name}: would share its row_ids with {found[stem].name}; remove one")
         found.setdefault(stem, folder / name)
+    problems.add_unreadable(listing.unreadable)
     for path in sorted(listing.outside):
         problems.add("paths that leave the folder", f"{path}: is a link out of the folder or to nowhere; copy it here")
     if not found:
@@ -84,7 +86,7 @@ def find_soundscapes(folder: Path) -> dict[str, Path]:
 def find_sample(soundscapes: Path) -> Path | None:
     """The sample_submission.csv in or beside a folder of soundscapes."""
     places = (soundscapes / SAMPLE_NAME, soundscapes.parent / SAMPLE_NAME)
-    return next((path for path in places if path.is_file()), None)
+    return next((path for path in places if is_file(path)), None)
 
 
 def read_sample(path: Path) -> Sample:

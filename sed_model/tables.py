@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 import difflib
 import io
-from collections.abc import Callable, Iterable, Sequence
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import pandas as pd
 
 from sed_model.errors import DataError
+from sed_model.paths import is_file, is_folder
 
 MAX_LINES_PER_KIND = 20
 MAX_LINE_LENGTH = 500
@@ -34,6 +36,12 @@ class Problems:
 
     def _add(self, kind: str, line: str) -> None:
         self._lines.setdefault(kind, []).append(line)
+
+    def add_unreadable(self, folders: Mapping[str, str]) -> None:
+        """Folders that cannot be listed, with the reasons."""
+        for folder, reason in sorted(folders.items()):
+            shown = folder if len(folder) <= MAX_LINE_LENGTH // 2 else f"{folder[: MAX_LINE_LENGTH // 2]}..."
+            self.add("folders that cannot be read", f"{shown}: {reason}; make it a folder that you may read")
 
     def attempt(self, read: Callable[[], T]) -> T | None:
         """The result of `read`, or None with its DataError added to the collection."""
@@ -73,7 +81,7 @@ def read_text_table(path: Path, required: Sequence[str]) -> pd.DataFrame:
     Raises:
         DataError: the file is missing, is not UTF-8 CSV, lacks or repeats columns, or has rows of another length.
     """
-    if path.exists() and not (path.is_file() or path.is_dir()):
+    if os.path.exists(path) and not (is_file(path) or is_folder(path)):  # noqa: PTH110 - nor for too long a name
         raise DataError(f"{path}: is a pipe or a device; it has to be a CSV file.")
     try:
         text = path.read_bytes().decode("utf-8-sig")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,9 @@ from numpy.typing import NDArray
 from sed_model import pseudo
 from sed_model.audio_files import AUDIO_SUFFIXES
 from sed_model.decoding import BadAudio, duration_s
-from sed_model.errors import AudioError, CheckpointError, DataError
-from sed_model.files import replacing
+from sed_model.errors import AudioError, CheckpointError, ConfigError, DataError
+from sed_model.files import read_arrays, replacing
+from sed_model.paths import check_output, is_file, is_folder
 from sed_model.post_tuning import LabelledWindows, Tuned, grid, tune
 from sed_model.postprocess import PostSettings, blend, change_post, write_post
 from sed_model.predict import target_starts
@@ -27,6 +29,8 @@ from sed_model.soundscape_labels import parse_row_id
 from sed_model.tables import read_text_table
 
 CACHE_FORMAT = 2
+SCORES = ("clip", "shifted", "framed", "framed_alone")
+"""Fields of SoundscapeScores that settings are compared on: [members, windows, classes]."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +55,12 @@ def tune_post(job: TuneJob, ensemble: Ensemble, report: Callable[[str], None] = 
     Their predictions are kept beside `job.out`, so that the next call compares settings at once.
 
     Raises:
+        ConfigError: nothing could be written to `job.out` in the end.
         DataError: the data folder cannot be used, has no labelled soundscapes, or labels those of the test.
         CheckpointError: the models know other classes than the data folder.
         AudioError: a labelled soundscape cannot be read.
     """
+    check_output(job.out, "--out")
     data = read_data_folder(job.data_dir, ensemble.target_s)
     windows, tasks = labelled_windows(data, ensemble)
     scores = cached_scores(job, ensemble, data, tasks, report)
@@ -108,10 +114,10 @@ def refuse_test_soundscapes(root: Path, labelled_paths: Sequence[str]) -> None:
     """
     labelled = {Path(path).stem: root / path for path in labelled_paths}
     test_dir, test_csv = root / "test_soundscapes", root / "test_soundscapes_labels.csv"
-    test_files = [path for path in test_dir.glob("*") if path.suffix.lower() in AUDIO_SUFFIXES]
-    stems = {path.stem for path in test_files}
-    if test_csv.is_file():
-        stems |= {parse_row_id(text)[0] for text in read_text_table(test_csv, ["row_id"])["row_id"]}
+    listed = [path for path in test_dir.glob("*") if path.suffix.lower() in AUDIO_SUFFIXES]
+    stems, test_files = {path.stem for path in listed}, [path for path in listed if is_file(path)]
+    if os.path.lexists(test_csv):
+        stems |= _stems(test_csv)
     shared = sorted(stems & labelled.keys())
     sizes = {path.stat().st_size for path in test_files}
     contents = (
@@ -123,6 +129,13 @@ def refuse_test_soundscapes(root: Path, labelled_paths: Sequence[str]) -> None:
             f"{root / 'train_soundscapes_labels.csv'}: labels {len(shared)} soundscapes of the test "
             f"({', '.join(shared[:5])}); nothing is tuned on those: remove their rows."
         )
+
+
+def _stems(table: Path) -> set[str]:
+    try:
+        return {parse_row_id(text)[0] for text in read_text_table(table, ["row_id"])["row_id"]}
+    except ValueError as error:
+        raise DataError(f"{table}: {error}; write it like soundscape_12_5.") from None
 
 
 def _digest(path: Path) -> str:
@@ -149,10 +162,14 @@ def cached_scores(
     }
     key = hashlib.blake2b(json.dumps(facts).encode(), digest_size=8).hexdigest()
     path = job.out.parent / f".{job.out.stem}-{key}.npz"
-    if path.is_file():
-        report(f"predictions of {len(tasks)} labelled soundscapes are there already: {path.name}")
-        with np.load(path, allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
+    if is_folder(path):
+        raise ConfigError(f"{path}: is a folder, where the predictions are kept; remove it, or give another --out.")
+    if is_file(path):
+        known, damage = stored_scores(path, ensemble, sum(len(task.starts_s or ()) for task in tasks))
+        if not damage:
+            report(f"predictions of {len(tasks)} labelled soundscapes are there already: {path.name}")
+            return known
+        report(f"stored predictions are damaged, and made again: {damage}")
     post = PostSettings(tta_weight=0.5, tta_shift_s=shift_s)
     predict = PredictJob(data.root, job.out, silence_rms=job.silence_rms, post=post, n_threads=job.n_threads)
     results = list(score_all(ensemble, tasks, predict, report))
@@ -163,14 +180,27 @@ def cached_scores(
             f"{len(bad)} labelled soundscapes cannot be read:\n{lines}\nReplace them or remove their rows."
         )
     good = [item for item in results if not isinstance(item, BadAudio)]
-    names = ("clip", "shifted", "framed", "framed_alone")
-    scores: dict[str, Any] = {name: np.concatenate([getattr(item, name) for item in good], axis=1) for name in names}
+    scores: dict[str, Any] = {name: np.concatenate([getattr(item, name) for item in good], axis=1) for name in SCORES}
     scores["silent"] = np.concatenate([item.silent for item in good])
     for stale in path.parent.glob(f".{job.out.stem}-{'[0-9a-f]' * 16}.npz"):
         stale.unlink()
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **scores)
     return scores
+
+
+def stored_scores(path: Path, ensemble: Ensemble, n_windows: int) -> tuple[dict[str, NDArray[Any]], str]:
+    """The scores of an earlier call, or none of them and what is wrong with the file."""
+    try:
+        scores = read_arrays(path, (*SCORES, "silent"))
+        good = scores["silent"].shape == (n_windows,) and scores["silent"].dtype == bool
+        for name in SCORES:
+            shape = (len(ensemble.members), n_windows, len(ensemble.classes))
+            good = good and scores[name].dtype == np.float32 and scores[name].shape == shape
+            good = good and bool(((scores[name] >= 0) & (scores[name] <= 1)).all())
+    except ValueError as error:
+        return {}, str(error)
+    return (scores, "") if good else ({}, f"{path.name}: holds no probabilities of these windows")
 
 
 def _lines(tuned: Tuned, n_files: int) -> list[str]:

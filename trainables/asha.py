@@ -100,7 +100,7 @@ def rung_reports(
     reports = []
     for row in sorted(curves, key=lambda row: (row["trial_id"], row["epoch"])):
         number = numbers.get(row["trial_id"])
-        if number is None:
+        if number is None or row["macro_auc"] is None:
             continue
         best[number] = max(best.get(number, row["macro_auc"]), row["macro_auc"])
         reports.append((number, row["epoch"], best[number] if metric == "macro_auc" else row["val_loss"]))

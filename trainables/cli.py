@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import errno
+import io
 import math
 import re
 import shlex
@@ -21,17 +23,31 @@ from sed_model.paths import expanded
 EXIT_FAILURE = 1
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
+PLACE_ERRORS = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP),
+)
+"""What is wrong with a file or folder of the user's; other errors of the system are ours to mend."""
 STATUSES = "exit status: 0 done; 1 the input is right, but it cannot go on; 2 wrong input; 130 interrupted"
 
 
 def run(command: Callable[[Sequence[str] | None], None]) -> NoReturn:
     """Run a command's `main` and leave with 0 (done), 1 (it cannot go on), 2 (wrong input) or 130 (interrupted)."""
     signal.signal(signal.SIGTERM, _as_interrupt)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a path need not be UTF-8
     try:
         command(None)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         raise SystemExit(exit_status(error)) from None
+    except OSError as error:
+        if error.errno not in PLACE_ERRORS:
+            raise
+        print(
+            f"error: {printable(str(error.filename))}: {error.strerror}; give a place that you may use.",
+            file=sys.stderr,
+        )
+        raise SystemExit(EXIT_USER_ERROR) from None
     except KeyboardInterrupt as interrupt:
         hint = str(interrupt) or "start the same command again to go on"
         print(f"\ninterrupted; {hint}", file=sys.stderr)
@@ -59,6 +75,11 @@ def activation() -> str:
     if not activate.is_file() or (python and Path(python).parent == activate.parent):
         return ""
     return f"source {shlex.quote(str(activate))}"
+
+
+def printable(text: str) -> str:
+    """Text with everything escaped that a terminal would obey, but for ends of lines."""
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
 
 
 def _as_interrupt(*_: object) -> None:

@@ -8,11 +8,13 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from sed_model.audio_files import AUDIO_SUFFIXES
+from sed_model.audio_files import AUDIO_SUFFIXES, list_audio
 from sed_model.checkpoint import LoadedModel
 from sed_model.errors import DataError
+from sed_model.paths import is_folder
 from sed_model.recordings import DataFolder
 from sed_model.splits import split, unlabelled_soundscapes
+from sed_model.tables import Problems
 from trainables.ensemble_members import EnsembleJob
 
 
@@ -45,10 +47,7 @@ def find_sources(job: EnsembleJob, data: DataFolder, members: Sequence[LoadedMod
     if job.soundscapes is None:
         root, names = job.data_dir / "train_soundscapes", unlabelled
     else:
-        root = job.soundscapes
-        if not root.is_dir():
-            raise DataError(f"--soundscapes {root}: no such folder; give a folder of audio files.")
-        names = sorted(path.name for path in root.iterdir() if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file())
+        root, names = job.soundscapes, names_in(job.soundscapes)
     may_label = out_of_fold(root, names, data, members)
     heard = {name for name, allowed in may_label.items() if not any(allowed)}
     kept_back = set() if job.allow_validation_soundscapes else labelled.intersection(names)
@@ -66,6 +65,26 @@ def find_sources(job: EnsembleJob, data: DataFolder, members: Sequence[LoadedMod
         {name: may_label[name] for name in filenames if name in may_label},
         left_out,
     )
+
+
+def names_in(folder: Path) -> list[str]:
+    """The audio files directly in the folder of --soundscapes, sorted.
+
+    Raises:
+        DataError: one report: no folder, folders that cannot be read, links out of it, names that would break a table.
+    """
+    if not is_folder(folder):
+        raise DataError(f"--soundscapes {folder}: no such folder; give a folder of audio files.")
+    listing, problems = list_audio(folder.parent, folder.name), Problems()
+    names = sorted(PurePosixPath(path).name for path in listing.sizes if path.count("/") == 1)
+    problems.add_unreadable(listing.unreadable)
+    for path in sorted(listing.outside):
+        problems.add("paths that leave the folder", f"{path}: is a link out of the folder or to nowhere; copy it here")
+    for name in names:
+        if not name.isprintable():
+            problems.add("unprintable file names", f"{name!r}: would break the table; rename the file")
+    problems.raise_if_any(folder)
+    return names
 
 
 def out_of_fold(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import yaml
 
 from sed_model.errors import DataError
 from sed_model.files import read_parquet, write_parquet, write_text
+from sed_model.paths import is_file
 from sed_model.yaml_file import read_yaml
 
 if TYPE_CHECKING:
@@ -71,6 +73,7 @@ CURVE_FIELDS = pa.schema(
 )
 
 
+STATUSES = ("complete", "pruned", "failed", "running")
 KEYS = frozenset({"trial_id", "number", "status", "macro_auc"})
 """What no table of trials lacks, whichever release wrote it."""
 
@@ -125,7 +128,7 @@ class RunFolder:
         Raises:
             DataError: there is none, or it is damaged.
         """
-        if not self.search_file.is_file():
+        if not is_file(self.search_file):
             raise DataError(f"{self.path}: is no run folder (no search.yaml); give the folder of a search, runs/NAME.")
         record = read_yaml(self.search_file)
         data = record.get("data")
@@ -171,8 +174,8 @@ class RunFolder:
 
 def newest_first(out: Path) -> list[Path]:
     """The run folders in `out`."""
-    files = sorted(out.glob("*/search.yaml"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
-    return [path.parent for path in files]
+    files = [path for path in out.glob("*/search.yaml") if is_file(path)]
+    return [path.parent for path in sorted(files, key=lambda path: path.stat().st_mtime_ns, reverse=True)]
 
 
 def rank(trials: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
@@ -289,12 +292,15 @@ def _rows(path: Path, schema: pa.Schema, columns: Sequence[str] | None = None) -
     Raises:
         DataError: the table is damaged, or no table of a search.
     """
-    if not path.is_file():
+    if not os.path.lexists(path):
         return []
     try:
+        if not is_file(path):
+            raise ValueError("it is no file")
         rows: list[dict[str, Any]] = read_parquet(path, schema, set(schema.names) - KEYS, columns).to_pylist()
         for row in rows:
             _check_keys(row)
+            _check_values(row)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise DataError(f"{path}: is damaged ({reason}); restore it, or start a new search.") from None
@@ -308,6 +314,17 @@ def _check_keys(row: Mapping[str, Any]) -> None:
         raise ValueError(f"column {empty[0]} has an empty cell")
     if "number" in row and row["trial_id"] != trial_id(row["number"]):
         raise ValueError(f"trial_id {row['trial_id']!r} is not that of number {row['number']}")
+
+
+def _check_values(row: Mapping[str, Any]) -> None:
+    """Raises ValueError for a row that no search has written."""
+    score, epoch = row.get("macro_auc"), row.get("epoch")
+    if not _missing(score) and not 0 <= score <= 1:
+        raise ValueError(f"macro_auc {score} of {row['trial_id']} is not within 0 and 1")
+    if "status" in row and row["status"] not in STATUSES:
+        raise ValueError(f"status {row['status']!r:.40} of {row['trial_id']} is none of {', '.join(STATUSES)}")
+    if epoch is not None and epoch < 0:
+        raise ValueError(f"epoch {epoch} of {row['trial_id']} is below 0")
 
 
 def _missing(value: Any) -> bool:

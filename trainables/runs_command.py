@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sed_model.errors import DataError
+from sed_model.errors import DataError, UserError
 from sed_model.paths import expanded, is_file
 from trainables import cli
 from trainables.driver_lock import is_held
@@ -35,6 +36,8 @@ EXAMPLES = """  python -m trainables.runs list
 STILL_RUNS_S = 600.0
 """A search writes after each epoch; one that has written nothing for so long has ended."""
 COLUMNS = ("trial_id", "number", "status", "macro_auc", "stage", "epochs", "duration_s", "error", "refit_mean")
+MAX_REASON = 300
+"""Characters of an error or another text of a run that are shown."""
 PARTS = ("trials", "ensemble", "tune")
 """Folders of a run whose sizes are told apart."""
 
@@ -83,9 +86,9 @@ def summarise(run: RunFolder) -> RunSummary:
     try:
         record = run.read_search()
         trials = run.read_trials(COLUMNS)
-    except (DataError, pa.ArrowException) as error:
-        return RunSummary(**common, status="damaged", problem=str(error).splitlines()[0])
-    wanted = record.get("search", {}).get("num_trials", len(trials))
+        wanted = wanted_trials(run, record, len(trials))
+    except (UserError, pa.ArrowException) as error:
+        return RunSummary(**common, status="damaged", problem=cli.printable(str(error).splitlines()[0]))
     counts = {status: sum(row["status"] == status for row in trials) for status in ("complete", "pruned", "failed")}
     best = next(iter(best_trials(trials, 1)), None)
     return RunSummary(
@@ -101,6 +104,19 @@ def summarise(run: RunFolder) -> RunSummary:
         best_trial=None if best is None else best["trial_id"],
         best_macro_auc=None if best is None else best["macro_auc"],
     )
+
+
+def wanted_trials(run: RunFolder, record: Mapping[str, Any], n_trials: int) -> int:
+    """How many trials the search was to run, or all that there are where its record does not say.
+
+    Raises:
+        DataError: the record is damaged.
+    """
+    search = record.get("search", {})
+    wanted = search.get("num_trials") if isinstance(search, dict) else 0
+    if (wanted is None or (isinstance(wanted, int) and wanted > 0)) and isinstance(record.get("created", ""), str):
+        return n_trials if wanted is None else wanted
+    raise DataError(f"{run.search_file}: search.num_trials is no number of trials, or created no text; restore it.")
 
 
 def status_of(n_ended: int, n_wanted: int, changed_s: float) -> str:
@@ -121,14 +137,21 @@ def last_change_s(run: RunFolder) -> float:
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a file, or of all files in a folder; links count as themselves."""
-    if not path.is_dir() or path.is_symlink():
-        return path.lstat().st_size
-    return sum(file.lstat().st_size for file in path.rglob("*") if not file.is_dir())
+    """Bytes of a file, or of all files in a folder that can be listed; links count as themselves."""
+    if path.is_symlink() or not path.is_dir():
+        return _size(path)
+    return sum(_size(Path(folder, name)) for folder, _, names in os.walk(path) for name in names)
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.lstat().st_size
+    except FileNotFoundError:  # a search that runs has removed it meanwhile
+        return 0
 
 
 def removable(run: RunFolder) -> Iterator[Removable]:
-    """What can go of a run that does not run; tracebacks of failed trials stay."""
+    """What can go of a run that does not run; tracebacks of failed trials stay, and what lies behind links."""
     name = run.path.name
     states = [
         path for kind in ("state.pt", "state.previous.pt", ".ray_train") for path in run.path.glob(f"trials/**/{kind}")
@@ -136,21 +159,22 @@ def removable(run: RunFolder) -> Iterator[Removable]:
     left_over = [path for folder in (run.path, *run.path.glob("trials/*/")) for path in folder.glob(".*.tmp")]
     tune = [path for path in (run.path / "tune").rglob("*") if path.is_file() and path.name != "error.txt"]
     predictions = [path for path in [run.ensemble / "predictions"] if path.is_dir()]
-    yield from _group(name, "training states", "trials that had not ended start anew after --resume", states)
-    yield from _group(name, "Ray Tune's own files", "nothing: --resume reads the study and the tables", tune)
-    yield from _group(name, "predictions of the ensemble", "trainables.ensemble predicts again", predictions)
-    yield from _group(name, "half-written files", "nothing", left_over)
-
-
-def _group(run: str, what: str, effect: str, paths: Sequence[Path]) -> Iterator[Removable]:
-    if paths:
-        yield Removable(run, what, effect, sum(map(size_of, paths)), tuple(map(str, sorted(paths))))
+    root = os.path.realpath(run.path)
+    for what, effect, paths in (
+        ("training states", "trials that had not ended start anew after --resume", states),
+        ("Ray Tune's own files", "nothing: --resume reads the study and the tables", tune),
+        ("predictions of the ensemble", "trainables.ensemble predicts again", predictions),
+        ("half-written files", "nothing", left_over),
+    ):
+        inside = sorted(path for path in paths if Path(os.path.realpath(path.parent)).is_relative_to(root))
+        if inside:
+            yield Removable(name, what, effect, sum(map(size_of, inside)), tuple(map(str, inside)))
 
 
 def remove(items: Iterable[Removable]) -> None:
     for item in items:
         for path in map(Path, item.paths):
-            if path.is_dir():
+            if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
@@ -197,9 +221,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 def list_runs(options: argparse.Namespace) -> None:
     runs = [summarise(RunFolder(path)) for path in newest_first(options.out)]
+    closed = closed_folders(options.out)
     if options.json:
-        print_json({"runs": [asdict(run) for run in runs]})
+        print_json({"runs": [asdict(run) for run in runs], "unreadable": closed})
         return
+    if closed:
+        print(f"folders that cannot be read: {cli.printable(', '.join(closed))}")
     if not runs:
         print(f"no run in {options.out}")
         return
@@ -209,13 +236,26 @@ def list_runs(options: argparse.Namespace) -> None:
     for run in runs:
         trials = "-" if run.n_ended is None else f"{run.n_ended} of {run.n_trials}"
         table.add_row(
-            *(escape(run.name), run.status, trials, text_of(run.n_failed), score_text(run.best_macro_auc)),
-            *(text_of(run.best_trial), size_text(run.size_bytes), text_of(run.started)),
+            *(
+                escape(cli.printable(run.name)),
+                run.status,
+                trials,
+                text_of(run.n_failed),
+                score_text(run.best_macro_auc),
+            ),
+            *(text_of(run.best_trial), size_text(run.size_bytes), escape(text_of(run.started))),
         )
     console().print(table)
     for run in runs:
         if run.problem:
             print(f"damaged: {run.problem}")
+
+
+def closed_folders(out: Path) -> list[str]:
+    """Folders in `out` that may be runs, for what can be seen."""
+    if not out.is_dir():
+        return []
+    return sorted(path.name for path in out.iterdir() if path.is_dir() and not os.access(path, os.R_OK | os.X_OK))
 
 
 def show_run(options: argparse.Namespace) -> None:
@@ -232,8 +272,9 @@ def show_run(options: argparse.Namespace) -> None:
         tree = {**asdict(summary), "best": best, "failures": failures, "sizes": sizes, "removable_bytes": can_go}
         print_json(tree)
         return
-    print(f"{summary.path}\nstatus      {summary.status}: {summary.n_ended} of {summary.n_trials} trials have ended")
-    print(f"space       {summary.space}, started {text_of(summary.started)}, data {summary.data}")
+    ended = f"{summary.status}: {summary.n_ended} of {summary.n_trials} trials have ended"
+    print(f"{cli.printable(summary.path)}\nstatus      {ended}")
+    print(f"space       {text_of(summary.space)}, started {text_of(summary.started)}, data {text_of(summary.data)}")
     parts = ", ".join(f"{part} {size_text(size)}" for part, size in sizes.items())
     print(f"size        {size_text(summary.size_bytes)} ({parts}); prune can free {size_text(can_go)}")
     for place, row in enumerate(best, start=1):
@@ -241,7 +282,8 @@ def show_run(options: argparse.Namespace) -> None:
         epochs = f"{text_of(row['epochs'])} epochs"
         print(f"{place:>4}  {row['trial_id']}  {score_text(row['macro_auc'])}  {row['status']}, {epochs}, {minutes}")
     for name, error in failures.items():
-        print(f"failed  {name}: {(error or 'no reason recorded').splitlines()[0]}")
+        reason = next(iter((error or "").splitlines()), "") or "no reason recorded"
+        print(f"failed  {name}: {cli.printable(reason):.{MAX_REASON}}")
 
 
 def prune_runs(options: argparse.Namespace) -> None:
@@ -295,4 +337,4 @@ def score_text(score: float | None) -> str:
 
 
 def text_of(value: object) -> str:
-    return "-" if value is None else str(value)
+    return "-" if value is None else cli.printable(str(value))[:MAX_REASON]

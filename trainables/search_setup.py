@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import time
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ from sed_model.config import SedConfig, load_config
 from sed_model.dataset import TrainingClips, ValidationWindows, open_training_data
 from sed_model.demo_data import write_demo_data
 from sed_model.errors import ConfigError, DataError
+from sed_model.paths import LONGEST_NAME, check_folder
 from sed_model.pseudo_clips import PseudoLabels, read_pseudo_labels
 from sed_model.recordings import DataFolder, read_data_folder
 from sed_model.stages import check_stage_names
@@ -38,8 +38,6 @@ from trainables.trial import SearchJob
 from trainables.trial_storage import Storage, join_uri
 from trainables.warm_start import earlier_trials
 
-LONGEST_NAME = 200
-"""Of a run folder, in bytes; file systems take 255, and temporary names are longer."""
 DEMO_TRIALS = 10
 JOB_COPY = "working_dir_files"
 """Ray's folder for what `ray job submit --working-dir` uploads."""
@@ -132,14 +130,7 @@ def check_place(out: Path, name: str | None) -> None:
         raise ConfigError(
             f"--out {out}: is in the copy of the code that Ray makes for a job, and deletes; give an absolute path."
         )
-    try:
-        there = next(path for path in (out, *out.parents) if path.exists() or path.is_symlink())
-    except OSError as error:
-        raise ConfigError(f"--out {out}: {error.strerror}; give another folder.") from None
-    if not there.is_dir():
-        raise ConfigError(f"--out {out}: {there} is a file; give a folder.")
-    if not os.access(there, os.W_OK):
-        raise ConfigError(f"--out {out}: {there} cannot be written to; give another folder.")
+    check_folder(out, "--out")
 
 
 def workers_per_trial(options: argparse.Namespace) -> int:

@@ -33,9 +33,18 @@ from sed_model.oof import OOF_SCHEMA, read_predictions
 from sed_model.postprocess import read_post
 from sed_model.pseudo import PSEUDO_LABEL_SCHEMA
 from sed_model.pseudo_clips import read_pseudo_labels
-from tests.hostile import drawn, in_time, refusal, refused
-
-DEEP = b"[" * 100_000
+from tests.hostile import (
+    DEEP,
+    ODD_JSON,
+    drawn,
+    in_time,
+    overwritten,
+    places,
+    refusal,
+    refused,
+    trees,
+    truncated,
+)
 
 
 class Touch:
@@ -118,9 +127,7 @@ def test_weights_that_are_none_are_refused(model: Path, content: bytes) -> None:
 
 @pytest.mark.parametrize("percent", [0, 1, 10, 50, 90, 99])
 def test_truncated_weights_are_refused(model: Path, percent: int) -> None:
-    path = model / "model.safetensors"
-    content = path.read_bytes()
-    path.write_bytes(content[: len(content) * percent // 100])
+    truncated(model / "model.safetensors", percent)
     refusal(lambda: load_model(model), "model.safetensors", "checksum")
     seal(model)
     refusal(lambda: load_model(model), "model.safetensors", "does not fit")
@@ -174,33 +181,13 @@ def test_weights_with_other_tensors_are_refused(model: Path, change: str) -> Non
 
 # --- JSON beside them
 
-JSON = {
-    "nothing": b"",
-    "null": b"null",
-    "a number": b"1",
-    "text": b'"x"',
-    "a list": b"[]",
-    "an empty mapping": b"{}",
-    "half": b'{"stage": "tr',
-    "another encoding": '{"stage": "é"}'.encode("utf-16"),
-    "Latin-1": b'{"stage": "\xe9"}',
-    "deep lists": DEEP,
-    "deep mappings": b'{"a":' * 100_000,
-    "a NUL": b'{"stage": "a\0b"}',
-    "NaN": b"NaN",
-    "digits without end": b'{"epoch": ' + b"9" * 5_000 + b"}",
-    "a comment": b"// x\n{}",
-    "YAML": b"stage: train_bce\n",
-}
-
-
-JSON_FILES = [(name, kind) for name in ("model.json", "config.json") for kind in JSON]
+JSON_FILES = [(name, kind) for name in ("model.json", "config.json") for kind in ODD_JSON]
 JSON_FILES.remove(("config.json", "an empty mapping"))  # a configuration may leave out every key
 
 
 @pytest.mark.parametrize(("name", "kind"), JSON_FILES)
 def test_json_of_another_kind_is_refused_by_name(model: Path, name: str, kind: str) -> None:
-    (model / name).write_bytes(JSON[kind])
+    (model / name).write_bytes(ODD_JSON[kind])
     refusal(lambda: load_model(model), name)
 
 
@@ -230,10 +217,6 @@ def test_a_lineage_with_a_value_of_another_kind_is_refused(model: Path, name: st
     refusal(lambda: read_lineage(model), "model.json", name)
 
 
-leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
-trees = st.recursive(leaves, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner))
-
-
 @drawn
 @given(section=st.sampled_from(list(SedConfig.model_fields)), value=trees)
 def test_any_configuration_is_read_or_refused_by_name(model: Path, section: str, value: Any) -> None:
@@ -246,13 +229,13 @@ def test_a_folder_that_is_none_has_no_model(model: Path, name: str) -> None:
     refusal(lambda: load_model(model.parent / name), "no trained model here")
 
 
-@pytest.mark.parametrize("content", [content for kind, content in JSON.items() if kind != "an empty mapping"])
+@pytest.mark.parametrize("content", [content for kind, content in ODD_JSON.items() if kind != "an empty mapping"])
 def test_a_hostile_file_of_post_processing_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "post.json").write_bytes(content)
     refusal(lambda: read_post(tmp_path / "post.json"), "post.json")
 
 
-@pytest.mark.parametrize("content", JSON.values(), ids=JSON)
+@pytest.mark.parametrize("content", ODD_JSON.values(), ids=ODD_JSON)
 def test_a_hostile_record_of_an_export_is_refused(model: Path, content: bytes) -> None:
     (model / "export.onnx.json").write_bytes(content)
     refusal(lambda: read_record(model, "onnx"), "export.onnx.json")
@@ -376,11 +359,6 @@ def test_weights_that_are_no_file_are_refused(tmp_path: Path, tiny_config: SedCo
 # --- Parquet
 
 
-def truncated(path: Path, share: float) -> None:
-    content = path.read_bytes()
-    path.write_bytes(content[: int(len(content) * share)])
-
-
 OOF_ROW: dict[str, Any] = {
     "filename": "a.ogg",
     "start_s": 0.0,
@@ -458,7 +436,7 @@ def test_pseudo_labels_of_hostile_classes_are_refused(tmp_path: Path, classes: b
     refusal(lambda: read_pseudo_labels(tmp_path), str(tmp_path))
 
 
-@pytest.mark.parametrize("content", [*JSON.values(), b'{"members": 3}', b'{"members": [3]}', b'{"members": [{}]}'])
+@pytest.mark.parametrize("content", [*ODD_JSON.values(), b'{"members": 3}', b'{"members": [3]}', b'{"members": [{}]}'])
 def test_pseudo_labels_of_unknown_members_are_refused(tmp_path: Path, content: bytes) -> None:
     write_labels(tmp_path)
     (tmp_path / "members.json").write_bytes(content)
@@ -471,13 +449,13 @@ TABLES: dict[str, tuple[Callable[[Path], Path], Callable[[Path], object]]] = {
 }
 
 
-@pytest.mark.parametrize("share", [0, 0.01, 0.3, 0.6, 0.9, 0.99])
+@pytest.mark.parametrize("percent", [0, 1, 30, 60, 90, 99])
 @pytest.mark.parametrize(("write", "read"), TABLES.values(), ids=TABLES)
 def test_a_truncated_table_is_refused_by_name(
-    tmp_path: Path, write: Callable[[Path], Path], read: Callable[[Path], object], share: float
+    tmp_path: Path, write: Callable[[Path], Path], read: Callable[[Path], object], percent: int
 ) -> None:
     path = write(tmp_path)
-    truncated(path, share)
+    truncated(path, percent)
     refusal(lambda: read(tmp_path), path.name)
 
 
@@ -502,13 +480,10 @@ def test_a_table_with_a_hostile_column_is_refused_by_name(tmp_path: Path, kind: 
 
 
 @drawn
-@given(place=st.floats(0, 1, exclude_max=True), data=st.binary(min_size=1, max_size=6))
+@given(place=places, data=st.binary(min_size=1, max_size=6))
 def test_a_table_with_other_bytes_is_refused_or_within_its_limits(tmp_path: Path, place: float, data: bytes) -> None:
     path = write_oof(tmp_path)
-    content = bytearray(path.read_bytes())
-    start = int(len(content) * place)
-    content[start : start + len(data)] = data
-    path.write_bytes(bytes(content))
+    overwritten(path, place, data)
     if not refused(lambda: read_predictions(tmp_path), "oof.parquet"):
         assert np.isfinite(read_predictions(tmp_path).probabilities).all()
 
@@ -558,16 +533,13 @@ def test_a_cache_with_a_hostile_index_is_damaged_and_so_built_again(tmp_path: Pa
 
 
 @drawn
-@given(place=st.floats(0, 1, exclude_max=True), data=st.binary(min_size=1, max_size=6))
+@given(place=places, data=st.binary(min_size=1, max_size=6))
 def test_an_index_with_other_bytes_is_damaged_or_as_long_as_its_files(
     tmp_path: Path, place: float, data: bytes
 ) -> None:
     write_cache(tmp_path)
     path = tmp_path / "index.npz"
-    content = bytearray(path.read_bytes())
-    start = int(len(content) * place)
-    content[start : start + len(data)] = data
-    path.write_bytes(bytes(content))
+    overwritten(path, place, data)
     try:
         with in_time():
             cache = AudioCache(tmp_path)

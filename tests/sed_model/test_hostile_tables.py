@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,10 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sed_model.recordings import DataFolder, read_data_folder
+from sed_model.sound_folders import find_sounds
 from sed_model.submission import find_soundscapes, read_sample
 from sed_model.tables import read_text_table
 from sed_model.taxonomy import read_taxonomy
-from tests.hostile import drawn, in_time, refusal, refused
+from tests.hostile import NO_FILES, as_device, as_loop, deep_folder, drawn, put_in_place, refusal, refused
 
 HEADER = "primary_label,secondary_labels,filename,rating,author\n"
 GOOD = f"{HEADER}grekis,[],grekis/a.ogg,5,me\n1139490,[],1139490/b.ogg,0,\n"
@@ -94,20 +96,39 @@ def as_link(path: Path, target: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["train.csv", "taxonomy.csv", "train_soundscapes_labels.csv"])
-def test_a_loop_of_links_is_no_table(root: Path, name: str) -> None:
-    as_link(root / name, name)
-    with in_time():
-        assert refused(lambda: read_data_folder(root), name) == (name == "train.csv")
+@pytest.mark.parametrize("put", NO_FILES.values(), ids=NO_FILES)
+def test_what_is_no_file_is_no_table(root: Path, name: str, put: Callable[[Path], None]) -> None:
+    put_in_place(root / name, put)
+    refusal(lambda: read_data_folder(root), name, "CSV file")
 
 
-def test_a_pipe_is_no_table_and_does_not_block(root: Path) -> None:
-    as_pipe(root / "train.csv")
-    refusal(lambda: read_data_folder(root), "train.csv", "pipe")
+def as_deep_folder(path: Path) -> None:
+    path.mkdir()
+    deep_folder(path)
 
 
-def test_a_device_is_no_table_and_does_not_fill_the_memory(root: Path) -> None:
-    as_link(root / "train.csv", "/dev/zero")
-    refusal(lambda: read_data_folder(root), "train.csv", "device")
+@pytest.mark.parametrize("name", ["train_audio", "train_soundscapes"])
+@pytest.mark.parametrize("put", [Path.touch, os.mkfifo, as_loop, as_device, as_deep_folder])
+def test_a_folder_that_cannot_be_listed_is_named(root: Path, name: str, put: Callable[[Path], None]) -> None:
+    shutil.rmtree(root / name)
+    put(root / name)
+    refusal(lambda: read_data_folder(root), "folders that cannot be read (1)", f"  {name}")
+
+
+def test_folders_that_cannot_be_listed_are_named_by_all_readers_of_sounds(tmp_path: Path) -> None:
+    (tmp_path / "sound.wav").touch()
+    deep_folder(tmp_path)
+    refusal(lambda: find_soundscapes(tmp_path), "folders that cannot be read (1)", "File name too long")
+    refusal(lambda: find_sounds(tmp_path, "augment.wave.room_folder"), "room_folder", "File name too long")
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "a\0b", "loop", "file", "nowhere"], ids=ascii)
+def test_what_is_no_folder_is_refused(tmp_path: Path, name: str) -> None:
+    as_loop(tmp_path / "loop")
+    (tmp_path / "file").touch()
+    refusal(lambda: read_data_folder(tmp_path / name), "not a folder")
+    refusal(lambda: find_soundscapes(tmp_path / name), "no such folder")
+    refusal(lambda: find_sounds(tmp_path / name, "augment.wave.room_folder"), "no such folder")
 
 
 # --- file names
@@ -303,6 +324,12 @@ SAMPLES = {
     "a row that ends nowhere": f"row_id,grekis\na_{'9' * 400},0\n",
     "a NUL": "row_id,grekis\na\0_5,0\n",
 }
+
+
+@pytest.mark.parametrize("put", [*NO_FILES.values(), lambda path: None], ids=[*NO_FILES, "nothing"])
+def test_a_sample_submission_that_is_no_file_is_refused(tmp_path: Path, put: Callable[[Path], None]) -> None:
+    put(tmp_path / "sample.csv")
+    refusal(lambda: read_sample(tmp_path / "sample.csv"), "sample.csv", "CSV file")
 
 
 @pytest.mark.parametrize("text", SAMPLES.values(), ids=SAMPLES)

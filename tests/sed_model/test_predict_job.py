@@ -175,7 +175,7 @@ def test_places_that_cannot_be_written_are_refused_at_once(
     (tmp_path / "events").touch()
     with pytest.raises(ConfigError, match="is a folder"):
         predict_soundscapes(PredictJob(soundscapes, tmp_path), ensemble)
-    with pytest.raises(ConfigError, match="is no folder"):
+    with pytest.raises(ConfigError, match="is a file; give a folder"):
         predict_soundscapes(PredictJob(soundscapes, tmp_path / "out.csv", events=tmp_path / "events"), ensemble)
 
 

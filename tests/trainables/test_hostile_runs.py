@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
+import errno
 import json
 import math
+import os
 import resource
 import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +21,36 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.hostile import drawn, in_time, refusal, refused
+from sed_model.errors import DataError
+from tests.hostile import (
+    NO_FILES,
+    NO_TABLES,
+    ODD_JSON,
+    as_loop,
+    deep_folder,
+    drawn,
+    in_time,
+    overwritten,
+    places,
+    put_in_place,
+    refusal,
+    refused,
+    scalars,
+    trees,
+    truncated,
+)
+from trainables import cli, runs_command
 from trainables.recent import RecentEntries
 from trainables.run_members import members_of
 from trainables.runs import CURVE_FIELDS, REFIT_FIELDS, TRIAL_FIELDS, RunFolder, best_trials
-from trainables.runs_command import find_run
+from trainables.runs_command import find_run, removable, remove
+from trainables.search_settings import parse_search
+from trainables.search_space import SearchSpace
 from trainables.space import load_space
+from trainables.teacher import find_teacher
+from trainables.train_run import training_config
 from trainables.trial_storage import MANIFEST, TrialFiles
-from trainables.warm_start import check_comparable
+from trainables.warm_start import check_comparable, earlier_trials
 
 TRIAL = {"trial_id": "trial_0000", "number": 0, "status": "complete", "macro_auc": 0.5, "fold": 0, "seed": 0}
 CURVE = {"trial_id": "trial_0000", "stage": "pretrain_ce", "epoch": 1, "stage_epoch": 1, "macro_auc": 0.5}
@@ -55,23 +82,9 @@ def test_the_tables_themselves_are_good(run: RunFolder, name: str) -> None:
 
 # --- tables
 
-CONTENTS = {
-    "nothing": b"",
-    "the magic alone": b"PAR1",
-    "twice the magic": b"PAR1PAR1",
-    "a footer beyond the file": b"PAR1" + b"\xff\xff\xff\x7fPAR1",
-    "a footer of nothing": b"PAR1" + bytes(4) + b"PAR1",
-    "CSV": b"trial_id,number\ntrial_0000,0\n",
-    "JSON": b"{}",
-    "Arrow": b"ARROW1\0\0" + bytes(50),
-    "zeros": bytes(500),
-    "an HTML page": b"<!doctype html>",
-    "a pickle": b"\x80\x04K\x03.",
-}
-
 
 @pytest.mark.parametrize("name", TABLES)
-@pytest.mark.parametrize("content", CONTENTS.values(), ids=CONTENTS)
+@pytest.mark.parametrize("content", NO_TABLES.values(), ids=NO_TABLES)
 def test_bytes_that_are_no_table_are_refused_by_name(run: RunFolder, name: str, content: bytes) -> None:
     (run.path / f"{name}.parquet").write_bytes(content)
     refusal(lambda: read(run, name), f"{name}.parquet", "damaged")
@@ -80,9 +93,7 @@ def test_bytes_that_are_no_table_are_refused_by_name(run: RunFolder, name: str, 
 @pytest.mark.parametrize("name", TABLES)
 @pytest.mark.parametrize("percent", [1, 10, 50, 90, 99])
 def test_a_truncated_table_is_refused_by_name(run: RunFolder, name: str, percent: int) -> None:
-    path = run.path / f"{name}.parquet"
-    content = path.read_bytes()
-    path.write_bytes(content[: len(content) * percent // 100])
+    truncated(run.path / f"{name}.parquet", percent)
     refusal(lambda: read(run, name), f"{name}.parquet", "damaged")
 
 
@@ -142,17 +153,11 @@ def test_a_trial_cannot_name_another_folder(run: RunFolder, name: str, trial: st
 
 
 @drawn
-@given(
-    name=st.sampled_from(list(TABLES)), place=st.floats(0, 1, exclude_max=True), data=st.binary(min_size=1, max_size=6)
-)
+@given(name=st.sampled_from(list(TABLES)), place=places, data=st.binary(min_size=1, max_size=6))
 def test_a_table_with_other_bytes_is_refused_or_read(run: RunFolder, name: str, place: float, data: bytes) -> None:
     schema, row = TABLES[name]
     pq.write_table(pa.Table.from_pylist([row], schema), run.path / f"{name}.parquet")
-    path = run.path / f"{name}.parquet"
-    content = bytearray(path.read_bytes())
-    start = int(len(content) * place)
-    content[start : start + len(data)] = data
-    path.write_bytes(bytes(content))
+    overwritten(run.path / f"{name}.parquet", place, data)
     if not refused(lambda: read(run, name), f"{name}.parquet") and name == "trials":
         best_trials(read(run, name), 1)
 
@@ -271,6 +276,13 @@ def test_a_hostile_table_of_members_is_refused(run: RunFolder, tree: Any) -> Non
     refusal(lambda: members_of(run.path), str(run.path))
 
 
+@pytest.mark.parametrize("put", NO_FILES.values(), ids=NO_FILES)
+def test_members_in_no_file_are_refused(run: RunFolder, put: Callable[[Path], None]) -> None:
+    run.ensemble.mkdir()
+    put(run.ensemble / "members.json")
+    refusal(lambda: members_of(run.path), "members.json", "it is no file")
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"{'method': 'mean'}", bytes(20)], ids=range(6)
 )
@@ -280,17 +292,14 @@ def test_members_that_are_no_json_are_refused(run: RunFolder, content: bytes) ->
     refusal(lambda: members_of(run.path), "members.json")
 
 
-leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.sampled_from(["trial_0000"])
-trees = st.recursive(
-    leaves, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner, max_size=2)
-)
+names = scalars | st.just("trial_0000")
 
 
 @drawn
 @given(
-    method=leaves | st.just("mean"),
-    members=trees | st.lists(st.fixed_dictionaries({"trial_id": leaves}, optional={"weight": leaves}), max_size=2),
-    exponent=leaves,
+    method=scalars | st.just("mean"),
+    members=trees | st.lists(st.fixed_dictionaries({"trial_id": names}, optional={"weight": scalars}), max_size=2),
+    exponent=scalars,
 )
 def test_any_table_of_members_stays_in_its_run_or_is_refused(
     run: RunFolder, method: Any, members: Any, exponent: Any
@@ -396,3 +405,264 @@ def test_a_stored_file_of_another_content_is_refused(tmp_path: Path) -> None:
     with in_time():
         refusal(TrialFiles(folder, storage.as_uri()).pull, "weights.bin", "damaged")
     assert list(folder.iterdir()) == []
+
+
+# --- what is no run
+
+
+@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("put", NO_FILES.values(), ids=NO_FILES)
+def test_what_is_no_file_is_no_table_of_a_run(run: RunFolder, name: str, put: Callable[[Path], None]) -> None:
+    put_in_place(run.path / f"{name}.parquet", put)
+    refusal(lambda: read(run, name), f"{name}.parquet", "it is no file")
+
+
+VALUES = [
+    *(("trials", "macro_auc", value) for value in (-0.1, 1.5, math.inf, -math.inf)),
+    *(("trials", "status", value) for value in ("done", "", "Complete", "<script>")),
+    *(("curves", "macro_auc", value) for value in (-0.1, 1.5, math.inf)),
+    ("curves", "epoch", -1),
+    ("refits", "macro_auc", 1.5),
+]
+
+
+@pytest.mark.parametrize(("name", "column", "value"), VALUES)
+def test_a_value_that_no_search_writes_is_refused(run: RunFolder, name: str, column: str, value: Any) -> None:
+    schema, row = TABLES[name]
+    pq.write_table(pa.Table.from_pylist([row | {column: value}], schema), run.path / f"{name}.parquet")
+    refusal(lambda: read(run, name), f"{name}.parquet", column, "trial_0000")
+
+
+@pytest.fixture
+def runs(run: RunFolder) -> Path:
+    """A folder with a good run, `run`, and with much that is none or damaged."""
+    out = run.path.parent
+    run.search_file.write_text(yaml.safe_dump(RECORD))
+    for kind, put in NO_FILES.items():
+        (out / kind).mkdir()
+        put(out / kind / "search.yaml")
+    (out / "file").touch()
+    (out / "round").symlink_to(".")
+    as_loop(out / "loop")
+    for name in ODD_RUNS:
+        shutil.copytree(run.path, out / name)
+        (out / name / "search.yaml").write_text(yaml.safe_dump(RECORD | ODD_RUNS[name]))
+    deep_folder(out / "deep")
+    return out
+
+
+ODD_RUNS: dict[str, Any] = {
+    "deep": {},
+    "[bold]x": {},
+    "\x1b[31mred": {},
+    "two\nlines": {},
+    "\udcff": {},
+    "markup": {"created": "[/x]\x1b[31m", "space_name": "[/x]\x07"},
+    "a search that is a list": {"search": [1]},
+    "trials in words": {"search": {"num_trials": "ten"}},
+    "no trials": {"search": {"num_trials": 0}},
+    "half a trial": {"search": {"num_trials": 0.5}},
+    "a start that is a list": {"created": [2026]},
+}
+DAMAGED = ("a search that is a list", "trials in words", "no trials", "half a trial", "a start that is a list")
+
+
+@pytest.fixture
+def outcome(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Callable[[], object]], tuple[int, str, str]]:
+    """Runs a command as its process would: exit status, what it prints, and its message."""
+    monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
+
+    def run(command: Callable[[], object]) -> tuple[int, str, str]:
+        with in_time(), pytest.raises(SystemExit) as leaving:
+            cli.run(lambda _: command() and None)
+        return leaving.value.code, *capsys.readouterr()
+
+    return run
+
+
+Outcome = Callable[[Callable[[], object]], tuple[int, str, str]]
+
+
+def test_runs_are_listed_beside_what_is_none(runs: Path, outcome: Outcome) -> None:
+    status, text, _ = outcome(lambda: runs_command.main(["list", "--out", str(runs), "--json"]))
+    listed = json.loads(text)["runs"]
+    assert status == 0
+    assert {item["name"] for item in listed} == {"run", *ODD_RUNS}
+    assert {item["name"] for item in listed if item["status"] == "damaged"} == set(DAMAGED)
+
+    table = outcome(lambda: runs_command.main(["list", "--out", str(runs)]))[1]
+    assert [c for c in table if not c.isprintable() and c != "\n"] == []
+    assert "[bold]x" in table
+
+
+@pytest.mark.parametrize("name", [name for name in ODD_RUNS if name not in DAMAGED], ids=ascii)
+def test_an_odd_run_is_shown_without_what_a_terminal_obeys(runs: Path, outcome: Outcome, name: str) -> None:
+    status, text, _ = outcome(lambda: runs_command.main(["show", name, "--out", str(runs)]))
+    assert status == 0
+    assert [c for c in text if not c.isprintable() and c != "\n"] == []
+
+
+@pytest.mark.parametrize("name", [*DAMAGED, *NO_FILES, "file", "round", "loop"])
+def test_a_run_that_is_none_is_not_shown(runs: Path, name: str) -> None:
+    refusal(lambda: runs_command.main(["show", name, "--out", str(runs)]), name)
+
+
+LINKS = ["tune", "trials", "trials/trial_0000", "ensemble", "ensemble/predictions", "trials/trial_0000/.ray_train",
+         "trials/trial_0000/state.pt"]  # fmt: skip
+
+
+@pytest.mark.parametrize("link", LINKS)
+def test_nothing_behind_a_link_is_pruned(run: RunFolder, tmp_path: Path, link: str) -> None:
+    others = tmp_path / "others"
+    for name in ("state.pt", "trial_0000/state.pt", ".x.tmp", "predictions/part", ".ray_train/x", "error.log"):
+        (others / name).parent.mkdir(parents=True, exist_ok=True)
+        (others / name).touch()
+    before = sorted(others.rglob("*"))
+    (run.path / link).parent.mkdir(parents=True, exist_ok=True)
+    (run.path / link).symlink_to(others)
+
+    remove(removable(run))
+
+    assert sorted(others.rglob("*")) == before
+
+
+# --- --warm-start, --teacher and --config
+
+
+@pytest.fixture(scope="module")
+def space(tiny_space: Path) -> SearchSpace:
+    return load_space(tiny_space)
+
+
+def earlier(space: SearchSpace, run: RunFolder, record: Any = None, **search: Any) -> list[Any]:
+    """Trials of the run for a search in `space` with some settings of its own."""
+    settings, problems = parse_search(space.search.as_dict() | search)
+    assert problems == []
+    changed = replace(space, search=settings)
+    run.search_file.write_text(yaml.safe_dump(RECORD | changed.as_dict() | (record or {})))
+    return earlier_trials(changed, run.path, "0")
+
+
+def write_trials(run: RunFolder, space: SearchSpace, trial: dict[str, Any], curves: list[dict[str, Any]]) -> None:
+    flat = {f"config.{name}": value for name, value in space.base.flat().items()}
+    run.write_tables([TRIAL | flat | trial], curves)
+
+
+OUTSIDE: list[dict[str, Any]] = [
+    *({"config.stages.pretrain_ce.lr": value} for value in (math.nan, math.inf, -1.0, 0.0, None, "x", True, 10)),
+    *({"config.model.pool_type": value} for value in (None, "median", 3, True, "x" * 100_000)),
+    *({"config.model.pool_type": "gem", "config.model.gem_p": value} for value in (None, "3", 1e300)),
+    *({"macro_auc": value} for value in (None, math.nan)),
+    *({"status": value} for value in ("failed", "running")),
+]
+
+
+@pytest.mark.parametrize("trial", OUTSIDE, ids=lambda trial: str(trial)[:50])
+def test_a_trial_outside_the_space_is_not_told(run: RunFolder, space: SearchSpace, trial: dict[str, Any]) -> None:
+    write_trials(run, space, trial, [CURVE])
+    assert earlier(space, run) == []
+
+
+ODD_CURVES: dict[str, list[dict[str, Any]]] = {
+    "none": [],
+    "of another trial": [CURVE | {"trial_id": "trial_0009"}],
+    "without a score": [CURVE | {"macro_auc": None}],
+    "with NaN for a score": [CURVE | {"macro_auc": math.nan}],
+    "of epochs without end": [CURVE | {"epoch": 2**62}],
+    "with NaN for a loss": [CURVE | {"val_loss": math.nan}],
+}
+
+
+@pytest.mark.parametrize("curves", ODD_CURVES.values(), ids=ODD_CURVES)
+@pytest.mark.parametrize("status", ["complete", "pruned"])
+def test_odd_curves_are_told_or_left_out(
+    run: RunFolder, space: SearchSpace, status: str, curves: list[dict[str, Any]]
+) -> None:
+    write_trials(run, space, {"status": status}, curves)
+    assert len(earlier(space, run)) == 1
+    assert earlier(space, run, metric="val_loss", mode="min") == []
+
+
+def test_a_run_that_measured_no_cost_tells_none(run: RunFolder, space: SearchSpace) -> None:
+    write_trials(run, space, {}, [CURVE])
+    table = pq.read_table(run.path / "trials.parquet").drop_columns(["cpu_ms_per_window"])
+    pq.write_table(table, run.path / "trials.parquet")
+    assert earlier(space, run, cost="cpu_ms_per_window") == []
+
+
+@pytest.mark.parametrize(
+    "record", [{"base": 3}, {"search": []}, {"search": {"stages": [[1]]}}, {"search": {"metric": ["a"]}},
+               {"data": {"folder": "\x1b[31m", "fingerprint": "1"}}], ids=str,
+)  # fmt: skip
+def test_a_record_that_does_not_compare_is_refused(run: RunFolder, space: SearchSpace, record: dict[str, Any]) -> None:
+    write_trials(run, space, {}, [CURVE])
+    refusal(lambda: earlier(space, run, record), "--warm-start")
+
+
+NO_RUNS = [*NO_FILES, "file", "loop", "nowhere", "a" * 300, "a\0b", "/dev/null", "/"]
+
+
+@pytest.mark.parametrize("name", NO_RUNS, ids=lambda name: ascii(name)[:20])
+def test_what_is_no_run_starts_teaches_and_predicts_nothing(runs: Path, space: SearchSpace, name: str) -> None:
+    refusal(lambda: earlier_trials(space, runs / name, "0"), "no run folder")
+    refusal(lambda: find_teacher(runs / name), "no run folder")
+    refusal(lambda: members_of(runs / name), "no trial with a model")
+
+
+NO_CONFIGS = {kind: content for kind, content in ODD_JSON.items() if kind not in ("a comment", "YAML")} | {
+    "an unknown section": b'{"modle": {}}',
+    "text for a section": b'{"model": "x"}',
+    "NaN for a number": b'{"model": {"gem_p": NaN}}',
+    "infinity for a number": b'{"model": {"gem_p": Infinity}}',
+    "a key twice": b'{"seed": 1, "seed": 2}',
+    "the password file for weights": b'{"model": {"weights": "/etc/passwd"}}',
+    "a pickle": b"\x80\x04K\x03.",
+    "a comment": b"// x\n{}",
+}  # fmt: skip
+
+
+def configuration(path: Path | str) -> object:
+    return training_config(argparse.Namespace(config=str(path), data=None, overrides=[]))
+
+
+@pytest.mark.parametrize("content", NO_CONFIGS.values(), ids=NO_CONFIGS)
+def test_a_hostile_configuration_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "config.json").write_bytes(content)
+    refusal(lambda: configuration(tmp_path / "config.json"), "config.json")
+
+
+@pytest.mark.parametrize("name", [*NO_FILES, "nowhere", "a" * 300, "a\0b", "/dev/zero", ""], ids=ascii)
+def test_a_configuration_that_is_no_file_is_refused(tmp_path: Path, name: str) -> None:
+    for kind, put in NO_FILES.items():
+        put(tmp_path / kind)
+    refusal(lambda: configuration(tmp_path / name), "no such file")
+
+
+# --- commands
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EROFS])
+def test_a_place_that_may_not_be_used_is_named_in_one_message(number: int, outcome: Outcome) -> None:
+    def command() -> None:
+        raise OSError(number, os.strerror(number), "/some/\x1b[31mplace")
+
+    reason = os.strerror(number)
+    message = f"error: /some/\\x1b[31mplace: {reason}; give a place that you may use.\n"
+    assert outcome(command) == (2, "", message)
+
+
+def test_other_errors_of_the_system_keep_their_traceback(outcome: Outcome) -> None:
+    def command() -> None:
+        raise OSError(errno.EIO, "broken")
+
+    with pytest.raises(OSError, match="broken"):
+        outcome(command)
+
+
+def test_messages_do_not_colour_the_terminal(outcome: Outcome) -> None:
+    def command() -> None:
+        raise DataError("\x1b[31mred\x07: line\nsecond \udcff")
+
+    assert outcome(command) == (2, "", "error: \\x1b[31mred\\x07: line\nsecond \\udcff\n")

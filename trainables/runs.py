@@ -319,7 +319,7 @@ def _check_keys(row: Mapping[str, Any]) -> None:
 def _check_values(row: Mapping[str, Any]) -> None:
     """Raises ValueError for a row that no search has written."""
     score, epoch = row.get("macro_auc"), row.get("epoch")
-    if not _missing(score) and not 0 <= score <= 1:
+    if score is not None and not math.isnan(score) and not 0 <= score <= 1:
         raise ValueError(f"macro_auc {score} of {row['trial_id']} is not within 0 and 1")
     if "status" in row and row["status"] not in STATUSES:
         raise ValueError(f"status {row['status']!r:.40} of {row['trial_id']} is none of {', '.join(STATUSES)}")

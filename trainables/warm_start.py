@@ -73,7 +73,7 @@ def _frozen(
     """The trial as Optuna stores it; None where it lies outside the space, or lacks an objective."""
     curve = {epoch: value for number, epoch, value in reports if number == row["number"]}
     score = row["macro_auc"] if space.search.metric == "macro_auc" else curve.get(max(curve, default=0))
-    values = [score] if space.search.cost is None else [score, row.get(space.search.cost)]
+    values: list[Any] = [score] if space.search.cost is None else [score, row.get(space.search.cost)]
     try:
         point = space.point_of(row)
     except KeyError:

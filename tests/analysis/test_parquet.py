@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from analysis.tables import RunFolderError
 from analysis.windows import read_frame_scores
 
 READ = """
@@ -14,7 +15,8 @@ from pathlib import Path
 import pandas, pyarrow.parquet
 from analysis.parquet import Kind, read_table
 before = len(os.listdir("/proc/self/task"))
-frame, _ = read_table(Path(sys.argv[1]), {"a": Kind.INTEGER, "b": Kind.TEXT}, frozenset(), [])
+path = Path(sys.argv[1])
+frame, _ = read_table(path, path.parent, {"a": Kind.INTEGER, "b": Kind.TEXT}, [])
 assert len(frame) == 2
 print(len(os.listdir("/proc/self/task")) - before)
 """
@@ -32,9 +34,10 @@ def test_reading_a_table_starts_no_threads(tmp_path: Path) -> None:
     assert done.stdout == "0\n"
 
 
-def test_frame_scores_that_lack_a_column_are_left_out(tmp_path: Path) -> None:
+def test_frame_scores_that_lack_a_column_are_refused_by_its_name(tmp_path: Path) -> None:
     file = tmp_path / "trials" / "trial_0000" / "frames.parquet"
     file.parent.mkdir(parents=True)
     pq.write_table(pa.table({"filename": ["a.ogg"], "scores": [[0.5]]}), file)
 
-    assert read_frame_scores(tmp_path, "trial_0000") is None
+    with pytest.raises(RunFolderError, match=r"frames\.parquet: column 'start_s' is missing"):
+        read_frame_scores(tmp_path, "trial_0000")

@@ -29,6 +29,7 @@ NOT_RUN = {
     "python benchmarks/score_recipe.py": "trains for half an hour; what it scores with is run as score_trial.py",
     "python benchmarks/score_chain.py": "runs these commands for an hour; what it scores with is run as score_trial.py",
     "python benchmarks/search_efficiency.py": "minutes of measuring; part of make bench",
+    "python benchmarks/scale.py": "minutes of measuring; part of make bench",
     "make setup": "it made the environment that the tests run in",
     "source .venv/bin/activate": "the tests run in that environment",
     "make lint": "CI runs it beside the tests",
@@ -172,7 +173,7 @@ def small(module: str, words: list[str]) -> list[str]:
         case "trainables.student":
             return ["--set", "stages.pseudo.epochs=1"]
         case "trainables.train" if "--config" in words:
-            return ["--epochs-scale", "0.01"]
+            return ["--epochs-scale", "0.01", "--stage", "pretrain_ce"]  # test_train.py trains all stages
         case "trainables.train":
             return ["--epochs-scale", "0.01", *settings]
         case "trainables.export":

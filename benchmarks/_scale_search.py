@@ -157,10 +157,10 @@ def measure_driver(n_trials: int, folder: Path) -> Mapping[str, Points]:
 
 
 def trial_costs(after_trial: Sequence[Mapping[str, float]]) -> dict[str, Points]:
-    """Only while trials are being started: the last ones end without another to draw."""
-    sums = {part: [row[part] for row in after_trial[:-N_NODES]] for part in PARTS}
+    """Only while each trial that ends makes room for one that is drawn: not the first round, nor the last one."""
+    sums = {part: [row[part] for row in after_trial[N_NODES:-N_NODES]] for part in PARTS}
     sums["together"] = [math.fsum(column) for column in zip(*sums.values(), strict=True)]
-    return {f"driver, {part}": block_means(totals, BLOCKS) for part, totals in sums.items()}
+    return {f"driver, {part}": block_means(totals, BLOCKS, N_NODES) for part, totals in sums.items()}
 
 
 def journal_growth(space: SearchSpace, run: RunFolder, n_trials: int) -> dict[str, Points]:

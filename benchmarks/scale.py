@@ -60,11 +60,11 @@ class Part:
 
 
 PARTS = {
-    "driver": Part(("driver",), (200,), (N_TRIALS,)),
+    "driver": Part(("driver",), (400,), (N_TRIALS,)),
     "tune": Part(("tune",), (100,), (N_TRIALS,)),
     "folder": Part(("folder",), (4000, 8000), (N_RECORDINGS,)),
     "cache": Part(("cache",), (50, 100), (250, 500, 1000)),
-    "labels": Part(("labels", "student"), (250, 500), (N_SOUNDSCAPES,)),
+    "labels": Part(("labels", "student"), (1000, 2000), (N_SOUNDSCAPES,)),
 }
 
 

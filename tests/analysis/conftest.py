@@ -1,6 +1,7 @@
 """A tiny run folder that follows the contract, written with pyarrow alone: what a search leaves behind, in small."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -172,6 +173,25 @@ def tiny_run(tmp_path: Path) -> Path:
 def hostile_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One run of `write_hostile_run` for all; read-only by agreement."""
     return write_hostile_run(tmp_path_factory.mktemp("hostile"))
+
+
+@pytest.fixture(scope="session")
+def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder with every table that is read; read-only by agreement."""
+    run = write_run(tmp_path_factory.mktemp("whole") / "run")
+    rows = [
+        {"filename": row["filename"], "start_s": row["start_s"], "end_s": row["end_s"], "label": CLASSES[0],
+         "frames_start_s": row["start_s"], "frames_end_s": row["end_s"], "scores": [0.1, 0.9]}
+        for row in oof_rows(0.4)
+    ]  # fmt: skip
+    write_table(run / "trials" / "trial_0003" / "frames.parquet", rows)
+    return run
+
+
+@pytest.fixture
+def own_run(whole_run: Path, tmp_path: Path) -> Path:
+    """A copy of the whole run, free to be damaged."""
+    return Path(shutil.copytree(whole_run, tmp_path / "run"))
 
 
 def with_refits(run: Path) -> Path:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from sed_model.config import SedConfig
+from sed_model.config import Data, SedConfig
 from sed_model.dataset import TrainingData, open_training_data
 from sed_model.recordings import read_data_folder
 from tests.models import save_random_model
+from tests.sed_model.clips import RATE, Clips
+from tests.sed_model.csv_folder import GOOD, LABELS, TAXONOMY
 
 TINY_RATE_HZ = 8_000
 TINY_CLASSES = {"1139490": 500.0, "abethr1": 1200.0, "grekis": 2600.0}
@@ -105,3 +108,32 @@ def tiny_data(tiny_root: Path, tiny_config: SedConfig, cache_dir: Path) -> Train
 def tiny_models(tiny_config: SedConfig, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Folders of two models with random weights; read-only by agreement."""
     return [save_random_model(tmp_path_factory.mktemp("model"), tiny_config, seed) for seed in range(2)]
+
+
+@pytest.fixture
+def own_model(tiny_models: list[Path], tmp_path: Path) -> Path:
+    """A copy of a model, free to be damaged."""
+    return Path(shutil.copytree(tiny_models[0], tmp_path / "model"))
+
+
+@pytest.fixture
+def bird_folder(tmp_path: Path) -> Path:
+    """A data folder of empty audio files: reading the tables opens none of them."""
+    folder = tmp_path / "data"
+    for name in ("train_audio/grekis/a.ogg", "train_audio/1139490/b.ogg", "train_soundscapes/S0.ogg"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    for name, text in (("train", GOOD), ("taxonomy", TAXONOMY), ("train_soundscapes_labels", LABELS)):
+        (folder / f"{name}.csv").write_text(text)
+    (tmp_path / "secret.ogg").touch()
+    return folder
+
+
+@pytest.fixture
+def clips(tmp_path: Path) -> Clips:
+    """Files short.wav (0.5 s of 0.25), steps.wav (seconds of 0, .1, .5, .5, 0, .2) and a folder for the cache."""
+    made = Clips(tmp_path / "data", Data(cache_dir=tmp_path / "cache"))
+    made.root.mkdir()
+    made.write("short.wav", np.full(RATE // 2, 0.25))
+    made.write("steps.wav", np.repeat([0, 0.1, 0.5, 0.5, 0, 0.2], RATE))
+    return made

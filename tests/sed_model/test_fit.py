@@ -1,4 +1,4 @@
-"""The chain of stages: what starts from what, which numbers come out, and that a broken run goes on as if unbroken."""
+"""The epoch loop: which numbers come out, and that a broken run goes on as if unbroken."""
 
 from __future__ import annotations
 
@@ -10,20 +10,18 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from sed_model.checkpoint import load_model, read_lineage
 from sed_model.config import SedConfig
 from sed_model.dataset import TrainingData, ValidationWindows
-from sed_model.devices import Runtime, choose_runtime
-from sed_model.errors import CheckpointError, TrainingError
+from sed_model.devices import choose_runtime
+from sed_model.errors import CheckpointError
 from sed_model.files import sha256_of
-from sed_model.fit import EpochResult, FitJob, fit
+from sed_model.fit import EpochResult, fit
 from sed_model.metrics import macro_auc
 from sed_model.predict import predict_dataset
-from sed_model.stages import plan_stages
+from tests.sed_model.fit_jobs import CHAIN, job, short
 
-CHAIN = ("pretrain_ce", "train_bce")
 AUGMENTED = {
     "augment.wave.prob": 1.0,
     "augment.wave.stretch_prob": 0.0,
@@ -40,14 +38,6 @@ AUGMENTED = {
 GOLDEN_TRAIN = [1.09519, 1.11793, 0.71913, 0.68817]
 GOLDEN_VAL = [1.09902, 1.09864, 0.59794, 0.59811]
 """As on 22 November 2026; the processors and kernels tried agree within 2e-5."""
-
-
-def job(config: SedConfig, folder: Path, stages: tuple[str, ...] = CHAIN, checkpoint_every_s: float = 1e9) -> FitJob:
-    return FitJob(config, plan_stages(config, stages), folder, checkpoint_every_s=checkpoint_every_s)
-
-
-def short(config: SedConfig, **epochs: int) -> SedConfig:
-    return config.with_overrides({f"stages.{stage}.epochs": n for stage, n in epochs.items()})
 
 
 def numbers(result: EpochResult) -> EpochResult:
@@ -212,142 +202,6 @@ def test_a_state_of_other_data_is_refused(tiny_config: SedConfig, tiny_data: Tra
         next(fit(job(tiny_config, tmp_path), other))
 
 
-# --- the chain: fault 6
-
-
-def test_a_stage_starts_from_the_best_weights_of_the_one_before(
-    tiny_config: SedConfig, tiny_data: TrainingData, tmp_path: Path
-) -> None:
-    # With a learning rate of nothing the first epoch of train_bce validates the weights that it was given.
-    still = short(tiny_config, pretrain_ce=3, train_bce=1).with_overrides(
-        {
-            "stages.train_bce.lr": 1e-12,
-            "stages.train_bce.min_lr": 0.0,
-            "stages.train_bce.freeze_backbone": True,
-            "stages.train_bce.loss": "ce",
-            "stages.train_bce.secondary_weight": None,
-        }
-    )
-    results = list(fit(job(still, tmp_path), tiny_data))
-    scores = [result.macro_auc for result in results[:3]]
-    assert max(scores) != scores[-1], "the last epoch is the best one: this test cannot tell best from last"
-    assert results[3].macro_auc == pytest.approx(max(scores), abs=1e-9)
-
-
-def test_lineage_names_the_stage_it_started_from_and_its_weights(
-    tiny_config: SedConfig, tiny_data: TrainingData, tmp_path: Path
-) -> None:
-    config = short(tiny_config, pretrain_ce=1, train_bce=1)
-    list(fit(job(config, tmp_path / "ce", ("pretrain_ce",)), tiny_data))
-    first = read_lineage(tmp_path / "ce")
-    assert first.parent is None
-    assert (first.stage, first.loss, first.epoch, first.validation) == ("pretrain_ce", "ce", 1, "soundscapes")
-    assert first.classes == tiny_data.folder.classes
-    assert first.data_fingerprint == tiny_data.folder.fingerprint
-
-    parent = load_model(tmp_path / "ce")
-    list(fit(replace(job(config, tmp_path / "bce", ("train_bce",)), parent=parent), tiny_data))
-    second = read_lineage(tmp_path / "bce")
-    assert second.parent is not None
-    assert second.parent.stage == "pretrain_ce"
-    assert second.parent.weights_sha256 == sha256_of(tmp_path / "ce" / "model.safetensors")
-
-
-def test_separate_stages_give_what_the_chain_gives(
-    tiny_config: SedConfig, tiny_data: TrainingData, tmp_path: Path
-) -> None:
-    # A first stage that hardly learns leaves the best model to the second.
-    config = short(tiny_config, pretrain_ce=1, train_bce=3).with_overrides(
-        {"stages.pretrain_ce.lr": 1e-12, "stages.pretrain_ce.min_lr": 0.0}
-    )
-    chain = list(fit(job(config, tmp_path / "chain"), tiny_data))
-    list(fit(job(config, tmp_path / "ce", ("pretrain_ce",)), tiny_data))
-    separate = replace(job(config, tmp_path / "bce", ("train_bce",)), parent=load_model(tmp_path / "ce"))
-    assert [r.train_loss for r in fit(separate, tiny_data)] == [r.train_loss for r in chain[1:]]
-    lineages = read_lineage(tmp_path / "bce"), read_lineage(tmp_path / "chain")
-    assert lineages[0].parent == lineages[1].parent
-    assert lineages[0].weights_sha256 == lineages[1].weights_sha256
-
-
-def test_a_parent_of_other_classes_is_refused(tiny_config: SedConfig, tiny_data: TrainingData, tmp_path: Path) -> None:
-    config = short(tiny_config, pretrain_ce=1)
-    list(fit(job(config, tmp_path / "ce", ("pretrain_ce",)), tiny_data))
-    parent = load_model(tmp_path / "ce")
-    reordered = replace(parent, lineage=parent.lineage.model_copy(update={"classes": parent.lineage.classes[::-1]}))
-    with pytest.raises(CheckpointError, match=r"classes.*in another order"):
-        fit(replace(job(config, tmp_path / "bce", ("train_bce",)), parent=reordered), tiny_data)
-
-
-def test_a_parent_that_is_built_otherwise_is_refused(
-    tiny_config: SedConfig, tiny_data: TrainingData, tmp_path: Path
-) -> None:
-    config = short(tiny_config, pretrain_ce=1)
-    list(fit(job(config, tmp_path / "ce", ("pretrain_ce",)), tiny_data))
-    gem = config.with_overrides({"model.pool_type": "gem"})
-    with pytest.raises(CheckpointError, match=r"does not fit model.pool_type=gem \(there avg\)"):
-        fit(replace(job(gem, tmp_path / "bce", ("train_bce",)), parent=load_model(tmp_path / "ce")), tiny_data)
-
-
-def test_a_parent_spares_the_published_weights(
-    tiny_config: SedConfig, tiny_data: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    config = short(tiny_config, pretrain_ce=1, train_bce=1)
-    list(fit(job(config, tmp_path / "ce", ("pretrain_ce",)), tiny_data))
-    wants_weights = config.with_overrides({"model.weights": str(tmp_path / "nowhere.safetensors")})
-    separate = replace(job(wants_weights, tmp_path / "bce", ("train_bce",)), parent=load_model(tmp_path / "ce"))
-    assert next(fit(separate, tiny_data)).finished
-
-
-# --- early stopping
-
-
-@pytest.fixture(scope="module")
-def impatient(tiny_config: SedConfig) -> SedConfig:
-    """Weights that hardly move: the score of the first epoch is never beaten, and two epochs later a stage stops."""
-    overrides: dict[str, object] = {"optim.early_stopping_epochs": 2, "optim.ema_decay": 0.0}
-    for stage in CHAIN:
-        overrides |= {f"stages.{stage}.lr": 1e-12, f"stages.{stage}.min_lr": 0.0, f"stages.{stage}.epochs": 6}
-        overrides |= {f"stages.{stage}.freeze_backbone": True}
-    return tiny_config.with_overrides(overrides)
-
-
-def test_a_stage_that_stops_early_gives_up_its_other_epochs(
-    impatient: SedConfig, tiny_data: TrainingData, tmp_path: Path
-) -> None:
-    results = list(fit(job(impatient, tmp_path), tiny_data))
-    assert [(r.stage, r.epoch) for r in results] == [
-        ("pretrain_ce", 1),
-        ("pretrain_ce", 2),
-        ("pretrain_ce", 3),
-        ("train_bce", 7),
-        ("train_bce", 8),
-        ("train_bce", 9),
-    ]
-    assert [r.finished for r in results] == [False] * 5 + [True]
-    assert {r.epochs for r in results} == {12}
-
-
-@pytest.mark.parametrize("n_epochs", [2, 3, 5])
-def test_early_stopping_is_resumed_too(
-    impatient: SedConfig, tiny_data: TrainingData, tmp_path: Path, n_epochs: int
-) -> None:
-    every_epoch = job(impatient, tmp_path, checkpoint_every_s=0)
-    broken = fit(every_epoch, tiny_data)
-    for _ in range(n_epochs):
-        next(broken)
-    broken.close()
-    assert [r.epoch for r in fit(every_epoch, tiny_data)] == [1, 2, 3, 7, 8, 9][n_epochs:]
-
-
-def test_zero_patience_never_stops(impatient: SedConfig, tiny_data: TrainingData, tmp_path: Path) -> None:
-    patient = impatient.with_overrides({"optim.early_stopping_epochs": 0, "stages.pretrain_ce.epochs": 4})
-    assert len(list(fit(job(patient, tmp_path, ("pretrain_ce",)), tiny_data))) == 4
-
-
-# --- scores and failures: faults 9 and 11
-
-
 def test_every_stage_is_scored_by_the_macro_auc_of_its_predictions(
     unbroken: tuple[Path, list[EpochResult]], tiny_data: TrainingData
 ) -> None:
@@ -356,20 +210,6 @@ def test_every_stage_is_scored_by_the_macro_auc_of_its_predictions(
     score = macro_auc(np.array(table["target"].to_pylist()), np.array(table["probabilities"].to_pylist()))
     assert score == max(result.macro_auc for result in results)
     assert read_lineage(folder).metrics["macro_auc"] == max(result.macro_auc for result in results)
-
-
-def test_weights_that_are_not_finite_stop_the_run_with_stage_step_and_files(
-    tiny_config: SedConfig, tiny_data: TrainingData, tmp_path: Path
-) -> None:
-    config = short(tiny_config, pretrain_ce=1, train_bce=1)
-    list(fit(job(config, tmp_path / "ce", ("pretrain_ce",)), tiny_data))
-    parent = load_model(tmp_path / "ce")
-    with torch.no_grad():
-        parent.model.head.classify.weight.fill_(torch.inf)
-    diverged = fit(replace(job(config, tmp_path / "bce", ("train_bce",)), parent=parent), tiny_data)
-    with pytest.raises(TrainingError, match=r"loss is (nan|inf) in train_bce, epoch 1, step 1;.*train_audio/\S+\.wav"):
-        next(diverged)
-    assert not (tmp_path / "bce" / "model.safetensors").exists()
 
 
 def test_a_model_written_by_fit_gives_the_predictions_written_with_it(
@@ -382,14 +222,3 @@ def test_a_model_written_by_fit_gives_the_predictions_written_with_it(
     scores = predict_dataset(loaded.model, windows, augmented, choose_runtime(augmented.optim), loss)
     written = np.array(pq.read_table(folder / "oof.parquet")["probabilities"].to_pylist(), np.float32)
     np.testing.assert_allclose(scores.probabilities(loss, augmented.inference.frame_share), written, atol=1e-5)
-
-
-def test_bf16_trains_too(tiny_config: SedConfig, tiny_data: TrainingData, tmp_path: Path) -> None:
-    config = short(tiny_config, pretrain_ce=1, train_bce=1)
-    runtime = Runtime(torch.device("cpu"), torch.bfloat16)
-    results = list(fit(job(config, tmp_path), tiny_data, runtime))
-    assert results[-1].finished
-    assert {tensor.dtype for tensor in load_file(tmp_path / "model.safetensors").values()} <= {
-        torch.float32,
-        torch.int64,
-    }

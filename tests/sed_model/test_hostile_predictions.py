@@ -1,0 +1,148 @@
+"""Hostile Parquet: predictions and pseudo-labels that are damaged or lie are refused by name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sed_model.oof import OOF_SCHEMA, read_predictions
+from sed_model.pseudo import PSEUDO_LABEL_SCHEMA
+from sed_model.pseudo_clips import read_pseudo_labels
+from tests.hostile import DEEP, ODD_JSON, drawn, overwritten, places, refusal, refused, truncated
+
+OOF_ROW: dict[str, Any] = {
+    "filename": "a.ogg",
+    "start_s": 0.0,
+    "end_s": 5.0,
+    "target": [0.0, 1.0],
+    "probabilities": [0.1, 0.9],
+}
+PSEUDO_ROW: dict[str, Any] = {
+    "filename": "a.ogg",
+    "start_s": 0.0,
+    "end_s": 5.0,
+    "primary_label": "grekis",
+    "confidence": 0.9,
+    "labels": ["grekis"],
+    "probabilities": [0.1, 0.9],
+    "n_members": 2,
+    "disagreement": 0.1,
+    "weight": 0.9,
+    "from_validation": False,
+}
+OOF_VALUES: dict[str, list[Any]] = {
+    "target": [None, [], [1.0], [0.0, None], [0.0, math.nan], [0.0, 2.0], [0.0, -1.0], [0.0, math.inf]],
+    "probabilities": [None, [], [1.0], [0.1, None], [0.1, math.nan], [0.1, 1.5], [0.1, -0.5], [0.1, math.inf]],
+}
+PSEUDO_VALUES: dict[str, list[Any]] = {
+    "filename": [None, "", ".", "..", "../a.ogg", "/etc/passwd", "a/b.ogg", "a/"],
+    "start_s": [None, -1.0, math.nan, 5.0, 9.0],
+    "end_s": [None, 0.0, math.nan, math.inf, -1.0],
+    "primary_label": [None, "", "gull", "../x"],
+    "probabilities": OOF_VALUES["probabilities"],
+    "weight": [None, math.nan, -0.1, 1.5, math.inf],
+}
+
+
+def write_oof(folder: Path, **changes: Any) -> Path:
+    rows = [OOF_ROW, OOF_ROW | {"start_s": 5.0, "end_s": 10.0} | changes]
+    pq.write_table(pa.Table.from_pylist(rows, OOF_SCHEMA), folder / "oof.parquet")
+    return folder / "oof.parquet"
+
+
+def write_labels(folder: Path, classes: bytes = b'["1139490", "grekis"]', **changes: Any) -> Path:
+    (folder / "pseudo_labels").mkdir(exist_ok=True)
+    (folder / "members.json").write_text('{"members": [{"weights_sha256": "0"}]}')
+    schema = PSEUDO_LABEL_SCHEMA.with_metadata({"classes": classes})
+    path = folder / "pseudo_labels" / "part-0000.parquet"
+    pq.write_table(pa.Table.from_pylist([PSEUDO_ROW, PSEUDO_ROW | changes], schema), path)
+    return path
+
+
+def test_the_tables_themselves_are_good(tmp_path: Path) -> None:
+    write_oof(tmp_path)
+    write_labels(tmp_path)
+    assert read_predictions(tmp_path).targets.shape == (2, 2)
+    assert len(read_pseudo_labels(tmp_path)) == 2
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name in OOF_VALUES for value in OOF_VALUES[name]])
+def test_predictions_with_a_hostile_value_are_refused(tmp_path: Path, name: str, value: Any) -> None:
+    write_oof(tmp_path, **{name: value})
+    refusal(lambda: read_predictions(tmp_path), "oof.parquet")
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name in PSEUDO_VALUES for value in PSEUDO_VALUES[name]])
+def test_pseudo_labels_with_a_hostile_value_are_refused(tmp_path: Path, name: str, value: Any) -> None:
+    write_labels(tmp_path, **{name: value})
+    refusal(lambda: read_pseudo_labels(tmp_path), str(tmp_path))
+
+
+CLASSES = [b"", b"[]", b"{}", b"3", b"[1, 2]", b'"ab"', b'["grekis"]', b'["a", "b", "c"]', b"\xff", DEEP, b"null"]
+
+
+@pytest.mark.parametrize("classes", CLASSES, ids=lambda text: ascii(text[:12]))
+def test_pseudo_labels_of_hostile_classes_are_refused(tmp_path: Path, classes: bytes) -> None:
+    write_labels(tmp_path, classes=classes)
+    refusal(lambda: read_pseudo_labels(tmp_path), str(tmp_path))
+
+
+@pytest.mark.parametrize("content", [*ODD_JSON.values(), b'{"members": 3}', b'{"members": [3]}', b'{"members": [{}]}'])
+def test_pseudo_labels_of_unknown_members_are_refused(tmp_path: Path, content: bytes) -> None:
+    write_labels(tmp_path)
+    (tmp_path / "members.json").write_bytes(content)
+    refusal(lambda: read_pseudo_labels(tmp_path), "members.json")
+
+
+TABLES: dict[str, tuple[Callable[[Path], Path], Callable[[Path], object]]] = {
+    "predictions": (write_oof, read_predictions),
+    "pseudo-labels": (write_labels, read_pseudo_labels),
+}
+
+
+@pytest.mark.parametrize("percent", [0, 1, 30, 60, 90, 99])
+@pytest.mark.parametrize(("write", "read"), TABLES.values(), ids=TABLES)
+def test_a_truncated_table_is_refused_by_name(
+    tmp_path: Path, write: Callable[[Path], Path], read: Callable[[Path], object], percent: int
+) -> None:
+    path = write(tmp_path)
+    truncated(path, percent)
+    refusal(lambda: read(tmp_path), path.name)
+
+
+COLUMNS = [("predictions", name) for name in OOF_SCHEMA.names]
+COLUMNS += [("pseudo-labels", name) for name in PSEUDO_LABEL_SCHEMA.names]
+
+
+@pytest.mark.parametrize(("kind", "name"), COLUMNS)
+@pytest.mark.parametrize("change", ["missing", "of another type", "there twice"])
+def test_a_table_with_a_hostile_column_is_refused_by_name(tmp_path: Path, kind: str, name: str, change: str) -> None:
+    write, read = TABLES[kind]
+    path = write(tmp_path)
+    table = pq.read_table(path)
+    place = table.column_names.index(name)
+    changed = {
+        "missing": lambda: table.remove_column(place),
+        "of another type": lambda: table.set_column(place, name, pa.array([b"1", b"2"])),
+        "there twice": lambda: table.append_column(name, table[name]),
+    }[change]()
+    pq.write_table(changed, path)
+    refusal(lambda: read(tmp_path), path.name)
+
+
+@drawn
+@given(place=places, data=st.binary(min_size=1, max_size=6))
+def test_a_table_with_other_bytes_is_refused_or_within_its_limits(tmp_path: Path, place: float, data: bytes) -> None:
+    path = write_oof(tmp_path)
+    overwritten(path, place, data)
+    if not refused(lambda: read_predictions(tmp_path), "oof.parquet"):
+        assert np.isfinite(read_predictions(tmp_path).probabilities).all()

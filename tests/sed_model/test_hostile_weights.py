@@ -1,0 +1,161 @@
+"""Hostile weights, those of a model and those to start from: refused by name, and never run."""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from sed_model.backbones import create_timm_model
+from sed_model.checkpoint import load_model
+from sed_model.config import SedConfig
+from sed_model.files import sha256_of
+from tests.hostile import DEEP, refusal, truncated
+from tests.sed_model.pickles import pickled, zipped
+
+
+def seal(folder: Path) -> None:
+    """Make model.json vouch for whatever model.safetensors holds."""
+    path = folder / "model.json"
+    digest = sha256_of(folder / "model.safetensors")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"weights_sha256": digest}))
+
+
+# --- weights
+
+
+def header(tree: object, data: bytes = b"") -> bytes:
+    text = json.dumps(tree).encode()
+    return struct.pack("<Q", len(text)) + text + data
+
+
+def tensor(**changes: object) -> dict[str, object]:
+    return {"head.x": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]} | changes}
+
+
+WEIGHTS: dict[str, bytes] = {
+    "nothing": b"",
+    "a length alone": struct.pack("<Q", 100),
+    "a length beyond the file": struct.pack("<Q", 2**62) + b"{}",
+    "a negative length": b"\xff" * 8 + b"{}",
+    "no JSON": struct.pack("<Q", 4) + b"{{{{",
+    "a list": header([1, 2]),
+    "no tensor": header({}),
+    "text for a tensor": header({"head.x": "F32"}),
+    "an unknown type": header(tensor(dtype="F31"), bytes(8)),
+    "a negative shape": header(tensor(shape=[-2]), bytes(8)),
+    "a shape beyond the data": header(tensor(shape=[2**40]), bytes(8)),
+    "a shape that overflows": header(tensor(shape=[2**33, 2**33]), bytes(8)),
+    "offsets beyond the file": header(tensor(data_offsets=[0, 2**40]), bytes(8)),
+    "offsets that run backwards": header(tensor(data_offsets=[8, 0]), bytes(8)),
+    "overlapping tensors": header(
+        {f"t{n}": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]} for n in range(3)}, bytes(8)
+    ),
+    "deep JSON": struct.pack("<Q", len(DEEP)) + DEEP,
+    "a zip": b"PK\x03\x04" + bytes(100),
+    "an HTML page": b"<!doctype html>" + bytes(100),
+    "a link to large files": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n",
+}
+
+
+@pytest.mark.parametrize("content", WEIGHTS.values(), ids=WEIGHTS)
+def test_weights_that_are_none_are_refused(own_model: Path, content: bytes) -> None:
+    (own_model / "model.safetensors").write_bytes(content)
+    refusal(lambda: load_model(own_model), "model.safetensors", "checksum")
+    seal(own_model)
+    refusal(lambda: load_model(own_model), "model.safetensors", "does not fit")
+
+
+@pytest.mark.parametrize("percent", [0, 1, 10, 50, 90, 99])
+def test_truncated_weights_are_refused(own_model: Path, percent: int) -> None:
+    truncated(own_model / "model.safetensors", percent)
+    refusal(lambda: load_model(own_model), "model.safetensors", "checksum")
+    seal(own_model)
+    refusal(lambda: load_model(own_model), "model.safetensors", "does not fit")
+
+
+@pytest.mark.parametrize("disguise", [pickled, zipped])
+def test_a_pickle_in_disguise_is_refused_and_not_run(
+    own_model: Path, tmp_path: Path, disguise: Callable[[Path], bytes]
+) -> None:
+    trace = tmp_path / "was here"
+    for name in ("model.safetensors", "model.json", "config.json"):
+        whole = (own_model / name).read_bytes()
+        (own_model / name).write_bytes(disguise(trace))
+        refusal(lambda: load_model(own_model), name)
+        (own_model / name).write_bytes(whole)
+    (own_model / "model.safetensors").write_bytes(disguise(trace))
+    seal(own_model)
+    refusal(lambda: load_model(own_model), "model.safetensors")
+    assert not trace.exists()
+
+
+CHANGES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "NaN": lambda weight: weight * math.nan,
+    "Inf": lambda weight: weight / 0,
+    "another shape": lambda weight: weight[:-1],
+    "another axis": lambda weight: weight[None],
+    "the same numbers in one row": lambda weight: weight.flatten(),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_weights_with_a_hostile_tensor_are_refused(
+    own_model: Path, change: Callable[[torch.Tensor], torch.Tensor]
+) -> None:
+    path = own_model / "model.safetensors"
+    weights = load_file(path)
+    name = next(name for name, weight in weights.items() if weight.ndim == 4)
+    save_file(weights | {name: change(weights[name]).contiguous()}, path)
+    seal(own_model)
+    refusal(lambda: load_model(own_model), "model.safetensors")
+
+
+@pytest.mark.parametrize("change", ["one more", "one less", "another name"])
+def test_weights_with_other_tensors_are_refused(own_model: Path, change: str) -> None:
+    path = own_model / "model.safetensors"
+    weights = load_file(path)
+    name, weight = weights.popitem()
+    extra = {"one more": {name: weight, "x": weight.clone()}, "one less": {}, "another name": {"x": weight}}[change]
+    save_file(weights | extra, path)
+    seal(own_model)
+    refusal(lambda: load_model(own_model), "model.safetensors", "does not fit")
+
+
+# --- weights to start from
+
+STARTS = {
+    "a pickle": ("x.pth", pickled),
+    "a pickle in disguise": ("x.safetensors", pickled),
+    "a zip": ("x.pt", zipped),
+    "a zip in disguise": ("x.safetensors", zipped),
+    "an unknown suffix": ("x.weights", pickled),
+    "no suffix": ("safetensors", pickled),
+    "nothing": ("x.safetensors", lambda trace: b""),
+    "numpy": ("x.npz", zipped),
+    "a header alone": ("x.safetensors", lambda trace: header({})),
+    "another network": ("x.safetensors", lambda trace: header(tensor(), bytes(8))),
+    "a shape that overflows": ("x.safetensors", lambda trace: WEIGHTS["a shape that overflows"]),
+}
+
+
+@pytest.mark.parametrize(("name", "content"), STARTS.values(), ids=STARTS)
+def test_hostile_weights_to_start_from_are_refused(
+    tmp_path: Path, tiny_config: SedConfig, name: str, content: Callable[[Path], bytes]
+) -> None:
+    (tmp_path / name).write_bytes(content(tmp_path / "was here"))
+    override = {"model.weights": str(tmp_path / name)}
+    refusal(lambda: create_timm_model(tiny_config.with_overrides(override).model, 1), "weights", name)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("name", ["a" * 300 + ".safetensors", "a\0.safetensors", ".safetensors/.."], ids=ascii)
+def test_weights_that_are_no_file_are_refused(tmp_path: Path, tiny_config: SedConfig, name: str) -> None:
+    override = {"model.weights": f"{tmp_path}/{name}"}
+    refusal(lambda: create_timm_model(tiny_config.with_overrides(override).model, 1), "weights")

@@ -1,0 +1,59 @@
+"""Commands in processes of their own, to be watched and signalled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from _command import Command, title
+
+
+class CommandProcess(Command):
+    """A command in a process of its own, to be signalled."""
+
+    def __init__(self, module: str, cache_dir: Path, log: Path, *arguments: object) -> None:
+        super().__init__(module, *arguments, log=log, environment={"SED_CACHE_DIR": str(cache_dir)})
+
+    def wait_until(self, holds: Callable[[], object], timeout_s: float = 120, poll_s: float = 0.005) -> bool:
+        """Until it comes to it, or the test fails."""
+        if not super().wait_until(holds, timeout_s, poll_s):
+            pytest.fail(f"it did not come to it (status {self.process.poll()}): {self.output}{self.errors}")
+        return True
+
+    def signal(self, number: int, timeout_s: float = 60) -> int:
+        """Its status after a signal. Whatever it has started, Ray's processes among them, ends too."""
+        status = super().signal(number, timeout_s)
+        self.check_that_all_have_ended()
+        return status
+
+    def check_that_all_have_ended(self) -> None:
+        """After a kill Ray's agents, which write nothing, may outlive the others: they are ended here."""
+        left = self.wait_until_all_have_ended(30)
+        assert [process for process in left if "Agent" not in title(process)] == []
+        for process in left:
+            process.kill()
+
+
+class SearchProcess(CommandProcess):
+    """The search command. Its run folder is `out/run`."""
+
+    def __init__(self, out: Path, cache_dir: Path, log: Path, *arguments: object) -> None:
+        self.run = out / "run"
+        words = ("--out", out, "--name", "run", "--no-dashboard", *arguments)
+        super().__init__("trainables.search", cache_dir, log, *words)
+
+    def wait_for_epoch(self, trial_id: str, epoch: int) -> None:
+        """Until the epoch is in the tables."""
+        self.wait_until(lambda: (trial_id, epoch) in self.epochs())
+
+    def epochs(self) -> set[tuple[str, int]]:
+        path = self.run / "curves.parquet"
+        if not path.exists():
+            return set()
+        # Read at once: the search may replace the file between two looks at it.
+        content = pa.BufferReader(path.read_bytes())
+        table = pq.read_table(content, columns=["trial_id", "epoch"]).to_pydict()
+        return set(zip(table["trial_id"], table["epoch"], strict=True))

@@ -1,0 +1,129 @@
+"""Hostile tables of a run: refused by file and column, and no trial names another folder."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.hostile import NO_FILES, NO_TABLES, drawn, overwritten, places, put_in_place, refusal, refused, truncated
+from tests.trainables.run_tables import TABLES
+from trainables.runs import TRIAL_FIELDS, RunFolder, best_trials
+
+
+def read(bare_run: RunFolder, name: str) -> list[dict[str, Any]]:
+    return {"trials": bare_run.read_trials, "curves": bare_run.read_curves, "refits": bare_run.read_refits}[name]()
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_tables_themselves_are_good(bare_run: RunFolder, name: str) -> None:
+    assert len(read(bare_run, name)) == 1
+
+
+@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("content", NO_TABLES.values(), ids=NO_TABLES)
+def test_bytes_that_are_no_table_are_refused_by_name(bare_run: RunFolder, name: str, content: bytes) -> None:
+    (bare_run.path / f"{name}.parquet").write_bytes(content)
+    refusal(lambda: read(bare_run, name), f"{name}.parquet", "damaged")
+
+
+@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("percent", [1, 10, 50, 90, 99])
+def test_a_truncated_table_is_refused_by_name(bare_run: RunFolder, name: str, percent: int) -> None:
+    truncated(bare_run.path / f"{name}.parquet", percent)
+    refusal(lambda: read(bare_run, name), f"{name}.parquet", "damaged")
+
+
+@pytest.mark.parametrize("name", TRIAL_FIELDS.names)
+def test_a_column_of_another_type_is_refused_by_name(bare_run: RunFolder, name: str) -> None:
+    table = bare_run.path / "trials.parquet"
+    stored = pq.read_table(table)
+    pq.write_table(stored.set_column(stored.column_names.index(name), name, pa.array([b"x"])), table)
+    refusal(bare_run.read_trials, "trials.parquet", name)
+
+
+NAMES = ["trial_id", "number", "status"]
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        *((name, change) for name in NAMES for change in ("missing", "empty", "there twice")),
+        ("macro_auc", "missing"),
+        ("macro_auc", "there twice"),
+    ],
+)
+def test_trials_without_a_name_or_a_state_are_refused(bare_run: RunFolder, name: str, change: str) -> None:
+    path = bare_run.path / "trials.parquet"
+    table = pq.read_table(path)
+    place = table.column_names.index(name)
+    changed = {
+        "missing": lambda: table.remove_column(place),
+        "empty": lambda: table.set_column(place, name, pa.nulls(1)),
+        "there twice": lambda: table.append_column(name, table[name]),
+    }[change]()
+    pq.write_table(changed, path)
+    refusal(bare_run.read_trials, "trials.parquet", name)
+
+
+IDS = [
+    "../../etc",
+    "/etc",
+    "trial_0001",
+    "trial_0000/..",
+    "",
+    ".",
+    "..",
+    "trial_0",
+    "trial_0000\0",
+    "TRIAL_0000",
+    "x" * 300,
+]
+
+
+@pytest.mark.parametrize("name", ["trials", "refits"])
+@pytest.mark.parametrize("trial", IDS, ids=lambda name: ascii(name[:14]))
+def test_a_trial_cannot_name_another_folder(bare_run: RunFolder, name: str, trial: str) -> None:
+    schema, row = TABLES[name]
+    pq.write_table(pa.Table.from_pylist([row | {"trial_id": trial}], schema), bare_run.path / f"{name}.parquet")
+    refusal(lambda: read(bare_run, name), f"{name}.parquet", "number 0")
+
+
+@drawn
+@given(name=st.sampled_from(list(TABLES)), place=places, data=st.binary(min_size=1, max_size=6))
+def test_a_table_with_other_bytes_is_refused_or_read(bare_run: RunFolder, name: str, place: float, data: bytes) -> None:
+    schema, row = TABLES[name]
+    pq.write_table(pa.Table.from_pylist([row], schema), bare_run.path / f"{name}.parquet")
+    overwritten(bare_run.path / f"{name}.parquet", place, data)
+    if not refused(lambda: read(bare_run, name), f"{name}.parquet") and name == "trials":
+        best_trials(read(bare_run, name), 1)
+
+
+@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("put", NO_FILES.values(), ids=NO_FILES)
+def test_what_is_no_file_is_no_table_of_a_run(bare_run: RunFolder, name: str, put: Callable[[Path], None]) -> None:
+    put_in_place(bare_run.path / f"{name}.parquet", put)
+    refusal(lambda: read(bare_run, name), f"{name}.parquet", "it is no file")
+
+
+VALUES = [
+    *(("trials", "macro_auc", value) for value in (-0.1, 1.5, math.inf, -math.inf)),
+    *(("trials", "status", value) for value in ("done", "", "Complete", "<script>")),
+    *(("curves", "macro_auc", value) for value in (-0.1, 1.5, math.inf)),
+    ("curves", "epoch", -1),
+    ("refits", "macro_auc", 1.5),
+]
+
+
+@pytest.mark.parametrize(("name", "column", "value"), VALUES)
+def test_a_value_that_no_search_writes_is_refused(bare_run: RunFolder, name: str, column: str, value: Any) -> None:
+    schema, row = TABLES[name]
+    pq.write_table(pa.Table.from_pylist([row | {column: value}], schema), bare_run.path / f"{name}.parquet")
+    refusal(lambda: read(bare_run, name), f"{name}.parquet", column, "trial_0000")

@@ -1,0 +1,56 @@
+"""Hostile manifests and files in a trial's storage: refused, and nothing is written."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.hostile import in_time, refusal
+from trainables.trial_storage import MANIFEST, TrialFiles
+
+MANIFESTS: dict[str, bytes] = {
+    "nothing": b"",
+    "null": b"null",
+    "a number": b"3",
+    "a list": b'["a"]',
+    "half": b'{"a',
+    "deep": b"[" * 100_000,
+    "another encoding": b"\xff\xfe",
+    "a number for a file": b'{"a": 3}',
+    "a list for a file": b'{"a": ["b"]}',
+    **{
+        f"the file {name}": json.dumps({name: "0-1.txt"}).encode()
+        for name in ("../x", "../../x", "/tmp/x", "a/b", "", ".", "..")
+    },
+    **{f"the source {name}": json.dumps({"x": name}).encode() for name in ("../x", "/etc/passwd", "a/b", "", "..")},
+}
+
+
+@pytest.mark.parametrize("content", MANIFESTS.values(), ids=MANIFESTS)
+def test_a_hostile_manifest_writes_nothing_outside_the_folder(tmp_path: Path, content: bytes) -> None:
+    storage, folder = tmp_path / "storage", tmp_path / "trials" / "trial_0000"
+    folder.mkdir(parents=True)
+    (folder / "model.json").write_text("{}")
+    files = TrialFiles(folder, storage.as_uri())
+    files.push()
+    (storage / MANIFEST).write_bytes(content)
+    before = sorted(tmp_path.rglob("*"))
+
+    refusal(TrialFiles(folder, storage.as_uri()).pull, "trial_0000")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_stored_file_of_another_content_is_refused(tmp_path: Path) -> None:
+    storage, folder = tmp_path / "storage", tmp_path / "trial_0000"
+    folder.mkdir()
+    (folder / "weights.bin").write_bytes(bytes(100))
+    TrialFiles(folder, storage.as_uri()).push()
+    next(storage.glob("*.bin")).write_bytes(bytes(99))
+    shutil.rmtree(folder)
+    folder.mkdir()
+    with in_time():
+        refusal(TrialFiles(folder, storage.as_uri()).pull, "weights.bin", "damaged")
+    assert list(folder.iterdir()) == []

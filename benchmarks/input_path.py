@@ -21,7 +21,8 @@ from torchaudio.transforms import AmplitudeToDB, MelSpectrogram
 
 from sed_model.audio_cache import AudioCache, open_cache
 from sed_model.augment_wave import WaveAugmenter
-from sed_model.config import SedConfig, WaveAugment
+from sed_model.config import SedConfig
+from sed_model.config_augment import WaveAugment
 from sed_model.dataset import cut
 from sed_model.decoding import decode
 from sed_model.frontend import LogMel

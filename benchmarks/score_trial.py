@@ -20,7 +20,7 @@ from sed_model.devices import Runtime, choose_runtime
 from sed_model.errors import UserError
 from sed_model.metrics import macro_auc
 from sed_model.predict import predict_soundscape
-from sed_model.recordings import read_soundscape_labels
+from sed_model.soundscape_labels import read_soundscape_labels
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sed_model.config import MixAugment, SpecAugment, Stage
+from sed_model.config_augment import MixAugment, SpecAugment
+from sed_model.config_training import Stage
 from sed_model.shares import Share
 from sed_model.targets import POSITIVE_FROM
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from sed_model.config import WaveAugment
+from sed_model.config_augment import WaveAugment
 from sed_model.errors import ConfigError
 from sed_model.sound_folders import Waveform
 

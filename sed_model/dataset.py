@@ -15,7 +15,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from sed_model.audio_cache import AudioCache, open_cache
 from sed_model.augment_wave import WaveAugmenter
-from sed_model.config import STAGE_NAMES, Data, SedConfig, Stage
+from sed_model.config import Data, SedConfig
+from sed_model.config_training import STAGE_NAMES, Stage
 from sed_model.errors import ConfigError, DataError
 from sed_model.fast_mel import INT16_SCALE
 from sed_model.pseudo_clips import Clip, PseudoLabels, PseudoMixer, PseudoSource

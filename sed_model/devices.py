@@ -12,7 +12,7 @@ import torch
 from timm.layers.norm_act import convert_sync_batchnorm
 from torch import nn
 
-from sed_model.config import Optim
+from sed_model.config_training import Optim
 from sed_model.errors import ConfigError
 
 

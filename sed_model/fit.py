@@ -28,7 +28,8 @@ from sed_model.checkpoint import (
     weights_digest,
     without_pretraining,
 )
-from sed_model.config import STAGE_NAMES, SedConfig
+from sed_model.config import SedConfig
+from sed_model.config_training import STAGE_NAMES
 from sed_model.dataset import Batch, EpochLoaders, TrainingData, ValidationWindows
 from sed_model.devices import Runtime, choose_runtime
 from sed_model.errors import CheckpointError

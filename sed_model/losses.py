@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from sed_model import config
+from sed_model.config_training import Loss
 from sed_model.errors import ConfigError
 from sed_model.targets import POSITIVE_FROM, Truth
 
@@ -28,12 +28,12 @@ Weights = Float[Tensor, " batch"]
 Scalar = Float[Tensor, ""]
 
 
-def bce(logits: Scores, targets: Scores, mask: Mask, weights: Weights, settings: config.Loss) -> Scalar:
+def bce(logits: Scores, targets: Scores, mask: Mask, weights: Weights, settings: Loss) -> Scalar:
     """Binary cross-entropy of every class."""
     return _mean(_bce_elements(logits.float(), _smoothed(targets, settings)), mask, weights)
 
 
-def focal_bce(logits: Scores, targets: Scores, mask: Mask, weights: Weights, settings: config.Loss) -> Scalar:
+def focal_bce(logits: Scores, targets: Scores, mask: Mask, weights: Weights, settings: Loss) -> Scalar:
     """Focal loss (Lin et al. 2017) plus binary cross-entropy, one to one."""
     logits, targets = logits.float(), _smoothed(targets, settings)
     cross_entropy = _bce_elements(logits, targets)
@@ -43,7 +43,7 @@ def focal_bce(logits: Scores, targets: Scores, mask: Mask, weights: Weights, set
     return _mean(focal + cross_entropy, mask, weights)
 
 
-def asymmetric(logits: Scores, targets: Scores, mask: Mask, weights: Weights, settings: config.Loss) -> Scalar:
+def asymmetric(logits: Scores, targets: Scores, mask: Mask, weights: Weights, settings: Loss) -> Scalar:
     """Asymmetric loss (Ridnik et al. 2021): easy negatives count less than positives, and nothing below a margin."""
     logits, targets = logits.float(), _smoothed(targets, settings)
     present, absent = torch.sigmoid(logits), torch.sigmoid(-logits)
@@ -54,7 +54,7 @@ def asymmetric(logits: Scores, targets: Scores, mask: Mask, weights: Weights, se
     return _mean(-(targets * positive + (1 - targets) * negative), mask, weights)
 
 
-def ce(logits: Scores, targets: Scores, mask: Mask, weights: Weights, settings: config.Loss) -> Scalar:
+def ce(logits: Scores, targets: Scores, mask: Mask, weights: Weights, settings: Loss) -> Scalar:
     """Cross-entropy with soft targets: each row is scaled to sum 1, over the classes that its mask keeps.
 
     Rows without any target (windows in which nothing calls) have no cross-entropy and do not count.
@@ -67,7 +67,7 @@ def ce(logits: Scores, targets: Scores, mask: Mask, weights: Weights, settings: 
     return _weighted_mean(per_sample, weights * (total > 0))
 
 
-def soft_auc(logits: Scores, targets: Scores, mask: Mask, weights: Weights, settings: config.Loss) -> Scalar:
+def soft_auc(logits: Scores, targets: Scores, mask: Mask, weights: Weights, settings: Loss) -> Scalar:
     """A differentiable 1 - AUC (after Yan et al. 2003), with `settings.soft_auc_bce_weight` of binary cross-entropy.
 
     Within the batch and each class every positive (target from 0.5) is compared with every negative:
@@ -94,8 +94,8 @@ def _pairwise(logits: Tensor, targets: Tensor, mask: Tensor, weights: Tensor) ->
     return _weighted_mean(per_positive, influence)
 
 
-Loss = Callable[[Tensor, Tensor, Tensor, Tensor, config.Loss], Tensor]
-LOSSES: dict[str, Loss] = {
+LossFunction = Callable[[Tensor, Tensor, Tensor, Tensor, Loss], Tensor]
+LOSSES: dict[str, LossFunction] = {
     "ce": ce,
     "bce": bce,
     "focal_bce": focal_bce,
@@ -104,7 +104,7 @@ LOSSES: dict[str, Loss] = {
 }
 
 
-def loss_named(name: str) -> Loss:
+def loss_named(name: str) -> LossFunction:
     """The loss of that name.
 
     Raises:
@@ -122,7 +122,7 @@ def stage_loss(
     clip_logits: Scores,
     frame_logits: Float[Tensor, "batch frames classes"],
     truth: Truth[Tensor],
-    settings: config.Loss,
+    settings: Loss,
 ) -> Scalar:
     """The loss of a stage: `clip_weight` of the clip scores' loss, the rest of the loudest frames' (max over time).
 
@@ -137,7 +137,7 @@ def stage_loss(
     return settings.clip_weight * of_clip + (1 - settings.clip_weight) * of_frame
 
 
-def _smoothed(targets: Tensor, settings: config.Loss) -> Tensor:
+def _smoothed(targets: Tensor, settings: Loss) -> Tensor:
     """Moves a share of each target to the other classes in equal parts; the sum over the classes stays."""
     targets = targets.float()
     n_others = targets.shape[1] - 1

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sed_model import config
+from sed_model.config_training import Optim, Stage
 from sed_model.errors import CheckpointError, ConfigError
 
 ONE_CYCLE_RISE_SHARE = 0.3
@@ -19,7 +19,7 @@ ONE_CYCLE_START_SHARE = 0.04
 SGD_MOMENTUM = 0.9
 
 
-def build_optimizer(model: nn.Module, stage: config.Stage, settings: config.Optim) -> torch.optim.Optimizer:
+def build_optimizer(model: nn.Module, stage: Stage, settings: Optim) -> torch.optim.Optimizer:
     """The optimiser of a stage, with up to four groups: backbone and all else, each with and without weight decay.
 
     Norms, biases and other vectors (ndim <= 1) have no decay. Each group stores "lr_scale", its learning rate over that
@@ -56,7 +56,7 @@ def build_optimizer(model: nn.Module, stage: config.Stage, settings: config.Opti
     return _optimizer(groups, settings)
 
 
-def _optimizer(groups: list[dict[str, Any]], settings: config.Optim) -> torch.optim.Optimizer:
+def _optimizer(groups: list[dict[str, Any]], settings: Optim) -> torch.optim.Optimizer:
     if settings.optimizer == "sgd":
         return torch.optim.SGD(groups, momentum=SGD_MOMENTUM, nesterov=True, fused=True)
     if settings.optimizer == "radam":
@@ -70,9 +70,7 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
         group["lr"] = lr * group["lr_scale"]
 
 
-def learning_rate(
-    step: int, total_steps: int, steps_per_epoch: int, stage: config.Stage, settings: config.Optim
-) -> float:
+def learning_rate(step: int, total_steps: int, steps_per_epoch: int, stage: Stage, settings: Optim) -> float:
     """The head's learning rate for an optimiser step of a stage.
 
     Linear warm-up over `stage.warmup_epochs` (at most half of the stage), the first step already above 0; then the
@@ -106,7 +104,7 @@ def _position_in_cycle(step: int, n_steps: int, n_cycles: int) -> tuple[int, int
     return step - starts[cycle], starts[cycle + 1] - starts[cycle]
 
 
-def _one_cycle(step: int, total_steps: int, stage: config.Stage) -> float:
+def _one_cycle(step: int, total_steps: int, stage: Stage) -> float:
     top = round(ONE_CYCLE_RISE_SHARE * (total_steps - 1))
     if step < top:
         return _cosine(stage.lr * ONE_CYCLE_START_SHARE, stage.lr, step, top + 1)

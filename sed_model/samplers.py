@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
-from sed_model import config
+from sed_model.config import Data
 from sed_model.errors import DataError
 
 
-def recording_weights(primary_labels: Sequence[str], settings: config.Data) -> NDArray[np.float64]:
+def recording_weights(primary_labels: Sequence[str], settings: Data) -> NDArray[np.float64]:
     """How often each recording is drawn, relative to the others; mean 1.
 
     `uniform`: all alike. `inverse_frequency`: (1 / recordings of its class) ** sampler_power; power 1 draws every class

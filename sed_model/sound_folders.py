@@ -12,7 +12,7 @@ import soundfile
 from jaxtyping import Float32
 
 from sed_model.audio_files import AUDIO_SUFFIXES
-from sed_model.config import WaveAugment
+from sed_model.config_augment import WaveAugment
 from sed_model.decoding import decode, length_s
 from sed_model.errors import ConfigError
 from sed_model.paths import is_file, is_folder

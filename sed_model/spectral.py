@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from sed_model.config import FrontEnd, WaveAugment
+from sed_model.config import FrontEnd
+from sed_model.config_augment import WaveAugment
 from sed_model.decoding import decode
 from sed_model.fast_mel import FrameMels, LogMels, Samples, scale_power, shared_fast_mel
 from sed_model.mel_kernels import convolve_frames

@@ -31,7 +31,8 @@ from sed_model.augment_batch import (
     mix_weights,
     spec_augment,
 )
-from sed_model.config import STAGE_NAMES, SedConfig
+from sed_model.config import SedConfig
+from sed_model.config_training import STAGE_NAMES
 from sed_model.dataset import Batch, EpochLoaders
 from sed_model.devices import Runtime
 from sed_model.errors import TrainingError

@@ -7,7 +7,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sed_model.config import STAGE_NAMES, SedConfig
+from sed_model.config import SedConfig
+from sed_model.config_training import STAGE_NAMES
 from sed_model.errors import ConfigError
 
 PARENTS: dict[str, str | None] = {

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from sed_model import config
+from sed_model.config import Data
+from sed_model.config_training import Stage
 from sed_model.errors import DataError
 
 POSITIVE_FROM = 0.5
@@ -74,8 +75,8 @@ class TargetBuilder:
         primary_label: str,
         secondary_labels: Iterable[str],
         rating: float,
-        stage: config.Stage,
-        data: config.Data,
+        stage: Stage,
+        data: Data,
     ) -> Truth[NDArray[Any]]:
         """The truth of a crop of a recording.
 
@@ -142,7 +143,7 @@ class TargetBuilder:
         return self._index[label]
 
 
-def _rating_weight(rating: float, data: config.Data) -> float:
+def _rating_weight(rating: float, data: Data) -> float:
     if not data.rating_weight:
         return 1.0
     if np.isnan(rating) or rating == 0:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float64
 
-from sed_model.config import WaveAugment
+from sed_model.config_augment import WaveAugment
 
 Bins = Float64[np.ndarray, " bins"]
 FilterKind = Literal["band_pass", "high_pass", "low_pass"]

@@ -15,7 +15,7 @@ import torch
 from audiomentations.core.transforms_interface import BaseWaveformTransform
 from scipy.signal import oaconvolve
 
-from sed_model.config import WaveAugment
+from sed_model.config_augment import WaveAugment
 from sed_model.decoding import decode
 from sed_model.sound_folders import Rooms, Sound, Waveform, open_backgrounds, open_rooms
 

@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from sed_model.config import STAGE_NAMES, StageName
+from sed_model.config_training import STAGE_NAMES, StageName
 from trainables.distributions import nearest
 
 MODES: dict[str, str] = {"macro_auc": "max", "val_loss": "min"}

@@ -8,7 +8,8 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-from sed_model.config import SedConfig, config_from_dict, known_keys, load_config, unknown_key_message
+from sed_model.config import SedConfig, config_from_dict, known_keys, load_config
+from sed_model.config_tree import unknown_key_message
 from sed_model.errors import ConfigError
 from sed_model.paths import is_file
 from trainables.distributions import Choice, Range, is_scalar, nearest, parse_distribution
@@ -153,8 +154,8 @@ def _refused_by_key(name: str, value: Any) -> list[str]:
 
 
 def _check_names(names: Mapping[str, None], problems: list[str]) -> None:
-    known = set(known_keys())
-    problems.extend(f"space.{unknown_key_message(name)}" for name in names if name not in known)
+    known = known_keys()
+    problems.extend(f"space.{unknown_key_message(name, known)}" for name in names if name not in set(known))
 
 
 def _check_conditions(parameters: list[Parameter], problems: list[str]) -> None:

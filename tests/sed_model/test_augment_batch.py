@@ -5,7 +5,8 @@ import torch
 from torch import Tensor
 
 from sed_model import augment_batch as ab
-from sed_model.config import MixAugment, SpecAugment, Stage, Stages
+from sed_model.config_augment import MixAugment, SpecAugment
+from sed_model.config_training import Stage, Stages
 
 BATCH = 16
 

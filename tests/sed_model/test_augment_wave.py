@@ -14,7 +14,7 @@ import scipy.signal
 import soundfile
 
 from sed_model.augment_wave import WaveAugmenter
-from sed_model.config import WaveAugment
+from sed_model.config_augment import WaveAugment
 from sed_model.errors import ConfigError
 from sed_model.sound_folders import MAX_RESPONSE_S, open_rooms
 

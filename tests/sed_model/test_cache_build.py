@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from sed_model import cache_build
-from sed_model.audio_cache import AudioCache, cache_home, decode
+from sed_model.audio_cache import AudioCache, cache_home
+from sed_model.decoding import decode
 from sed_model.errors import DataError
 from tests.sed_model.clips import RATE, Clips
 

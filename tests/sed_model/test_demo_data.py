@@ -9,7 +9,8 @@ import soundfile
 
 from sed_model.demo_data import main, write_demo_data
 from sed_model.errors import DataError
-from sed_model.recordings import read_data_folder, read_soundscape_labels
+from sed_model.recordings import read_data_folder
+from sed_model.soundscape_labels import read_soundscape_labels
 from sed_model.splits import author_folds, unlabelled_soundscapes
 
 SMALL = {"recordings_per_class": 1, "soundscapes": 2, "labelled": 1, "test_soundscapes": 1}

@@ -2,7 +2,7 @@ import pytest
 import timm
 import torch
 
-from sed_model.config import Optim
+from sed_model.config_training import Optim
 from sed_model.devices import Runtime, choose_runtime, exchange_batch_statistics
 from sed_model.errors import ConfigError
 

@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from sed_model import config
+from sed_model.config_training import Loss, LossName
 from sed_model.errors import ConfigError
 from sed_model.losses import LOSSES, stage_loss
 from sed_model.targets import Truth
 
 LN_3 = log(3)  # a score whose sigmoid is 0.75
-SETTINGS = config.Loss(soft_auc_bce_weight=0)
+SETTINGS = Loss(soft_auc_bce_weight=0)
 
 
 def _loss(
@@ -21,7 +21,7 @@ def _loss(
     targets: Sequence[Sequence[float]],
     mask: Sequence[Sequence[int]] | None = None,
     weights: Sequence[float] | None = None,
-    settings: config.Loss = SETTINGS,
+    settings: Loss = SETTINGS,
 ) -> Tensor:
     scores, truth = torch.as_tensor(logits), torch.as_tensor(targets, dtype=torch.float32)
     kept = torch.ones_like(truth, dtype=torch.bool) if mask is None else torch.tensor(mask, dtype=torch.bool)
@@ -55,7 +55,7 @@ def test_loss_worked_by_hand(name: str, logits: list[list[float]], targets: list
 
 
 def test_soft_auc_adds_its_share_of_bce() -> None:
-    loss = _loss("soft_auc", [[LN_3], [0.0]], [[1], [0]], settings=config.Loss(soft_auc_bce_weight=0.25))
+    loss = _loss("soft_auc", [[LN_3], [0.0]], [[1], [0]], settings=Loss(soft_auc_bce_weight=0.25))
     assert loss.item() == pytest.approx(0.75 * log(4 / 3) + 0.25 * (-log(0.75) + log(2)) / 2, abs=1e-6)
 
 
@@ -151,7 +151,7 @@ def test_a_batch_without_influence_costs_nothing(name: str, mask: list[list[int]
 @pytest.mark.parametrize("score", [0.0, 200.0, -200.0])
 @pytest.mark.parametrize("exponent", [0.0, 0.5, 2.0])
 def test_gradients_stay_finite_at_sure_scores(name: str, score: float, exponent: float) -> None:
-    settings = config.Loss(
+    settings = Loss(
         focal_gamma=exponent, asymmetric_gamma_neg=exponent, asymmetric_gamma_pos=exponent, asymmetric_margin=0
     )
     logits = torch.tensor([[score, -score], [-score, score]], requires_grad=True)
@@ -180,14 +180,14 @@ def test_losses_are_computed_in_float32_under_autocast(name: str) -> None:
 
 def test_smoothing_moves_a_share_of_each_target_to_the_other_classes() -> None:
     """Targets 1, 0, 0 become 0.7, 0.15, 0.15; the softmax of the scores is 0.5, 0.25, 0.25."""
-    loss = _loss("ce", [[log(2), 0.0, 0.0]], [[1, 0, 0]], settings=config.Loss(label_smoothing=0.3))
+    loss = _loss("ce", [[log(2), 0.0, 0.0]], [[1, 0, 0]], settings=Loss(label_smoothing=0.3))
     assert loss.item() == pytest.approx(-0.7 * log(0.5) - 0.3 * log(0.25), abs=1e-6)
 
 
 def test_smoothing_keeps_the_expected_number_of_classes() -> None:
     """BCE is linear in the target: with the same score everywhere only the sum of the targets matters."""
     plain, smooth = (
-        _loss("bce", [[LN_3] * 4], [[1, 0.5, 0, 0]], settings=config.Loss(label_smoothing=share)) for share in (0, 0.2)
+        _loss("bce", [[LN_3] * 4], [[1, 0.5, 0, 0]], settings=Loss(label_smoothing=share)) for share in (0, 0.2)
     )
     assert smooth.item() == pytest.approx(plain.item(), abs=1e-6)
 
@@ -195,7 +195,7 @@ def test_smoothing_keeps_the_expected_number_of_classes() -> None:
 def _stage_loss(clip_weight: float) -> float:
     truth = Truth(torch.tensor([[1.0]]), torch.tensor([[True]]), torch.tensor([1.0]))
     clip, frames = torch.tensor([[0.0]]), torch.tensor([[[-5.0], [LN_3], [0.0]]])
-    return stage_loss("bce", clip, frames, truth, config.Loss(clip_weight=clip_weight)).item()
+    return stage_loss("bce", clip, frames, truth, Loss(clip_weight=clip_weight)).item()
 
 
 @pytest.mark.parametrize(
@@ -209,13 +209,13 @@ def test_stage_loss_splits_between_the_clip_and_its_loudest_frame(clip_weight: f
 def test_both_kinds_of_score_have_a_gradient_whatever_the_split(clip_weight: float) -> None:
     truth = Truth(torch.tensor([[1.0]]), torch.tensor([[True]]), torch.tensor([1.0]))
     clip, frames = torch.zeros(1, 1, requires_grad=True), torch.zeros(1, 3, 1, requires_grad=True)
-    stage_loss("bce", clip, frames, truth, config.Loss(clip_weight=clip_weight)).backward()
+    stage_loss("bce", clip, frames, truth, Loss(clip_weight=clip_weight)).backward()
     assert clip.grad is not None
     assert frames.grad is not None
 
 
 def test_every_configured_loss_is_there() -> None:
-    assert set(LOSSES) == set(get_args(config.LossName))
+    assert set(LOSSES) == set(get_args(LossName))
 
 
 def test_unknown_loss_lists_the_known_ones_and_the_nearest() -> None:

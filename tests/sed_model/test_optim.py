@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from sed_model.config import Optim, Stage
+from sed_model.config_training import Optim, Stage
 from sed_model.errors import CheckpointError, ConfigError
 from sed_model.optim import Ema, build_optimizer, learning_rate, set_learning_rate
 

@@ -15,7 +15,8 @@ import soxr
 import torch
 from torchaudio.functional import phase_vocoder
 
-from sed_model.config import FrontEnd, WaveAugment
+from sed_model.config import FrontEnd
+from sed_model.config_augment import WaveAugment
 from sed_model.decoding import decode
 from sed_model.errors import ConfigError
 from sed_model.sound_folders import open_rooms

@@ -1,6 +1,7 @@
 import pytest
 
-from sed_model.config import STAGE_NAMES, SedConfig
+from sed_model.config import SedConfig
+from sed_model.config_training import STAGE_NAMES
 from sed_model.errors import ConfigError
 from sed_model.stages import PARENTS, SUPERVISED_STAGES, StagePlan, plan_stages
 

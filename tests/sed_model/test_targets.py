@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from sed_model.config import Data, Stage
+from sed_model.config import Data
+from sed_model.config_training import Stage
 from sed_model.errors import DataError
 from sed_model.targets import TargetBuilder, Truth, union
 

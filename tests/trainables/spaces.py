@@ -7,7 +7,8 @@ from typing import Any
 
 import optuna
 
-from trainables.space import SearchSpace, load_space
+from trainables.search_space import SearchSpace
+from trainables.space import load_space
 
 SMALL = """
 space:

@@ -20,8 +20,8 @@ from sed_model.files import write_parquet
 from sed_model.model import SedModel
 from sed_model.recordings import read_data_folder
 from trainables.ensemble_files import out_of_fold
-from trainables.ensemble_members import table_lines
-from trainables.ensemble_plan import EnsembleJob, members_record, plan_ensemble
+from trainables.ensemble_members import EnsembleJob, table_lines
+from trainables.ensemble_plan import members_record, plan_ensemble
 from trainables.runs import RunFolder
 
 pytestmark = pytest.mark.slow

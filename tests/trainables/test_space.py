@@ -14,7 +14,8 @@ from sed_model.config import SedConfig, known_keys, load_config
 from sed_model.errors import ConfigError
 from tests.trainables.spaces import NESTED, SMALL, draws, load
 from trainables.search_settings import AshaSettings
-from trainables.space import SPACES_DIR, load_space
+from trainables.space import load_space
+from trainables.space_check import SPACES_DIR
 
 SPACE_FILES = sorted(p.name for p in SPACES_DIR.glob("*.yaml") if "space:" in p.read_text(encoding="utf-8"))
 

@@ -16,11 +16,11 @@ from _scale import N_CLASSES, N_MEMBERS, N_RECORDINGS, Points, rss_mb, timed
 from sed_model import pseudo
 from sed_model.audio_cache import open_cache
 from sed_model.config import Data, SedConfig
-from sed_model.dataset import open_training_data
 from sed_model.files import write_json, write_parquet
 from sed_model.predict import target_starts
 from sed_model.pseudo_clips import read_pseudo_labels
 from sed_model.recordings import read_data_folder
+from sed_model.training_data import open_training_data
 from trainables.ensemble_labels import WINDOW_SCHEMA, joined_windows
 from trainables.ensemble_plan import FILES_PER_SHARD, Shard
 

@@ -24,10 +24,10 @@ from score_trial import score
 
 from sed_model.checkpoint import LoadedModel, load_model
 from sed_model.config import SedConfig
-from sed_model.dataset import open_training_data
 from sed_model.fit import FitJob, fit
 from sed_model.recordings import read_data_folder
 from sed_model.stages import plan_stages
+from sed_model.training_data import open_training_data
 from trainables.runs import RunFolder, best_trials
 from trainables.student import round_name
 

@@ -26,11 +26,11 @@ import torch
 from _result import print_result
 
 from sed_model.config import SedConfig
-from sed_model.dataset import open_training_data
 from sed_model.demo_data import write_demo_data
 from sed_model.fit import FitJob, fit
 from sed_model.recordings import read_data_folder
 from sed_model.stages import plan_stages
+from sed_model.training_data import open_training_data
 from trainables.cluster import ALLOCATOR_ENVIRONMENT
 from trainables.runs import RunFolder
 from trainables.space import load_space

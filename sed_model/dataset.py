@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float32
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from sed_model.audio_cache import AudioCache, open_cache
 from sed_model.augment_wave import WaveAugmenter
 from sed_model.config import Data, SedConfig
 from sed_model.config_training import STAGE_NAMES, Stage
 from sed_model.errors import ConfigError, DataError
-from sed_model.fast_mel import INT16_SCALE
-from sed_model.pseudo_clips import Clip, PseudoLabels, PseudoMixer, PseudoSource
-from sed_model.recordings import DataFolder
+from sed_model.pseudo_clips import Clip, PseudoMixer
 from sed_model.samplers import EpochSampler, recording_weights
 from sed_model.spectral import SpectralFrontEnd
-from sed_model.splits import Split, split
 from sed_model.targets import TargetBuilder
+from sed_model.training_data import TrainingData
+from sed_model.windows import context_of, cut, window_samples
 
 
 class Batch(NamedTuple):
@@ -36,51 +32,6 @@ class Batch(NamedTuple):
     weights: Tensor  # [batch], weight of the sample's loss
     part: Tensor  # [batch, 2], the target's start and end as shares of the window
     row: Tensor  # [batch], row of the recording or window: to name files in errors
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """A data folder opened for training: tables, split and decoded audio; pseudo-labels for a student."""
-
-    folder: DataFolder
-    split: Split
-    cache: AudioCache
-    pseudo: PseudoSource | None = None
-
-    @property
-    def bad_paths(self) -> frozenset[str]:
-        return frozenset(bad.path for bad in self.cache.bad)
-
-
-def open_training_data(
-    folder: DataFolder, config: SedConfig, progress: bool = True, pseudo: PseudoLabels | None = None
-) -> TrainingData:
-    """Split the folder and decode what training and validation need (once; later calls map the decoded audio).
-
-    Raises:
-        DataError: a pseudo-labelled window is of a labelled soundscape.
-        AudioError: files cannot be decoded, and `data.on_bad_audio` is "fail".
-    """
-    parts = split(folder, config.data, config.seed)
-    paths = list(folder.recordings["path"])
-    if parts.kind == "soundscapes" and folder.soundscape_labels is not None:
-        paths += sorted(folder.soundscape_labels["path"].unique())
-    cache = open_cache(folder.root, paths, config.front_end.sample_rate_hz, config.data, progress)
-    if pseudo is None:
-        return TrainingData(folder, parts, cache)
-    return TrainingData(folder, parts, cache, open_pseudo_source(folder, pseudo, config, progress))
-
-
-def open_pseudo_source(folder: DataFolder, pseudo: PseudoLabels, config: SedConfig, progress: bool) -> PseudoSource:
-    """Decode the soundscapes of the pseudo-labels. Labelled ones validate: nothing may learn from them."""
-    paths = set(pseudo.paths)
-    labelled = paths & set(() if folder.soundscape_labels is None else folder.soundscape_labels["path"])
-    missing = paths - set(folder.soundscapes)
-    if labelled or missing:
-        path, problem = (min(labelled), "is labelled") if labelled else (min(missing), "is not in the data folder")
-        raise DataError(f"pseudo-labels: {path} {problem}; make the pseudo-labels again on this data.")
-    rate = config.front_end.sample_rate_hz
-    return PseudoSource(pseudo, open_cache(folder.root, sorted(paths), rate, config.data, progress))
 
 
 class ClipKey(NamedTuple):
@@ -241,34 +192,6 @@ class ValidationWindows(Dataset[Batch]):
             torch.tensor(context.part, dtype=torch.float32),
             torch.tensor(row),
         )
-
-
-@dataclass(frozen=True)
-class Context:
-    """The window around a target: its start, and the target's place in it as shares of the window."""
-
-    start_s: float
-    part: tuple[float, float]
-
-
-def context_of(start_s: float, end_s: float, duration_s: float, window_s: float) -> Context:
-    """A window of `window_s` around the target, centred where the recording allows it, never beyond its ends."""
-    centred_s = (start_s + end_s) / 2 - window_s / 2
-    window_start_s = min(max(centred_s, 0.0), max(0.0, duration_s - window_s))
-    part = ((start_s - window_start_s) / window_s, (end_s - window_start_s) / window_s)
-    return Context(window_start_s, (max(0.0, part[0]), min(1.0, part[1])))
-
-
-def window_samples(config: SedConfig) -> int:
-    return round(config.data.window_s * config.front_end.sample_rate_hz)
-
-
-def cut(cache: AudioCache, path: str, start: int, n_samples: int) -> Float32[np.ndarray, " {n_samples}"]:
-    """Samples from `start` (or the last that there are), -1..1; a shorter recording is repeated to fill the window."""
-    spare = cache.n_samples(path) - n_samples
-    if spare < 0:
-        return np.resize(cache.samples(path), n_samples) * INT16_SCALE
-    return cache.samples(path, min(start, spare), n_samples) * INT16_SCALE
 
 
 class EpochLoaders:

@@ -30,7 +30,7 @@ from sed_model.checkpoint import (
 )
 from sed_model.config import SedConfig
 from sed_model.config_training import STAGE_NAMES
-from sed_model.dataset import Batch, EpochLoaders, TrainingData, ValidationWindows
+from sed_model.dataset import Batch, EpochLoaders, ValidationWindows
 from sed_model.devices import Runtime, choose_runtime
 from sed_model.errors import CheckpointError
 from sed_model.metrics import macro_auc
@@ -39,6 +39,7 @@ from sed_model.oof import OOF_FILE, write_predictions
 from sed_model.predict import WindowScores, predict_dataset
 from sed_model.stage_training import StageTraining, explained_memory_errors
 from sed_model.stages import StagePlan
+from sed_model.training_data import TrainingData
 from sed_model.window_images import WindowImages
 
 

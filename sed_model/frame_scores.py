@@ -12,12 +12,12 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 
 from sed_model.checkpoint import LoadedModel, load_model
-from sed_model.dataset import context_of
 from sed_model.decoding import UnreadableAudioError, decode
 from sed_model.files import write_parquet
 from sed_model.oof import read_predictions
 from sed_model.predict import probabilities_of
 from sed_model.targets import POSITIVE_FROM
+from sed_model.windows import context_of
 
 FRAMES_FILE = "frames.parquet"
 FRAMES_SCHEMA = pa.schema(

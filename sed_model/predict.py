@@ -14,11 +14,12 @@ from torch.utils.data import DataLoader, Dataset
 
 from sed_model.checkpoint import LoadedModel
 from sed_model.config import SedConfig
-from sed_model.dataset import Batch, Context, context_of, window_samples
+from sed_model.dataset import Batch
 from sed_model.devices import Runtime
 from sed_model.graph import GraphModel
 from sed_model.heads import frames_inside
 from sed_model.model import SedModel
+from sed_model.windows import Context, context_of, window_samples
 
 EDGE_TOLERANCE_S = 0.1
 """A rest shorter than this at the end of a soundscape is no window of its own (encoders pad a little)."""

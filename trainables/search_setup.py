@@ -16,13 +16,14 @@ from optuna.trial import FrozenTrial
 from sed_model.backbones import Backbone, HubError
 from sed_model.checkpoint import CONFIG_FILE
 from sed_model.config import SedConfig, load_config
-from sed_model.dataset import TrainingClips, ValidationWindows, open_training_data
+from sed_model.dataset import TrainingClips, ValidationWindows
 from sed_model.demo_data import write_demo_data
 from sed_model.errors import ConfigError, DataError
 from sed_model.paths import LONGEST_NAME, check_folder
 from sed_model.pseudo_clips import PseudoLabels, read_pseudo_labels
 from sed_model.recordings import DataFolder, read_data_folder
 from sed_model.stages import check_stage_names
+from sed_model.training_data import open_training_data
 from trainables.cluster import ClusterInfo
 from trainables.driver_lock import HOLDER_FILE, LOCK_FILE
 from trainables.overrides import absolute_paths

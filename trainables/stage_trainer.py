@@ -19,13 +19,13 @@ from ray.util.queue import Empty, Queue
 from sed_model.audio_cache import cache_home
 from sed_model.checkpoint import load_model
 from sed_model.config import SedConfig, config_from_dict
-from sed_model.dataset import open_training_data
 from sed_model.devices import choose_runtime
 from sed_model.errors import UserError
 from sed_model.fit import EpochResult, FitJob, fit
 from sed_model.pseudo_clips import read_pseudo_labels
 from sed_model.recordings import read_data_folder
 from sed_model.stages import plan_stages
+from sed_model.training_data import open_training_data
 from trainables.event_file import EventFile
 from trainables.trial_storage import working_files
 

@@ -15,7 +15,6 @@ from ray import tune
 
 from sed_model.checkpoint import load_model, without_pretraining
 from sed_model.config import Data, Model, SedConfig
-from sed_model.dataset import TrainingData, open_training_data, window_samples
 from sed_model.errors import DiskFullError, UserError
 from sed_model.files import explained_full_disk
 from sed_model.fit import FitJob, fit
@@ -23,6 +22,8 @@ from sed_model.model import SedModel, cpu_ms_per_window
 from sed_model.pseudo_clips import read_pseudo_labels
 from sed_model.recordings import DataFolder, read_data_folder
 from sed_model.stages import plan_stages
+from sed_model.training_data import TrainingData, open_training_data
+from sed_model.windows import window_samples
 from trainables.event_file import EventFile
 from trainables.runs import RunFolder
 from trainables.search_settings import TUNE_METRICS, Cost

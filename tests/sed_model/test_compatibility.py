@@ -15,12 +15,13 @@ from torch.utils.data import Subset
 
 from sed_model.backbones import Backbone
 from sed_model.config import Model, SedConfig
-from sed_model.dataset import EpochLoaders, TrainingData, ValidationWindows
+from sed_model.dataset import EpochLoaders, ValidationWindows
 from sed_model.devices import Runtime
 from sed_model.model import SedModel
 from sed_model.predict import predict_dataset
 from sed_model.stage_training import StageTraining
 from sed_model.stages import plan_stages
+from sed_model.training_data import TrainingData
 
 TOGGLES: dict[str, Sequence[Any]] = {
     "model.multi_resolution": (False, True),

@@ -14,21 +14,10 @@ from hypothesis import strategies as st
 
 from sed_model.audio_cache import AudioCache, open_cache
 from sed_model.config import Data, SedConfig
-from sed_model.dataset import (
-    Batch,
-    ClipKey,
-    EpochLoaders,
-    TrainingClips,
-    TrainingData,
-    ValidationWindows,
-    batch_size_for,
-    context_of,
-    cut,
-    n_batches,
-    open_training_data,
-    window_samples,
-)
+from sed_model.dataset import Batch, ClipKey, EpochLoaders, TrainingClips, ValidationWindows, batch_size_for, n_batches
 from sed_model.errors import ConfigError, DataError
+from sed_model.training_data import TrainingData, open_training_data
+from sed_model.windows import context_of, cut, window_samples
 
 RATE = 1_000
 

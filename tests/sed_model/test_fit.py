@@ -13,13 +13,14 @@ import torch
 
 from sed_model.checkpoint import load_model, read_lineage
 from sed_model.config import SedConfig
-from sed_model.dataset import TrainingData, ValidationWindows
+from sed_model.dataset import ValidationWindows
 from sed_model.devices import choose_runtime
 from sed_model.errors import CheckpointError
 from sed_model.files import sha256_of
 from sed_model.fit import EpochResult, fit
 from sed_model.metrics import macro_auc
 from sed_model.predict import predict_dataset
+from sed_model.training_data import TrainingData
 from tests.sed_model.fit_jobs import CHAIN, job, short
 
 AUGMENTED = {

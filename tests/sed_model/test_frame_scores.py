@@ -9,12 +9,13 @@ import pytest
 
 from sed_model.checkpoint import load_model
 from sed_model.config import SedConfig
-from sed_model.dataset import TrainingData, ValidationWindows
+from sed_model.dataset import ValidationWindows
 from sed_model.decoding import decode
 from sed_model.devices import choose_runtime
 from sed_model.frame_scores import FRAMES_FILE, telling_windows, write_frame_scores
 from sed_model.oof import OOF_FILE, write_predictions
 from sed_model.predict import predict_members
+from sed_model.training_data import TrainingData
 
 
 @pytest.fixture

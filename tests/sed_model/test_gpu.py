@@ -11,13 +11,14 @@ import torch
 
 from sed_model.checkpoint import load_model
 from sed_model.config import SedConfig
-from sed_model.dataset import TrainingData, ValidationWindows
+from sed_model.dataset import ValidationWindows
 from sed_model.devices import Runtime, choose_runtime
 from sed_model.errors import TrainingError
 from sed_model.fit import EpochResult, FitJob, fit
 from sed_model.oof import read_predictions
 from sed_model.predict import predict_dataset
 from sed_model.stages import plan_stages
+from sed_model.training_data import TrainingData
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 CHAIN = ("pretrain_ce", "train_bce")

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sed_model.config import SedConfig
-from sed_model.dataset import TrainingData, ValidationWindows
+from sed_model.dataset import ValidationWindows
 from sed_model.devices import Runtime
 from sed_model.oof import write_predictions
 from sed_model.predict import (
@@ -26,6 +26,7 @@ from sed_model.predict import (
     target_starts,
     window_rms,
 )
+from sed_model.training_data import TrainingData
 from tests.models import random_model
 
 CPU = Runtime(torch.device("cpu"), None)

@@ -11,13 +11,14 @@ import pytest
 import torch
 
 from sed_model.config import SedConfig
-from sed_model.dataset import Batch, EpochLoaders, TrainingData
+from sed_model.dataset import Batch, EpochLoaders
 from sed_model.devices import Runtime
 from sed_model.errors import TrainingError
 from sed_model.model import SedModel, SedOutput
 from sed_model.optim import learning_rate
 from sed_model.stage_training import StageTraining
 from sed_model.stages import plan_stages
+from sed_model.training_data import TrainingData
 
 CPU = Runtime(torch.device("cpu"), None)
 

@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from sed_model.config import SedConfig
-from sed_model.dataset import TrainingData, ValidationWindows
+from sed_model.dataset import ValidationWindows
 from sed_model.devices import Runtime
 from sed_model.model import SedModel
 from sed_model.predict import predict_dataset
+from sed_model.training_data import TrainingData
 from sed_model.window_images import WindowImages
 
 CPU = Runtime(torch.device("cpu"), None)

@@ -13,12 +13,12 @@ import pytest
 from analysis.tables import read_run
 from sed_model.checkpoint import read_lineage
 from sed_model.config import load_config
-from sed_model.dataset import open_training_data
 from sed_model.errors import CheckpointError, ConfigError
 from sed_model.files import sha256_of
 from sed_model.fit import FitJob, fit
 from sed_model.recordings import read_data_folder
 from sed_model.stages import plan_stages
+from sed_model.training_data import open_training_data
 from trainables import train, train_run
 
 pytestmark = pytest.mark.slow

@@ -210,3 +210,31 @@ def _reason(error: Exception) -> str:
         return "; ".join(f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}" for detail in error.errors()[:3])
     # PyTorch's first line says no more than that there are errors.
     return " ".join(line.strip() for line in str(error).strip().splitlines()[:2])[:REASON_LENGTH]
+
+
+def start_from(model: SedModel, parent: LoadedModel, config: SedConfig, classes: tuple[str, ...]) -> None:
+    """Give the model its parent's weights.
+
+    Raises:
+        CheckpointError: the parent knows other classes, or is built otherwise.
+    """
+    stage = parent.lineage.stage
+    if parent.lineage.classes != classes:
+        strange = sorted(set(parent.lineage.classes) ^ set(classes))
+        difference = f"{', '.join(strange[:5])} in one of them only" if strange else "in another order"
+        raise CheckpointError(
+            f"the {stage} model knows {len(parent.lineage.classes)} classes, the data has {len(classes)} "
+            f"({difference}); train {stage} on this data."
+        )
+    try:
+        model.load_state_dict(parent.model.state_dict())
+    except RuntimeError:
+        theirs = parent.config.flat()
+        changes = [
+            f"{key}={value} (there {theirs[key]})"
+            for key, value in config.flat().items()
+            if key.startswith("model.") and value != theirs[key]
+        ]
+        raise CheckpointError(
+            f"the {stage} model does not fit {', '.join(changes)}; keep these as they were, or train {stage} again."
+        ) from None

@@ -11,11 +11,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, distributed, nn
-from torch.utils.data import Dataset, Subset
+from torch import Tensor, nn
 
-from sed_model.auto_batch import StageSetUp, halved_until_it_fits, with_fitting_batch
+from sed_model.auto_batch import StageSetUp, with_fitting_batch
 from sed_model.checkpoint import (
     PREVIOUS_STATE_FILE,
     STATE_FILE,
@@ -25,22 +23,21 @@ from sed_model.checkpoint import (
     load_state,
     save_model,
     save_state,
+    start_from,
     weights_digest,
     without_pretraining,
 )
 from sed_model.config import SedConfig
 from sed_model.config_training import STAGE_NAMES
-from sed_model.dataset import Batch, EpochLoaders, ValidationWindows
+from sed_model.dataset import EpochLoaders
 from sed_model.devices import Runtime, choose_runtime
 from sed_model.errors import CheckpointError
-from sed_model.metrics import macro_auc
 from sed_model.model import SedModel
 from sed_model.oof import OOF_FILE, write_predictions
-from sed_model.predict import WindowScores, predict_dataset
-from sed_model.stage_training import StageTraining, explained_memory_errors
+from sed_model.stage_training import StageTraining
 from sed_model.stages import StagePlan
 from sed_model.training_data import TrainingData
-from sed_model.window_images import WindowImages
+from sed_model.validation import Validated, Validation
 
 
 @dataclass(frozen=True)
@@ -124,20 +121,12 @@ class _Run:
         if job.parent is not None:
             start_from(self.model, job.parent, self.config, data.folder.classes)
         runtime.place(self.model)
-        self.validation = ValidationWindows(data, self.config)
-        self.windows = self._windows()
+        self.validation = Validation(self.model, data, self.config, runtime, self._tell)
         self.progress = Progress(parent=job.parent.as_parent if job.parent else None)
-        self.windows_a_batch = config.inference.batch_size
         self.notes: list[str] = []
         self.last_save_s = time.monotonic()
         if runtime.world_size > 1 and runtime.device.type == "cpu" and has_batch_norm(self.model):
             self._tell("BatchNorm normalises by each worker's own clips: PyTorch exchanges its statistics on GPUs only")
-
-    def _windows(self) -> Dataset[Batch]:
-        """What validates, as images where this process makes them; accelerators and loader processes make their own."""
-        if self.runtime.device.type != "cpu" or self.config.data.num_workers > 0:
-            return self.validation
-        return WindowImages(self.validation, self.model.images)
 
     def epochs(self) -> Iterator[EpochResult]:
         if self.note:
@@ -165,9 +154,9 @@ class _Run:
             stage_epoch = progress.epoch - plan.first_epoch + 1
             torch.manual_seed(epoch_seed(self.config.seed, plan.name, stage_epoch, self.runtime.rank))
             stats = training.train_epoch(stage_epoch)
-            probabilities, val_loss, score = self._validate(training)
+            validated = self.validation.of(training)
             progress.epoch += 1
-            self._keep_best(training, plan, probabilities, (val_loss, score))
+            self._keep_best(training, plan, validated)
             patience = self.config.optim.early_stopping_epochs
             stop_early = 0 < patience <= progress.epochs_without_gain
             result = EpochResult(
@@ -176,8 +165,8 @@ class _Run:
                 stage_epoch,
                 self.job.plans[-1].last_epoch,
                 stats.loss,
-                val_loss,
-                score,
+                validated.loss,
+                validated.macro_auc,
                 progress.best_score,
                 stats.lr,
                 stats.samples_per_s,
@@ -210,60 +199,8 @@ class _Run:
         if self.runtime.rank == 0:
             print(note, flush=True)
 
-    def _validate(self, training: StageTraining) -> tuple[NDArray[np.float32], float, float]:
-        """Probabilities of the validation windows, the loss of their clip logits and the macro AUC; the same in every
-        process.
-
-        The score is that of the probabilities, which is what a model is used for: a softmax orders windows otherwise
-        than its logits do.
-        """
-        hint = (
-            f"the validation of {training.plan.name} with {self.config.inference.batch_size} windows of "
-            f"{self.config.data.window_s:g} s a batch; lower inference.batch_size or choose a smaller model.backbone."
-        )
-        with training.averaged(), explained_memory_errors(hint):
-            scores = self._validation_scores(training.stage.loss)
-        loss = training.validation_loss(scores.clip_logits, self.validation.targets)
-        probabilities = scores.probabilities(training.stage.loss, self.config.inference.frame_share)
-        return probabilities, loss, macro_auc(self.validation.targets, probabilities)
-
-    def _validation_scores(self, loss: str) -> WindowScores:
-        """Scores of all validation windows; each process computes its share."""
-        rank, world_size, n_windows = self.runtime.rank, self.runtime.world_size, len(self.validation)
-        if world_size == 1:
-            return self._predict(self.windows, loss)
-        for buffer in self.model.buffers():  # batch statistics differ a little between processes; rank 0's are kept
-            distributed.broadcast(buffer, src=0)
-        n_share = math.ceil(n_windows / world_size)
-        rows = [row % n_windows for row in range(rank * n_share, (rank + 1) * n_share)]
-        mine = self._predict(Subset(self.windows, rows), loss)
-        own = torch.from_numpy(np.stack([mine.clip_logits, mine.best_frames], axis=1)).to(self.runtime.device)
-        shares = [torch.empty_like(own) for _ in range(world_size)]
-        distributed.all_gather(shares, own)
-        together = torch.cat(shares)[:n_windows].cpu().numpy()
-        return WindowScores(together[:, 0], together[:, 1])
-
-    def _predict(self, windows: Dataset[Batch], loss: str) -> WindowScores:
-        """Scores, with smaller batches from the first that did not fit on where `optim.auto_batch` says so."""
-
-        def attempt(n_windows: int) -> WindowScores:
-            inference = self.config.inference.model_copy(update={"batch_size": n_windows})
-            config = self.config.model_copy(update={"inference": inference})
-            return predict_dataset(self.model, windows, config, self.runtime, loss)
-
-        if not self.config.optim.auto_batch:
-            return attempt(self.windows_a_batch)
-        scores, n_fitting = halved_until_it_fits(attempt, self.windows_a_batch, least=1)
-        if n_fitting < self.windows_a_batch:
-            self._tell(f"auto_batch: {self.windows_a_batch} windows do not fit, {n_fitting} are predicted at a time")
-            self.windows_a_batch = n_fitting
-        return scores
-
-    def _keep_best(
-        self, training: StageTraining, plan: StagePlan, probabilities: NDArray[np.float32], scores: tuple[float, float]
-    ) -> None:
-        progress = self.progress
-        val_loss, score = scores
+    def _keep_best(self, training: StageTraining, plan: StagePlan, validated: Validated) -> None:
+        progress, score = self.progress, validated.macro_auc
         progress.epochs_without_gain += 1
         if score > progress.stage_best_score:
             weights = training.averaged_weights()
@@ -272,9 +209,9 @@ class _Run:
         if score > progress.best_score:
             progress.best_score = score
             if self.runtime.rank == 0:
-                self._write_best(plan, probabilities, val_loss, score)
+                self._write_best(plan, validated)
 
-    def _write_best(self, plan: StagePlan, probabilities: NDArray[np.float32], val_loss: float, score: float) -> None:
+    def _write_best(self, plan: StagePlan, validated: Validated) -> None:
         lineage = Lineage(
             stage=plan.name,
             loss=self.config.stages[plan.name].loss,
@@ -284,13 +221,15 @@ class _Run:
             data_fingerprint=self.data.folder.fingerprint,
             validation=self.data.split.kind,
             seed=self.config.seed,
-            metrics={"macro_auc": score, "val_loss": val_loss},
+            metrics={"macro_auc": validated.macro_auc, "val_loss": validated.loss},
             round=self.job.round,
             teachers=self.data.pseudo.labels.teachers if self.data.pseudo else (),
             pseudo_labels=self.data.pseudo.labels.fingerprint if self.data.pseudo else None,
         )
         save_model(self.job.folder, self.progress.stage_best, self.config, lineage)
-        write_predictions(self.job.folder / OOF_FILE, self.validation, probabilities, self.data.folder.classes)
+        write_predictions(
+            self.job.folder / OOF_FILE, self.validation.windows, validated.probabilities, self.data.folder.classes
+        )
 
     def _end_stage(self, plan: StagePlan) -> None:
         """The next stage starts from this one's best weights. A stage that stopped early gives up its other epochs."""
@@ -354,34 +293,6 @@ class _Run:
 
 def has_batch_norm(model: nn.Module) -> bool:
     return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
-
-
-def start_from(model: SedModel, parent: LoadedModel, config: SedConfig, classes: tuple[str, ...]) -> None:
-    """Give the model its parent's weights.
-
-    Raises:
-        CheckpointError: the parent knows other classes, or is built otherwise.
-    """
-    stage = parent.lineage.stage
-    if parent.lineage.classes != classes:
-        strange = sorted(set(parent.lineage.classes) ^ set(classes))
-        difference = f"{', '.join(strange[:5])} in one of them only" if strange else "in another order"
-        raise CheckpointError(
-            f"the {stage} model knows {len(parent.lineage.classes)} classes, the data has {len(classes)} "
-            f"({difference}); train {stage} on this data."
-        )
-    try:
-        model.load_state_dict(parent.model.state_dict())
-    except RuntimeError:
-        theirs = parent.config.flat()
-        changes = [
-            f"{key}={value} (there {theirs[key]})"
-            for key, value in config.flat().items()
-            if key.startswith("model.") and value != theirs[key]
-        ]
-        raise CheckpointError(
-            f"the {stage} model does not fit {', '.join(changes)}; keep these as they were, or train {stage} again."
-        ) from None
 
 
 def epoch_seed(seed: int, stage_name: str, stage_epoch: int, rank: int = 0) -> int:

@@ -11,11 +11,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from sed_model.backbones import Backbone
-from sed_model.checkpoint import STATE_FILE, WEIGHTS_FILE, delete_state, load_model, without_pretraining
+from sed_model.checkpoint import STATE_FILE, WEIGHTS_FILE, delete_state, load_model, start_from, without_pretraining
 from sed_model.config import SedConfig, load_config
 from sed_model.demo_data import write_demo_data
 from sed_model.errors import CheckpointError, ConfigError
-from sed_model.fit import start_from
 from sed_model.model import SedModel
 from sed_model.recordings import read_data_folder
 from sed_model.stages import PARENTS, SUPERVISED_STAGES

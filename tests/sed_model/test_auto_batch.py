@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from sed_model import fit as fit_module
+from sed_model import validation
 from sed_model.auto_batch import StageSetUp, halved_until_it_fits, with_fitting_batch
 from sed_model.config import SedConfig
 from sed_model.dataset import EpochLoaders
@@ -142,7 +142,7 @@ def test_validation_batches_are_halved_too(
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return predict_dataset(model, windows, config, runtime, loss)
 
-    monkeypatch.setattr(fit_module, "predict_dataset", short_of_memory)
+    monkeypatch.setattr(validation, "predict_dataset", short_of_memory)
     config = tiny_config.with_overrides(
         {"optim.auto_batch": auto_batch, "inference.batch_size": 9, "stages.pretrain_ce.epochs": 2}
     )

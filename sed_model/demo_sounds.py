@@ -27,6 +27,10 @@ class Species:
     buzz_hz: float = 0.0
     """Rate of full amplitude modulation."""
 
+    @property
+    def scientific_name(self) -> str:
+        return f"Avis {self.common_name.replace(' ', '')}"
+
 
 # Neighbours in pitch that differ in direction, tempo or modulation: a mean spectrum tells them apart only in part.
 SPECIES = (

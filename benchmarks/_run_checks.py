@@ -15,7 +15,8 @@ from optuna.trial import TrialState
 from sed_model.checkpoint import load_model
 from sed_model.errors import CheckpointError
 from sed_model.files import sha256_of
-from trainables.runs import RunFolder, rank
+from trainables.leaderboard import rank
+from trainables.runs import RunFolder
 from trainables.searcher import STATUSES, STUDY_NAME, open_journal
 
 MEASURED = ["duration_s", "cpu_ms_per_window", "on_front", "samples_per_s"]

@@ -28,7 +28,8 @@ from sed_model.fit import FitJob, fit
 from sed_model.recordings import read_data_folder
 from sed_model.stages import plan_stages
 from sed_model.training_data import open_training_data
-from trainables.runs import RunFolder, best_trials
+from trainables.leaderboard import best_trials
+from trainables.runs import RunFolder
 from trainables.student import round_name
 
 SPACE = Path(__file__).parent / "chain.yaml"

@@ -10,7 +10,7 @@ import numpy as np
 from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 
 from sed_model.stages import StagePlan
-from trainables.runs import trial_id
+from trainables.run_tables import trial_id
 from trainables.search_settings import AshaSettings
 
 EPOCHS_IN_SECOND_STAGE = 2

@@ -18,7 +18,8 @@ from sed_model.metrics import macro_auc
 from sed_model.oof import OutOfFold, read_predictions
 from sed_model.recordings import DataFolder
 from sed_model.tables import nearest
-from trainables.runs import RunFolder, best_trials
+from trainables.leaderboard import best_trials
+from trainables.runs import RunFolder
 
 MAX_CANDIDATES = 50
 """The best so many trials are what a greedy selection chooses from."""

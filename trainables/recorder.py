@@ -12,7 +12,8 @@ from sed_model.checkpoint import delete_state
 from sed_model.config import SedConfig
 from sed_model.errors import DiskFullError
 from trainables.recent import RecentEntries
-from trainables.runs import CURVE_FIELDS, TRIAL_FIELDS, RunFolder, trial_id
+from trainables.run_tables import CURVE_FIELDS, TRIAL_FIELDS, trial_id
+from trainables.runs import RunFolder
 from trainables.stopping import StoppedError, StoppingCallback
 from trainables.trial_errors import trial_error
 

@@ -16,10 +16,12 @@ from sed_model.config import SedConfig
 from sed_model.errors import DiskFullError
 from trainables.cluster import ClusterInfo
 from trainables.fetch import Fetcher, fetch_all
+from trainables.leaderboard import best_trials
 from trainables.node_losses import NodeLosses
 from trainables.recorder import epoch_line
 from trainables.resources import room, trial_resources
-from trainables.runs import RunFolder, best_trials, trial_id
+from trainables.run_tables import trial_id
+from trainables.runs import RunFolder
 from trainables.stage_trainer import RECORDS
 from trainables.stopping import StoppingCallback, run_tuner
 from trainables.trial import SearchJob, run_refit

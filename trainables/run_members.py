@@ -13,7 +13,8 @@ from sed_model.checkpoint import read_lineage
 from sed_model.errors import CheckpointError
 from sed_model.paths import is_file
 from sed_model.predict_job import Joining, joining_problem
-from trainables.runs import RunFolder, best_trials
+from trainables.leaderboard import best_trials
+from trainables.runs import RunFolder
 
 DEFAULT_TOP_K = 5
 TRIAL_NAME = re.compile(r"trial_\d{4,}", re.ASCII)

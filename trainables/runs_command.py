@@ -21,7 +21,8 @@ from sed_model.errors import DataError, UserError
 from sed_model.paths import expanded, is_file
 from trainables import cli
 from trainables.driver_lock import is_held
-from trainables.runs import RunFolder, best_trials, newest_first
+from trainables.leaderboard import best_trials
+from trainables.runs import RunFolder, newest_first
 
 DESCRIPTION = """Look at the run folders of searches, and make room on the disk.
 

@@ -29,13 +29,15 @@ from trainables.driver_lock import check_free, only_driver
 from trainables.ensemble_plan import EnsembleJob, plan_ensemble
 from trainables.ensemble_run import label_soundscapes
 from trainables.fetch import Fetcher, fetch_all
+from trainables.leaderboard import best_trials
 from trainables.node_check import check_nodes
 from trainables.node_losses import NodeLosses
 from trainables.placement import print_placement
 from trainables.recorder import Recorder
 from trainables.refit import plan_refits, refit
 from trainables.resources import check_room, room, trial_resources, unused_gpus
-from trainables.runs import RunFolder, best_trials, trial_id
+from trainables.run_tables import trial_id
+from trainables.runs import RunFolder
 from trainables.search_settings import TUNE_METRICS
 from trainables.search_setup import Prepared, check_unused, prepare
 from trainables.search_space import SearchSpace

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from trainables import cli, search
 from trainables.cluster import joined_address, ray_session
-from trainables.runs import RunFolder, best_trials
+from trainables.leaderboard import best_trials
+from trainables.runs import RunFolder
 from trainables.search_run import run_search
 from trainables.student import round_name, search_arguments
 from trainables.teacher import find_teacher

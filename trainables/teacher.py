@@ -8,7 +8,8 @@ from pathlib import Path
 from sed_model.checkpoint import load_model, read_lineage
 from sed_model.errors import ConfigError, DataError
 from sed_model.pseudo_clips import read_pseudo_labels
-from trainables.runs import RunFolder, best_trials
+from trainables.leaderboard import best_trials
+from trainables.runs import RunFolder
 from trainables.search_space import SearchSpace
 
 FREE_OF_WEIGHTS = (

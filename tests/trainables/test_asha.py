@@ -10,7 +10,7 @@ from ray.tune.schedulers import TrialScheduler
 
 from sed_model.stages import StagePlan
 from trainables.asha import Asha, rung_reports
-from trainables.runs import trial_id
+from trainables.run_tables import trial_id
 from trainables.search_settings import AshaSettings
 
 CONTINUE, STOP = TrialScheduler.CONTINUE, TrialScheduler.STOP

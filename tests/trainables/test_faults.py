@@ -20,8 +20,10 @@ from _run_checks import Ledger, check_equal, ended, problems_of, started, tables
 from ray.util import placement_group_table
 
 from sed_model.errors import DiskFullError
+from trainables.leaderboard import best_trials
 from trainables.recorder import Recorder
-from trainables.runs import RunFolder, best_trials, trial_id
+from trainables.run_tables import trial_id
+from trainables.runs import RunFolder
 
 pytestmark = pytest.mark.slow
 ARGUMENTS = ("--max-concurrent", "1", "--no-pseudo-labels")

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 
 from tests.hostile import NO_FILES, NO_TABLES, drawn, overwritten, places, put_in_place, refusal, refused, truncated
 from tests.trainables.run_tables import TABLES
-from trainables.runs import TRIAL_FIELDS, RunFolder, best_trials
+from trainables.leaderboard import best_trials
+from trainables.run_tables import TRIAL_FIELDS
+from trainables.runs import RunFolder
 
 
 def read(bare_run: RunFolder, name: str) -> list[dict[str, Any]]:

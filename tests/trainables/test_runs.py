@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from sed_model.errors import DataError
-from trainables.runs import RunFolder, best_trials, rank, trial_id
+from trainables.leaderboard import best_trials, rank
+from trainables.run_tables import trial_id
+from trainables.runs import RunFolder
 
 
 def row(number: int, status: str, score: float | None, **config: Any) -> dict[str, Any]:

@@ -14,7 +14,8 @@ import pytest
 
 from sed_model.errors import DataError
 from trainables.driver_lock import only_driver
-from trainables.runs import RunFolder, trial_id
+from trainables.run_tables import trial_id
+from trainables.runs import RunFolder
 from trainables.runs_command import STILL_RUNS_S, main, size_text, status_of
 
 ROOT = Path(__file__).parents[2]

@@ -23,7 +23,7 @@ from analysis import tables
 from analysis.metrics import macro_auc
 from analysis.ranks import rank_trials
 from sed_model.checkpoint import load_model
-from trainables.runs import CURVE_FIELDS, TRIAL_FIELDS
+from trainables.run_tables import CURVE_FIELDS, TRIAL_FIELDS
 from trainables.searcher import STUDY_NAME, open_journal
 
 ROOT = Path(__file__).parents[2]

@@ -5,23 +5,21 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sed_model.errors import DataError, UserError
+from sed_model.errors import DataError
 from sed_model.paths import expanded, is_file
 from trainables import cli
-from trainables.driver_lock import is_held
 from trainables.leaderboard import best_trials
+from trainables.run_contents import COLUMNS, STILL_RUNS_S, last_change_s, removable, remove, size_of, summarise
 from trainables.runs import RunFolder, newest_first
 
 DESCRIPTION = """Look at the run folders of searches, and make room on the disk.
@@ -34,151 +32,10 @@ EXAMPLES = """  python -m trainables.runs list
   python -m trainables.runs show arch-20261122-101500 --json
   python -m trainables.runs prune                 (says what and how much)
   python -m trainables.runs prune first --yes     (removes it)"""
-STILL_RUNS_S = 600.0
-"""A search writes after each epoch; one that has written nothing for so long has ended."""
-COLUMNS = ("trial_id", "number", "status", "macro_auc", "stage", "epochs", "duration_s", "error", "refit_mean")
 MAX_REASON = 300
 """Characters of an error or another text of a run that are shown."""
 PARTS = ("trials", "ensemble", "tune")
 """Folders of a run whose sizes are told apart."""
-
-
-@dataclass(frozen=True)
-class RunSummary:
-    """What there is to know of a run at a glance; `problem` says what is damaged, and then the rest is unknown."""
-
-    name: str
-    path: str
-    status: str
-    size_bytes: int
-    changed: str
-    space: str | None = None
-    started: str | None = None
-    data: str | None = None
-    n_trials: int | None = None
-    n_ended: int | None = None
-    n_pruned: int | None = None
-    n_failed: int | None = None
-    best_trial: str | None = None
-    best_macro_auc: float | None = None
-    problem: str | None = None
-
-
-@dataclass(frozen=True)
-class Removable:
-    """Files of a run that can go: what they are, what is lost, and how large they are."""
-
-    run: str
-    what: str
-    effect: str
-    size_bytes: int
-    paths: tuple[str, ...]
-
-
-def summarise(run: RunFolder) -> RunSummary:
-    """Read a run's tables; a damaged one is reported, not raised, so that the others are listed."""
-    changed_s = last_change_s(run)
-    common: dict[str, Any] = {
-        "name": run.path.name,
-        "path": str(run.path),
-        "size_bytes": size_of(run.path),
-        "changed": time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(changed_s)),
-    }
-    try:
-        record = run.read_search()
-        trials = run.read_trials(COLUMNS)
-        wanted = wanted_trials(run, record, len(trials))
-    except (UserError, pa.ArrowException) as error:
-        return RunSummary(**common, status="damaged", problem=cli.printable(str(error).splitlines()[0]))
-    counts = {status: sum(row["status"] == status for row in trials) for status in ("complete", "pruned", "failed")}
-    best = next(iter(best_trials(trials, 1)), None)
-    return RunSummary(
-        **common,
-        status=status_of(sum(counts.values()), wanted, changed_s),
-        space=record["space_name"],
-        started=record.get("created"),
-        data=record["data"]["folder"],
-        n_trials=wanted,
-        n_ended=sum(counts.values()),
-        n_pruned=counts["pruned"],
-        n_failed=counts["failed"],
-        best_trial=None if best is None else best["trial_id"],
-        best_macro_auc=None if best is None else best["macro_auc"],
-    )
-
-
-def wanted_trials(run: RunFolder, record: Mapping[str, Any], n_trials: int) -> int:
-    """How many trials the search was to run, or all that there are where its record does not say.
-
-    Raises:
-        DataError: the record is damaged.
-    """
-    search = record.get("search", {})
-    wanted = search.get("num_trials") if isinstance(search, dict) else 0
-    if (wanted is None or (isinstance(wanted, int) and wanted > 0)) and isinstance(record.get("created", ""), str):
-        return n_trials if wanted is None else wanted
-    raise DataError(f"{run.search_file}: search.num_trials is no number of trials, or created no text; restore it.")
-
-
-def status_of(n_ended: int, n_wanted: int, changed_s: float) -> str:
-    """complete, running or interrupted; `changed_s` is when the tables last changed."""
-    if n_ended >= n_wanted:
-        return "complete"
-    return "running" if time.time() - changed_s < STILL_RUNS_S else "interrupted"
-
-
-def last_change_s(run: RunFolder) -> float:
-    """When a search or an ensemble last wrote; now, where one runs (not all shared folders tell of other machines')."""
-    if is_held(run.path):
-        return time.time()
-    names = ("search.yaml", "trials.parquet", "curves.parquet", "recent.jsonl", "optuna.journal")
-    growing = (*run.path.glob("trials/*/state*.pt"), *run.path.glob("ensemble/predictions/*/*"))
-    files = [*(run.path / name for name in names), *growing]
-    return max((path.stat().st_mtime for path in files if path.exists()), default=0.0)
-
-
-def size_of(path: Path) -> int:
-    """Bytes of a file, or of all files in a folder that can be listed; links count as themselves."""
-    if path.is_symlink() or not path.is_dir():
-        return _size(path)
-    return sum(_size(Path(folder, name)) for folder, _, names in os.walk(path) for name in names)
-
-
-def _size(file: Path) -> int:
-    try:
-        return file.lstat().st_size
-    except FileNotFoundError:  # a search that runs has removed it meanwhile
-        return 0
-
-
-def removable(run: RunFolder) -> Iterator[Removable]:
-    """What can go of a run that does not run; tracebacks of failed trials stay, and what lies behind links."""
-    name = run.path.name
-    states = [
-        path for kind in ("state.pt", "state.previous.pt", ".ray_train") for path in run.path.glob(f"trials/**/{kind}")
-    ]
-    left_over = [path for folder in (run.path, *run.path.glob("trials/*/")) for path in folder.glob(".*.tmp")]
-    tune = [path for path in (run.path / "tune").rglob("*") if path.is_file() and path.name != "error.txt"]
-    predictions = [path for path in [run.ensemble / "predictions"] if path.is_dir()]
-    root = os.path.realpath(run.path)
-    for what, effect, paths in (
-        ("training states", "trials that had not ended start anew after --resume", states),
-        ("Ray Tune's own files", "nothing: --resume reads the study and the tables", tune),
-        ("predictions of the ensemble", "trainables.ensemble predicts again", predictions),
-        ("half-written files", "nothing", left_over),
-    ):
-        inside = sorted(path for path in paths if Path(os.path.realpath(path.parent)).is_relative_to(root))
-        if inside:
-            yield Removable(name, what, effect, sum(map(size_of, inside)), tuple(map(str, inside)))
-
-
-def remove(items: Iterable[Removable]) -> None:
-    for item in items:
-        for path in map(Path, item.paths):
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
 
 
 def find_run(out: Path, name: str) -> RunFolder:

@@ -14,9 +14,10 @@ from tests.hostile import NO_FILES, as_loop, deep_folder, refusal
 from tests.trainables.conftest import Outcome
 from tests.trainables.run_tables import RECORD
 from trainables import runs_command
+from trainables.run_contents import removable, remove
 from trainables.run_members import members_of
 from trainables.runs import RunFolder
-from trainables.runs_command import find_run, removable, remove
+from trainables.runs_command import find_run
 from trainables.space import load_space
 from trainables.teacher import find_teacher
 from trainables.warm_start import earlier_trials

@@ -14,9 +14,10 @@ import pytest
 
 from sed_model.errors import DataError
 from trainables.driver_lock import only_driver
+from trainables.run_contents import STILL_RUNS_S, status_of
 from trainables.run_tables import trial_id
 from trainables.runs import RunFolder
-from trainables.runs_command import STILL_RUNS_S, main, size_text, status_of
+from trainables.runs_command import main, size_text
 
 ROOT = Path(__file__).parents[2]
 

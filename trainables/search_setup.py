@@ -1,4 +1,4 @@
-"""What the search command checks before Ray starts: all input, so that nothing is written for a wrong one."""
+"""From the options of the search command to a search whose input is right; nothing is written for a wrong one."""
 
 from __future__ import annotations
 
@@ -13,35 +13,38 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
-from sed_model.backbones import Backbone, HubError
 from sed_model.checkpoint import CONFIG_FILE
-from sed_model.config import SedConfig, load_config
-from sed_model.dataset import TrainingClips, ValidationWindows
+from sed_model.config import load_config
 from sed_model.demo_data import write_demo_data
 from sed_model.errors import ConfigError, DataError
-from sed_model.paths import LONGEST_NAME, check_folder
-from sed_model.pseudo_clips import PseudoLabels, read_pseudo_labels
+from sed_model.pseudo_clips import read_pseudo_labels
 from sed_model.recordings import DataFolder, read_data_folder
-from sed_model.stages import check_stage_names
-from sed_model.training_data import open_training_data
 from trainables.cluster import ClusterInfo
-from trainables.driver_lock import HOLDER_FILE, LOCK_FILE
 from trainables.overrides import absolute_paths
 from trainables.refit import changes_for
 from trainables.resources import check_room
 from trainables.runs import RunFolder, newest_first
+from trainables.search_checks import (
+    check_backbones,
+    check_data,
+    check_method,
+    check_place,
+    check_same_data,
+    check_stages,
+    check_unused,
+    check_workers,
+    front_ends,
+)
 from trainables.search_settings import AshaSettings, parse_search
 from trainables.search_space import SearchSpace
 from trainables.space import SPACES_DIR, load_space, parse_overrides
 from trainables.space_check import SECTIONS, parse_space
-from trainables.teacher import Teacher, check_student_space, find_teacher
+from trainables.teacher import check_student_space, find_teacher
 from trainables.trial import SearchJob
 from trainables.trial_storage import Storage, join_uri
 from trainables.warm_start import earlier_trials
 
 DEMO_TRIALS = 10
-JOB_COPY = "working_dir_files"
-"""Ray's folder for what `ray job submit --working-dir` uploads."""
 FIXED_BY_RESUME = (
     "space", "stages", "epochs_scale", "searcher", "scheduler", "cost", "seed", "overrides", "warm_start",
     "storage", "teacher",
@@ -72,7 +75,7 @@ def prepare(options: argparse.Namespace, machine: ClusterInfo | None = None) -> 
         UserError: of the kind of the input that is wrong.
     """
     check_place(options.out, options.name)
-    check_workers(options)
+    check_workers(workers_per_trial(options), options.dashboard)
     run, space, data_dir = resumed(options) if options.resume else new_run(options)
     teacher_dir = teacher_folder(run, options)
     teacher = None if teacher_dir is None else find_teacher(teacher_dir)
@@ -121,31 +124,9 @@ def teacher_folder(run: RunFolder, options: argparse.Namespace) -> Path | None:
     return None if known is None else Path(known)
 
 
-def check_place(out: Path, name: str | None) -> None:
-    """Whether run folders can go to `out`, and `name` is a plain folder name."""
-    if name is not None and (name != Path(name).name or name in ("", ".", "..")):
-        raise ConfigError(f"--name {name!r}: is no plain folder name; leave out slashes and dots, and use --out DIR.")
-    if name is not None and not (name.isprintable() and len(name.encode(errors="replace")) <= LONGEST_NAME):
-        raise ConfigError(f"--name {name!r:.80}: is no folder name; give up to {LONGEST_NAME} printable characters.")
-    if JOB_COPY in out.parts:
-        raise ConfigError(
-            f"--out {out}: is in the copy of the code that Ray makes for a job, and deletes; give an absolute path."
-        )
-    check_folder(out, "--out")
-
-
 def workers_per_trial(options: argparse.Namespace) -> int:
     """`auto`: one Ray Train worker where trials have a GPU (they last long), none elsewhere (it costs 30 s)."""
     return int(options.gpus_per_trial > 0) if options.workers_per_trial is None else int(options.workers_per_trial)
-
-
-def check_workers(options: argparse.Namespace) -> None:
-    """Ray frees the workers of a stopped trial through its dashboard: without one the search would hang."""
-    if workers_per_trial(options) > 0 and not options.dashboard:
-        raise ConfigError(
-            "--no-dashboard: Ray Train workers of stopped trials are freed through the dashboard; leave it on, or add "
-            "--workers-per-trial 0."
-        )
 
 
 def new_run(options: argparse.Namespace) -> tuple[RunFolder, SearchSpace, Path | None]:
@@ -170,22 +151,6 @@ def new_run(options: argparse.Namespace) -> tuple[RunFolder, SearchSpace, Path |
     run = RunFolder(options.out / (options.name or f"{space.name}-{time.strftime('%Y%m%d-%H%M%S')}"))
     check_unused(run)
     return run, space, data_dir
-
-
-def check_unused(run: RunFolder) -> None:
-    """
-    Raises:
-        ConfigError: there is a run of that name, or something else.
-    """
-    if run.path.exists() and not (run.path.is_dir() and all(map(_is_lock, run.path.iterdir()))):
-        raise ConfigError(
-            f"{run.path} exists; choose another --name, or go on with it: --resume --name {run.path.name}."
-        )
-
-
-def _is_lock(path: Path) -> bool:
-    """A search that is killed before it writes anything leaves its lock."""
-    return path.name in (LOCK_FILE, HOLDER_FILE)
 
 
 def resumed(options: argparse.Namespace) -> tuple[RunFolder, SearchSpace, Path]:
@@ -232,83 +197,6 @@ def with_settings(space: SearchSpace, updates: Mapping[str, Any]) -> SearchSpace
     if problems:
         raise ConfigError("\n".join(problems))
     return replace(space, search=settings)
-
-
-def check_method(space: SearchSpace) -> None:
-    """A Gaussian process and NSGA-II model what all trials have in common, and draw all else independently."""
-    conditional = [parameter.key for parameter in space.parameters if parameter.when]
-    if space.search.searcher in ("gp", "nsga2") and conditional:
-        parents = sorted({c.parent for parameter in space.parameters for c in parameter.when})
-        raise ConfigError(
-            f"searcher {space.search.searcher} takes no parameters that only some trials have: "
-            f"{', '.join(conditional)}; fix {', '.join(parents)} with --set, or use --searcher optuna."
-        )
-
-
-def check_stages(stages: tuple[str, ...], teacher: Teacher | None) -> None:
-    check_stage_names(stages)
-    if teacher is not None:
-        return
-    if "pseudo" in stages:
-        raise ConfigError(
-            f"stages {','.join(stages)}: pseudo needs the pseudo-labels of a run; leave it out, or name the run "
-            "with --teacher runs/NAME."
-        )
-    if stages[0] != "pretrain_ce":
-        raise ConfigError(f"stages {','.join(stages)}: a search starts with pretrain_ce; put it first.")
-
-
-def check_backbones(space: SearchSpace) -> None:
-    """Build every backbone of the space: unknown names and missing weights show here, and downloads happen once."""
-    choices = [p.distribution.probes() for p in space.parameters if p.key == "model.backbone"]
-    problems = []
-    for name in choices[0] if choices else (space.base.model.backbone,):
-        try:
-            Backbone(space.base.with_overrides({"model.backbone": name}).model, in_channels=1)
-        except HubError as error:
-            problems.append(str(error))
-            break  # it would not be reached for the others either, after a minute of retries each
-        except ConfigError as error:
-            problems.append(str(error))
-    if problems:
-        raise ConfigError("\n".join(problems))
-
-
-def front_ends(space: SearchSpace) -> list[SedConfig]:
-    """The base, once for each sample rate of the space: what the audio caches differ by."""
-    rates = [p.distribution.probes() for p in space.parameters if p.key == "front_end.sample_rate_hz"]
-    if not rates:
-        return [space.base]
-    return [space.config({"front_end.sample_rate_hz": rate}) for rate in rates[0]]
-
-
-def check_data(data: DataFolder, config: SedConfig, stage: str, labels: PseudoLabels | None = None) -> str:
-    """Decode the audio (once, for all trials), and open what training and validation read.
-
-    Returns:
-        What validates: folds or soundscapes.
-    """
-    training = open_training_data(data, config, pseudo=labels)
-    if training.cache.bad:
-        print(f"data: {len(training.cache.bad)} unreadable audio files are skipped", flush=True)
-    if training.pseudo and (n_silent := len(training.pseudo.labels) - len(training.pseudo.audible())):
-        print(
-            f"data: {n_silent} of {len(training.pseudo.labels)} pseudo-labelled windows are left out: unreadable, or "
-            f"beyond data.max_recording_s={config.data.max_recording_s:g}",
-            flush=True,
-        )
-    TrainingClips(training, config, stage)
-    ValidationWindows(training, config)
-    return training.split.kind
-
-
-def check_same_data(run: RunFolder, record: Mapping[str, Any], data: DataFolder) -> None:
-    """Scores of two data sets must not share a leaderboard."""
-    if record["data"]["fingerprint"] != data.fingerprint:
-        raise DataError(
-            f"{data.root}: is not the data that {run.path.name} was started with (tables, labels, or names or sizes of "
-            "audio files differ); restore it, or start a new search."
-        )
 
 
 def search_record(run: RunFolder, space: SearchSpace, data: DataFolder, words: Sequence[str]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from sed_model.config import SedConfig
 from tests.hostile import drawn, in_time, refusal, refused, scalars
 from trainables import cli
 from trainables.overrides import absolute_paths
-from trainables.search_setup import check_place
+from trainables.search_checks import check_place
 from trainables.space import load_space, parse_overrides
 
 GEM = "space: {model.gem_p: {uniform: [1, 2]}}\n"

@@ -9,9 +9,10 @@ import pytest
 from sed_model.errors import ConfigError
 from trainables.cluster import ClusterInfo
 from trainables.leaderboard import rank
+from trainables.leaderboard_text import leaderboard_text
 from trainables.resources import check_room, room, trial_resources
 from trainables.runs import RunFolder
-from trainables.search_run import leaderboard_text, resume_command
+from trainables.search_run import resume_command
 from trainables.search_space import SearchSpace
 from trainables.space import load_space
 from trainables.trial import SearchJob

@@ -5,7 +5,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # scikit-learn brings it
 
 from analysis.metrics import POSITIVE_FROM, class_aucs, draws_of_files, weighted_class_aucs
-from analysis.tables import OutOfFold
+from analysis.predictions import OutOfFold
 
 RELIABILITY_COLUMNS = ("low", "high", "n", "mean_probability", "share_present")
 CONFUSION_COLUMNS = ("present", "top_class", "n", "share")

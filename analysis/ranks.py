@@ -13,7 +13,8 @@ from analysis.checks import examples
 from analysis.files import is_there
 from analysis.metrics import draws_of_files, macro_auc, weighted_macro_aucs
 from analysis.parameters import as_text, parameter_values, varied_parameters
-from analysis.tables import REFIT_COLUMNS, OutOfFold, Run, RunFolderError, oof_path, read_oof
+from analysis.predictions import OutOfFold, oof_path, read_oof
+from analysis.tables import REFIT_COLUMNS, Run, RunFolderError
 
 SCORED = ("complete", "pruned")
 N_RESAMPLES = 200

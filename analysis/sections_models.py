@@ -20,9 +20,10 @@ from analysis.figures_models import (
 )
 from analysis.files import is_folder, read_file
 from analysis.page import FigureView, Section, TableView, table_view
+from analysis.predictions import PseudoLabels, read_frame_scores, read_pseudo_labels
 from analysis.sections_search import RunFacts, readable_predictions
 from analysis.students import label_counts, mean_gain, related_run, teacher_and_student
-from analysis.tables import PseudoLabels, Run, RunFolderError, read_pseudo_labels
+from analysis.tables import Run, RunFolderError
 from analysis.windows import (
     FrontEnd,
     choose_windows,
@@ -31,7 +32,6 @@ from analysis.windows import (
     log_mel,
     picture_uri,
     read_clip,
-    read_frame_scores,
     sound_uri,
 )
 

@@ -22,11 +22,12 @@ from analysis.importance import importance_by_parameter
 from analysis.page import FigureView, Section, table_view
 from analysis.parameters import varied_parameters
 from analysis.pareto import pareto_front
+from analysis.predictions import OutOfFold, oof_path, read_oof
 from analysis.ranks import leader_spread, rank_trials, verdict, what_mattered
 from analysis.slices import parallel_table, slice_table, thinned
 from analysis.study import study_of
 from analysis.summary import counted
-from analysis.tables import REFIT_COLUMNS, OutOfFold, Run, oof_path, read_oof
+from analysis.tables import REFIT_COLUMNS, Run
 
 TOP = 10
 MAX_TABLE_ROWS = 100

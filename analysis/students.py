@@ -7,7 +7,8 @@ import pandas as pd
 
 from analysis.files import is_file, is_there
 from analysis.metrics import POSITIVE_FROM, class_aucs
-from analysis.tables import PseudoLabels, Run, RunFolderError, oof_path, read_oof, read_run
+from analysis.predictions import PseudoLabels, oof_path, read_oof
+from analysis.tables import Run, RunFolderError, read_run
 
 CHANGE_COLUMNS = ("label", "n_positive", "n_labels", "teacher_auc", "student_auc", "gain")
 

@@ -11,11 +11,9 @@ import numpy as np
 import pandas as pd
 import soundfile as sf
 
-from analysis.checks import outside
-from analysis.files import is_file, is_there
+from analysis.files import is_file
 from analysis.metrics import POSITIVE_FROM
-from analysis.parquet import Kind, read_table
-from analysis.tables import OutOfFold, RunFolderError
+from analysis.predictions import OutOfFold
 
 N_EACH = 4
 MP3_RATES_HZ = (8000, 16000, 22050, 24000, 32000, 44100, 48000)
@@ -33,15 +31,6 @@ LIMITS: dict[str, tuple[float, float]] = {
     "top_db": (20, 120),
 }
 """As the configuration has them; beyond, a picture could take all memory."""
-FRAME_COLUMNS: dict[str, Kind] = {
-    "filename": Kind.TEXT,
-    "start_s": Kind.NUMBER,
-    "end_s": Kind.NUMBER,
-    "label": Kind.TEXT,
-    "frames_start_s": Kind.NUMBER,
-    "frames_end_s": Kind.NUMBER,
-    "scores": Kind.NUMBERS,
-}
 
 
 @dataclass(frozen=True)
@@ -195,29 +184,3 @@ def frequency_ticks(front_end: FrontEnd) -> dict[float, str]:
     heights = np.linspace(0, 1, N_TICKS)
     hertz = 700 * (10 ** ((low + heights * (high - low)) / 2595) - 1)
     return {float(height): f"{hz / 1000:.2g}" for height, hz in zip(heights, hertz, strict=True)}
-
-
-def read_frame_scores(path: Path, trial_id: str) -> pd.DataFrame | None:
-    """trials/<trial_id>/frames.parquet of the run folder at `path`, where the search left it.
-
-    Returns:
-        A row a validation window and class worth showing: filename, start_s, end_s (of the window), label,
-        frames_start_s, frames_end_s (what the equally long frames cover), scores (a list, 0..1). None without the file.
-
-    Raises:
-        RunFolderError: the file is damaged, or holds values outside the contract.
-    """
-    path = Path(path)
-    file = path / "trials" / trial_id / "frames.parquet"
-    if not is_there(file):
-        return None
-    problems: list[str] = []
-    frames, _ = read_table(file, path, FRAME_COLUMNS, problems)
-    if frames is not None:
-        scores = frames["scores"].explode()  # a missing one of an empty list
-        found = [outside(name, frames[name], -np.inf) for name in ("start_s", "frames_start_s", "frames_end_s")]
-        found += [outside("scores", scores, 0, 1), "scores are missing; write one a frame." if scores.hasnans else ""]
-        problems += [f"{file}: {problem}" for problem in found if problem]
-    if problems or frames is None:
-        raise RunFolderError(path, problems)
-    return frames

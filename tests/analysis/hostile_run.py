@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from analysis.tables import RunFolderError, read_oof, read_pseudo_labels, read_run
-from analysis.windows import read_frame_scores
+from analysis.predictions import read_frame_scores, read_oof, read_pseudo_labels
+from analysis.tables import RunFolderError, read_run
 from tests.hostile import refusal
 
 TRIALS, CURVES = "trials.parquet", "curves.parquet"

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from analysis.classes import calibration_error, class_table, confusions, reliability
-from analysis.tables import OutOfFold
+from analysis.predictions import OutOfFold
 
 
 def predictions(target: list[list[float]], probabilities: list[list[float]], classes: tuple[str, ...]) -> OutOfFold:

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from analysis.curves import stage_gains
-from analysis.tables import CURVE_COLUMNS, OOF_COLUMNS, PSEUDO_LABEL_COLUMNS, TRIAL_COLUMNS, read_oof, read_run
-from analysis.windows import FRAME_COLUMNS
+from analysis.predictions import FRAME_COLUMNS, OOF_COLUMNS, PSEUDO_LABEL_COLUMNS, read_oof
+from analysis.tables import CURVE_COLUMNS, TRIAL_COLUMNS, read_run
 from tests.analysis.hostile_run import (
     CURVES,
     FRAMES,

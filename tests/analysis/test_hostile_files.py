@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from analysis.predictions import read_members
 from analysis.ranks import rank_trials
-from analysis.tables import RunFolderError, newest_runs, read_members, read_run
+from analysis.tables import RunFolderError, newest_runs, read_run
 from tests.analysis.hostile_run import LABELS, N_TRIALS, OOF, READERS, TRIALS, refuses
 from tests.hostile import NO_FILES, NO_TABLES, drawn, overwritten, places, put_in_place, refused, truncated
 

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from analysis.costs import cpus_per_trial
 from analysis.parameters import parameter_values, varied_parameters
+from analysis.predictions import read_members
 from analysis.ranks import rank_trials
 from analysis.students import related_run
-from analysis.tables import Run, RunFolderError, read_members, read_run
+from analysis.tables import Run, RunFolderError, read_run
 from tests.analysis.conftest import SEARCH
 from tests.analysis.hostile_run import N_TRIALS, TRIALS, put_column, refuses
 from tests.hostile import NO_JSON, drawn, in_time, refused, trees

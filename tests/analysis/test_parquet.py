@@ -6,8 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from analysis.predictions import read_frame_scores
 from analysis.tables import RunFolderError
-from analysis.windows import read_frame_scores
 
 READ = """
 import os, sys

@@ -5,8 +5,9 @@ import pyarrow as pa
 import pytest
 import yaml
 
+from analysis.predictions import read_pseudo_labels
 from analysis.students import label_counts, mean_gain, related_run, teacher_and_student
-from analysis.tables import RunFolderError, read_pseudo_labels, read_run
+from analysis.tables import RunFolderError, read_run
 from tests.analysis.conftest import CLASSES, oof_rows, write_run, write_table
 
 FLOATS = pa.list_(pa.float32())

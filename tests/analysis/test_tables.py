@@ -6,15 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from analysis.tables import (
-    CURVE_COLUMNS,
-    TRIAL_COLUMNS,
-    RunFolderError,
-    newest_run,
-    read_oof,
-    read_pseudo_labels,
-    read_run,
-)
+from analysis.predictions import read_oof, read_pseudo_labels
+from analysis.tables import CURVE_COLUMNS, TRIAL_COLUMNS, RunFolderError, newest_run, read_run
 
 
 def change_table(file: Path, change) -> None:

@@ -8,7 +8,7 @@ import pytest
 import soundfile as sf
 from PIL import Image
 
-from analysis.tables import OutOfFold
+from analysis.predictions import OutOfFold
 from analysis.windows import (
     Clip,
     FrontEnd,

@@ -19,7 +19,7 @@ import yaml
 from optuna.trial import TrialState
 from tensorboardX.proto import event_pb2
 
-from analysis import tables
+from analysis import predictions, tables
 from analysis.metrics import macro_auc
 from analysis.ranks import rank_trials
 from sed_model.checkpoint import load_model
@@ -130,13 +130,13 @@ def test_the_analysis_reads_and_ranks_the_run(finished_run: Path, trials: pd.Dat
 
 def test_the_validation_predictions_give_the_trial_s_score(finished_run: Path, trials: pd.DataFrame) -> None:
     for row in trials.itertuples():
-        oof = tables.read_oof(finished_run, str(row.trial_id))
+        oof = predictions.read_oof(finished_run, str(row.trial_id))
         assert len(oof.windows) == 8
         assert macro_auc(oof.target, oof.probabilities) == pytest.approx(row.macro_auc, abs=1e-6)
 
 
 def test_pseudo_labels_are_of_unlabelled_soundscapes_and_above_the_thresholds(finished_run: Path) -> None:
-    labels = tables.read_pseudo_labels(finished_run)
+    labels = predictions.read_pseudo_labels(finished_run)
 
     assert len(labels.table) >= 10
     assert set(labels.table["filename"]) <= {f"U{number}.wav" for number in range(2, 12)}
@@ -148,7 +148,7 @@ def test_pseudo_labels_are_of_unlabelled_soundscapes_and_above_the_thresholds(fi
 def test_pseudo_labels_have_the_contract_s_columns(finished_run: Path) -> None:
     schema = pq.read_schema(finished_run / "ensemble" / "pseudo_labels" / "part-00000.parquet")
 
-    assert set(tables.PSEUDO_LABEL_COLUMNS) <= set(schema.names)
+    assert set(predictions.PSEUDO_LABEL_COLUMNS) <= set(schema.names)
 
 
 def test_the_members_are_the_top_of_the_leaderboard(finished_run: Path) -> None:
@@ -161,7 +161,7 @@ def test_the_members_are_the_top_of_the_leaderboard(finished_run: Path) -> None:
 
 def test_the_summary_counts_windows_and_labels(finished_run: Path) -> None:
     summary = json.loads((finished_run / "ensemble" / "summary.json").read_text(encoding="utf-8"))
-    labels = tables.read_pseudo_labels(finished_run).table
+    labels = predictions.read_pseudo_labels(finished_run).table
 
     # 4 s with windows of 1 s that overlap by half: seven starts in each of ten files.
     assert (summary["soundscapes"], summary["windows"], summary["unreadable"]) == (10, 70, [])

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from sed_model import pseudo, pseudo_report
 from sed_model.config import Pseudo
+from sed_model.files import read_parquet
 from trainables.ensemble_members import joining
 from trainables.ensemble_plan import EnsemblePlan, Shard
 
@@ -24,9 +24,9 @@ WINDOW_SCHEMA = pa.schema(
 
 def joined_windows(plan: EnsemblePlan, shards: Sequence[Shard]) -> pd.DataFrame:
     """The predictions of all members, joined and smoothed, as a table of `pseudo.label_table`; silent windows are 0."""
-    tables = [pq.read_table(shard.part) for shard in shards]
+    tables = [read_parquet(shard.part, WINDOW_SCHEMA) for shard in shards]
     whole = pa.concat_tables(table.replace_schema_metadata() for table in tables)
-    windows = whole.select(WINDOW_SCHEMA.names).to_pandas()
+    windows = whole.select(WINDOW_SCHEMA.names).to_pandas(use_threads=False)
     by_member = np.stack(
         [_vectors(whole[name], len(plan.classes)) for name in whole.column_names[len(WINDOW_SCHEMA) :]]
     )

@@ -14,7 +14,6 @@ from filelock import FileLock, Timeout
 from sed_model.cache_build import (
     ENERGIES_FILE,
     FORMAT,
-    FULL_SCALE,
     INDEX_FILE,
     SAMPLES_FILE,
     CachePlan,
@@ -24,12 +23,10 @@ from sed_model.cache_build import (
     split_text,
 )
 from sed_model.config import Data
-from sed_model.decoding import BadAudio, UnreadableAudioError, decode
+from sed_model.decoding import BadAudio
 from sed_model.errors import AudioError, DataError
 from sed_model.files import ARCHIVE_ERRORS, read_arrays
 from sed_model.paths import expanded
-
-__all__ = ["FULL_SCALE", "AudioCache", "BadAudio", "UnreadableAudioError", "decode", "open_cache"]
 
 RESIDENT_LIMIT_BYTES = 256 * 2**20
 """So much of the map may count as the process's own memory before its pages are handed back to the page cache."""

@@ -26,8 +26,6 @@ from sed_model.soundscape_labels import read_soundscape_labels
 from sed_model.tables import Problems, nearest, read_text_table
 from sed_model.taxonomy import read_taxonomy, reserved_labels
 
-__all__ = ["DataFolder", "parse_label_list", "read_data_folder", "read_soundscape_labels"]
-
 TABLE = "train.csv"
 MAX_RATING = 5.0
 

@@ -76,10 +76,11 @@ def label(options: argparse.Namespace) -> None:
     """Choose members, label, and say where the labels are."""
     from trainables.cluster import ray_session
     from trainables.driver_lock import check_free, only_driver
-    from trainables.ensemble_plan import EnsembleJob, plan_ensemble
+    from trainables.ensemble_members import EnsembleJob
+    from trainables.ensemble_plan import plan_ensemble
     from trainables.ensemble_run import label_soundscapes
+    from trainables.overrides import parse_overrides
     from trainables.runs import RunFolder
-    from trainables.space import parse_overrides
 
     run = RunFolder(options.run)
     data_dir = cli.folder(run.read_search()["data"]["folder"])

@@ -16,8 +16,6 @@ from sed_model.recordings import DataFolder, read_data_folder
 from trainables.ensemble_files import Sources, find_sources
 from trainables.ensemble_members import Choice, EnsembleJob, choose_members, find_candidates
 
-__all__ = ["EnsembleJob", "EnsemblePlan", "PredictionRules", "Shard", "plan_ensemble"]
-
 OVERRIDABLE = ("inference.", "pseudo.")
 """What may be set anew for an ensemble; the rest belongs to the models."""
 FILES_PER_SHARD = 8

@@ -26,7 +26,8 @@ from trainables import cli
 from trainables.asha import Asha, rung_reports
 from trainables.cluster import ClusterInfo, machine_for, ray_session
 from trainables.driver_lock import check_free, only_driver
-from trainables.ensemble_plan import EnsembleJob, plan_ensemble
+from trainables.ensemble_members import EnsembleJob
+from trainables.ensemble_plan import plan_ensemble
 from trainables.ensemble_run import label_soundscapes
 from trainables.fetch import Fetcher, fetch_all
 from trainables.leaderboard import best_trials

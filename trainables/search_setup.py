@@ -20,7 +20,7 @@ from sed_model.errors import ConfigError, DataError
 from sed_model.pseudo_clips import read_pseudo_labels
 from sed_model.recordings import DataFolder, read_data_folder
 from trainables.cluster import ClusterInfo
-from trainables.overrides import absolute_paths
+from trainables.overrides import absolute_paths, parse_overrides
 from trainables.refit import changes_for
 from trainables.resources import check_room
 from trainables.runs import RunFolder, newest_first
@@ -37,8 +37,8 @@ from trainables.search_checks import (
 )
 from trainables.search_settings import AshaSettings, parse_search
 from trainables.search_space import SearchSpace
-from trainables.space import SPACES_DIR, load_space, parse_overrides
-from trainables.space_check import SECTIONS, parse_space
+from trainables.space import load_space
+from trainables.space_check import SECTIONS, SPACES_DIR, parse_space
 from trainables.teacher import check_student_space, find_teacher
 from trainables.trial import SearchJob
 from trainables.trial_storage import Storage, join_uri

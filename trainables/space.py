@@ -10,19 +10,13 @@ that replace a key's where the combination is refused; the first key of the sect
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from sed_model.errors import ConfigError
-from sed_model.yaml_file import parse_yaml, read_yaml
-from trainables.distributions import is_scalar
-from trainables.search_space import Condition, Parameter, SearchSpace
-from trainables.space_check import SPACES_DIR, find_file, parse_space
-
-__all__ = ["SPACES_DIR", "Condition", "Parameter", "SearchSpace", "find_file", "load_space", "parse_overrides"]
+from sed_model.yaml_file import read_yaml
+from trainables.search_space import SearchSpace
+from trainables.space_check import find_file, parse_space
 
 
 def load_space(
@@ -40,37 +34,6 @@ def load_space(
     """
     path = find_file(name_or_path)
     return parse_space(read_yaml(path), path, overrides or {}, base)
-
-
-def parse_overrides(items: Sequence[str]) -> dict[str, Any]:
-    """`["model.pool_type=gem", ..]` -> `{"model.pool_type": "gem", ..}`; values are YAML scalars.
-
-    Raises:
-        ConfigError: every malformed item, a line each.
-    """
-    overrides: dict[str, Any] = {}
-    problems: list[str] = []
-    for item in items:
-        name, equals, text = (part.strip() for part in item.partition("="))
-        if not (name and equals and text):
-            problems.append(f"--set {item!r}: write key=value, e.g. model.pool_type=gem (key=null for no value).")
-            continue
-        try:
-            value = parse_yaml(text)
-        except (yaml.YAMLError, ValueError, RecursionError):
-            problems.append(f"--set {item!r}: the value is not valid YAML; put it in quotes.")
-            continue
-        if isinstance(value, list | dict):
-            problems.append(
-                f"--set {item!r}: the value is a {type(value).__name__}; give a number, text or truth value."
-            )
-        elif name in overrides:
-            problems.append(f"--set {item!r}: {name} is set twice; give it once.")
-        else:
-            overrides[name] = value if is_scalar(value) else text  # a date stays the text that it was
-    if problems:
-        raise ConfigError("\n".join(problems))
-    return overrides
 
 
 if __name__ == "__main__":

@@ -15,7 +15,9 @@ from rich.table import Table
 from sed_model.errors import UserError
 from trainables import cli
 from trainables.distributions import Choice
-from trainables.space import Parameter, SearchSpace, load_space, parse_overrides
+from trainables.overrides import parse_overrides
+from trainables.search_space import Parameter, SearchSpace
+from trainables.space import load_space
 
 EXAMPLES = """  python -m trainables.space show arch.yaml
   python -m trainables.space show my_space.yaml --set model.backbone=efficientnet_b0 --json"""

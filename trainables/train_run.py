@@ -21,10 +21,10 @@ from sed_model.stages import PARENTS, SUPERVISED_STAGES
 from trainables import cli
 from trainables.cluster import ClusterInfo, machine_for, ray_session
 from trainables.driver_lock import only_driver
-from trainables.overrides import absolute_paths
+from trainables.overrides import absolute_paths, parse_overrides
 from trainables.recorder import epoch_line
 from trainables.search_checks import check_data, check_place
-from trainables.space import SPACES_DIR, find_file, parse_overrides
+from trainables.space_check import SPACES_DIR, find_file
 from trainables.stage_trainer import RECORDS, RayTrainJob, fit_with_ray_train
 
 

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from sed_model.config import SedConfig
 from tests.hostile import drawn, in_time, refusal, refused, scalars
 from trainables import cli
-from trainables.overrides import absolute_paths
+from trainables.overrides import absolute_paths, parse_overrides
 from trainables.search_checks import check_place
-from trainables.space import load_space, parse_overrides
+from trainables.space import load_space
 
 GEM = "space: {model.gem_p: {uniform: [1, 2]}}\n"
 LARGE = "1" + "0" * 400

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from sed_model.errors import ConfigError
 from tests.trainables.spaces import SMALL, write
-from trainables.space import load_space, parse_overrides
+from trainables.overrides import parse_overrides
+from trainables.space import load_space
 
 
 def test_overrides_are_yaml_scalars() -> None:

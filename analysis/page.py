@@ -102,6 +102,11 @@ class Chapter:
     sections: Sequence[Section]
 
 
+def said(*sentences: str) -> list[str]:
+    """The sentences that have something to say; the others are empty."""
+    return [sentence for sentence in sentences if sentence]
+
+
 def table_view(caption: str, table: pd.DataFrame, columns: Sequence[str] = ()) -> TableView:
     """A table as text, with the `columns` given, or all, under titles for people; the first 200 rows, and it says so.
 

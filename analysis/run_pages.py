@@ -8,7 +8,7 @@ from pathlib import Path
 import optuna
 
 from analysis.compare import comparison_chapter, unique_names
-from analysis.page import Chapter, Section, render
+from analysis.page import Chapter, Section, render, said
 from analysis.sections_models import (
     calibration_section,
     classes_section,
@@ -106,7 +106,7 @@ def commands_section(facts: RunFacts) -> Section:
     data = run.search.get("data")
     if isinstance(data, dict) and data.get("fingerprint"):
         sentences.append(f"Data: {data.get('folder')}, fingerprint {data['fingerprint']}.")
-    return Section(facts.anchor("commands"), "The same again", [text for text in sentences if text], commands=commands)
+    return Section(facts.anchor("commands"), "The same again", said(*sentences), commands=commands)
 
 
 def _made(facts: RunFacts) -> list[str]:

@@ -19,7 +19,7 @@ from analysis.figures_models import (
     window_figure,
 )
 from analysis.files import is_folder, read_file
-from analysis.page import FigureView, Section, TableView, table_view
+from analysis.page import FigureView, Section, TableView, said, table_view
 from analysis.predictions import PseudoLabels, read_frame_scores, read_pseudo_labels
 from analysis.sections_search import RunFacts, readable_predictions
 from analysis.students import label_counts, mean_gain, related_run, teacher_and_student
@@ -61,7 +61,7 @@ def classes_section(facts: RunFacts) -> Section:
         f"The worst {min(len(scored), 30)} classes (in brackets: windows with the class); 0.5 is chance",
         classes_figure(classes),
     )
-    return Section(anchor, title, _texts(*sentences), [figure], [table_view("All classes", classes)])
+    return Section(anchor, title, said(*sentences), [figure], [table_view("All classes", classes)])
 
 
 def calibration_section(facts: RunFacts) -> Section:
@@ -260,7 +260,3 @@ def _frames_and_words(run: Run, trial_id: str) -> tuple[pd.DataFrame | None, str
         words = "The dashed lines are the scores of the window: this run has no frame scores (trials/*/frames.parquet)."
         return None, words
     return frames, "The lines are the scores of the frames."
-
-
-def _texts(*sentences: str) -> list[str]:
-    return [sentence for sentence in sentences if sentence]

@@ -19,7 +19,7 @@ from analysis.figures import (
 )
 from analysis.files import is_there
 from analysis.importance import importance_by_parameter
-from analysis.page import FigureView, Section, table_view
+from analysis.page import FigureView, Section, said, table_view
 from analysis.parameters import varied_parameters
 from analysis.pareto import pareto_front
 from analysis.predictions import OutOfFold, oof_path, read_oof
@@ -105,7 +105,7 @@ def ranking_section(facts: RunFacts) -> Section:
     caption = f"The best {min(TOP, len(ranked))} trials"
     figure = FigureView(caption, ranking_figure(facts.ranking, facts.spread, TOP))
     sentences = [words if facts.spread is not None else "", verdict(facts.spread)]
-    return Section(anchor, title, [sentence for sentence in sentences if sentence], [figure], tables)
+    return Section(anchor, title, said(*sentences), [figure], tables)
 
 
 def history_section(facts: RunFacts) -> Section:
@@ -119,7 +119,7 @@ def history_section(facts: RunFacts) -> Section:
     figure = FigureView("Score of each trial, and the best so far", history_figure(drawn))
     steps = scores[better & scores["best_so_far"].notna()]
     words = f"The best score rose {counted(len(steps), 'time')}, last with trial number {steps['number'].iloc[-1]}."
-    return Section(anchor, title, _texts(words if len(steps) else "", facts.thinning), [figure])
+    return Section(anchor, title, said(words if len(steps) else "", facts.thinning), [figure])
 
 
 def curves_section(facts: RunFacts) -> Section:
@@ -145,7 +145,7 @@ def curves_section(facts: RunFacts) -> Section:
             "one that was kept."
         )
         tables.append(table_view("Rungs: the epochs after which trials were pruned", levels))
-    return Section(anchor, title, _texts(rung_words, facts.thinning), [figure], tables)
+    return Section(anchor, title, said(rung_words, facts.thinning), [figure], tables)
 
 
 def importance_section(facts: RunFacts) -> Section:
@@ -172,7 +172,7 @@ def importance_section(facts: RunFacts) -> Section:
     mattered = table_view(
         "Scores that went with the values of each setting (p: Kruskal-Wallis)", what_mattered(facts.run)
     )
-    return Section(anchor, title, _texts(*sentences), figures, [mattered])
+    return Section(anchor, title, said(*sentences), figures, [mattered])
 
 
 def slices_section(facts: RunFacts) -> Section:
@@ -189,7 +189,7 @@ def slices_section(facts: RunFacts) -> Section:
     ]
     n_left = table["parameter"].nunique() - len(names)
     left_out = f"The {len(names)} most important settings; {n_left} more varied." if n_left else ""
-    return Section(anchor, title, _texts(left_out, facts.thinning), figures, is_grid=True)
+    return Section(anchor, title, said(left_out, facts.thinning), figures, is_grid=True)
 
 
 def together_section(facts: RunFacts) -> Section:
@@ -210,7 +210,7 @@ def together_section(facts: RunFacts) -> Section:
         figures.append(FigureView(caption, contour_figure(study, pair)))
     else:
         words = "No map of two settings: fewer than four trials vary two numbers at once."
-    return Section(anchor, title, _texts(words, facts.thinning), figures)
+    return Section(anchor, title, said(words, facts.thinning), figures)
 
 
 def pareto_section(facts: RunFacts) -> Section:
@@ -231,7 +231,7 @@ def pareto_section(facts: RunFacts) -> Section:
     drawn = front[front["on_front"] | front["trial_id"].isin(facts.shown.trials["trial_id"])]
     tables = [table_view("The front", best, ("trial_id", "macro_auc", "cpu_ms_per_window", "params_m"))]
     return Section(
-        anchor, title, _texts(words, facts.thinning), [FigureView("macro ROC-AUC over CPU time", pareto_figure(drawn))],
+        anchor, title, said(words, facts.thinning), [FigureView("macro ROC-AUC over CPU time", pareto_figure(drawn))],
         tables,
     )  # fmt: skip
 
@@ -254,7 +254,3 @@ def cost_section(facts: RunFacts) -> Section:
 def readable_predictions(facts: RunFacts) -> str:
     """Why there are none, in a sentence; nothing where there are some."""
     return "" if facts.oof is not None else "No trial has validation predictions (trials/*/oof.parquet)."
-
-
-def _texts(*sentences: str) -> list[str]:
-    return [sentence for sentence in sentences if sentence]

@@ -24,7 +24,7 @@ from sed_model.cache_build import (
 )
 from sed_model.config import Data
 from sed_model.decoding import BadAudio
-from sed_model.errors import AudioError, DataError
+from sed_model.errors import AudioError, DataError, some
 from sed_model.files import ARCHIVE_ERRORS, read_arrays
 from sed_model.paths import expanded
 
@@ -197,8 +197,7 @@ def _report_bad(cache: AudioCache, plan: CachePlan, settings: Data) -> None:
         return
     count = f"{len(cache.bad)} of {len(plan.paths)} audio files in {plan.root} cannot be read"
     if settings.on_bad_audio == "skip" and len(cache):
-        names = ", ".join(bad.path for bad in cache.bad[:5]) + (", ..." if len(cache.bad) > 5 else "")
-        _log.warning("%s and are left out: %s", count, names)
+        _log.warning("%s and are left out: %s", count, some([bad.path for bad in cache.bad]))
         return
     lines = "\n".join(f"  {bad.path}: {bad.reason}" for bad in cache.bad)
     repair = "replace them, or set data.on_bad_audio=skip to leave them out" if len(cache) else "replace them"

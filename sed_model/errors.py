@@ -1,5 +1,7 @@
 """Errors that are the user's to mend: commands print the message and exit with status 2, without a traceback."""
 
+from collections.abc import Sequence
+
 
 class UserError(Exception):
     """Base of all errors whose message names the thing, its value, the limit and the repair."""
@@ -27,3 +29,8 @@ class TrainingError(UserError):
 
 class DiskFullError(UserError):
     """A file that could not be written, because the disk (or a quota on it) has no space left."""
+
+
+def some(names: Sequence[str], n_most: int = 5) -> str:
+    """The first of the names for a message, and dots where there are more."""
+    return ", ".join(names[:n_most]) + (", ..." if len(names) > n_most else "")

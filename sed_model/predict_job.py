@@ -17,6 +17,7 @@ from sed_model import pseudo
 from sed_model.checkpoint import LoadedModel, load_model
 from sed_model.decoding import BadAudio, duration_s
 from sed_model.devices import choose_runtime
+from sed_model.errors import some
 from sed_model.event_files import EventWriter, check_stems
 from sed_model.events import EventSettings
 from sed_model.paths import check_folder, check_output
@@ -227,13 +228,9 @@ def _report_plan(
         known = sum(stem in sample.rows for stem in files)
         report(f"{sample.path.name} lists {known} of {len(files)} soundscapes: taken as an example of the columns")
     elif asked and (absent := [stem for stem in asked.rows if stem not in files]):
-        report(f"{len(absent)} soundscapes of {asked.path.name} are not there, their rows are 0: {_some(absent)}")
+        report(f"{len(absent)} soundscapes of {asked.path.name} are not there, their rows are 0: {some(absent)}")
     if columns.unknown:
-        report(f"{len(columns.unknown)} classes that the models do not know get 0: {_some(columns.unknown)}")
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+        report(f"{len(columns.unknown)} classes that the models do not know get 0: {some(columns.unknown)}")
 
 
 def _starts(ends_s: Sequence[float] | None, target_s: float) -> tuple[float, ...] | None:

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from sed_model.audio_files import AudioListing, list_audio
-from sed_model.errors import DataError
+from sed_model.errors import DataError, some
 from sed_model.paths import is_file, is_folder
 from sed_model.soundscape_labels import read_soundscape_labels
 from sed_model.tables import Problems, nearest, read_text_table
@@ -162,8 +162,7 @@ def _read_recordings(
         )
     present = set(labels)
     absent = [label for label in classes if label not in present]
-    shown = ", ".join(absent[:5]) + (", ..." if len(absent) > 5 else "")
-    notes.count(f"classes without a recording ({shown})", len(absent))
+    notes.count(f"classes without a recording ({some(absent)})", len(absent))
     folders = [PurePosixPath(path).parent.name for path in paths]
     notes.count("recordings in a folder that is not named like their primary label", int((labels != folders).sum()))
     notes.count("audio files of train_audio without a row in train.csv", len(audio.sizes.keys() - set(paths)))

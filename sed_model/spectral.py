@@ -44,14 +44,6 @@ class SpectralFrontEnd:
         self._backgrounds = open_backgrounds(settings)
         self._noise_bank = _noise_bank(front_end)
 
-    def log_mel(self, waveform: Samples) -> LogMels:
-        """Log-mel of a clip (int16 or float32), 0..1, without augmentation."""
-        return self._mel.log_mel(waveform)
-
-    def log_mel_batch(self, waveforms: Samples) -> Float32[np.ndarray, "batch mels frames"]:
-        """Log-mels of clips [batch, samples] without augmentation."""
-        return self._mel.log_mel_batch(waveforms)
-
     def augmented_log_mel(self, waveform: Samples, seed: int) -> LogMels:
         """Log-mel of an augmented clip (int16 or float32), 0..1."""
         draw = draw_wave(self._settings, len(self._rooms), len(self._backgrounds), np.random.default_rng(seed))

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from sed_model.config import Data
-from sed_model.errors import DataError
+from sed_model.errors import DataError, some
 from sed_model.recordings import DataFolder
 
 ALWAYS_TRAINING = -1
@@ -116,7 +116,7 @@ def _check_rating(recordings: pd.DataFrame, rows: np.ndarray, good: np.ndarray, 
     if lost:
         raise DataError(
             f"data.min_rating={settings.min_rating:g} leaves {len(lost)} classes without training recordings "
-            f"({', '.join(lost[:5])}{', ...' if len(lost) > 5 else ''}); lower data.min_rating."
+            f"({some(lost)}); lower data.min_rating."
         )
 
 

@@ -17,7 +17,7 @@ from sed_model import pseudo
 from sed_model.audio_files import AUDIO_SUFFIXES
 from sed_model.decoding import BadAudio, duration_s
 from sed_model.errors import AudioError, CheckpointError, ConfigError, DataError
-from sed_model.files import read_arrays, replacing
+from sed_model.files import read_arrays, replacing, sha256_of
 from sed_model.paths import check_output, is_file, is_folder
 from sed_model.post_tuning import LabelledWindows, Tuned, grid, tune
 from sed_model.postprocess import PostSettings, blend, change_post, write_post
@@ -121,9 +121,9 @@ def refuse_test_soundscapes(root: Path, labelled_paths: Sequence[str]) -> None:
     shared = sorted(stems & labelled.keys())
     sizes = {path.stat().st_size for path in test_files}
     contents = (
-        {_digest(path) for path in test_files} if sizes & {p.stat().st_size for p in labelled.values()} else set()
+        {sha256_of(path) for path in test_files} if sizes & {p.stat().st_size for p in labelled.values()} else set()
     )
-    shared += sorted(stem for stem, path in labelled.items() if stem not in shared and _digest(path) in contents)
+    shared += sorted(stem for stem, path in labelled.items() if stem not in shared and sha256_of(path) in contents)
     if shared:
         raise DataError(
             f"{root / 'train_soundscapes_labels.csv'}: labels {len(shared)} soundscapes of the test "
@@ -136,11 +136,6 @@ def _stems(table: Path) -> set[str]:
         return {parse_row_id(text)[0] for text in read_text_table(table, ["row_id"])["row_id"]}
     except ValueError as error:
         raise DataError(f"{table}: {error}; write it like soundscape_12_5.") from None
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "blake2b").hexdigest()
 
 
 def cached_scores(

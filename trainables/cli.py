@@ -77,6 +77,11 @@ def activation() -> str:
     return f"source {shlex.quote(str(activate))}"
 
 
+def say(line: str) -> None:
+    """Print a line at once, also into a pipe."""
+    print(line, flush=True)
+
+
 def printable(text: str) -> str:
     """Text with everything escaped that a terminal would obey, but for ends of lines."""
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)

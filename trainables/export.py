@@ -135,13 +135,9 @@ def export(options: argparse.Namespace, model_dir: Path, out: Path, data_dir: Pa
         max_difference=options.max_difference,
         max_auc_loss=MAX_AUC_LOSS if options.max_auc_loss is None else options.max_auc_loss,
     )
-    record = export_model(job, _say)
+    record = export_model(job, cli.say)
     size_mb = sum((out / name).stat().st_size for name in record.files) / 1e6
     print(f"{model_dir.name}: {', '.join(record.files)}  {size_mb:.1f} MB", flush=True)
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -192,7 +192,7 @@ def predict(options: argparse.Namespace, ensemble: Ensemble) -> None:
         ),
         n_threads=options.threads,
     )
-    done = predict_soundscapes(job, ensemble, _say)
+    done = predict_soundscapes(job, ensemble, cli.say)
     print(f"submission      {options.out}  {done.n_rows} rows of {done.n_files} soundscapes", flush=True)
     if options.events:
         print(f"events          {options.events / 'events.csv'}  {done.n_events} events", flush=True)
@@ -214,12 +214,8 @@ def tune(options: argparse.Namespace, ensemble: Ensemble) -> None:
             )
         data = cli.folder(RunFolder(options.run).read_search()["data"]["folder"])
     shift_s = options.tta_shift_s
-    tune_post(TuneJob(data, options.out, shift_s, options.threads, options.silence_rms), ensemble, _say)
+    tune_post(TuneJob(data, options.out, shift_s, options.threads, options.silence_rms), ensemble, cli.say)
     print(f"post-processing {options.out}", flush=True)
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)
 
 
 def _cpus() -> int:

@@ -1,4 +1,4 @@
-"""What the benchmarks of CPU time share: both sides in one run, taking turns, on one thread; medians."""
+"""What the benchmarks of CPU time share: both sides in one run, taking turns, on one thread, and the plain log-mel."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ import numpy as np
 import threadpoolctl
 import torch
 from _result import print_result
+from torch import Tensor
+from torchaudio.transforms import AmplitudeToDB, MelSpectrogram
+
+from sed_model.config import FrontEnd
 
 torch.set_num_threads(1)
 threadpoolctl.threadpool_limits(1)
@@ -42,3 +46,18 @@ def report(name: str, plain_ms: float, ours_ms: float, target: float) -> bool:
     return print_result(
         name, plain=plain_ms, ours=ours_ms, unit="ms CPU", ratio=ratio, target=target, holds=ratio >= target
     )
+
+
+def plain_log_mel(front_end: FrontEnd) -> Callable[[Tensor], Tensor]:
+    """Waveforms -> log-mels, 1 at the loudest point and 0 at `top_db` below, by torchaudio as it comes."""
+    s = front_end
+    mel = MelSpectrogram(
+        s.sample_rate_hz, s.n_fft, hop_length=s.hop_length, f_min=s.f_min_hz, f_max=s.f_max_hz, n_mels=s.n_mels
+    )
+    to_db = AmplitudeToDB(top_db=s.top_db)
+
+    def log_mel(waveforms: Tensor) -> Tensor:
+        level_db = to_db(mel(waveforms))
+        return (level_db - level_db.amax() + s.top_db) / s.top_db
+
+    return log_mel

@@ -73,7 +73,7 @@ def timed(work: Callable[..., Out], *arguments: Any) -> tuple[Out, float]:
 
 
 def rss_mb(peak: bool = False) -> float:
-    """Memory of this process now, or the most that it had. Linux."""
+    """Memory of this process now, or the most that it had (getrusage also counts the one that started it). Linux."""
     field = "VmHWM:" if peak else "VmRSS:"
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return next(int(text.split()[1]) for text in lines if text.startswith(field)) * 1024 / 1e6

@@ -7,7 +7,6 @@ calculated from the index: it may not fit here). Ours maps the int16 cache; a fr
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 from _result import print_result
+from _scale import rss_mb
 
 from sed_model.audio_cache import open_cache
 from sed_model.config import Data
@@ -78,7 +78,7 @@ def write_recordings(root: Path) -> None:
 
 def measure(root: Path) -> dict[str, float]:
     """One pass over all recordings in random order, a random crop and the loudest start of each."""
-    baseline_mb = peak_rss_mb()
+    baseline_mb = rss_mb(peak=True)
     start = time.monotonic()
     cache = open_cache(root, paths(), SAMPLE_RATE_HZ, settings(root), progress=False)
     opened = time.monotonic()
@@ -94,19 +94,10 @@ def measure(root: Path) -> dict[str, float]:
     assert checksum > 0
     return {
         "plain_mb": 4 * n_total / 1e6,
-        "ours_mb": peak_rss_mb() - baseline_mb,
+        "ours_mb": rss_mb(peak=True) - baseline_mb,
         "open_s": opened - start,
         "crops_per_s": N_RECORDINGS / (time.monotonic() - opened),
     }
-
-
-def peak_rss_mb() -> float:
-    """Of this program alone: on Linux, getrusage also counts the process that started it."""
-    status = Path("/proc/self/status")
-    if status.is_file():
-        peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
-        return int(peak.split()[1]) * 1024 / 1e6
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
 
 
 if __name__ == "__main__":

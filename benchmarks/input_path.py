@@ -15,9 +15,8 @@ import audiomentations as a
 import numpy as np
 import soundfile
 import torch
-from _common import Side, interleaved_ms, report
+from _common import Side, interleaved_ms, plain_log_mel, report
 from torch import Tensor
-from torchaudio.transforms import AmplitudeToDB, MelSpectrogram
 
 from sed_model.audio_cache import AudioCache, open_cache
 from sed_model.augment_wave import WaveAugmenter
@@ -69,7 +68,7 @@ class PlainPipeline:
         generated = open_rooms(CONFIG.augment.wave, RATE_HZ)
         for number in range(len(generated)):
             soundfile.write(rooms / f"{number:02}.wav", generated.response(number), RATE_HZ, subtype="FLOAT")
-        s, f = WaveAugment(), CONFIG.front_end
+        s = WaveAugment()
         self.augment = a.Compose(
             [
                 a.Gain(-s.gain_max_db, s.gain_max_db, p=s.gain_prob),
@@ -92,10 +91,7 @@ class PlainPipeline:
             ],
             p=s.prob,
         )
-        self.mel = MelSpectrogram(
-            RATE_HZ, f.n_fft, hop_length=f.hop_length, f_min=f.f_min_hz, f_max=f.f_max_hz, n_mels=f.n_mels
-        )
-        self.to_db = AmplitudeToDB(top_db=f.top_db)
+        self.log_mel = plain_log_mel(CONFIG.front_end)
 
     def __call__(self, number: int, shift: int) -> Tensor:
         samples, _ = soundfile.read(self.folder / self.names[number % N_RECORDINGS], dtype="float32")
@@ -108,8 +104,7 @@ class PlainPipeline:
         random.seed(number)
         np.random.seed(number)  # noqa: NPY002 (what audiomentations draws from)
         augmented = self.augment(samples=samples[start : start + N_WINDOW], sample_rate=RATE_HZ)
-        level_db = self.to_db(self.mel(torch.from_numpy(augmented)))
-        return (level_db - level_db.amax() + CONFIG.front_end.top_db) / CONFIG.front_end.top_db
+        return self.log_mel(torch.from_numpy(augmented))
 
 
 class CachedWindows:

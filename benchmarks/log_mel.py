@@ -5,9 +5,7 @@ from __future__ import annotations
 import sys
 
 import torch
-from _common import Side, interleaved_ms, report
-from torch import Tensor
-from torchaudio.transforms import AmplitudeToDB, MelSpectrogram
+from _common import Side, interleaved_ms, plain_log_mel, report
 
 from sed_model.config import FrontEnd
 from sed_model.frontend import LogMel
@@ -19,18 +17,10 @@ LIBRARY_TARGET, KERNEL_TARGET = 1.7, 4.0
 def main() -> int:
     s = FrontEnd()
     clips = 0.1 * torch.randn(BATCH, CLIP_S * s.sample_rate_hz, generator=torch.Generator().manual_seed(0))
-    mel = MelSpectrogram(
-        s.sample_rate_hz, s.n_fft, hop_length=s.hop_length, f_min=s.f_min_hz, f_max=s.f_max_hz, n_mels=s.n_mels
-    )
-    to_db, log_mel = AmplitudeToDB(top_db=s.top_db), LogMel(s)
-
-    def plain(_: int) -> Tensor:
-        level_db = to_db(mel(clips))
-        return (level_db - level_db.amax() + s.top_db) / s.top_db
-
+    plain, log_mel = plain_log_mel(s), LogMel(s)
     difference = float((log_mel.by_torchaudio(clips) - log_mel(clips)).abs().max())
     sides = [
-        Side(plain, BATCH),
+        Side(lambda _: plain(clips), BATCH),
         Side(lambda _: log_mel.by_torchaudio(clips), BATCH),
         Side(lambda _: log_mel(clips), BATCH),
     ]

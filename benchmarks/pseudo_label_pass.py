@@ -17,9 +17,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import torch
-from _common import Side, interleaved_ms, report
+from _common import Side, interleaved_ms, plain_log_mel, report
 from _result import print_result
-from torchaudio.transforms import AmplitudeToDB, MelSpectrogram
 
 from sed_model.checkpoint import Lineage, LoadedModel
 from sed_model.config import SedConfig
@@ -80,18 +79,14 @@ def plain(members: Sequence[LoadedModel], path: Path) -> list[np.ndarray]:
     """Probabilities [windows, classes] of each member."""
     config = members[0].config
     s, window_s = config.front_end, config.data.window_s
-    mel = MelSpectrogram(
-        s.sample_rate_hz, s.n_fft, hop_length=s.hop_length, f_min=s.f_min_hz, f_max=s.f_max_hz, n_mels=s.n_mels
-    )
-    to_db = AmplitudeToDB(top_db=s.top_db)
+    log_mel = plain_log_mel(s)
     starts_s = target_starts(FILE_S, config.data.target_s, config.data.target_s)
     results = []
     for member in members:
         images, targets = [], []
         for start_s in starts_s:
             first_s = min(max(0.0, start_s - (window_s - config.data.target_s) / 2), FILE_S - window_s)
-            level_db = to_db(mel(torch.from_numpy(decode(path, s.sample_rate_hz, window_s, first_s))))
-            images.append(((level_db - level_db.amax() + s.top_db) / s.top_db).unsqueeze(0))
+            images.append(log_mel(torch.from_numpy(decode(path, s.sample_rate_hz, window_s, first_s))).unsqueeze(0))
             targets.append([(start_s - first_s) / window_s, (start_s - first_s + config.data.target_s) / window_s])
         logits = member.model(torch.stack(images), torch.tensor(targets)).clip_logits
         results.append(torch.sigmoid(logits).numpy())

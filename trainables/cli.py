@@ -130,16 +130,14 @@ def add_models(parser: argparse.ArgumentParser) -> None:
     """Which trained models: those of a run, or some folders."""
     models = parser.add_mutually_exclusive_group(required=True)
     models.add_argument(
-        "--run", type=folder, metavar="DIR", help="run folder: the members of its ensemble, else its best trials"
+        "--run", type=path, metavar="DIR", help="run folder: the members of its ensemble, else its best trials"
     )
-    models.add_argument(
-        "--model", type=folder, action="append", metavar="DIR", help="folder of a model; may be repeated"
-    )
+    models.add_argument("--model", type=path, action="append", metavar="DIR", help="folder of a model; may be repeated")
     help_text = "the K best trials of --run, whatever its ensemble is (5)"
     parser.add_argument("--top-k", type=positive_int, metavar="K", help=help_text)
 
 
-def folder(text: str) -> Path:
+def path(text: str) -> Path:
     """Argument type: a path, with ~ expanded, absolute (workers have another working directory)."""
     return expanded(text)
 
@@ -170,8 +168,8 @@ def positive_float(text: str) -> float:
     return value
 
 
-def share(text: str) -> float:
-    """Argument type: a finite number from 0 (GPUs a trial)."""
+def nonnegative_float(text: str) -> float:
+    """Argument type: a finite number from 0."""
     value = _number(text)
     if not 0 <= value < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is not a finite number from 0")

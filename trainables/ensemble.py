@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def build_parser() -> argparse.ArgumentParser:
     parser = cli.parser("trainables.ensemble", DESCRIPTION, EXAMPLES)
     add = parser.add_argument
-    add("--run", type=cli.folder, required=True, metavar="DIR", help="run folder of a search")
+    add("--run", type=cli.path, required=True, metavar="DIR", help="run folder of a search")
     cli.add_set(parser)
     members = parser.add_argument_group("members")
     add = members.add_argument
@@ -52,7 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     add = files.add_argument
     add(
         "--soundscapes",
-        type=cli.folder,
+        type=cli.path,
         metavar="DIR",
         help="folder to label (default: the run's unlabelled soundscapes)",
     )
@@ -62,11 +62,16 @@ def build_parser() -> argparse.ArgumentParser:
         help="label soundscapes that members were validated on, too; their rows are marked",
     )
     add("--fail-on-bad-audio", action="store_true", help="unreadable soundscapes are an error (default: counted)")
-    add("--out", type=cli.folder, metavar="DIR", help="where to write (default: RUN/ensemble)")
+    add("--out", type=cli.path, metavar="DIR", help="where to write (default: RUN/ensemble)")
     machines = parser.add_argument_group("machines")
     add = machines.add_argument
     add("--workers", type=cli.positive_int, metavar="N", help="actors (default: one a CPU, or four a GPU)")
-    add("--gpus-per-worker", type=cli.share, metavar="G", help="share of a GPU for each actor (0.25); 0 uses none")
+    add(
+        "--gpus-per-worker",
+        type=cli.nonnegative_float,
+        metavar="G",
+        help="share of a GPU for each actor (0.25); 0 uses none",
+    )
     add("--address", help="a running Ray cluster: auto, or host:6379 (default: a local Ray)")
     add("--submit", action="store_true", help="run as a job of the cluster at --address http://HEAD:8265")
     return parser
@@ -83,7 +88,7 @@ def label(options: argparse.Namespace) -> None:
     from trainables.runs import RunFolder
 
     run = RunFolder(options.run)
-    data_dir = cli.folder(run.read_search()["data"]["folder"])
+    data_dir = cli.path(run.read_search()["data"]["folder"])
     out = options.out or run.ensemble
     held = run.path if out == run.ensemble else out  # a search labels into its own run folder, too
     check_free(held)

@@ -69,20 +69,23 @@ def build_parser() -> argparse.ArgumentParser:
         default="fp32",
         help="of OpenVINO's weights and arithmetic (fp32)",
     )
-    add(
-        "--out", type=cli.folder, metavar="DIR", help="where to (default: the model's folder); a folder each of several"
-    )
-    add("--data", type=cli.folder, metavar="DIR", help="data folder to compare on (default: that of the run)")
+    add("--out", type=cli.path, metavar="DIR", help="where to (default: the model's folder); a folder each of several")
+    add("--data", type=cli.path, metavar="DIR", help="data folder to compare on (default: that of the run)")
     add("--max-difference", type=cli.positive_float, metavar="X", help="of a probability (default: by precision)")
-    add("--max-auc-loss", type=cli.share, metavar="X", help="of macro AUC on labelled train soundscapes (0.005)")
+    add(
+        "--max-auc-loss",
+        type=cli.nonnegative_float,
+        metavar="X",
+        help="of macro AUC on labelled train soundscapes (0.005)",
+    )
     kaggle = parser.add_argument_group("a folder for Kaggle").add_argument
     kaggle(
         "--kaggle",
-        type=cli.folder,
+        type=cli.path,
         metavar="DIR",
         help="write models, graphs, code and a notebook that needs nothing else",
     )
-    kaggle("--post", type=cli.folder, metavar="FILE", help="post-processing that --tune-post wrote, for that folder")
+    kaggle("--post", type=cli.path, metavar="FILE", help="post-processing that --tune-post wrote, for that folder")
     return parser
 
 
@@ -113,7 +116,7 @@ def data_folder_of(run_dir: Path | None, model_dir: Path) -> Path:
 
     run = RunFolder(run_dir or model_dir.parent.parent)
     try:
-        found = cli.folder(run.read_search()["data"]["folder"])
+        found = cli.path(run.read_search()["data"]["folder"])
     except DataError:
         raise ConfigError(
             f"--data DIR is missing: {model_dir} lies in no run; give the data folder to compare on."

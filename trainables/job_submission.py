@@ -64,7 +64,7 @@ def entrypoint(module: str, arguments: Sequence[str]) -> str:
         if word == "--address":
             next(rest, None)
         elif word in PATHS:
-            kept += [word, str(cli.folder(next(rest, "")))]
+            kept += [word, str(cli.path(next(rest, "")))]
         elif word != "--submit":
             kept.append(word)
     return shlex.join(["python", "-m", module, *kept])

@@ -88,16 +88,21 @@ def build_parser() -> argparse.ArgumentParser:
     parser = cli.parser("trainables.predict", DESCRIPTION, EXAMPLES)
     cli.add_models(parser)
     add = parser.add_argument
-    add("--soundscapes", type=cli.folder, metavar="DIR", help="folder of audio files")
-    add("--out", type=cli.folder, required=True, metavar="FILE", help="submission.csv (or post.json) to write")
+    add("--soundscapes", type=cli.path, metavar="DIR", help="folder of audio files")
+    add("--out", type=cli.path, required=True, metavar="FILE", help="submission.csv (or post.json) to write")
     add(
         "--sample-submission",
-        type=cli.folder,
+        type=cli.path,
         metavar="FILE",
         help="its columns and rows (default: sample_submission.csv in or beside the soundscapes)",
     )
     add("--step-s", type=cli.positive_float, metavar="S", help="a row every S seconds (default: a target window)")
-    add("--silence-rms", type=cli.share, metavar="X", help="quieter windows are 0 (default: inference.silence_rms)")
+    add(
+        "--silence-rms",
+        type=cli.nonnegative_float,
+        metavar="X",
+        help="quieter windows are 0 (default: inference.silence_rms)",
+    )
     add(
         "--runtime",
         choices=("torch", "onnx", "openvino"),
@@ -113,19 +118,19 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="find the best settings on train_soundscapes_labels.csv, cross-validated by soundscape, and write --out",
     )
-    tuning.add_argument("--data", type=cli.folder, metavar="DIR", help="data folder (default: that of --run)")
+    tuning.add_argument("--data", type=cli.path, metavar="DIR", help="data folder (default: that of --run)")
     return parser
 
 
 def add_post(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("post-processing").add_argument
-    add("--post", type=cli.folder, metavar="FILE", help="settings that --tune-post wrote; the options below override")
+    add("--post", type=cli.path, metavar="FILE", help="settings that --tune-post wrote; the options below override")
     add("--tta", action="store_true", help=f"mix in time-shifted windows with a share of {TTA_WEIGHT}")
     add("--tta-shift-s", type=cli.positive_float, metavar="S", help="their shift (default: half a target window)")
-    add("--frame-weight", type=cli.share, metavar="X", help="share of the frame scores, 0 to 1 (0.5)")
+    add("--frame-weight", type=cli.nonnegative_float, metavar="X", help="share of the frame scores, 0 to 1 (0.5)")
     add("--smooth", type=cli.positive_float, metavar="X", help="weight of a window against its neighbours; 1: off (1)")
     add("--top-n", type=cli.positive_int, metavar="N", help="windows of a soundscape whose mean scales its class (1)")
-    add("--file-power", type=cli.share, metavar="X", help="power of that mean; 0: off (0)")
+    add("--file-power", type=cli.nonnegative_float, metavar="X", help="power of that mean; 0: off (0)")
     add("--keep-classes", type=cli.positive_int, metavar="N", help="best classes that --low-power leaves as they are")
     add("--low-power", type=cli.positive_float, metavar="X", help="power of all other classes; 1: off (1)")
 
@@ -134,12 +139,30 @@ def add_events(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group(
         "sound events", "events.csv, and of each file <stem>.labels.txt (Audacity) and <stem>.selections.txt (Raven)"
     ).add_argument
-    add("--events", type=cli.folder, metavar="DIR", help="folder to write onsets and offsets to")
-    add("--event-high", type=cli.share, default=0.5, metavar="X", help="an event has a frame of this score (0.5)")
-    add("--event-low", type=cli.share, default=0.25, metavar="X", help="it reaches as far as frames have this (0.25)")
-    add("--event-median-s", type=cli.share, default=0.5, metavar="S", help="median filter over frames; 0: off (0.5)")
-    add("--event-gap-s", type=cli.share, default=0.5, metavar="S", help="shorter pauses are bridged (0.5)")
-    add("--event-min-s", type=cli.share, default=0.2, metavar="S", help="shorter events are left out (0.2)")
+    add("--events", type=cli.path, metavar="DIR", help="folder to write onsets and offsets to")
+    add(
+        "--event-high",
+        type=cli.nonnegative_float,
+        default=0.5,
+        metavar="X",
+        help="an event has a frame of this score (0.5)",
+    )
+    add(
+        "--event-low",
+        type=cli.nonnegative_float,
+        default=0.25,
+        metavar="X",
+        help="it reaches as far as frames have this (0.25)",
+    )
+    add(
+        "--event-median-s",
+        type=cli.nonnegative_float,
+        default=0.5,
+        metavar="S",
+        help="median filter over frames; 0: off (0.5)",
+    )
+    add("--event-gap-s", type=cli.nonnegative_float, default=0.5, metavar="S", help="shorter pauses are bridged (0.5)")
+    add("--event-min-s", type=cli.nonnegative_float, default=0.2, metavar="S", help="shorter events are left out (0.2)")
 
 
 def post_settings(options: argparse.Namespace) -> PostSettings:
@@ -212,7 +235,7 @@ def tune(options: argparse.Namespace, ensemble: Ensemble) -> None:
             raise ConfigError(
                 "--tune-post with --model needs --data DIR, the folder with train_soundscapes_labels.csv."
             )
-        data = cli.folder(RunFolder(options.run).read_search()["data"]["folder"])
+        data = cli.path(RunFolder(options.run).read_search()["data"]["folder"])
     shift_s = options.tta_shift_s
     tune_post(TuneJob(data, options.out, shift_s, options.threads, options.silence_rms), ensemble, cli.say)
     print(f"post-processing {options.out}", flush=True)

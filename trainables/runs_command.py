@@ -68,7 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
     for command in (listing, show, prune):
         command.add_argument(
             "--out",
-            type=cli.folder,
+            type=cli.path,
             default=Path("runs").absolute(),
             metavar="DIR",
             help="where run folders are (runs)",

@@ -42,12 +42,12 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="search space: a path, or a name in search_spaces/ (arch.yaml, pooling.yaml, ..)",
     )
-    add("--data", type=cli.folder, metavar="DIR", help="folder in BirdCLEF layout (train.csv, train_audio/, ..)")
-    add("--out", type=cli.folder, default=Path("runs").absolute(), metavar="DIR", help="where run folders go (runs)")
+    add("--data", type=cli.path, metavar="DIR", help="folder in BirdCLEF layout (train.csv, train_audio/, ..)")
+    add("--out", type=cli.path, default=Path("runs").absolute(), metavar="DIR", help="where run folders go (runs)")
     add("--name", help="name of the run folder (default: space and time)")
     add(
         "--teacher",
-        type=cli.folder,
+        type=cli.path,
         metavar="RUN",
         help="a student's search: start from that run's best model, and learn from its pseudo-labels (pseudo.yaml)",
     )
@@ -78,7 +78,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     method.add_argument(
         "--warm-start",
-        type=cli.folder,
+        type=cli.path,
         action="append",
         default=[],
         metavar="RUN",
@@ -94,7 +94,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--cpus-per-trial", type=cli.positive_int, default=1, metavar="N", help="CPUs a trial or worker (1)"
     )
     machine.add_argument(
-        "--gpus-per-trial", type=cli.share, default=0.0, metavar="X", help="GPUs a trial or worker (0)"
+        "--gpus-per-trial", type=cli.nonnegative_float, default=0.0, metavar="X", help="GPUs a trial or worker (0)"
     )
     machine.add_argument(
         "--workers-per-trial",

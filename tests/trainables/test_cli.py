@@ -38,7 +38,7 @@ def test_durations(text: str, seconds: float) -> None:
         *((cli.duration_s, text) for text in ("", "m", "soon", "0", "-1h", "nan", "inf", "1d")),
         *((cli.positive_int, text) for text in ("", "0", "-1", "1.0", "1e3", "two")),
         *((cli.positive_float, text) for text in ("", "0", "-1", "nan", "inf")),
-        *((cli.share, text) for text in ("-0.5", "nan", "half")),
+        *((cli.nonnegative_float, text) for text in ("-0.5", "nan", "half")),
         *((cli.seed, text) for text in ("-1", "2147483648", "0.5")),
         *((cli.workers, text) for text in ("-1", "1.5", "AUTO")),
     ],
@@ -51,7 +51,7 @@ def test_arguments_out_of_range(parse: Callable[[str], object], text: str) -> No
 def test_arguments_in_range() -> None:
     assert cli.positive_int("3") == 3
     assert cli.positive_float("0.2") == 0.2
-    assert cli.share("0") == 0
+    assert cli.nonnegative_float("0") == 0
     assert cli.seed("2147483647") == 2**31 - 1
     assert cli.workers("auto") is None
     assert cli.workers("0") == 0
@@ -61,8 +61,8 @@ def test_folders_are_absolute_and_know_the_home(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
 
-    assert cli.folder("~/data") == tmp_path / "data"
-    assert cli.folder("runs") == tmp_path / "runs"
+    assert cli.path("~/data") == tmp_path / "data"
+    assert cli.path("runs") == tmp_path / "runs"
 
 
 def raising(error: BaseException) -> Callable[[object], None]:

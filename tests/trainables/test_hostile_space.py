@@ -176,7 +176,7 @@ BAD_ARGUMENTS: dict[str, tuple[Callable[[str], object], str]] = {
     "digits without end": (cli.positive_int, "9" * 5000),
     "a hexadecimal number": (cli.positive_int, "0x10"),
     "a large seed": (cli.seed, "9" * 50),
-    "infinite GPUs": (cli.share, "1e999"),
+    "infinite GPUs": (cli.nonnegative_float, "1e999"),
     "a scale that is nan": (cli.positive_float, "-nan"),
 }
 
@@ -188,7 +188,7 @@ def test_a_hostile_argument_is_refused_as_argparse_wants_it(parse: Callable[[str
 
 
 def test_the_home_of_nobody_is_refused() -> None:
-    refusal(lambda: cli.folder("~nobody-has-this-name/data"), "~nobody-has-this-name/data", "without ~")
+    refusal(lambda: cli.path("~nobody-has-this-name/data"), "~nobody-has-this-name/data", "without ~")
 
 
 @pytest.mark.parametrize(

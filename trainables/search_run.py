@@ -26,6 +26,7 @@ from trainables import cli
 from trainables.asha import Asha, rung_reports
 from trainables.cluster import ClusterInfo, machine_for, ray_session
 from trainables.driver_lock import check_free, only_driver
+from trainables.dry_run import print_dry_run
 from trainables.ensemble_members import EnsembleJob
 from trainables.ensemble_plan import plan_ensemble
 from trainables.ensemble_run import label_soundscapes
@@ -34,7 +35,6 @@ from trainables.leaderboard import best_trials
 from trainables.leaderboard_text import print_leaderboard
 from trainables.node_check import check_nodes
 from trainables.node_losses import NodeLosses
-from trainables.placement import print_placement
 from trainables.recorder import Recorder
 from trainables.refit import plan_refits, refit
 from trainables.resources import check_room, room, trial_resources, unused_gpus
@@ -60,12 +60,12 @@ def run_search(options: argparse.Namespace) -> None:
     if machine is not None:
         check_cluster(job, machine)
         if options.dry_run:
-            print_placement(prepared, machine, options.max_concurrent)
+            print_dry_run(prepared, machine, options.max_concurrent)
             return
     with ray_session(options.address, options.dashboard) as cluster:
         check_cluster(job, cluster)
         if options.dry_run:
-            print_placement(prepared, cluster, options.max_concurrent)
+            print_dry_run(prepared, cluster, options.max_concurrent)
             return
         if note := unused_gpus(job, cluster):
             print(note, flush=True)

@@ -21,7 +21,7 @@ from trainables.trial import SearchJob
 N_POINTS = 3
 
 
-def print_placement(prepared: Prepared, cluster: ClusterInfo, max_concurrent: int | None) -> None:
+def print_dry_run(prepared: Prepared, cluster: ClusterInfo, max_concurrent: int | None) -> None:
     """Print the machines, the trials, the files, and the first points; nothing is written."""
     lines = [
         *machine_lines(prepared.job, cluster),

@@ -14,7 +14,7 @@ import ray
 from sed_model.errors import ConfigError
 from trainables import search
 from trainables.cluster import ClusterInfo, Node
-from trainables.placement import file_lines, first_points, machine_lines, trial_lines
+from trainables.dry_run import file_lines, first_points, machine_lines, trial_lines
 from trainables.recorder import describe_point
 from trainables.resources import check_room, room, slots, unused_gpus
 from trainables.search_setup import Prepared, prepare

@@ -67,7 +67,7 @@ CURVE_FIELDS = pa.schema(
     ]
 )
 STATUSES = ("complete", "pruned", "failed", "running")
-KEYS = frozenset({"trial_id", "number", "status", "macro_auc"})
+NEVER_MISSING = frozenset({"trial_id", "number", "status", "macro_auc"})
 """What no table of trials lacks, whichever release wrote it."""
 
 
@@ -120,7 +120,7 @@ def read_rows(path: Path, schema: pa.Schema, columns: Sequence[str] | None = Non
     try:
         if not is_file(path):
             raise ValueError("it is no file")
-        rows: list[dict[str, Any]] = read_parquet(path, schema, set(schema.names) - KEYS, columns).to_pylist()
+        rows: list[dict[str, Any]] = read_parquet(path, schema, set(schema.names) - NEVER_MISSING, columns).to_pylist()
         for row in rows:
             _check_keys(row)
             _check_values(row)

@@ -111,8 +111,8 @@ class RunFolder:
         return table
 
 
-def newest_first(out: Path) -> list[Path]:
-    """The run folders in `out`."""
+def newest_runs(out: Path) -> list[Path]:
+    """The run folders in `out`, the one that was started last in front."""
     files = [path for path in out.glob("*/search.yaml") if is_file(path)]
     return [path.parent for path in sorted(files, key=lambda path: path.stat().st_mtime_ns, reverse=True)]
 

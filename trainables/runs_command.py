@@ -20,7 +20,7 @@ from sed_model.paths import expanded, is_file
 from trainables import cli
 from trainables.leaderboard import best_trials
 from trainables.run_contents import COLUMNS, STILL_RUNS_S, last_change_s, removable, remove, size_of, summarise
-from trainables.runs import RunFolder, newest_first
+from trainables.runs import RunFolder, newest_runs
 
 DESCRIPTION = """Look at the run folders of searches, and make room on the disk.
 
@@ -47,7 +47,7 @@ def find_run(out: Path, name: str) -> RunFolder:
     for path in (out / name, expanded(name)):
         if is_file(path / "search.yaml"):
             return RunFolder(path.absolute())
-    known = ", ".join(path.name for path in newest_first(out)) or "none"
+    known = ", ".join(path.name for path in newest_runs(out)) or "none"
     raise DataError(f"{name}: no such run in {out} (there: {known}); give a name, a path, or another --out.")
 
 
@@ -78,7 +78,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def list_runs(options: argparse.Namespace) -> None:
-    runs = [summarise(RunFolder(path)) for path in newest_first(options.out)]
+    runs = [summarise(RunFolder(path)) for path in newest_runs(options.out)]
     closed = closed_folders(options.out)
     if options.json:
         print_json({"runs": [asdict(run) for run in runs], "unreadable": closed})
@@ -146,7 +146,7 @@ def show_run(options: argparse.Namespace) -> None:
 
 def prune_runs(options: argparse.Namespace) -> None:
     """Runs that were named have to be idle (an ensemble follows a search); without names, busy ones are passed over."""
-    runs = [find_run(options.out, name) for name in options.names] or list(map(RunFolder, newest_first(options.out)))
+    runs = [find_run(options.out, name) for name in options.names] or list(map(RunFolder, newest_runs(options.out)))
     busy = [run for run in runs if time.time() - last_change_s(run) < STILL_RUNS_S]
     if busy and options.names:
         names = ", ".join(run.path.name for run in busy)

@@ -52,31 +52,39 @@ def build_parser() -> argparse.ArgumentParser:
         help="a student's search: start from that run's best model, and learn from its pseudo-labels (pseudo.yaml)",
     )
     add("--resume", action="store_true", help="go on with the run of that --name, or with the newest one")
-    budget = parser.add_argument_group("budget")
-    budget.add_argument("--num-trials", type=cli.positive_int, metavar="N", help="trials (default: the space's)")
-    budget.add_argument(
-        "--time-budget", type=cli.duration_s, metavar="30m", help="start no more trials after that time"
-    )
-    budget.add_argument(
-        "--epoch-budget", type=cli.positive_int, metavar="N", help="start no more trials after so many epochs in all"
-    )
-    budget.add_argument("--stages", metavar="A,B,..", help="stages of a trial: pretrain_ce,train_bce,finetune")
-    budget.add_argument(
-        "--epochs-scale", type=cli.positive_float, metavar="X", help="multiplies the epochs of each stage"
-    )
+    add_budget(parser)
+    add_method(parser)
+    add_machine(parser)
+    add_afterwards(parser)
+    return parser
+
+
+def add_budget(parser: argparse.ArgumentParser) -> None:
+    """How long."""
+    add = parser.add_argument_group("budget").add_argument
+    add("--num-trials", type=cli.positive_int, metavar="N", help="trials (default: the space's)")
+    add("--time-budget", type=cli.duration_s, metavar="30m", help="start no more trials after that time")
+    add("--epoch-budget", type=cli.positive_int, metavar="N", help="start no more trials after so many epochs in all")
+    add("--stages", metavar="A,B,..", help="stages of a trial: pretrain_ce,train_bce,finetune")
+    add("--epochs-scale", type=cli.positive_float, metavar="X", help="multiplies the epochs of each stage")
+
+
+def add_method(parser: argparse.ArgumentParser) -> None:
+    """How points are drawn, and weak trials stopped."""
     method = parser.add_argument_group("method")
-    method.add_argument(
+    add = method.add_argument
+    add(
         "--searcher",
         choices=["optuna", "random", "gp", "nsga2"],
         help="how points are drawn: TPE, independently, by a Gaussian process, by NSGA-II (the space's)",
     )
-    method.add_argument("--scheduler", choices=["asha", "none"], help="how weak trials are stopped (the space's)")
-    method.add_argument(
+    add("--scheduler", choices=["asha", "none"], help="how weak trials are stopped (the space's)")
+    add(
         "--cost",
         choices=["cpu_ms_per_window", "params_m"],
         help="second objective, to be small: search for the Pareto front of score and cost",
     )
-    method.add_argument(
+    add(
         "--warm-start",
         type=cli.path,
         action="append",
@@ -84,51 +92,48 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="RUN",
         help="start from what the search in that run folder found on the same data; may be repeated",
     )
-    method.add_argument("--seed", type=cli.seed, metavar="N", help="seed of the draws and of the training (0)")
+    add("--seed", type=cli.seed, metavar="N", help="seed of the draws and of the training (0)")
     cli.add_set(method)
-    machine = parser.add_argument_group("machine")
-    machine.add_argument(
-        "--max-concurrent", type=cli.positive_int, metavar="N", help="trials at a time (as many as fit)"
-    )
-    machine.add_argument(
-        "--cpus-per-trial", type=cli.positive_int, default=1, metavar="N", help="CPUs a trial or worker (1)"
-    )
-    machine.add_argument(
-        "--gpus-per-trial", type=cli.nonnegative_float, default=0.0, metavar="X", help="GPUs a trial or worker (0)"
-    )
-    machine.add_argument(
+
+
+def add_machine(parser: argparse.ArgumentParser) -> None:
+    """What trials get, and where they run."""
+    add = parser.add_argument_group("machine").add_argument
+    add("--max-concurrent", type=cli.positive_int, metavar="N", help="trials at a time (as many as fit)")
+    add("--cpus-per-trial", type=cli.positive_int, default=1, metavar="N", help="CPUs a trial or worker (1)")
+    add("--gpus-per-trial", type=cli.nonnegative_float, default=0.0, metavar="X", help="GPUs a trial or worker (0)")
+    add(
         "--workers-per-trial",
         type=cli.workers,
         metavar="N",
         help="data-parallel workers; 0: inside the trial (auto: 1 with GPUs, else 0)",
     )
-    machine.add_argument("--address", help="a running Ray cluster: auto, or host:6379 (default: a local Ray)")
-    machine.add_argument(
+    add("--address", help="a running Ray cluster: auto, or host:6379 (default: a local Ray)")
+    add(
         "--storage",
         metavar="URI",
         help="where trials' files go on a cluster without a shared folder: s3://.., gs://.., file:///..",
     )
-    machine.add_argument(
-        "--dry-run", action="store_true", help="check everything, print what would run where, and leave"
-    )
-    machine.add_argument(
-        "--dashboard", action=argparse.BooleanOptionalAction, default=True, help="Ray's dashboard (on)"
-    )
-    after = parser.add_argument_group("afterwards")
-    after.add_argument("--top-k", type=cli.positive_int, default=3, metavar="K", help="trials in the ensemble (3)")
-    after.add_argument(
+    add("--dry-run", action="store_true", help="check everything, print what would run where, and leave")
+    add("--dashboard", action=argparse.BooleanOptionalAction, default=True, help="Ray's dashboard (on)")
+
+
+def add_afterwards(parser: argparse.ArgumentParser) -> None:
+    """What follows the trials."""
+    add = parser.add_argument_group("afterwards").add_argument
+    add("--top-k", type=cli.positive_int, default=3, metavar="K", help="trials in the ensemble (3)")
+    add(
         "--refit-folds",
         type=cli.whole_numbers,
         metavar="0,1,2",
         help="train the --top-k best again on these folds (with labelled soundscapes: seeds), for mean and spread",
     )
-    after.add_argument(
+    add(
         "--pseudo-labels",
         action=argparse.BooleanOptionalAction,
         default=True,
         help="label the unlabelled soundscapes with the ensemble (on)",
     )
-    return parser
 
 
 if __name__ == "__main__":

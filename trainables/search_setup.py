@@ -23,7 +23,7 @@ from trainables.cluster import ClusterInfo
 from trainables.overrides import absolute_paths, parse_overrides
 from trainables.refit import changes_for
 from trainables.resources import check_room
-from trainables.runs import RunFolder, newest_first
+from trainables.runs import RunFolder, newest_runs
 from trainables.search_checks import (
     check_backbones,
     check_data,
@@ -159,7 +159,7 @@ def resumed(options: argparse.Namespace) -> tuple[RunFolder, SearchSpace, Path]:
     if given:
         flags = ", ".join("--set" if name == "overrides" else f"--{name.replace('_', '-')}" for name in given)
         raise ConfigError(f"--resume goes on with the settings of the run's search.yaml; leave out {flags}.")
-    folders = [options.out / options.name] if options.name else newest_first(options.out)
+    folders = [options.out / options.name] if options.name else newest_runs(options.out)
     if not folders:
         raise DataError(f"--resume: no run folder in {options.out}; name one with --name, or start a new search.")
     run = RunFolder(folders[0])

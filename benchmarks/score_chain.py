@@ -30,7 +30,7 @@ from sed_model.stages import plan_stages
 from sed_model.training_data import open_training_data
 from trainables.leaderboard import best_trials
 from trainables.runs import RunFolder
-from trainables.student import round_name
+from trainables.student_run import round_name
 
 SPACE = Path(__file__).parent / "chain.yaml"
 TOP_K = 3

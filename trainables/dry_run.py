@@ -14,8 +14,8 @@ from trainables.cluster import ClusterInfo
 from trainables.recorder import describe_point
 from trainables.resources import room, slots, unused_gpus
 from trainables.search_setup import Prepared
+from trainables.search_space import space_size
 from trainables.searcher import SedSearcher
-from trainables.space_table import space_size
 from trainables.trial import SearchJob
 
 N_POINTS = 3

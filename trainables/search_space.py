@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from sed_model.config import SedConfig
 from sed_model.errors import ConfigError
-from trainables.distributions import Distribution, contains
+from trainables.distributions import Choice, Distribution, contains
 from trainables.search_settings import SearchSettings
 
 if TYPE_CHECKING:
@@ -138,3 +139,35 @@ class SearchSpace:
         if self.repairs:
             tree["repair"] = {name: list(values) for name, values in self.repairs}
         return tree
+
+
+def combinations(space: SearchSpace) -> int:
+    """Number of distinct settings of the parameters that have a countable number of values."""
+    branching = {condition.parent for parameter in space.parameters for condition in parameter.when}
+    counts: Counter[tuple[tuple[str, object], ...]] = Counter({(): 1})
+    for parameter in space.parameters:
+        following: Counter[tuple[tuple[str, object], ...]] = Counter()
+        for drawn, count in counts.items():
+            if not parameter.active(dict(drawn)):
+                following[drawn] += count
+            elif parameter.key not in branching:
+                following[drawn] += count * (parameter.distribution.size or 1)
+            else:
+                for value in _values(parameter):
+                    following[*drawn, (parameter.key, value)] += count
+        counts = following
+    return counts.total()
+
+
+def space_size(space: SearchSpace) -> str:
+    """The number of combinations, and of the parameters that have no countable values."""
+    continuous = sum(parameter.distribution.size is None for parameter in space.parameters)
+    size = f"{combinations(space):,} combinations"
+    return f"{size} of the countable parameters, and {continuous} continuous" if continuous else size
+
+
+def _values(parameter: Parameter) -> list[object]:
+    distribution = parameter.distribution
+    if isinstance(distribution, Choice):
+        return list(distribution.values)
+    return [distribution.low + i * (distribution.step or 0) for i in range(distribution.size or 0)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections import Counter
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -14,45 +13,12 @@ from rich.table import Table
 
 from sed_model.errors import UserError
 from trainables import cli
-from trainables.distributions import Choice
 from trainables.overrides import parse_overrides
-from trainables.search_space import Parameter, SearchSpace
+from trainables.search_space import SearchSpace, space_size
 from trainables.space import load_space
 
 EXAMPLES = """  python -m trainables.space show arch.yaml
   python -m trainables.space show my_space.yaml --set model.backbone=efficientnet_b0 --json"""
-
-
-def combinations(space: SearchSpace) -> int:
-    """Number of distinct settings of the parameters that have a countable number of values."""
-    branching = {condition.parent for parameter in space.parameters for condition in parameter.when}
-    counts: Counter[tuple[tuple[str, object], ...]] = Counter({(): 1})
-    for parameter in space.parameters:
-        following: Counter[tuple[tuple[str, object], ...]] = Counter()
-        for drawn, count in counts.items():
-            if not parameter.active(dict(drawn)):
-                following[drawn] += count
-            elif parameter.key not in branching:
-                following[drawn] += count * (parameter.distribution.size or 1)
-            else:
-                for value in _values(parameter):
-                    following[*drawn, (parameter.key, value)] += count
-        counts = following
-    return counts.total()
-
-
-def space_size(space: SearchSpace) -> str:
-    """The number of combinations, and of the parameters that have no countable values."""
-    continuous = sum(parameter.distribution.size is None for parameter in space.parameters)
-    size = f"{combinations(space):,} combinations"
-    return f"{size} of the countable parameters, and {continuous} continuous" if continuous else size
-
-
-def _values(parameter: Parameter) -> list[object]:
-    distribution = parameter.distribution
-    if isinstance(distribution, Choice):
-        return list(distribution.values)
-    return [distribution.low + i * (distribution.step or 0) for i in range(distribution.size or 0)]
 
 
 def samples(space: SearchSpace, n_samples: int, seed: int) -> list[dict[str, object]]:

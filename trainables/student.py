@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
 from trainables import cli
 
@@ -14,11 +13,6 @@ soundscapes for the next round. The rounds end when the validation score no long
 EXAMPLES = """  python -m trainables.student --run runs/NAME --rounds 2
   python -m trainables.student --run runs/NAME --rounds 3 --num-trials 8 --top-k 3      (a small search in each round)
   python -m trainables.student --run runs/NAME --set pseudo.add_prob=0.5 --set stages.pseudo.epochs=12"""
-
-PASSED_ON = (
-    "data", "num_trials", "top_k", "max_concurrent", "cpus_per_trial", "gpus_per_trial", "workers_per_trial", "address",
-)  # fmt: skip
-"""Options that each round's search is given."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -49,23 +43,6 @@ def build_parser() -> argparse.ArgumentParser:
     add("--address", help="a running Ray cluster: auto, or host:6379 (default: a local Ray)")
     cli.add_set(parser)
     return parser
-
-
-def search_arguments(round_number: int, teacher: Path, options: object) -> list[str]:
-    """The search of one round as a command line; `teacher` is the run that it learns from."""
-    values = vars(options)
-    words = ["--space", values["space"], "--teacher", teacher, "--name", round_name(values["run"], round_number)]
-    words += ["--out", values["run"].parent]
-    for name in PASSED_ON:
-        if values[name] is not None:
-            words += [f"--{name.replace('_', '-')}", values[name]]
-    words += [word for text in values["overrides"] for word in ("--set", text)]
-    return [str(word) for word in words]
-
-
-def round_name(run: Path, round_number: int) -> str:
-    """Name of the run folder of a round."""
-    return f"{run.name}-student-{round_number}"
 
 
 if __name__ == "__main__":

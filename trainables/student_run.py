@@ -11,8 +11,12 @@ from trainables.cluster import joined_address, ray_session
 from trainables.leaderboard import best_trials
 from trainables.runs import RunFolder
 from trainables.search_run import run_search
-from trainables.student import round_name, search_arguments
 from trainables.teacher import find_teacher
+
+PASSED_ON = (
+    "data", "num_trials", "top_k", "max_concurrent", "cpus_per_trial", "gpus_per_trial", "workers_per_trial", "address",
+)  # fmt: skip
+"""Options that each round's search is given."""
 
 
 def run_rounds(options: argparse.Namespace) -> None:
@@ -61,3 +65,20 @@ def train_round(number: int, teacher: Path, options: argparse.Namespace) -> Path
 
 def best_score(run_dir: Path) -> float:
     return float(best_trials(RunFolder(run_dir).read_trials(), 1)[0]["macro_auc"])
+
+
+def search_arguments(round_number: int, teacher: Path, options: object) -> list[str]:
+    """The search of one round as a command line; `teacher` is the run that it learns from."""
+    values = vars(options)
+    words = ["--space", values["space"], "--teacher", teacher, "--name", round_name(values["run"], round_number)]
+    words += ["--out", values["run"].parent]
+    for name in PASSED_ON:
+        if values[name] is not None:
+            words += [f"--{name.replace('_', '-')}", values[name]]
+    words += [word for text in values["overrides"] for word in ("--set", text)]
+    return [str(word) for word in words]
+
+
+def round_name(run: Path, round_number: int) -> str:
+    """Name of the run folder of a round."""
+    return f"{run.name}-student-{round_number}"

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.trainables.spaces import NESTED, load, write
-from trainables.space_table import combinations, main
+from trainables.search_space import combinations
+from trainables.space_table import main
 
 
 def test_combinations_count_conditional_values_only_where_they_are_drawn(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from trainables import student
 from trainables.runs import RunFolder
 from trainables.search import parse
 from trainables.space import load_space
+from trainables.student_run import search_arguments
 from trainables.teacher import check_student_space, find_teacher
 
 slow = pytest.mark.slow
@@ -85,7 +86,7 @@ def test_a_round_s_search_gets_the_resources_that_were_asked_for() -> None:
     options = student.build_parser().parse_args(
         ["--run", "/runs/x", "--gpus-per-trial", "0.25", "--workers-per-trial", "0"]
     )
-    words = student.search_arguments(2, Path("/runs/x-student-1"), options)
+    words = search_arguments(2, Path("/runs/x-student-1"), options)
     search_options = parse(words)
     assert (search_options.gpus_per_trial, search_options.workers_per_trial) == (0.25, 0)
     assert search_options.name == "x-student-2"

@@ -32,6 +32,8 @@ COLUMNS = ("filename", "start_s", "end_s", "primary_label", "probabilities", "we
 """What training needs of a table of pseudo-labels."""
 LEAST_SHARE = 0.3
 """Share of a mixed clip that each of its two sources has at least: in loudness when added, in time when joined."""
+SILENT_RMS = 1e-30
+"""At or below this level there is nothing to bring to another's; a lone bit of 16 in a minute is far above."""
 
 
 @dataclass(frozen=True)
@@ -233,7 +235,7 @@ def added(
 ) -> Float32[np.ndarray, " samples"]:
     """Both at once: `share` of the first, the rest of the second, after bringing both to the louder one's level."""
     levels = [float(np.sqrt(np.mean(np.square(wave, dtype=np.float64)))) for wave in (first, second)]
-    gains = [max(levels) / level if level > 0 else 1.0 for level in levels]
+    gains = [max(levels) / level if level > SILENT_RMS else 1.0 for level in levels]
     mixed = share * gains[0] * first + (1 - share) * gains[1] * second
     # Beyond full scale the waveform augmentations would clip.
     return (mixed / max(1.0, float(np.abs(mixed).max(initial=0)))).astype(np.float32)

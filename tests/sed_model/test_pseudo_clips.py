@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import soundfile
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sed_model.audio_cache import open_cache
@@ -191,6 +191,7 @@ def test_chances_above_one_are_refused() -> None:
         SedConfig().with_overrides({"pseudo.replace_prob": 0.5, "pseudo.add_prob": 0.5, "pseudo.join_prob": 0.2})
 
 
+@example(first=[0.0, 0.0, 0.0, 1.0], second=[0.0, 0.0, 0.0, 1.6409205e-42], share=0.5)
 @settings(deadline=None)
 @given(
     st.lists(st.floats(-1, 1, width=32), min_size=4, max_size=4),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +72,8 @@ def read_predictions(folder: Path) -> OutOfFold:
     if targets.ndim != 2 or targets.shape != probabilities.shape or not _are_probabilities(targets, probabilities):
         raise CheckpointError(f"{path}: holds no numbers from 0 to 1, one a class; train again.")
     windows = tuple(zip(*columns[:3], strict=True))
+    if not all(None not in window and 0 <= window[1] < window[2] < math.inf for window in windows):
+        raise CheckpointError(f"{path}: holds rows that are no window of a file; train again.")
     return OutOfFold(windows, targets, probabilities)
 
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -63,7 +64,9 @@ def refusal(call: Callable[[], object], *words: str, kind: type[Exception] = Use
     return message
 
 
-def refused(call: Callable[[], object], *words: str, kind: type[Exception] = UserError) -> bool:
+def refused(
+    call: Callable[[], object], *words: str, kind: type[Exception] | tuple[type[Exception], ...] = UserError
+) -> bool:
     """Whether `call` raises a user's error, with `words` in it; any other error is a fault, and so is a hang."""
     message = None
     with in_time():
@@ -140,6 +143,41 @@ trees = st.recursive(
     scalars, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=6), inner, max_size=2)
 )
 """What a JSON or YAML file may hold."""
+
+KINDS_OF_COLUMNS: list[tuple[pa.DataType, st.SearchStrategy[object]]] = [
+    (pa.null(), st.none()),
+    (pa.bool_(), st.booleans()),
+    (pa.int8(), st.integers(-(2**7), 2**7 - 1)),
+    (pa.int64(), st.integers(-(2**63), 2**63 - 1)),
+    (pa.uint64(), st.integers(0, 2**64 - 1)),
+    (pa.float32(), st.floats(width=32)),
+    (pa.float64(), st.floats()),
+    (pa.decimal128(5, 2), st.decimals(-100, 100, places=2)),
+    (pa.string(), st.text(max_size=6)),
+    (pa.large_string(), st.text(max_size=6)),
+    (pa.dictionary(pa.int32(), pa.string()), st.text(max_size=2)),
+    (pa.binary(), st.binary(max_size=6)),
+    (pa.date32(), st.dates()),
+    (pa.timestamp("us"), st.datetimes()),
+    (pa.list_(pa.float32()), st.lists(st.floats(width=32) | st.none(), max_size=3)),
+    (pa.list_(pa.string()), st.lists(st.text(max_size=2) | st.none(), max_size=3)),
+    (pa.struct([("a", pa.int64())]), st.fixed_dictionaries({"a": st.integers(0, 3)})),
+]
+
+
+@st.composite
+def columns(draw: st.DrawFn, n_rows: int) -> pa.Array:
+    """A column of a Parquet table, of any kind."""
+    stored, values = draw(st.sampled_from(KINDS_OF_COLUMNS))
+    return pa.array(draw(st.lists(values | st.none(), min_size=n_rows, max_size=n_rows)), stored)
+
+
+def with_column(table: pa.Table, name: str, column: pa.Array) -> pa.Table:
+    """The table with a column more, or another in the place of one."""
+    if name not in table.column_names:
+        return table.append_column(name, column)
+    return table.set_column(table.column_names.index(name), name, column)
+
 
 DEEP = b"[" * 100_000
 NO_JSON: dict[str, bytes] = {

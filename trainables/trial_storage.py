@@ -180,12 +180,12 @@ def _manifest(content: bytes, folder: Path) -> dict[str, str]:
         DataError: it is no manifest.
     """
     try:
-        names = dict(json.loads(content))
-        strange = [
-            name for pair in names.items() for name in pair if name in ("", ".", "..") or Path(name).name != name
-        ]
-    except (ValueError, TypeError, RecursionError) as error:
+        names = json.loads(content)
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{folder.name}: {MANIFEST} in the storage is damaged ({error}).") from None
+    if not isinstance(names, dict) or not all(isinstance(stored, str) for stored in names.values()):
+        raise DataError(f"{folder.name}: {MANIFEST} in the storage is damaged (it maps no files to stored ones).")
+    strange = [name for pair in names.items() for name in pair if name in ("", ".", "..") or Path(name).name != name]
     if strange:
         raise DataError(f"{folder.name}: {MANIFEST} in the storage names {strange[0]!r}, which is no plain file name.")
     return names

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from analysis.predictions import read_frame_scores, read_oof, read_pseudo_labels
 from analysis.tables import RunFolderError, read_run
-from tests.hostile import refusal
+from tests.hostile import refusal, with_column
 
 TRIALS, CURVES = "trials.parquet", "curves.parquet"
 OOF, FRAMES = "trials/trial_0003/oof.parquet", "trials/trial_0003/frames.parquet"
@@ -37,13 +37,7 @@ def change(file: Path, edit: Callable[[pa.Table], pa.Table]) -> None:
 
 def put_column(file: Path, name: str, values: Any, stored: pa.DataType | None = None) -> None:
     array = values if isinstance(values, pa.Array) else pa.array(values, stored)
-
-    def edit(table: pa.Table) -> pa.Table:
-        if name not in table.column_names:
-            return table.append_column(name, array)
-        return table.set_column(table.column_names.index(name), name, array)
-
-    change(file, edit)
+    change(file, lambda table: with_column(table, name, array))
 
 
 def unprintable(text: str) -> str:

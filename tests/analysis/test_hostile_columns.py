@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from analysis.curves import stage_gains
 from analysis.predictions import FRAME_COLUMNS, OOF_COLUMNS, PSEUDO_LABEL_COLUMNS, read_oof
-from analysis.tables import CURVE_COLUMNS, TRIAL_COLUMNS, read_run
+from analysis.ranks import rank_trials
+from analysis.tables import CURVE_COLUMNS, TRIAL_COLUMNS, RunFolderError, read_run
 from tests.analysis.hostile_run import (
     CURVES,
     FRAMES,
@@ -27,7 +31,7 @@ from tests.analysis.hostile_run import (
     put_column,
     refuses,
 )
-from tests.hostile import DEEP
+from tests.hostile import DEEP, columns, drawn, refused
 
 COLUMNS = [
     (file, name)
@@ -49,6 +53,19 @@ def test_a_hostile_column_is_refused_by_name(own_run: Path, file: str, name: str
     else:
         change(own_run / file, lambda table: table.append_column(name, table[name]))
     refuses(lambda: READERS[file](own_run), file, f"column '{name}'")
+
+
+@drawn
+@given(place=st.sampled_from([*COLUMNS, (TRIALS, "config.model.x")]), data=st.data())
+def test_a_column_of_any_kind_is_refused_or_ranked(
+    own_run: Path, whole_run: Path, place: tuple[str, str], data: st.DataObject
+) -> None:
+    file, name = place
+    shutil.copy(whole_run / file, own_run / file)
+    put_column(own_run / file, name, data.draw(columns(len(pq.read_table(own_run / file)))))
+    if not refused(lambda: READERS[file](own_run), file, kind=RunFolderError) and file == TRIALS:
+        rank_trials(read_run(own_run))
+    shutil.copy(whole_run / file, own_run / file)
 
 
 def broken_texts(n: int) -> pa.Array:

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sed_model.recordings import read_data_folder
 from sed_model.submission import read_sample
 from sed_model.taxonomy import read_taxonomy
-from tests.hostile import NO_FILES, refusal
+from tests.hostile import NO_FILES, drawn, refusal, refused
 from tests.sed_model.csv_folder import GOOD, LABELS
 
 TAXONOMIES = {
@@ -72,6 +74,41 @@ SOUNDSCAPE_LABELS = {
 def test_hostile_labels_of_soundscapes_are_refused(bird_folder: Path, text: str) -> None:
     (bird_folder / "train_soundscapes_labels.csv").write_text(text)
     refusal(lambda: read_data_folder(bird_folder), "train_soundscapes_labels.csv")
+
+
+pieces = st.sampled_from(
+    ["S0", "_", "5", "10", ".", "0", "1", "-", "e", "/", "..", "nan", " ", "\n", '"', ",", "grekis", "\u0665"]
+)
+texts = st.lists(pieces, max_size=6).map("".join)
+
+
+@drawn
+@given(rows=st.lists(st.tuples(texts, texts, texts), min_size=1, max_size=3))
+def test_any_labels_of_soundscapes_are_windows_of_them_or_refused(
+    bird_folder: Path, rows: list[tuple[str, str, str]]
+) -> None:
+    path = bird_folder / "train_soundscapes_labels.csv"
+    path.write_text("\n".join([LABELS.splitlines()[0], *map(",".join, rows)]), newline="")
+    if not refused(lambda: read_data_folder(bird_folder), path.name):
+        table = read_data_folder(bird_folder).soundscape_labels
+        assert table is not None
+        assert set(table["path"]) == {"train_soundscapes/S0.ogg"}
+        assert (table["end_s"] % 5 == 0).all()
+        assert table[["1139490", "grekis"]].isin([0.0, 1.0]).all(axis=None)
+
+
+@drawn
+@given(header=texts, row=texts)
+def test_any_taxonomy_or_sample_submission_has_plain_classes_or_is_refused(
+    tmp_path: Path, header: str, row: str
+) -> None:
+    for name, read in (("taxonomy.csv", read_taxonomy), ("sample.csv", lambda path: read_sample(path).classes)):
+        first = "primary_label" if name == "taxonomy.csv" else f"row_id,{header}"
+        (tmp_path / name).write_text(f"{first}\n{row}", newline="")
+        if not refused(lambda read=read, name=name: read(tmp_path / name), name):
+            classes = read(tmp_path / name)
+            assert len(set(classes)) == len(classes) > 0
+            assert all(label.strip() == label != "" and label.isprintable() for label in classes)
 
 
 SAMPLES = {

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from sed_model.oof import OOF_SCHEMA, read_predictions
 from sed_model.pseudo import PSEUDO_LABEL_SCHEMA
 from sed_model.pseudo_clips import read_pseudo_labels
-from tests.hostile import DEEP, ODD_JSON, drawn, overwritten, places, refusal, refused, truncated
+from tests.hostile import DEEP, ODD_JSON, columns, drawn, overwritten, places, refusal, refused, truncated, with_column
 
 OOF_ROW: dict[str, Any] = {
     "filename": "a.ogg",
@@ -40,6 +40,9 @@ PSEUDO_ROW: dict[str, Any] = {
     "from_validation": False,
 }
 OOF_VALUES: dict[str, list[Any]] = {
+    "filename": [None],
+    "start_s": [None, -1.0, math.nan, 10.0, math.inf],
+    "end_s": [None, 5.0, math.nan, math.inf],
     "target": [None, [], [1.0], [0.0, None], [0.0, math.nan], [0.0, 2.0], [0.0, -1.0], [0.0, math.inf]],
     "probabilities": [None, [], [1.0], [0.1, None], [0.1, math.nan], [0.1, 1.5], [0.1, -0.5], [0.1, math.inf]],
 }
@@ -137,6 +140,19 @@ def test_a_table_with_a_hostile_column_is_refused_by_name(tmp_path: Path, kind: 
     }[change]()
     pq.write_table(changed, path)
     refusal(lambda: read(tmp_path), path.name)
+
+
+@drawn
+@given(place=st.sampled_from(COLUMNS), column=columns(2))
+def test_a_column_of_any_kind_is_refused_or_within_its_limits(
+    tmp_path: Path, place: tuple[str, str], column: pa.Array
+) -> None:
+    kind, name = place
+    write, read = TABLES[kind]
+    path = write(tmp_path)
+    pq.write_table(with_column(pq.read_table(path), name, column), path)
+    if not refused(lambda: read(tmp_path), str(tmp_path)) and kind == "predictions":
+        assert np.isfinite(read_predictions(tmp_path).probabilities).all()
 
 
 @drawn

@@ -13,7 +13,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.hostile import NO_FILES, NO_TABLES, drawn, overwritten, places, put_in_place, refusal, refused, truncated
+from tests.hostile import (
+    NO_FILES,
+    NO_TABLES,
+    columns,
+    drawn,
+    overwritten,
+    places,
+    put_in_place,
+    refusal,
+    refused,
+    truncated,
+    with_column,
+)
 from tests.trainables.run_tables import TABLES
 from trainables.leaderboard import best_trials
 from trainables.run_tables import TRIAL_FIELDS
@@ -105,6 +117,20 @@ def test_a_table_with_other_bytes_is_refused_or_read(bare_run: RunFolder, name: 
     pq.write_table(pa.Table.from_pylist([row], schema), bare_run.path / f"{name}.parquet")
     overwritten(bare_run.path / f"{name}.parquet", place, data)
     if not refused(lambda: read(bare_run, name), f"{name}.parquet") and name == "trials":
+        best_trials(read(bare_run, name), 1)
+
+
+PLACES = [(name, column) for name, (schema, _) in TABLES.items() for column in (*schema.names, "config.model.gem_p")]
+
+
+@drawn
+@given(place=st.sampled_from(PLACES), column=columns(1))
+def test_a_column_of_any_kind_is_refused_or_read(bare_run: RunFolder, place: tuple[str, str], column: pa.Array) -> None:
+    name = place[0]
+    schema, row = TABLES[name]
+    path = bare_run.path / f"{name}.parquet"
+    pq.write_table(with_column(pa.Table.from_pylist([row], schema), place[1], column), path)
+    if not refused(lambda: read(bare_run, name), path.name) and name == "trials":
         best_trials(read(bare_run, name), 1)
 
 

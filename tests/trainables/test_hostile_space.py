@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sed_model.config import SedConfig
+from sed_model.config import SedConfig, config_from_dict
 from tests.hostile import drawn, in_time, refusal, refused, scalars
 from trainables import cli
 from trainables.overrides import absolute_paths, parse_overrides
@@ -161,6 +162,20 @@ def test_a_hostile_override_is_refused_by_the_configuration(item: str) -> None:
     refusal(lambda: SedConfig().with_overrides(absolute_paths(parse_overrides([item]))))
 
 
+SIGNS = ["", "-", "1", "0", ".", "e", "nan", ".inf", "null", "~", "true", "'", '"', "!!int ", "!!float ", "[", "]", "{",
+         "}", ": ", ", ", "&a ", "*a", "<<", "|", "#", "%", "\n", "\t", "\0", "gem"]  # fmt: skip
+
+
+@drawn
+@given(name=st.sampled_from(list(SedConfig().flat())), value=st.lists(st.sampled_from(SIGNS), max_size=6).map("".join))
+def test_any_override_makes_a_configuration_or_is_refused(name: str, value: str) -> None:
+    def configure() -> SedConfig:
+        return SedConfig().with_overrides(absolute_paths(parse_overrides([f"{name}={value}"])))
+
+    if not refused(configure):
+        assert config_from_dict(configure().model_dump(mode="json")) == configure()
+
+
 # --- arguments
 
 BAD_ARGUMENTS: dict[str, tuple[Callable[[str], object], str]] = {
@@ -185,6 +200,28 @@ BAD_ARGUMENTS: dict[str, tuple[Callable[[str], object], str]] = {
 def test_a_hostile_argument_is_refused_as_argparse_wants_it(parse: Callable[[str], object], text: str) -> None:
     with in_time(), pytest.raises((argparse.ArgumentTypeError, ValueError)):
         parse(text)
+
+
+LIMITS: dict[Callable[[str], Any], Callable[[Any], bool]] = {
+    cli.duration_s: lambda value: 0 < value < math.inf,
+    cli.names: lambda value: all(value) and len(set(value)) == len(value) > 0,
+    cli.whole_numbers: lambda value: min(value) >= 0,
+    cli.positive_int: lambda value: value >= 1,
+    cli.seed: lambda value: 0 <= value < 2**31,
+    cli.share: lambda value: 0 <= value < math.inf,
+    cli.positive_float: lambda value: 0 < value < math.inf,
+    cli.workers: lambda value: value is None or value >= 0,
+}
+
+
+@drawn
+@given(
+    parse=st.sampled_from(list(LIMITS)),
+    text=st.text(max_size=8) | st.text("0123456789.,eE+-_ xnaifshm\u00b2\u0663\u2212", max_size=8),
+)
+def test_any_argument_is_refused_or_within_its_limits(parse: Callable[[str], Any], text: str) -> None:
+    if not refused(lambda: parse(text), kind=(argparse.ArgumentTypeError, ValueError)):
+        assert LIMITS[parse](parse(text))
 
 
 def test_the_home_of_nobody_is_refused() -> None:

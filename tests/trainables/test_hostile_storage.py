@@ -7,8 +7,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from tests.hostile import in_time, refusal
+from sed_model.errors import UserError
+from tests.hostile import drawn, in_time, refusal, refused, scalars, trees
 from trainables.trial_storage import MANIFEST, TrialFiles
 
 MANIFESTS: dict[str, bytes] = {
@@ -40,6 +43,24 @@ def test_a_hostile_manifest_writes_nothing_outside_the_folder(tmp_path: Path, co
     before = sorted(tmp_path.rglob("*"))
 
     refusal(TrialFiles(folder, storage.as_uri()).pull, "trial_0000")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+names = st.text(max_size=6) | st.lists(st.sampled_from(["..", ".", "", "x", "~", "\0"]), max_size=4).map("/".join)
+
+
+@drawn
+@given(manifest=trees | st.dictionaries(names, names | scalars, max_size=2))
+def test_any_manifest_writes_nothing(tmp_path: Path, manifest: object) -> None:
+    """It names no file that is in the storage."""
+    storage, folder = tmp_path / "storage", tmp_path / "trials" / "trial_0000"
+    for place in (storage, folder):
+        place.mkdir(parents=True, exist_ok=True)
+    (storage / MANIFEST).write_text(json.dumps(manifest))
+    before = sorted(tmp_path.rglob("*"))
+
+    wrong = refused(TrialFiles(folder, storage.as_uri()).pull, kind=(UserError, OSError))
+    assert wrong == (manifest != {})
     assert sorted(tmp_path.rglob("*")) == before
 
 

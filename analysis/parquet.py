@@ -98,13 +98,22 @@ def _read_arrow(content: bytes, columns: Mapping[str, Kind]) -> pa.Table:
         raise ValueError(f"column {shown(twice[0], 60)!r} is there twice")
     if sum(name.startswith(CONFIG_PREFIX) for name in names) > MAX_SETTINGS:
         raise ValueError(f"it has more than {MAX_SETTINGS:,} columns {CONFIG_PREFIX}*")
-    groups = [file.metadata.row_group(place) for place in range(file.metadata.num_row_groups)]
-    most = max((group.column(place).num_values for group in groups for place in range(group.num_columns)), default=0)
-    if file.metadata.num_rows > MAX_ROWS or most > MAX_VALUES:
+    if file.metadata.num_rows > MAX_ROWS or _most_values(file) > MAX_VALUES:
         raise ValueError(f"it has more than {MAX_ROWS:,} rows, or {MAX_VALUES:,} values in a column")
     arrow = file.read(use_threads=False)
     arrow.validate(full=True)  # texts may hold bytes that are none
     return arrow
+
+
+def _most_values(file: pq.ParquetFile) -> int:
+    """How many values the longest column of a row group has, as the footer says."""
+    groups = [file.metadata.row_group(place) for place in range(file.metadata.num_row_groups)]
+    for place, group in enumerate(groups):
+        if group.num_rows:
+            # Of a damaged column, `group.column` aborts the process; reading a row of it raises.
+            next(file.iter_batches(batch_size=1, row_groups=[place], use_threads=False), None)
+    places = range(file.metadata.num_columns)
+    return max((group.column(place).num_values for group in groups for place in places if group.num_rows), default=0)
 
 
 def _is_wanted(name: str, columns: Mapping[str, Kind]) -> bool:

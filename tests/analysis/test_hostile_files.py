@@ -102,6 +102,15 @@ def test_a_table_of_billions_of_nothing_is_refused_before_it_is_read(own_run: Pa
     refuses(lambda: read_run(own_run), TRIALS, "more than 5,000,000 rows")
 
 
+def test_a_damaged_footer_does_not_end_the_process(own_run: Path) -> None:
+    """The size of a column's histogram of levels, which Arrow compares with the schema."""
+    content = (own_run / OOF).read_bytes()
+    footer_start = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    for place in range(footer_start, footer_start + 200):
+        (own_run / OOF).write_bytes(content[:place] + b"~" + content[place + 1 :])
+        refused(lambda: READERS[OOF](own_run), OOF, kind=RunFolderError)
+
+
 @drawn
 @given(file=st.sampled_from([TRIALS, OOF]), place=places, data=st.binary(min_size=1, max_size=6))
 def test_a_table_with_other_bytes_is_refused_or_ranked(

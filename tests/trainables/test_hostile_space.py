@@ -208,7 +208,7 @@ LIMITS: dict[Callable[[str], Any], Callable[[Any], bool]] = {
     cli.whole_numbers: lambda value: min(value) >= 0,
     cli.positive_int: lambda value: value >= 1,
     cli.seed: lambda value: 0 <= value < 2**31,
-    cli.share: lambda value: 0 <= value < math.inf,
+    cli.nonnegative_float: lambda value: 0 <= value < math.inf,
     cli.positive_float: lambda value: 0 < value < math.inf,
     cli.workers: lambda value: value is None or value >= 0,
 }

@@ -5,7 +5,10 @@ import io
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
+from pathlib import Path
 from typing import NoReturn
+
+from analysis.files import is_folder
 
 STATUSES = "exit status: 0 done; 1 a file cannot be written; 2 wrong arguments or a bad run folder; 130 interrupted"
 
@@ -21,6 +24,12 @@ def command_parser(module: str, description: str, examples: str) -> argparse.Arg
     )
     parser.add_argument("--version", action="version", version=f"sed-search {version('sed-search')}")
     return parser
+
+
+def run_folder(text: str) -> Path:
+    """Argument type: a run by its path, or by its name in runs/ where there is no such path."""
+    named = Path("runs", text)
+    return named if not is_folder(Path(text)) and is_folder(named) else Path(text)
 
 
 def run(main: Callable[[], int]) -> NoReturn:

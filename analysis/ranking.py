@@ -6,9 +6,8 @@ python -m analysis.ranking --run runs/NAME [--top 10] [--json]
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from analysis.command import command_parser
+from analysis.command import command_parser, run_folder
 from analysis.command import run as run_command
 
 
@@ -19,7 +18,7 @@ def build_parser() -> argparse.ArgumentParser:
         "  python -m analysis.ranking --run runs/arch --top 5\n"
         "  python -m analysis.ranking --run runs/arch --json | jq .trials[0]",
     )
-    parser.add_argument("--run", type=Path, required=True, metavar="DIR", help="run folder, such as runs/NAME")
+    parser.add_argument("--run", type=run_folder, required=True, metavar="DIR", help="run folder, such as runs/NAME")
     parser.add_argument("--top", type=_positive, default=10, metavar="N", help="how many trials to show (default: 10)")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     return parser

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.command import command_parser
+from analysis.command import command_parser, run_folder
 from analysis.command import run as run_command
 from analysis.files import is_folder
 
@@ -37,7 +37,12 @@ def build_parser() -> argparse.ArgumentParser:
         "  python -m analysis.report --run runs/arch --run runs/pooling --out both.html",
     )
     parser.add_argument(
-        "--run", type=Path, required=True, action="append", metavar="DIR", help="run folder; repeat it to compare runs"
+        "--run",
+        type=run_folder,
+        required=True,
+        action="append",
+        metavar="DIR",
+        help="run folder; repeat it to compare runs",
     )
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="the HTML file (default: report.html in the first run folder)"
@@ -53,6 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not is_folder(file.parent) and options.out is not None:
         print(f"--out {file}: there is no folder {file.parent}; make it first.", file=sys.stderr)
         return 2
+    if not options.json:
+        print(f"reading {', '.join(map(str, options.run))}", flush=True)
     from analysis.run_pages import report  # imports pandas and plotly, which --help can do without
     from analysis.tables import RunFolderError
 

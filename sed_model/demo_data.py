@@ -24,6 +24,7 @@ import soundfile
 from sed_model.demo_scenes import SOUNDSCAPE_S, TARGET_S, draw_recordist, focal_recording, soundscape
 from sed_model.demo_sounds import SAMPLE_RATE_HZ, SPECIES
 from sed_model.errors import DataError, UserError
+from sed_model.paths import check_folder
 
 VERSION = 1
 MARKER = "demo_data.json"
@@ -213,6 +214,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns the exit status."""
     options = vars(build_parser().parse_args(arguments))
     try:
+        check_folder(options["out"], "--out")
         out = write_demo_data(**options)
     except UserError as error:
         print(error, file=sys.stderr)

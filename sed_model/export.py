@@ -88,6 +88,8 @@ def export_model(job: ExportJob, report: Callable[[str], None] = print) -> Expor
         job.out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".export-", dir=job.out) as name:
             folder = Path(name)
+            what = f"{job.model_dir.name}: {job.runtime} {job.precision}"
+            report(f"{what}: making the graph, to be compared on {len(audio.files)} files")
             run = write_graph(loaded, folder, job, audio)
             record = compare(loaded, run, audio, job, report)
             return _put_in_place(folder, loaded, record, job)
@@ -173,6 +175,7 @@ def compare(
         raise CheckpointError(f"{what}: {found} is above the limit {limit:g}; nothing is exported. Take fp32.")
     before = after = None
     if audio.labelled:
+        report(f"{what}: scoring {len(audio.labelled.tasks)} labelled soundscapes with the graph and with PyTorch")
         before, after = (labelled_auc(model, audio.labelled) for model in (loaded, graph))
         found = f"macro AUC {after:.4f}, PyTorch {before:.4f}, on {len(audio.labelled.tasks)} labelled soundscapes"
         report(f"{what}: {found} (it may lose {job.max_auc_loss:g})")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -21,6 +20,7 @@ import pyarrow.parquet as pq
 from safetensors import SafetensorError
 
 from sed_model.errors import DiskFullError
+from sed_model.paths import FULL_DISK_ERRORS
 
 ARCHIVE_ERRORS = (
     *(zipfile.BadZipFile, zlib.error, struct.error, OSError, EOFError, MemoryError, OverflowError, NotImplementedError),
@@ -75,7 +75,7 @@ def explained_full_disk(path: Path) -> Iterator[None]:
 
 def tells_of_full_disk(error: Exception | str) -> bool:
     """Whether a write failed for want of space, or for a quota. Some libraries leave only the text of such an error."""
-    numbers = (errno.ENOSPC, errno.EDQUOT)
+    numbers = FULL_DISK_ERRORS
     return getattr(error, "errno", None) in numbers or any(os.strerror(number) in str(error) for number in numbers)
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from sed_model.errors import ConfigError
 
 LONGEST_NAME = 200
 """Of a file or folder that is written, in bytes; file systems take 255, and temporary names are longer."""
+
+FULL_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT)
 
 
 def is_file(path: Path) -> bool:
@@ -40,8 +44,12 @@ def check_folder(folder: Path, option: str) -> None:
         raise ConfigError(f"{option} {folder}: {error.strerror}; give another folder.") from None
     if not there.is_dir():
         raise ConfigError(f"{option} {folder}: {there} is a file; give a folder.")
-    if not os.access(there, os.W_OK):
-        raise ConfigError(f"{option} {folder}: {there} cannot be written to; give another folder.")
+    try:
+        with TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        if error.errno not in FULL_DISK_ERRORS:  # which may have room by then; what writes tells of it
+            raise ConfigError(f"{option} {folder}: {there} cannot be written to; give another folder.") from None
 
 
 def check_output(path: Path, option: str) -> None:

@@ -75,18 +75,19 @@ def truth_of(labels: pd.DataFrame, classes: Sequence[str]) -> Bool[np.ndarray, "
 def _by_threshold(
     table: pd.DataFrame, truth: Bool[np.ndarray, "windows classes"], classes: Sequence[str], settings: Pseudo
 ) -> Iterator[dict[str, Any]]:
-    for threshold in THRESHOLDS:
+    for threshold in sorted({*THRESHOLDS, settings.keep_window}):
         update = {"keep_window": threshold, "keep_class": min(threshold, settings.keep_class)}
         said = labelled_classes(table, classes, settings.model_copy(update=update))
-        yield {"keep_window": threshold, "kept": int(said.any(axis=1).sum()), **counts(said, truth)}
+        in_use = threshold == settings.keep_window
+        yield {"keep_window": threshold, "in_use": in_use, "kept": int(said.any(axis=1).sum()), **counts(said, truth)}
 
 
 def lines(report: dict[str, Any]) -> list[str]:
-    """What to print of `quality`: a line for each threshold."""
+    """What to print of `quality`: a line for each threshold, that of the rules among them."""
     table = [f"{'keep_window':>11} {'kept':>6} {'labels':>7} {'precision':>9} {'recall':>7}"]
     table += [
-        f"{row['keep_window']:>11.1f} {row['kept']:>6} {row['labels']:>7} {_share(row['precision']):>9} "
-        f"{_share(row['recall']):>7}"
+        f"{row['keep_window']:>11g} {row['kept']:>6} {row['labels']:>7} {_share(row['precision']):>9} "
+        f"{_share(row['recall']):>7}{'  in use' * row['in_use']}"
         for row in report["by_keep_window"]
     ]
     return table

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from sed_model.errors import DiskFullError, TrainingError, UserError
-from sed_model.paths import expanded
+from sed_model.paths import expanded, is_folder
 
 EXIT_FAILURE = 1
 EXIT_USER_ERROR = 2
@@ -130,7 +130,7 @@ def add_models(parser: argparse.ArgumentParser) -> None:
     """Which trained models: those of a run, or some folders."""
     models = parser.add_mutually_exclusive_group(required=True)
     models.add_argument(
-        "--run", type=path, metavar="DIR", help="run folder: the members of its ensemble, else its best trials"
+        "--run", type=run_folder, metavar="DIR", help="run folder: the members of its ensemble, else its best trials"
     )
     models.add_argument("--model", type=path, action="append", metavar="DIR", help="folder of a model; may be repeated")
     help_text = "the K best trials of --run, whatever its ensemble is (5)"
@@ -140,6 +140,12 @@ def add_models(parser: argparse.ArgumentParser) -> None:
 def path(text: str) -> Path:
     """Argument type: a path, with ~ expanded, absolute (workers have another working directory)."""
     return expanded(text)
+
+
+def run_folder(text: str) -> Path:
+    """Argument type: a run by its path, or by its name in runs/ where there is no such path."""
+    named = Path("runs", text).absolute()
+    return named if not is_folder(expanded(text)) and is_folder(named) else expanded(text)
 
 
 def positive_int(text: str) -> int:

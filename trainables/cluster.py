@@ -123,11 +123,13 @@ def ray_session(address: str | None = None, dashboard: bool = True) -> Iterator[
 
 
 def machine_for(address: str | None) -> ClusterInfo | None:
-    """The most that a Ray started here could have; None where a cluster is joined, or one runs in this process."""
+    """The most that trials could have, of this process's Ray or one started here; None where a cluster is joined."""
     import ray
     import torch
 
-    if joined_address(address) is not None or ray.is_initialized():
+    if ray.is_initialized():
+        return _info("")
+    if joined_address(address) is not None:
         return None
     return ClusterInfo(os.cpu_count() or 1, torch.cuda.device_count(), "")
 

@@ -77,6 +77,16 @@ def check_free(folder: Path) -> None:
         raise _refusal(folder)
 
 
+def may_be_held(folder: Path) -> bool:
+    """Whether a driver may write into the folder, also where locks do not work or do not reach other machines."""
+    if is_held(folder):
+        return True
+    holder = _read_holder(folder)
+    return holder is not None and (
+        holder.host != socket.gethostname() or Path("/proc", str(holder.process_id)).exists()
+    )
+
+
 def is_held(folder: Path) -> bool:
     """Whether a driver writes into the folder."""
     if not (folder / LOCK_FILE).is_file():

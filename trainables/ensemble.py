@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from sed_model.errors import ConfigError
+from sed_model.paths import check_folder
 from trainables import cli
 
 DESCRIPTION = """The best trials of a run label unlabelled soundscapes. A Ray job: soundscapes are shared out over
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def build_parser() -> argparse.ArgumentParser:
     parser = cli.parser("trainables.ensemble", DESCRIPTION, EXAMPLES)
     add = parser.add_argument
-    add("--run", type=cli.path, required=True, metavar="DIR", help="run folder of a search")
+    add("--run", type=cli.run_folder, required=True, metavar="DIR", help="run folder of a search")
     cli.add_set(parser)
     members = parser.add_argument_group("members")
     add = members.add_argument
@@ -79,6 +80,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def label(options: argparse.Namespace) -> None:
     """Choose members, label, and say where the labels are."""
+    cli.say("choosing the members")
     from trainables.cluster import ray_session
     from trainables.driver_lock import check_free, only_driver
     from trainables.ensemble_members import EnsembleJob
@@ -91,6 +93,7 @@ def label(options: argparse.Namespace) -> None:
     data_dir = cli.path(run.read_search()["data"]["folder"])
     out = options.out or run.ensemble
     held = run.path if out == run.ensemble else out  # a search labels into its own run folder, too
+    check_folder(out, "--out")
     check_free(held)
     plan = plan_ensemble(
         EnsembleJob(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sed_model.paths import check_folder
 from trainables import cli
 
 if TYPE_CHECKING:
@@ -35,8 +36,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error("--kaggle DIR is where everything goes; leave out --out")
     if options.post and not options.kaggle:
         parser.error("--post goes into the folder of --kaggle; trainables.predict takes it itself")
+    if options.out:
+        check_folder(options.out, "--out")
     if not options.format and not options.kaggle:
         parser.error("--format onnx|openvino is missing")
+    cli.say("looking for the models")
     from sed_model.export import check_job
     from sed_model.graph import GraphRuntime
 

@@ -60,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error("--soundscapes DIR is missing")
     if options.model and options.top_k:
         parser.error("--top-k chooses among the trials of --run; repeat --model for several models")
+    cli.say("loading the models")
     from sed_model.errors import CheckpointError
     from sed_model.predict_job import load_ensemble
 

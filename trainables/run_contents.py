@@ -14,12 +14,12 @@ import pyarrow as pa
 
 from sed_model.errors import DataError, UserError
 from trainables import cli
-from trainables.driver_lock import is_held
+from trainables.driver_lock import is_held, may_be_held
 from trainables.leaderboard import best_trials
 from trainables.runs import RunFolder
 
 STILL_RUNS_S = 600.0
-"""A search writes after each epoch; one that has written nothing for so long has ended."""
+"""A search writes after each epoch; one of another machine that has written nothing for so long has ended."""
 COLUMNS = ("trial_id", "number", "status", "macro_auc", "stage", "epochs", "duration_s", "error", "refit_mean")
 
 
@@ -57,12 +57,11 @@ class Removable:
 
 def summarise(run: RunFolder) -> RunSummary:
     """Read a run's tables; a damaged one is reported, not raised, so that the others are listed."""
-    changed_s = last_change_s(run)
     common: dict[str, Any] = {
         "name": run.path.name,
         "path": str(run.path),
         "size_bytes": size_of(run.path),
-        "changed": time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(changed_s)),
+        "changed": time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(last_change_s(run))),
     }
     try:
         record = run.read_search()
@@ -74,7 +73,7 @@ def summarise(run: RunFolder) -> RunSummary:
     best = next(iter(best_trials(trials, 1)), None)
     return RunSummary(
         **common,
-        status=status_of(sum(counts.values()), wanted, changed_s),
+        status="complete" if sum(counts.values()) >= wanted else "running" if is_busy(run) else "interrupted",
         space=record["space_name"],
         started=record.get("created"),
         data=record["data"]["folder"],
@@ -100,11 +99,9 @@ def wanted_trials(run: RunFolder, record: Mapping[str, Any], n_trials: int) -> i
     raise DataError(f"{run.search_file}: search.num_trials is no number of trials, or created no text; restore it.")
 
 
-def status_of(n_ended: int, n_wanted: int, changed_s: float) -> str:
-    """complete, running or interrupted; `changed_s` is when the tables last changed."""
-    if n_ended >= n_wanted:
-        return "complete"
-    return "running" if time.time() - changed_s < STILL_RUNS_S else "interrupted"
+def is_busy(run: RunFolder) -> bool:
+    """Whether a command writes to the run, as far as can be told."""
+    return may_be_held(run.path) and time.time() - last_change_s(run) < STILL_RUNS_S
 
 
 def last_change_s(run: RunFolder) -> float:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -19,13 +18,14 @@ from sed_model.errors import DataError
 from sed_model.paths import expanded, is_file
 from trainables import cli
 from trainables.leaderboard import best_trials
-from trainables.run_contents import COLUMNS, STILL_RUNS_S, last_change_s, removable, remove, size_of, summarise
+from trainables.run_contents import COLUMNS, is_busy, removable, remove, size_of, summarise
 from trainables.runs import RunFolder, newest_runs
 
 DESCRIPTION = """Look at the run folders of searches, and make room on the disk.
 
-A run is `complete` once all its trials have ended, `running` while a command writes to it (within 10 minutes), else
-`interrupted`: a search that was stopped, killed, or ran out of its budget; --resume goes on with it.
+A run is `complete` once all its trials have ended, `running` while a command writes to it (one of another machine:
+until it has written nothing for 10 minutes), else `interrupted`: a search that was stopped, killed, or ran out of its
+budget; --resume goes on with it.
 `prune` lists what can be remade or only serves to resume, and removes it with --yes: the training states of trials,
 Ray Tune's own folder, and predictions of the ensemble. Models, tables, labels and the study are never removed."""
 EXAMPLES = """  python -m trainables.runs list
@@ -147,10 +147,10 @@ def show_run(options: argparse.Namespace) -> None:
 def prune_runs(options: argparse.Namespace) -> None:
     """Runs that were named have to be idle (an ensemble follows a search); without names, busy ones are passed over."""
     runs = [find_run(options.out, name) for name in options.names] or list(map(RunFolder, newest_runs(options.out)))
-    busy = [run for run in runs if time.time() - last_change_s(run) < STILL_RUNS_S]
+    busy = [run for run in runs if is_busy(run)]
     if busy and options.names:
         names = ", ".join(run.path.name for run in busy)
-        raise DataError(f"{names}: may still run (a command writes there, or did within 10 minutes); stop it, or wait.")
+        raise DataError(f"{names}: may still run (a command writes there); stop it, or wait.")
     items = [item for run in runs if run not in busy for item in removable(run)]
     size_bytes = sum(item.size_bytes for item in items)
     if options.yes:
@@ -161,7 +161,7 @@ def prune_runs(options: argparse.Namespace) -> None:
         print_json({**tree, "items": [asdict(item) for item in items]})
         return
     for run in busy:
-        print(f"{run.path.name}: written to within 10 minutes; passed over")
+        print(f"{run.path.name}: a command writes to it; passed over")
     for item in items:
         print(f"{item.run}: {item.what}, {size_text(item.size_bytes)}; lost: {item.effect}")
     if not items:

@@ -21,6 +21,7 @@ EXAMPLES = """  python -m trainables.search --space arch.yaml
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(sys.argv[1:] if arguments is None else arguments)
+    cli.say("checking the space and the data; recordings that are new are decoded")
     from trainables.cluster import prepare_environment
 
     prepare_environment()  # Ray reads some variables when it is imported
@@ -30,8 +31,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
-    """The options of a search; `words` are kept, for the run folder tells how it was made."""
-    return argparse.Namespace(**vars(build_parser().parse_args(words)), words=list(words))
+    """The options of a search; `words` are kept, for the run folder tells how it was made.
+
+    With --resume, --name may be the path of a run as well.
+    """
+    parser = build_parser()
+    options = parser.parse_args(words)
+    if options.resume and "/" in (options.name or "") and options.out == parser.get_default("out"):
+        run = cli.path(options.name)
+        options.out, options.name = run.parent, run.name
+    return argparse.Namespace(**vars(options), words=list(words))
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -44,10 +53,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("--data", type=cli.path, metavar="DIR", help="folder in BirdCLEF layout (train.csv, train_audio/, ..)")
     add("--out", type=cli.path, default=Path("runs").absolute(), metavar="DIR", help="where run folders go (runs)")
-    add("--name", help="name of the run folder (default: space and time)")
+    add("--name", help="name of the run folder (default: space and time); with --resume also its path")
     add(
         "--teacher",
-        type=cli.path,
+        type=cli.run_folder,
         metavar="RUN",
         help="a student's search: start from that run's best model, and learn from its pseudo-labels (pseudo.yaml)",
     )
@@ -86,7 +95,7 @@ def add_method(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--warm-start",
-        type=cli.path,
+        type=cli.run_folder,
         action="append",
         default=[],
         metavar="RUN",

@@ -49,8 +49,8 @@ from trainables.stopping import StoppedError, run_tuner
 from trainables.trial import SearchJob, run_trial, training_data
 
 
-def run_search(options: argparse.Namespace) -> None:
-    """Check everything, then search, rank and label."""
+def run_search(options: argparse.Namespace, is_last: bool = True) -> None:
+    """Check everything, then search, rank and label; tell what to type next where this is the last of a command."""
     start_s = time.monotonic()
     machine = machine_for(options.address)
     prepared = prepare(options, machine)
@@ -80,12 +80,15 @@ def run_search(options: argparse.Namespace) -> None:
             search(prepared, cluster, options)
             refit_finalists(prepared, cluster, options)
             board = run.write_leaderboard()
-            for best in best_trials(run.read_trials(), 1):
-                write_frame_scores(run.trial(best["number"]), prepared.data.root)
             print_leaderboard(board, prepared.space, time.monotonic() - start_s)
+            for best in best_trials(run.read_trials(), 1):
+                print(f"scoring frames with {best['trial_id']}, for the report", flush=True)
+                write_frame_scores(run.trial(best["number"]), prepared.data.root)
             if options.pseudo_labels and unlabelled_soundscapes(prepared.data) and best_trials(run.read_trials(), 1):
                 label_soundscapes(plan_ensemble(EnsembleJob(run.path, job.data_dir, run.ensemble, top_k=options.top_k)))
     print_places(prepared, board)
+    if is_last:
+        print_next_commands(prepared, board)
 
 
 def check_cluster(job: SearchJob, cluster: ClusterInfo) -> None:
@@ -217,13 +220,21 @@ def scheduler(prepared: Prepared, finished: dict[int, str]) -> TrialScheduler:
 
 
 def print_places(prepared: Prepared, board: pd.DataFrame) -> None:
-    """Where things are, and what to type next."""
-    run, data_dir = prepared.run, prepared.data.root
-    best = run.path / "trials" / str(board["trial_id"].iloc[0])
-    labelled = run.ensemble.is_dir()
-    print(f"\nbest model      {best}\nleaderboard     {run.leaderboard}\nall tables      {run.path}/*.parquet")
-    if labelled:
-        print(f"pseudo-labels   {run.ensemble / 'pseudo_labels'}")
+    """Where things are."""
+    run, best = prepared.run, best_model(prepared.run, board)
+    print(
+        f"\nbest model      {best}\nleaderboard     {run.leaderboard}\nall tables      {run.path}/*.parquet", flush=True
+    )
+    if run.ensemble.is_dir():
+        print(f"pseudo-labels   {run.ensemble / 'pseudo_labels'}", flush=True)
+
+
+def best_model(run: RunFolder, board: pd.DataFrame) -> Path:
+    return run.path / "trials" / str(board["trial_id"].iloc[0])
+
+
+def print_next_commands(prepared: Prepared, board: pd.DataFrame) -> None:
+    run, data_dir, best = prepared.run, prepared.data.root, best_model(prepared.run, board)
     folder, data, config, scapes, full = (
         shlex.quote(str(path))
         for path in (run.path, data_dir, best / CONFIG_FILE, data_dir / "test_soundscapes", f"{run.path}-full")
@@ -235,7 +246,7 @@ def print_places(prepared: Prepared, board: pd.DataFrame) -> None:
     ]
     cli.print_next(
         f"python -m analysis.report --run {folder}",
-        *(more[not labelled :] if prepared.job.teacher is None else ()),
+        *(more[not run.ensemble.is_dir() :] if prepared.job.teacher is None else ()),
         f"{python}predict --run {folder} --soundscapes {scapes} --out submission.csv",
         f"{resume_command(run)} --num-trials {2 * len(board)}",
     )

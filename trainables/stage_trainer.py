@@ -69,6 +69,13 @@ class RayTrainJob:
         return f"train_{self.folder.name}"
 
 
+class _Trainer(TorchTrainer):
+    """A trainer that leaves Ctrl-C to the command: Ray's handler would end the process without a word."""
+
+    def _register_sigint_handler(self, controller: object) -> None:
+        pass
+
+
 def fit_with_ray_train(
     job: RayTrainJob,
     report: Mapping[str, float] | None = None,
@@ -87,7 +94,7 @@ def fit_with_ray_train(
 
         callbacks.append(TuneReportCallback())
     progress = Queue(actor_options={"num_cpus": 0}) if on_epoch else None
-    trainer = TorchTrainer(
+    trainer = _Trainer(
         _train_worker,
         train_loop_config={"job": _as_json(job), "report": dict(report or {}), "progress": progress},
         scaling_config=ScalingConfig(

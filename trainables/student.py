@@ -17,6 +17,7 @@ EXAMPLES = """  python -m trainables.student --run runs/NAME --rounds 2
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = build_parser().parse_args(arguments)
+    cli.say("looking for the model and the labels to learn from")
     from trainables.student_run import run_rounds
 
     run_rounds(options)
@@ -25,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def build_parser() -> argparse.ArgumentParser:
     parser = cli.parser("trainables.student", DESCRIPTION, EXAMPLES)
     add = parser.add_argument
-    add("--run", type=cli.path, required=True, metavar="DIR", help="run folder of the first teacher")
+    add("--run", type=cli.run_folder, required=True, metavar="DIR", help="run folder of the first teacher")
     add("--rounds", type=cli.positive_int, default=2, metavar="N", help="rounds at most (2)")
     add("--data", type=cli.path, metavar="DIR", help="the run's data folder, if it has moved")
     add("--space", default="pseudo.yaml", metavar="FILE", help="what each round's trials are drawn from (pseudo.yaml)")

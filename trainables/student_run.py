@@ -30,7 +30,10 @@ def run_rounds(options: argparse.Namespace) -> None:
     with ray_session(joined_address(options.address)):
         for number in range(1, options.rounds + 1):
             print(f"\nround {number}: the teacher is {teacher.name} (macro AUC {scores[-1]:.4f})", flush=True)
-            teacher = train_round(number, teacher, options)
+            try:
+                teacher = train_round(number, teacher, options)
+            except KeyboardInterrupt:  # with the hint of the round's search, which would go on with that round alone
+                raise KeyboardInterrupt from None
             scores.append(best_score(teacher))
             print(f"round {number}: macro AUC {scores[-1]:.4f}, {scores[-1] - scores[-2]:+.4f}", flush=True)
             if scores[-1] <= scores[-2]:
@@ -59,7 +62,7 @@ def train_round(number: int, teacher: Path, options: argparse.Namespace) -> Path
     words = search_arguments(number, teacher, options)
     if run.search_file.is_file():
         words = ["--resume", "--name", run.path.name, "--out", str(run.path.parent), "--top-k", str(options.top_k)]
-    run_search(search.parse(words))
+    run_search(search.parse(words), is_last=False)
     return run.path
 
 

@@ -17,7 +17,7 @@ from sed_model.demo_data import write_demo_data
 from sed_model.errors import CheckpointError, ConfigError
 from sed_model.model import SedModel
 from sed_model.recordings import read_data_folder
-from sed_model.stages import PARENTS, SUPERVISED_STAGES
+from sed_model.stages import PARENTS, SUPERVISED_STAGES, plan_stages
 from trainables import cli
 from trainables.cluster import ClusterInfo, machine_for, ray_session
 from trainables.driver_lock import only_driver
@@ -26,6 +26,9 @@ from trainables.recorder import epoch_line
 from trainables.search_checks import check_data, check_place
 from trainables.space_check import SPACES_DIR, find_file
 from trainables.stage_trainer import RECORDS, RayTrainJob, fit_with_ray_train
+
+UNFINISHED = ".unfinished"
+"""In the folder of a stage until its last epoch: its best model is there after the first, and a state only later."""
 
 
 def run_training(options: argparse.Namespace) -> None:
@@ -67,7 +70,7 @@ def run_training(options: argparse.Namespace) -> None:
     model, scapes = (shlex.quote(str(path)) for path in (parent, folder.root / "test_soundscapes"))
     following = next((stage for stage in SUPERVISED_STAGES if PARENTS[stage] == stages[-1]), None)
     cli.print_next(
-        *([command(options.words, following)] if following else []),
+        *([command([word for word in options.words if word != "--resume"], following)] if following else []),
         f"python -m trainables.predict --model {model} --soundscapes {scapes} --out submission.csv",
     )
 
@@ -114,8 +117,14 @@ def train_stage(
         gpus_per_worker=gpus,
         parent=parent,
     )
+    epochs = plan_stages(config, (stage,), options.epochs_scale)[-1].last_epoch
+    workers = f"{options.workers} worker{'s' * (options.workers > 1)}, {cpus} CPUs and {gpus:g} GPUs each"
+    print(f"{stage} starts: {epochs} epochs; {workers}", flush=True)
+    job.folder.mkdir(parents=True, exist_ok=True)
+    (job.folder / UNFINISHED).touch()
     fit_with_ray_train(job, on_epoch=lambda result: print(epoch_line(stage, asdict(result)), flush=True))
     delete_state(job.folder)
+    (job.folder / UNFINISHED).unlink()
 
 
 def worker_resources(options: argparse.Namespace, cluster: ClusterInfo) -> tuple[int, float]:
@@ -171,4 +180,4 @@ def is_done(folder: Path, config: SedConfig, resume: bool) -> bool:
             f"{folder} was begun with another configuration: {', '.join(changed)}; set these as they were, or choose "
             "another --out."
         )
-    return not (folder / STATE_FILE).exists()
+    return not any((folder / name).exists() for name in (UNFINISHED, STATE_FILE))

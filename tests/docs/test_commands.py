@@ -186,14 +186,12 @@ def workplace(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Wo
     """A working folder with a small data set under each name that the pages use, and weights (drawn at random)."""
     folder = tmp_path_factory.mktemp("checkout") / "sed-search"
     data = write_demo_data(folder / "birdclef-2025", **SMALL_DATA)
-    shared = folder.parent / "shared"
-    for place in (shared / "data" / "esc10_mini", folder / "share" / data.name, folder / "ubuntu" / data.name):
-        place.parent.mkdir(parents=True)
+    for place in (folder / "esc10_mini", folder / "share" / data.name, folder / "ubuntu" / data.name):
+        place.parent.mkdir(parents=True, exist_ok=True)
         place.symlink_to(data)
-    weights = shared / "weights" / "tf_efficientnet_lite0.safetensors"
+    weights = folder / "weights" / "tf_efficientnet_lite0.safetensors"
     weights.parent.mkdir()
     save_file(timm.create_model("tf_efficientnet_lite0").state_dict(), weights)
-    (folder / "weights").symlink_to(weights.parent)
     return Workplace(folder)
 
 

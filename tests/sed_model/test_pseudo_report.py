@@ -42,7 +42,16 @@ def test_a_window_whose_members_differ_has_no_label() -> None:
     np.testing.assert_array_equal(said, [[False, False], [True, False], [False, False], [False, True]])
 
 
+def test_rules_between_the_thresholds_have_a_line_of_their_own() -> None:
+    rules = RULES.model_copy(update={"keep_window": 0.05})
+    rows = pseudo_report.quality(table(), TRUTH, CLASSES, rules)["by_keep_window"]
+
+    assert [row["keep_window"] for row in rows] == [0.05, *pseudo_report.THRESHOLDS]
+    assert [row["in_use"] for row in rows] == [True, *(False for _ in pseudo_report.THRESHOLDS)]
+
+
 def test_the_table_for_people_has_a_line_for_each_threshold() -> None:
     lines = pseudo_report.lines(pseudo_report.quality(table(), TRUTH, CLASSES, RULES))
     assert len(lines) == 1 + len(pseudo_report.THRESHOLDS)
+    assert [line.split()[0] for line in lines if line.endswith("  in use")] == [f"{RULES.keep_window:g}"]
     assert lines[-1].split() == ["0.9", "0", "0", "-", "0.00"]

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from analysis import command
 from scripts.make_reference import COMMANDS
 from sed_model.errors import DataError, DiskFullError, TrainingError
-from trainables import cli
+from trainables import cli, search
 
 ROOT = Path(__file__).parents[2]
 
@@ -63,6 +64,59 @@ def test_folders_are_absolute_and_know_the_home(monkeypatch: pytest.MonkeyPatch,
 
     assert cli.path("~/data") == tmp_path / "data"
     assert cli.path("runs") == tmp_path / "runs"
+
+
+@pytest.mark.parametrize("run_folder", [cli.run_folder, command.run_folder])
+def test_a_run_is_named_by_its_path_or_its_name_in_runs(
+    run_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("runs/first", "runs/second", "second"):
+        Path(name).mkdir(parents=True)
+
+    assert run_folder("first").absolute() == tmp_path / "runs" / "first"
+    assert run_folder("runs/first/").absolute() == tmp_path / "runs" / "first"
+    assert run_folder("second").absolute() == tmp_path / "second"
+    assert run_folder("third").absolute() == tmp_path / "third"
+
+
+def test_a_run_to_go_on_with_is_named_by_its_path_as_well(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = search.parse(["--resume", "--name", "old/first"])
+    assert (options.out, options.name) == (tmp_path / "old", "first")
+
+
+@pytest.mark.parametrize("module", ["trainables.search", "trainables.runs", "analysis.report", "sed_model.demo_data"])
+def test_a_python_without_the_packages_says_what_to_activate(module: str) -> None:
+    """-S leaves the installed packages out."""
+    result = subprocess.run([sys.executable, "-S", "-m", module], cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert result.returncode == 2
+    assert result.stderr.startswith(f"error: {sys.executable} lacks the packages of sed-search; ")
+    assert "source .venv/bin/activate" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+FIRST_LINE = """
+import importlib, sys
+from trainables import cli
+cli.say = lambda line: sys.exit("torch" in sys.modules or "ray" in sys.modules)
+importlib.import_module(sys.argv[1]).main(sys.argv[2:])
+"""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *("search --space x", "train --stage all --out x", "ensemble --run x", "student --run x"),
+        *("predict --run x --soundscapes x --out x.csv", "export --run x --format onnx"),
+    ],
+    ids=lambda words: words.split()[0],
+)  # fmt: skip
+def test_the_first_line_comes_before_what_takes_seconds_to_import(words: str) -> None:
+    module, *rest = words.split()
+    command = [sys.executable, "-c", FIRST_LINE, f"trainables.{module}", *rest]
+    assert subprocess.run(command, cwd=ROOT, check=False).returncode == 0
 
 
 def raising(error: BaseException) -> Callable[[object], None]:

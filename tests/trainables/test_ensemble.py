@@ -64,6 +64,17 @@ def test_another_method_needs_no_new_predictions(label: Label, out: Path) -> Non
     assert highest["confidence"].mean() > mean["confidence"].mean()
 
 
+def test_what_each_rule_leaves_is_told(label: Label, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """No window, where the best class has to be sure."""
+    table = label("--set", "pseudo.keep_window=0.99", "--set", "pseudo.max_disagreement=0.5")
+    output = capsys.readouterr().out
+    n_windows = json.loads((out / "summary.json").read_text(encoding="utf-8"))["windows"]
+
+    assert table.empty
+    assert f"after each rule: {n_windows} (max_disagreement=0.5), 0 (keep_window=0.99), 0 (" in output
+    assert next(line for line in output.splitlines() if line.endswith("  in use")).split()[:2] == ["0.99", "0"]
+
+
 def test_another_overlap_starts_anew_and_leaves_other_files_alone(label: Label, out: Path) -> None:
     notes = out / "predictions" / "mine" / "notes.txt"
     notes.parent.mkdir()

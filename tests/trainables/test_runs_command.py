@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sed_model.errors import DataError
-from trainables.driver_lock import only_driver
-from trainables.run_contents import STILL_RUNS_S, status_of
+from sed_model.files import write_json
+from trainables.driver_lock import HOLDER_FILE, Holder, only_driver
+from trainables.run_contents import STILL_RUNS_S
 from trainables.run_tables import trial_id
 from trainables.runs import RunFolder
 from trainables.runs_command import main, size_text
@@ -30,7 +33,10 @@ def row(number: int, status: str, score: float | None) -> dict[str, Any]:
 
 
 def write_run(path: Path, n_wanted: int = 3, idle: bool = True) -> RunFolder:
-    """Three trials that have ended, with everything that can be pruned; `idle`: it has not been written to lately."""
+    """Three trials that have ended, with everything that can be pruned.
+
+    Unless it is `idle`, another machine has written to it lately.
+    """
     run = RunFolder(path)
     data = {"folder": "/data/birds", "fingerprint": "abc"}
     run.write_search({"space_name": "arch", "data": data, "search": {"num_trials": n_wanted}})
@@ -43,7 +49,10 @@ def write_run(path: Path, n_wanted: int = 3, idle: bool = True) -> RunFolder:
     }.items():  # fmt: skip
         (path / name).parent.mkdir(parents=True, exist_ok=True)
         (path / name).write_bytes(bytes(n_bytes))
-    if idle:
+    if not idle:
+        holder = Holder("search", "another machine", 1, "2026-11-26T10:00:00+0000")
+        write_json(path / HOLDER_FILE, asdict(holder))
+    else:
         long_ago_s = time.time() - 2 * STILL_RUNS_S
         for file in path.rglob("*"):
             os.utime(file, (long_ago_s, long_ago_s))
@@ -93,11 +102,26 @@ def test_a_damaged_run_hides_no_other(tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 @pytest.mark.parametrize(
-    ("n_ended", "age_s", "status"),
-    [(3, 0, "complete"), (2, 1, "running"), (2, STILL_RUNS_S + 60, "interrupted")],
-)
-def test_status(n_ended: int, age_s: float, status: str) -> None:
-    assert status_of(n_ended, 3, time.time() - age_s) == status
+    ("n_wanted", "host", "age_s", "status"),
+    [
+        (3, "", 0, "complete"), (4, "", 0, "interrupted"), (4, "here", 0, "interrupted"), (4, "other", 0, "running"),
+        (4, "other", STILL_RUNS_S + 60, "interrupted"),
+    ],
+)  # fmt: skip
+def test_status(
+    n_wanted: int, host: str, age_s: float, status: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By who signed last: nobody where the command ended in order, a process of this machine that is gone, another."""
+    run = write_run(tmp_path / "first", n_wanted)
+    if host:
+        with subprocess.Popen([sys.executable, "-c", ""]) as process:
+            process.wait()
+        name = socket.gethostname() if host == "here" else host
+        write_json(run.path / HOLDER_FILE, asdict(Holder("search", name, process.pid, "2026-11-26T10:00:00+0000")))
+    changed_s = time.time() - age_s
+    os.utime(run.path / "optuna.journal", (changed_s, changed_s))
+
+    assert shown(capsys, "show", "first", "--out", tmp_path)["status"] == status
 
 
 def test_show_tells_the_best_trials_the_failures_and_the_sizes(

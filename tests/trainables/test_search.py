@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ from analysis import predictions, tables
 from analysis.metrics import macro_auc
 from analysis.ranks import rank_trials
 from sed_model.checkpoint import load_model
+from sed_model.errors import ConfigError
 from trainables.run_tables import CURVE_FIELDS, TRIAL_FIELDS
 from trainables.searcher import STUDY_NAME, open_journal
 
@@ -231,7 +233,23 @@ def test_the_terminal_shows_every_epoch_the_leaderboard_and_what_to_type_next(
     assert sum(" epoch " in line for line in output.splitlines()) == len(curves)
     assert "leaderboard (8 trials" in output
     assert "[8 of 8 trials, best 0." in output
+    run, best = finished_search.path, next((finished_search.path / "trials").glob("*/frames.parquet")).parent
+    commands = [line.split("trainables.")[-1] for line in output.partition("\nnext:\n")[2].splitlines()]
+    assert f"  python -m analysis.report --run {run}" in commands
+    assert f"student --run {run}" in commands
+    assert any(line.startswith(f"train --config {best}/config.json --stage all --data ") for line in commands)
+    assert any(line.startswith(f"predict --run {run} --soundscapes ") for line in commands)
     assert f"--resume --name done --out {finished_search.path.parent} --num-trials 16" in output
+
+
+def test_a_missing_gpu_is_told_before_audio_is_decoded(
+    run_search: Callable[..., str], tiny_root: Path, tiny_space: Path, tmp_path: Path
+) -> None:
+    """Where Ray runs already, too, as in the rounds of students."""
+    data = Path(shutil.copytree(tiny_root, tmp_path / "data"))
+    (data / "train_audio/grekis/XC0.wav").write_bytes(b"RIFF")
+    with pytest.raises(ConfigError, match="a trial with 1 CPUs and 1000 GPUs does not fit"):
+        run_search("--space", tiny_space, "--data", data, "--out", tmp_path, "--gpus-per-trial", 1000)
 
 
 def test_the_same_seed_gives_the_same_trials_and_scores(

@@ -14,7 +14,7 @@ import pytest
 from sed_model.checkpoint import read_lineage
 from sed_model.errors import ConfigError, DataError
 from sed_model.pseudo_clips import read_pseudo_labels
-from trainables import student
+from trainables import student, student_run
 from trainables.runs import RunFolder
 from trainables.search import parse
 from trainables.space import load_space
@@ -77,9 +77,28 @@ def test_a_round_records_the_search_that_makes_it_again(two_rounds: str, finishe
 
 
 @slow
+def test_ctrl_c_in_a_round_is_followed_by_the_same_command(
+    ray_cluster: None, finished_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """cli.run says so where nothing else is said."""
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt("go on with: python -m trainables.search --resume --name done-student-3")
+
+    monkeypatch.setattr(student_run, "run_search", interrupted)
+    with redirect_stdout(io.StringIO()), pytest.raises(KeyboardInterrupt, match=r"^$"):
+        student.main(["--run", str(finished_run)])
+
+
+@slow
 def test_the_best_round_is_named(two_rounds: str) -> None:
     assert "best round" in two_rounds
-    assert "trainables.predict --run" in two_rounds
+    best = two_rounds.rpartition("best model      ")[2].partition("/trials/")[0]
+    commands = [line.strip().removeprefix("python -m ") for line in two_rounds.split("\nnext:\n")[-1].splitlines()]
+    assert two_rounds.count("\nnext:\n") == 1
+    assert f"analysis.report --run {best}" in commands
+    assert f"trainables.predict --run {best} --tune-post --out post.json" in commands
+    assert f"trainables.export --run {best} --kaggle kaggle --post post.json" in commands
 
 
 def test_a_round_s_search_gets_the_resources_that_were_asked_for() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import re
 import shutil
+import signal
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -84,6 +86,47 @@ def test_a_stage_leaves_its_model_and_one_line_an_epoch(trained: tuple[Path, str
     assert len(list((out / "train_bce").glob("events.out.tfevents.*"))) == 1
 
 
+def test_each_stage_says_how_it_starts_and_which_one_follows(
+    pretrained: tuple[Path, str], trained: tuple[Path, str]
+) -> None:
+    (out, first), (_, second) = pretrained, trained
+
+    assert "pretrain_ce starts: 2 epochs; 1 worker, " in first
+    assert f"--out {out} --stage train_bce\n" in first
+    assert f"--out {out} --stage finetune --set stages.train_bce.epochs=2\n" in second
+    assert f"trainables.predict --model {out / 'train_bce'} --soundscapes " in second
+
+
+def test_a_stage_broken_off_before_its_first_state_is_not_done(pretrained: tuple[Path, str], tmp_path: Path) -> None:
+    stage = Path(shutil.copytree(pretrained[0] / "pretrain_ce", tmp_path / "pretrain_ce"))
+    config = load_config(stage / "config.json")
+    assert train_run.is_done(stage, config, resume=True)
+    (stage / train_run.UNFINISHED).touch()
+    assert not train_run.is_done(stage, config, resume=True)
+
+
+class InterruptingOutput(io.StringIO):
+    """Presses Ctrl-C when it is told of an epoch."""
+
+    def write(self, text: str) -> int:
+        if " epoch " in text:
+            signal.raise_signal(signal.SIGINT)
+        return super().write(text)
+
+
+def test_ctrl_c_ends_a_training_with_the_command_that_goes_on(
+    ray_cluster: None, tiny_root: Path, tiny_space: Path, tmp_path: Path
+) -> None:
+    """Within seconds of the first epoch of many, when there is a model and no state yet."""
+    words = ["--config", tiny_space.parent / "base.yaml", "--data", tiny_root, "--out", tmp_path / "out"]
+    words += ["--stage", "pretrain_ce", "--set", "stages.pretrain_ce.epochs=500"]
+    command = re.escape(" ".join(map(str, ["python -m trainables.train", *words, "--resume"])))
+    with redirect_stdout(InterruptingOutput()), pytest.raises(KeyboardInterrupt, match=f"^go on with: {command}$"):
+        train.main(list(map(str, words)))
+
+    assert (tmp_path / "out/pretrain_ce" / train_run.UNFINISHED).is_file()
+
+
 def test_the_next_stage_starts_from_the_model_of_the_one_before(trained: tuple[Path, str]) -> None:
     out, _ = trained
 
@@ -135,6 +178,14 @@ def test_a_parent_that_does_not_fit_is_refused(
 def test_more_workers_than_the_cluster_has_are_refused(train_stage: Train, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"--workers 3 with 1 CPUs .* does not fit the cluster"):
         train_stage(tmp_path, "pretrain_ce", "--workers", "3")
+
+
+def test_a_missing_gpu_is_told_before_audio_is_decoded(train_stage: Train, tiny_root: Path, tmp_path: Path) -> None:
+    data = Path(shutil.copytree(tiny_root, tmp_path / "data"))
+    (data / "train_audio/grekis/XC0.wav").write_bytes(b"RIFF")
+    words = ("--data", data, "--cpus-per-worker", 1, "--gpus-per-worker", 1000)
+    with pytest.raises(ConfigError, match="--workers 1 with 1 CPUs and 1000 GPUs each does not fit the cluster"):
+        train_stage(tmp_path / "out", "pretrain_ce", *words)
 
 
 def test_trials_can_train_in_ray_train(

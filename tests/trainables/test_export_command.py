@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import nbclient
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
@@ -68,6 +71,21 @@ def test_the_folder_predicts_by_itself_what_the_command_predicts(
         tables = [pd.read_csv(tmp_path / name, index_col="row_id") for name in ("alone.csv", "out.csv")]
         assert list(tables[0].index) == list(tables[1].index)
         np.testing.assert_allclose(tables[0], tables[1], atol=1e-4)
+
+
+def test_the_notebook_predicts_and_shows_it_while_it_does(
+    kaggle: Path, tiny_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(kaggle, tmp_path / "models")
+    shutil.copytree(tiny_root / "train_soundscapes", tmp_path / "data" / "test_soundscapes")
+    (tmp_path / "data" / "sample_submission.csv").write_text("row_id,1139490,abethr1,grekis\nx_1,0,0,0\n")
+    monkeypatch.setenv("SED_INPUT", str(tmp_path))
+    notebook = nbformat.read(kaggle / "predict.ipynb", as_version=4)
+    nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
+
+    shown = "".join(str(cell.get("outputs", "")) for cell in notebook.cells)
+    assert "rows of 12 soundscapes" in shown
+    assert len(pd.read_csv(tmp_path / "submission.csv")) == 12 * 4
 
 
 def test_without_soundscapes_the_sample_is_submitted(kaggle: Path, tmp_path: Path) -> None:

@@ -137,6 +137,13 @@ def add_models(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--top-k", type=positive_int, metavar="K", help=help_text)
 
 
+def chosen_models(options: argparse.Namespace) -> str:
+    """The models that `add_models` read, as words of another command."""
+    words = ["--run", options.run] if options.run else [word for model in options.model for word in ("--model", model)]
+    words += ["--top-k", options.top_k] if options.top_k else []
+    return shlex.join(map(str, words))
+
+
 def path(text: str) -> Path:
     """Argument type: a path, with ~ expanded, absolute (workers have another working directory)."""
     return expanded(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 
@@ -115,6 +116,8 @@ def label(options: argparse.Namespace) -> None:
     with only_driver(held, "ensemble"), ray_session(options.address):
         label_soundscapes(plan)
     print(f"pseudo-labels   {out / 'pseudo_labels'}\nmembers         {out / 'members.json'}", flush=True)
+    if out == run.ensemble:
+        cli.print_next(f"python -m trainables.student --run {shlex.quote(str(run.path))}")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,6 +60,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         several = options.run or len(members.folders) > 1
         export(
             options, model, (options.out / model.name if several else options.out) if options.out else model, data_dir
+        )
+    if not options.out:
+        scapes = shlex.quote(str(data_dir / "test_soundscapes"))
+        cli.print_next(
+            f"python -m trainables.predict {cli.chosen_models(options)} --runtime {runtime} --soundscapes {scapes} "
+            "--out submission.csv"
         )
 
 

@@ -220,6 +220,8 @@ def predict(options: argparse.Namespace, ensemble: Ensemble) -> None:
     print(f"submission      {options.out}  {done.n_rows} rows of {done.n_files} soundscapes", flush=True)
     if options.events:
         print(f"events          {options.events / 'events.csv'}  {done.n_events} events", flush=True)
+        if not done.n_events:
+            print(f"no event has a frame of {options.event_high:g}: a lower --event-high finds more", flush=True)
     if done.bad:
         names = ", ".join(Path(item.path).name for item in done.bad)
         print(f"{len(done.bad)} of {done.n_files} soundscapes cannot be read, their rows are 0: {names}", flush=True)
@@ -240,6 +242,11 @@ def tune(options: argparse.Namespace, ensemble: Ensemble) -> None:
     shift_s = options.tta_shift_s
     tune_post(TuneJob(data, options.out, shift_s, options.threads, options.silence_rms), ensemble, cli.say)
     print(f"post-processing {options.out}", flush=True)
+    scapes, post = shlex.quote(str(data / "test_soundscapes")), shlex.quote(str(options.out))
+    cli.print_next(
+        f"python -m trainables.predict {cli.chosen_models(options)} --soundscapes {scapes} --post {post} "
+        "--out submission.csv"
+    )
 
 
 def _cpus() -> int:

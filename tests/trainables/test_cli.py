@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import signal
 import subprocess
 import sys
@@ -78,6 +79,17 @@ def test_a_run_is_named_by_its_path_or_its_name_in_runs(
     assert run_folder("runs/first/").absolute() == tmp_path / "runs" / "first"
     assert run_folder("second").absolute() == tmp_path / "second"
     assert run_folder("third").absolute() == tmp_path / "third"
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["--run '/runs/my run' --top-k 2", "--run /runs/first", "--model /a --model /b"],
+    ids=["top", "run", "models"],
+)
+def test_the_models_of_a_command_are_named_for_the_next_one(words: str) -> None:
+    parser = argparse.ArgumentParser()
+    cli.add_models(parser)
+    assert cli.chosen_models(parser.parse_args(shlex.split(words))) == words
 
 
 def test_a_run_to_go_on_with_is_named_by_its_path_as_well(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

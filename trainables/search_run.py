@@ -76,7 +76,7 @@ def run_search(options: argparse.Namespace, is_last: bool = True) -> None:
             print(f"run folder {run.path}", flush=True)
             if cluster.dashboard:
                 print(f"Ray dashboard {cluster.dashboard} (token: ray get-auth-token)", flush=True)
-            print(f"set-up took {time.monotonic() - start_s:.0f} s", flush=True)
+            print(f"set-up took {time.monotonic() - start_s:.0f} s; trials start", flush=True)
             search(prepared, cluster, options)
             refit_finalists(prepared, cluster, options)
             board = run.write_leaderboard()

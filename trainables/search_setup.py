@@ -110,9 +110,9 @@ def prepare(options: argparse.Namespace, machine: ClusterInfo | None = None) -> 
 
 
 def demo_data(space: SearchSpace) -> DataFolder:
-    root = write_demo_data(Path("demo_data").absolute())
+    root = Path("demo_data").absolute()
     print(f"no --data: using the demo data in {root} with the small settings of demo.yaml", flush=True)
-    return read_data_folder(root, space.base.data.target_s)
+    return read_data_folder(write_demo_data(root), space.base.data.target_s)
 
 
 def teacher_folder(run: RunFolder, options: argparse.Namespace) -> Path | None:

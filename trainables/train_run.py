@@ -43,8 +43,9 @@ def run_training(options: argparse.Namespace) -> None:
     folder = None if options.data is None else read_data_folder(options.data, config.data.target_s)
     Backbone(config.model, in_channels=1)
     if folder is None:
-        folder = read_data_folder(write_demo_data(Path("demo_data").absolute()), config.data.target_s)
-        print(f"no --data: using the demo data in {folder.root}", flush=True)
+        root = Path("demo_data").absolute()
+        print(f"no --data: using the demo data in {root}", flush=True)
+        folder = read_data_folder(write_demo_data(root), config.data.target_s)
     for note in folder.notes:
         print(f"data: {note}", flush=True)
     check_data(folder, config, stages[0])

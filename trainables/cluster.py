@@ -16,6 +16,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import psutil
+
 from sed_model.errors import ConfigError
 
 QUIET_ENVIRONMENT = {
@@ -120,6 +122,20 @@ def ray_session(address: str | None = None, dashboard: bool = True) -> Iterator[
         yield _info(getattr(context, "dashboard_url", None) or "")
     finally:
         ray.shutdown()
+
+
+def own_raylets() -> list[int]:
+    """Ids of the processes that run the nodes of a Ray that this process has started; none where it joined one."""
+    processes = psutil.process_iter(["name", "ppid"])
+    return [one.pid for one in processes if one.info == {"name": "raylet", "ppid": os.getpid()}]
+
+
+def has_ended(process_id: int) -> bool:
+    """Whether a process has ended, though nobody may have asked for its status yet."""
+    try:
+        return psutil.Process(process_id).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def machine_for(address: str | None) -> ClusterInfo | None:

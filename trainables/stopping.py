@@ -15,12 +15,14 @@ from ray.tune import Callback, TuneError
 
 from sed_model.errors import DiskFullError, TrainingError, UserError
 from sed_model.files import explained_full_disk, tells_of_full_disk
+from trainables.cluster import has_ended, own_raylets
 from trainables.trial_errors import error_text
 
 LEAST_FREE_BYTES = 2**20
 """Tune stops before the disk is quite full: tables and journal can still be written then."""
 LOOK_EVERY_S = 5.0
 """At the machines."""
+RAY_KILLED = "Ray's processes were killed, perhaps for want of memory."
 
 
 class StoppedError(TrainingError):
@@ -37,15 +39,19 @@ class StoppingCallback(Callback):
         self._folder = folder
         self._stop: UserError | None = None
         self._next_look_s = 0.0
+        self._raylets = own_raylets()
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         if self._folder.exists() and shutil.disk_usage(self._folder).free < LEAST_FREE_BYTES:
             self.stop(DiskFullError(f"{self._folder}: less than 1 MB is left on this disk; make some space."))
-        if time.monotonic() > self._next_look_s:
+        if self._raylets and all(map(has_ended, self._raylets)):
+            # Ray notices after a quarter of a minute, and ends this process without a word on how to go on.
+            self.stop(StoppedError(RAY_KILLED))
+        elif time.monotonic() > self._next_look_s:
             self._next_look_s = time.monotonic() + LOOK_EVERY_S
             # Tune would wait for ever for a machine that can take a trial.
             if ray.is_initialized() and not any(node["Alive"] for node in ray.nodes()):
-                self.stop(StoppedError("Ray's processes were killed, perhaps for want of memory."))
+                self.stop(StoppedError(RAY_KILLED))
         self.raise_stop()
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:

@@ -82,17 +82,21 @@ def test_a_search_that_is_killed_at_five_moments_equals_an_unbroken_one(
         assert set(ended("".join(outputs[:number]))) & set(started(output)) == set()
 
 
-def test_a_search_whose_ray_is_killed_ends_and_goes_on(
+def test_a_search_whose_ray_is_killed_says_so_and_goes_on(
     start_search: Callable[..., Any], run_search: Callable[..., str], finished_run: Path, tiny_space: Path,
     tiny_root: Path, tmp_path: Path,
 ) -> None:  # fmt: skip
-    """Tune would wait for ever for a machine to run its trials on. Ray may end the process first."""
+    """Ray itself would end the process after a quarter of a minute, without a word on how to go on."""
     search = start_search("--space", tiny_space, "--data", tiny_root, "--num-trials", N_TRIALS, *ARGUMENTS)
     search.wait_until(lambda: " epoch " in search.output)
     (raylet,) = (process for process in search.started() if process.name() == "raylet")
     raylet.kill()
 
     assert search.process.wait(timeout=60) == 1
+    assert search.errors.splitlines()[-1] == (
+        "error: Ray's processes were killed, perhaps for want of memory. Then go on with: python -m "
+        f"trainables.search --resume --name run --out {tmp_path}"
+    )
     search.check_that_all_have_ended()
     run_search("--resume", "--out", tmp_path, "--name", "run", *ARGUMENTS)
     check_equal(tmp_path / "run", finished_run, N_TRIALS)

@@ -12,11 +12,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import psutil
-from _command import Command, title
+from _command import Command, is_ray_agent, title
 from _run_checks import ended, started
 
 GONE_WITHIN_S = 60.0
-"""Of the processes that a killed driver leaves behind."""
+"""Of the processes that a killed driver leaves behind, but for Ray's agents."""
+AGENTS_GONE_WITHIN_S = 120.0
+"""Of those: Ray has them try for a minute to tell what has befallen them."""
 SILENT_S = 180.0
 """A command that says nothing for so long hangs."""
 MOST_SESSIONS = 40
@@ -52,6 +54,16 @@ def draw_kills(rng: np.random.Generator, n: int, gap_s: float, weights: Mapping[
 
 
 @dataclass
+class Dead:
+    """A command that has ended, and how long after it the last process did that it had started."""
+
+    command: Command
+    since_s: float
+    gone_s: float | None = None
+    """Without Ray's agents."""
+
+
+@dataclass
 class Storm:
     """A command that is killed, and started again until it is done.
 
@@ -66,8 +78,10 @@ class Storm:
     counts: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
     gone_s: list[float] = field(default_factory=list)
-    """Seconds from the end of each driver to that of the last process that it had started."""
-    dying: list[tuple[Command, float]] = field(default_factory=list)
+    """Seconds from the end of each driver to that of the last process that it had started, but for Ray's agents."""
+    agents_gone_s: list[float] = field(default_factory=list)
+    """The same of Ray's agents, where they outlived the others."""
+    dying: list[Dead] = field(default_factory=list)
 
     def rage(self, start: Callable[[int], Command], ready: str, look: Callable[[], list[str]]) -> None:
         """Until the command ends with status 0.
@@ -82,7 +96,7 @@ class Storm:
             command = start(len(self.outputs))
             self.disturb(command, ready)
             status = self.wait_for_end(command)
-            self.dying.append((command, time.monotonic()))
+            self.dying.append(Dead(command, time.monotonic()))
             self.outputs.append(command.output)
             self.counts[f"ended with {status}"] += 1
             print(f"{time.strftime('%H:%M:%S')} ended with {status}", file=sys.stderr, flush=True)
@@ -157,12 +171,23 @@ class Storm:
 
     def bury(self) -> None:
         """Note which drivers have left nothing. The next session does not wait for it, as people do not."""
-        for command, since_s in list(self.dying):
-            left, age_s = command.started(), time.monotonic() - since_s
-            if left and age_s < GONE_WITHIN_S:
+        for dead in list(self.dying):
+            left, age_s = dead.command.started(), round(time.monotonic() - dead.since_s, 1)
+            others = [process for process in left if not is_ray_agent(process)]
+            if dead.gone_s is None and (not others or age_s > GONE_WITHIN_S):
+                dead.gone_s = age_s
+                self.gone_s.append(age_s)
+                self.end_late(others, age_s)
+            if dead.gone_s is None or (left and age_s < AGENTS_GONE_WITHIN_S):
                 continue
-            self.dying.remove((command, since_s))
-            self.gone_s.append(round(age_s, 1))
-            for process in left:
-                self.problems.append(f"outlives its driver by {age_s:.0f} s: {title(process)[:80]}")
+            self.dying.remove(dead)
+            if age_s > dead.gone_s:
+                self.agents_gone_s.append(age_s)
+            self.end_late(left, age_s)
+
+    def end_late(self, processes: list[psutil.Process], age_s: float) -> None:
+        """Those that should have ended by themselves."""
+        for process in processes:
+            self.problems.append(f"outlives its driver by {age_s:.0f} s: {title(process)[:80]}")
+            with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()

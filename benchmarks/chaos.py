@@ -273,7 +273,12 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=12, help="in each part; the more, the longer it takes (12)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--part", choices=list(PARTS), action="append", help="only this; may be repeated")
-    parser.add_argument("--keep", type=Path, metavar="DIR", help="work there, and leave runs and logs")
+    parser.add_argument(
+        "--keep",
+        type=Path,
+        metavar="DIR",
+        help="work there, and leave runs and logs; a short path, for the sockets",
+    )
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_TERMINATED))  # or what it has started would stay
     with tempfile.TemporaryDirectory(prefix="chaos_") as name:

@@ -25,7 +25,7 @@ from trainables.space import load_space
 
 NOT_RUN = {
     "make bench": "a quarter of an hour of measuring",
-    "make chaos": "a quarter of an hour of killing searches; test_faults.py and test_resume.py kill some",
+    "make chaos": "a quarter of an hour of killing searches; test_chaos.py runs one part with few kills",
     "python benchmarks/score_recipe.py": "trains for half an hour; what it scores with is run as score_trial.py",
     "python benchmarks/score_chain.py": "runs these commands for an hour; what it scores with is run as score_trial.py",
     "python benchmarks/search_efficiency.py": "minutes of measuring; part of make bench",

@@ -74,6 +74,7 @@ class Storm:
     kills: list[Kill]
     rng: np.random.Generator
     cluster: psutil.Process | None = None
+    start_s: float = field(default_factory=time.monotonic)
     outputs: list[str] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)

@@ -110,6 +110,7 @@ def report(name: str, problems: list[str], **counts: Any) -> bool:
 
 def storm_counts(storm: Storm) -> dict[str, Any]:
     return {
+        "duration_s": round(time.monotonic() - storm.start_s),
         "sessions": len(storm.outputs),
         **dict(sorted(storm.counts.items())),
         "gone_s": max(storm.gone_s, default=0),
@@ -128,6 +129,7 @@ def check_search(storm: Storm, run: Path, n_trials: int) -> list[str]:
 
 def soak(place: Place) -> bool:
     """The undisturbed search. Its driver, and the process of its trials, are looked at as each trial ends."""
+    start_s = time.monotonic()
     command = place.search("soak", place.n_trials, "--max-concurrent", 1)(0)
     seen: dict[str, list[tuple[int, float, int]]] = {"driver": [], "trial": []}
     n_before = 0
@@ -143,7 +145,7 @@ def soak(place: Place) -> bool:
     problems = [] if command.process.wait() == 0 else [f"the undisturbed search fails: {command.errors}"]
     problems += problems_of(place.reference, place.n_trials)
     problems += [f"outlives its driver: {title(one)[:80]}" for one in command.wait_until_all_have_ended(GONE_WITHIN_S)]
-    counts: dict[str, Any] = {"trials": n_before}
+    counts: dict[str, Any] = {"trials": n_before, "duration_s": round(time.monotonic() - start_s)}
     for kind, samples in seen.items():
         numbers, memory_mib, n_files = (np.array(column) for column in zip(*samples, strict=True))
         late = numbers > n_before // 4  # libraries and caches are loaded by then
@@ -221,12 +223,10 @@ def cluster(place: Place, rng: np.random.Generator) -> bool:
     with own_cluster(place) as address:
         storm = Storm(draw_kills(rng, place.n_kills, 4.0, {"driver": 1, "trial": 2}), rng, psutil.Process())
         ledger = Ledger(run)
-        start_s = time.monotonic()
         search = place.search("cluster", place.n_trials, "--max-concurrent", 2, "--address", address)
         storm.rage(search, " starts: ", lambda: [*ledger.look(), *not_given_back()])
     problems = check_search(storm, run, place.n_trials)
-    duration_s = round(time.monotonic() - start_s)
-    return report("cluster", problems, trials=len(ledger), **storm_counts(storm), duration_s=duration_s)
+    return report("cluster", problems, trials=len(ledger), **storm_counts(storm))
 
 
 def workers(place: Place, rng: np.random.Generator) -> bool:

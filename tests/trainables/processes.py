@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from _command import Command, title
+from _command import Command
 
 
 class CommandProcess(Command):
@@ -31,11 +30,8 @@ class CommandProcess(Command):
         return status
 
     def check_that_all_have_ended(self, timeout_s: float = 30) -> None:
-        """After a kill Ray's agents, which write nothing, may outlive the others by minutes: they are ended here."""
-        end_s = time.monotonic() + timeout_s
-        while (left := [one for one in self.started() if "Agent" not in title(one)]) and time.monotonic() < end_s:
-            time.sleep(0.05)
-        assert left == []
+        """After a kill Ray's agents, which write nothing, outlive the others by a minute: they are ended here."""
+        assert self.wait_until_all_have_ended(timeout_s, agents_too=False) == []
         self.end()
 
 

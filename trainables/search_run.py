@@ -137,7 +137,8 @@ def search(
             scheduler=scheduler(prepared, finished),
             num_samples=n_left,
             max_concurrent_trials=min(room(job, cluster), options.max_concurrent or n_left),
-            reuse_actors=True,
+            # Tune gives a pruned trial 2 s to leave its actor; Ray Train takes longer, and the next one would be lost.
+            reuse_actors=job.workers_per_trial == 0,
             trial_dirname_creator=trial_dirname,
         ),
         run_config=tune.RunConfig(

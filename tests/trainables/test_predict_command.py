@@ -159,5 +159,6 @@ def test_the_command_runs_where_ray_is_not_installed(run: Path, tmp_path: Path) 
     assert (done.returncode, done.stderr) == (0, "")
     assert list(pd.read_csv(tmp_path / "out.csv")["row_id"]) == ["A_1", "A_2", "B_1", "B_2"]
     lines = done.stdout.splitlines()
-    assert lines[0] == "members: the 3 best of the leaderboard: trial_0001, trial_0002, trial_0000"
+    members = "members: the 3 best of the leaderboard: trial_0001, trial_0002, trial_0000"
+    assert lines[:2] == ["loading the models", members]
     assert lines[-1] == "1 of 2 soundscapes cannot be read, their rows are 0: B.ogg"

@@ -191,8 +191,9 @@ def is_dashboards(folder: Path) -> bool:
 def own_cluster(place: Place) -> Iterator[str]:
     """A Ray that outlives the commands that join it; its address. Its processes are children of this one."""
     os.environ |= {"SED_CACHE_DIR": str(place.base / "cache"), "TMPDIR": str(place.base / "tmp")}
+    # Without its dashboard Ray Train would not see that a trainer is dead, and keep the CPUs of its workers.
     ray.init(
-        address="local", num_cpus=N_CPUS, include_dashboard=False, log_to_driver=False, object_store_memory=300 * 2**20
+        address="local", num_cpus=N_CPUS, include_dashboard=True, log_to_driver=False, object_store_memory=300 * 2**20
     )
     try:
         yield ray.get_runtime_context().gcs_address

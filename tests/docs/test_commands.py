@@ -144,8 +144,10 @@ class Workplace:
 
 
 def recipe_of(target: str) -> str:
-    """The command of this project that a target of the Makefile runs."""
-    recipe = subprocess.run(["make", "-n", *target.split()[1:]], cwd=ROOT, check=True, capture_output=True, text=True)
+    """The command of this project that a target of the Makefile runs, by `make test ARGS=..` as well."""
+    environment = {name: value for name, value in os.environ.items() if name not in ("ARGS", "MAKEFLAGS")}
+    words = ["make", "-n", *target.split()[1:]]
+    recipe = subprocess.run(words, cwd=ROOT, env=environment, check=True, capture_output=True, text=True)
     (command,) = re.findall(r"python -m (?:trainables|analysis)\..*", recipe.stdout)
     return str(command).strip()
 

@@ -25,7 +25,7 @@ from sed_model.stages import plan_stages
 from trainables import cli
 from trainables.asha import Asha, rung_reports
 from trainables.cluster import ClusterInfo, machine_for, ray_session
-from trainables.driver_lock import check_free, only_driver
+from trainables.driver_lock import only_driver
 from trainables.dry_run import print_dry_run
 from trainables.ensemble_members import EnsembleJob
 from trainables.ensemble_plan import plan_ensemble
@@ -55,8 +55,6 @@ def run_search(options: argparse.Namespace, is_last: bool = True) -> None:
     machine = machine_for(options.address)
     prepared = prepare(options, machine)
     run, job = prepared.run, prepared.job
-    if not options.dry_run:
-        check_free(run.path)  # before Ray starts
     if machine is not None:
         check_cluster(job, machine)
         if options.dry_run:

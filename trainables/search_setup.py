@@ -20,6 +20,7 @@ from sed_model.errors import ConfigError, DataError
 from sed_model.pseudo_clips import read_pseudo_labels
 from sed_model.recordings import DataFolder, read_data_folder
 from trainables.cluster import ClusterInfo
+from trainables.driver_lock import check_free
 from trainables.overrides import absolute_paths, parse_overrides
 from trainables.refit import changes_for
 from trainables.resources import check_room
@@ -77,6 +78,8 @@ def prepare(options: argparse.Namespace, machine: ClusterInfo | None = None) -> 
     check_place(options.out, options.name)
     check_workers(workers_per_trial(options), options.dashboard)
     run, space, data_dir = resumed(options) if options.resume else new_run(options)
+    if not options.dry_run:
+        check_free(run.path)
     teacher_dir = teacher_folder(run, options)
     teacher = None if teacher_dir is None else find_teacher(teacher_dir)
     check_method(space)

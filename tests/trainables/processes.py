@@ -43,11 +43,8 @@ class SearchProcess(CommandProcess):
         words = ("--out", out, "--name", "run", "--no-dashboard", *arguments)
         super().__init__("trainables.search", cache_dir, log, *words)
 
-    def wait_for_epoch(self, trial_id: str, epoch: int) -> None:
-        """Until the epoch is in the tables."""
-        self.wait_until(lambda: (trial_id, epoch) in self.epochs())
-
     def epochs(self) -> set[tuple[str, int]]:
+        """Trials and their epochs in the tables, which lag behind by up to twenty times their writing time."""
         path = self.run / "curves.parquet"
         if not path.exists():
             return set()

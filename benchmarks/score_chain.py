@@ -5,7 +5,7 @@
 It runs the commands as a user would and scores what they leave behind. Nothing is chosen on the test soundscapes:
 trials and rounds are chosen by the validation score. The control is the best trial trained on for as many epochs as a
 student, without pseudo-labels. A chain that was broken off goes on; one that is done is only scored.
-About 20 minutes a seed on 2 cores for the data sets of some 200 recordings; 3 on a GPU (`--gpus-per-trial 0.25`).
+About 5 minutes a seed on 2 idle cores for the data sets of some 200 recordings.
 """
 
 from __future__ import annotations

@@ -101,7 +101,7 @@ class Optim(Section):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = key(
         "auto", "Autocast type; auto takes what the device is fast at."
     )
-    channels_last: bool = key(True, "Store images channels-last: faster convolutions.")
+    channels_last: bool = key(True, "Store images channels-last: faster convolutions, but on a GPU a slow first step.")
     compile: bool = key(False, "torch.compile the model.")
     grad_checkpointing: bool = key(
         False, "Recompute activations in the backward pass: less memory, about a third slower."

@@ -14,6 +14,7 @@ from ray import tune
 from sed_model.checkpoint import delete_state
 from sed_model.config import SedConfig
 from sed_model.errors import DiskFullError
+from trainables.abandoned_groups import AbandonedGroups
 from trainables.cluster import ClusterInfo
 from trainables.fetch import Fetcher, fetch_all
 from trainables.leaderboard import best_trials
@@ -87,7 +88,7 @@ def refit(run: RunFolder, plans: Sequence[Refit], job: SearchJob, cluster: Clust
             run_config=tune.RunConfig(
                 name="refits",
                 storage_path=str(run.path / "tune"),
-                callbacks=[fetcher, recorder, NodeLosses()],
+                callbacks=[fetcher, recorder, NodeLosses(), AbandonedGroups()],
                 failure_config=tune.FailureConfig(max_failures=1),
                 verbose=0,
             ),

@@ -23,6 +23,7 @@ from sed_model.frame_scores import write_frame_scores
 from sed_model.splits import unlabelled_soundscapes
 from sed_model.stages import plan_stages
 from trainables import cli
+from trainables.abandoned_groups import AbandonedGroups
 from trainables.asha import Asha, rung_reports
 from trainables.cluster import ClusterInfo, machine_for, ray_session
 from trainables.driver_lock import only_driver
@@ -142,7 +143,7 @@ def search(
         run_config=tune.RunConfig(
             name="tune",
             storage_path=str(run.path),
-            callbacks=[fetcher, recorder, NodeLosses()],
+            callbacks=[fetcher, recorder, NodeLosses(), AbandonedGroups()],
             failure_config=tune.FailureConfig(max_failures=1),
             verbose=0,
         ),

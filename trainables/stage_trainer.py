@@ -76,27 +76,51 @@ class _Trainer(TorchTrainer):
         pass
 
 
-def fit_with_ray_train(
-    job: RayTrainJob,
-    report: Mapping[str, float] | None = None,
-    on_epoch: Callable[[EpochResult], None] | None = None,
-) -> None:
+class _Epochs:
+    """The way of results from the first worker to the process that trains, and of the word that it has heard them.
+
+    Ray's TuneReportCallback has no such word: a worker would train on while Tune decides to stop its trial, and leave
+    a model of an epoch that nobody was told of.
+    """
+
+    def __init__(self) -> None:
+        self._told, self._heard = (Queue(actor_options={"num_cpus": 0}) for _ in range(2))
+
+    def tell(self, result: EpochResult) -> None:
+        """In the worker: returns when the other side has heard it, which a trial that is stopped never does."""
+        self._told.put(asdict(result))
+        self._heard.get()
+
+    def listen(self, on_epoch: Callable[[EpochResult], None], done: threading.Event) -> None:
+        """Until `done`, and whatever was told before."""
+        while True:
+            finished = done.is_set()
+            try:
+                on_epoch(EpochResult(**self._told.get(timeout=0.5)))
+                self._heard.put(None)
+            except Empty:
+                if finished:
+                    return
+
+    def close(self) -> None:
+        """Whoever waits gets an error."""
+        self._told.shutdown(force=True)  # without force a queue waits for those who wait for it
+        self._heard.shutdown(force=True)
+
+
+def fit_with_ray_train(job: RayTrainJob, on_epoch: Callable[[EpochResult], None], repeat_results: bool = False) -> None:
     """Train `job` in one TorchTrainer, data-parallel over its workers.
 
     Args:
-        report: inside a Tune trial, numbers to report to Tune with every epoch's result.
-        on_epoch: called in this process after each epoch.
+        on_epoch: called in this process after each epoch, from another thread; the workers wait for its return. What
+            it raises ends the training.
+        repeat_results: training that goes on tells of the epochs before as well.
     """
     _delete_records(job)  # of an attempt that was killed
-    callbacks: list[Any] = []
-    if report is not None:
-        from ray.tune.integration.ray_train import TuneReportCallback  # refuses to be made outside a trial
-
-        callbacks.append(TuneReportCallback())
-    progress = Queue(actor_options={"num_cpus": 0}) if on_epoch else None
+    epochs = _Epochs()
     trainer = _Trainer(
         _train_worker,
-        train_loop_config={"job": _as_json(job), "report": dict(report or {}), "progress": progress},
+        train_loop_config={"job": _as_json(job), "repeat_results": repeat_results, "epochs": epochs},
         scaling_config=ScalingConfig(
             num_workers=job.n_workers,
             use_gpu=job.gpus_per_worker > 0,
@@ -111,28 +135,35 @@ def fit_with_ray_train(
                 max_failures=0,
                 controller_failure_limit=CONTROLLER_FAILURE_LIMIT,  # type: ignore[call-arg]  # typed as the old class
             ),
-            callbacks=callbacks,
         ),
     )
     try:
-        if progress is None or on_epoch is None:
-            _fit(trainer)
-        else:
-            _fit_and_listen(trainer, progress, on_epoch)
+        _fit_and_listen(trainer, epochs, on_epoch)
     finally:
         _delete_records(job)
 
 
-def _fit_and_listen(trainer: TorchTrainer, progress: Queue, on_epoch: Callable[[EpochResult], None]) -> None:
+def _fit_and_listen(trainer: TorchTrainer, epochs: _Epochs, on_epoch: Callable[[EpochResult], None]) -> None:
     done = threading.Event()
-    listener = threading.Thread(target=_listen, args=(progress, on_epoch, done))
+    errors: list[Exception] = []
+
+    def listen() -> None:
+        try:
+            epochs.listen(on_epoch, done)
+        except Exception as error:  # noqa: BLE001  # raised below
+            errors.append(error)
+            epochs.close()
+
+    listener = threading.Thread(target=listen, daemon=True)  # that of a stopped trial stays in Tune's report
     listener.start()
     try:
         _fit(trainer)
     finally:
         done.set()
         listener.join()
-        progress.shutdown()
+        if errors:
+            raise errors[0]
+        epochs.close()
 
 
 def _delete_records(job: RayTrainJob) -> None:
@@ -156,16 +187,6 @@ def _fit(trainer: TorchTrainer) -> None:
         raise
 
 
-def _listen(progress: Queue, on_epoch: Callable[[EpochResult], None], done: threading.Event) -> None:
-    while True:
-        finished = done.is_set()
-        try:
-            on_epoch(EpochResult(**progress.get(timeout=0.5)))
-        except Empty:
-            if finished:
-                return
-
-
 def _train_worker(settings: dict[str, Any]) -> None:
     """The loop of one Ray Train worker: all workers train and report, the first one writes files."""
     job = _from_json(settings["job"])
@@ -184,17 +205,15 @@ def _train_worker(settings: dict[str, Any]) -> None:
     ):
         if job.drawn:
             events.write_hparams(job.drawn)
-        # Tune wants to hear all epochs of a trial that goes on; a person has heard them.
         fit_job = FitJob(
-            job.config, plans, files.folder, parent, repeat_results=settings["progress"] is None, round=job.round
+            job.config, plans, files.folder, parent, repeat_results=settings["repeat_results"], round=job.round
         )
         for result in fit(fit_job, data, runtime):
             events.write_epoch(result)
             if rank == 0:
                 files.push()
-            if rank == 0 and settings["progress"] is not None:
-                settings["progress"].put(asdict(result))
-            ray.train.report({**asdict(result), **settings["report"]})
+                settings["epochs"].tell(result)
+            ray.train.report(asdict(result))
 
 
 def scratch_folder(config: SedConfig, rank: int = 0) -> Path:

@@ -17,7 +17,7 @@ from sed_model.checkpoint import load_model, without_pretraining
 from sed_model.config import Data, Model, SedConfig
 from sed_model.errors import DiskFullError, UserError
 from sed_model.files import explained_full_disk
-from sed_model.fit import FitJob, fit
+from sed_model.fit import EpochResult, FitJob, fit
 from sed_model.model import SedModel, cpu_ms_per_window
 from sed_model.pseudo_clips import read_pseudo_labels
 from sed_model.recordings import DataFolder, read_data_folder
@@ -101,8 +101,13 @@ def _train(config: SedConfig, folder: Path, job: SearchJob, drawn: Mapping[str, 
     torch.set_num_threads(job.cpus_per_trial)
     data = training_data(job.data_dir, config, job.teacher)
     costs = model_costs(config, len(data.folder.classes))
+
+    def report(result: EpochResult) -> None:
+        tune.report({**asdict(result), **costs})
+
     if job.workers_per_trial > 0:
-        fit_with_ray_train(replace(ray_train_job(job, config, folder), drawn=drawn), report=costs)
+        # Tune wants to hear all epochs of a trial that goes on.
+        fit_with_ray_train(replace(ray_train_job(job, config, folder), drawn=drawn), report, repeat_results=True)
         return
     plans = plan_stages(config, job.stages, job.epochs_scale)
     with (
@@ -115,7 +120,7 @@ def _train(config: SedConfig, folder: Path, job: SearchJob, drawn: Mapping[str, 
         for result in fit(fit_job, data):
             events.write_epoch(result)
             files.push()
-            tune.report({**asdict(result), **costs})
+            report(result)
 
 
 def ray_train_job(job: SearchJob, config: SedConfig, folder: Path) -> RayTrainJob:

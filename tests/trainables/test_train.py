@@ -6,6 +6,7 @@ import io
 import re
 import shutil
 import signal
+import time
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -17,11 +18,12 @@ from sed_model.checkpoint import read_lineage
 from sed_model.config import load_config
 from sed_model.errors import CheckpointError, ConfigError
 from sed_model.files import sha256_of
-from sed_model.fit import FitJob, fit
+from sed_model.fit import EpochResult, FitJob, fit
 from sed_model.recordings import read_data_folder
 from sed_model.stages import plan_stages
 from sed_model.training_data import open_training_data
 from trainables import train, train_run
+from trainables.stage_trainer import RayTrainJob, fit_with_ray_train
 
 pytestmark = pytest.mark.slow
 Train = Callable[..., str]
@@ -103,6 +105,29 @@ def test_a_stage_broken_off_before_its_first_state_is_not_done(pretrained: tuple
     assert train_run.is_done(stage, config, resume=True)
     (stage / train_run.UNFINISHED).touch()
     assert not train_run.is_done(stage, config, resume=True)
+
+
+def test_workers_wait_until_an_epoch_is_heard_and_its_error_ends_them(
+    ray_cluster: None, tiny_root: Path, tiny_space: Path, tmp_path: Path
+) -> None:
+    """Else a trial that is stopped would leave a model of an epoch that nobody knows of."""
+    config = load_config(tiny_space.parent / "base.yaml").with_overrides({"stages.pretrain_ce.epochs": 500})
+    job = RayTrainJob(config, tiny_root, tmp_path / "pretrain_ce", ("pretrain_ce",))
+    written = []
+
+    def on_epoch(result: EpochResult) -> None:
+        time.sleep(1.0)  # fifty epochs
+        (events,) = job.folder.glob("events.*")
+        written.append(events.stat().st_size)
+        if result.epoch == 2:
+            raise OSError("the output is closed")
+
+    with pytest.raises(OSError, match="the output is closed"):
+        fit_with_ray_train(job, on_epoch)
+
+    (events,) = job.folder.glob("events.*")
+    assert len(written) == 2
+    assert written[0] < written[1] == events.stat().st_size
 
 
 class InterruptingOutput(io.StringIO):

@@ -42,6 +42,7 @@ from trainables.trial import SearchJob
 SPACE = "full.yaml"
 BLOCKS = 5
 """Costs are averaged over so many parts of a search."""
+NODES_START_WITHIN_S = 600
 PARTS = ("draw", "report", "schedule", "record")
 
 Out = TypeVar("Out")
@@ -195,13 +196,13 @@ class Marks(io.StringIO):
 
 def measure_tune(n_trials: int, folder: Path) -> Mapping[str, Points]:
     """The search command's search on a cluster of this machine, whose nodes have CPUs in name only."""
-    n_nodes, trials_a_node = (8, 8) if n_trials >= N_TRIALS else (2, 4)
+    n_nodes, trials_a_node = (N_NODES, 1) if n_trials >= N_TRIALS else (2, 4)
     prepare_environment()
     node = {"num_cpus": trials_a_node, "object_store_memory": 80 * 2**20}
     cluster = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
     for _ in range(n_nodes - 1):
         cluster.add_node(wait=False, **node)
-    cluster.wait_for_nodes()
+    cluster.wait_for_nodes(timeout=NODES_START_WITHIN_S)
     marks = Marks()
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers have no benchmarks/
     try:

@@ -2,7 +2,7 @@
 
     python benchmarks/scale.py [--full] [--part driver]
 
-Each part is measured in fresh processes, at sizes that take minutes in all (with --full half an hour, and up to 12 GB),
+Each part is measured in fresh processes, at sizes that take minutes in all (with --full half an hour, and up to 18 GB),
 and extrapolated by a straight line: one JSON line a figure. What is imaginary: trials report made-up scores and do not
 train; nodes are Ray nodes of this machine whose CPUs are logical; recordings are copies of one; predictions are random.
 """

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import math
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -89,6 +91,21 @@ def test_the_best_score_is_the_highest_so_far(unbroken: tuple[Path, list[EpochRe
     for result in unbroken[1]:
         best = max(best, result.macro_auc)
         assert result.best_macro_auc == best
+
+
+def test_a_run_that_is_over_leaves_its_memory_at_once(
+    tiny_config: SedConfig, tiny_data: TrainingData, tmp_path: Path
+) -> None:
+    """Trials that share a process would have the models and data of earlier ones beside theirs, on a GPU as well."""
+    data = replace(tiny_data)
+    its_memory = weakref.ref(data)
+    gc.disable()
+    try:
+        next(fit(job(short(tiny_config), tmp_path), data))
+        del data
+        assert its_memory() is None
+    finally:
+        gc.enable()
 
 
 def test_the_same_seed_gives_the_same_numbers(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import runpy
+import shlex
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import pytest
 
 from sed_model.errors import ConfigError
 from tests.models import save_random_model
+from tests.trainables.tiny import tone, write_wav
 from trainables import export, predict
 
 for name in ("onnxscript", "onnxruntime", "openvino"):
@@ -56,6 +58,24 @@ def run_alone(folder: Path, *words: object) -> subprocess.CompletedProcess[str]:
     code = SANDBOX.format(blocked=BLOCKED, folder=str(folder), words=[str(folder / "predict.py"), *map(str, words)])
     command = [sys.executable, "-c", code]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=folder.parent)
+
+
+@pytest.mark.parametrize(
+    "words", [("--format", "openvino"), ("--tune-post", "--out", "post.json")], ids=["export", "--tune-post"]
+)
+def test_what_to_type_next_can_be_typed(
+    model: Path, tiny_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    words: tuple[str, ...],
+) -> None:  # fmt: skip
+    data, own = (Path(shutil.copytree(source, tmp_path / source.name)) for source in (tiny_root, model))
+    write_wav(data / "test_soundscapes" / "T0.wav", tone(1200.0, 4.0, np.random.default_rng(0)))
+    monkeypatch.chdir(tmp_path)
+    command = predict if "--tune-post" in words else export
+    command.main([*words, "--model", str(own), "--data", str(data)])
+    typed = shlex.split(capsys.readouterr().out.strip().splitlines()[-1])
+    assert typed[:3] == ["python", "-m", "trainables.predict"]
+    predict.main(typed[3:])
+    assert len(pd.read_csv(tmp_path / "submission.csv")) > 0
 
 
 def test_the_folder_predicts_by_itself_what_the_command_predicts(

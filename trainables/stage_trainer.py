@@ -15,6 +15,7 @@ from pyarrow import fs
 from ray.train import FailureConfig, RunConfig, ScalingConfig, WorkerGroupError
 from ray.train.torch import TorchTrainer
 from ray.util.queue import Empty, Queue
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sed_model.audio_cache import cache_home
 from sed_model.checkpoint import load_model
@@ -84,7 +85,10 @@ class _Epochs:
     """
 
     def __init__(self) -> None:
-        self._told, self._heard = (Queue(actor_options={"num_cpus": 0}) for _ in range(2))
+        # On this node: the death of another one would end the training.
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        options = {"num_cpus": 0, "scheduling_strategy": here}
+        self._told, self._heard = Queue(actor_options=options), Queue(actor_options=options)
 
     def tell(self, result: EpochResult) -> None:
         """In the worker: returns when the other side has heard it, which a trial that is stopped never does."""

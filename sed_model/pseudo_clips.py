@@ -30,6 +30,7 @@ from sed_model.targets import TargetBuilder, Truth, union
 
 COLUMNS = ("filename", "start_s", "end_s", "primary_label", "probabilities", "weight")
 """What training needs of a table of pseudo-labels."""
+ROWS_AT_A_TIME = 8192
 LEAST_SHARE = 0.3
 """Share of a mixed clip that each of its two sources has at least: in loudness when added, in time when joined."""
 SILENT_RMS = 1e-30
@@ -128,14 +129,19 @@ def _classes(folder: Path, text: bytes) -> tuple[str, ...]:
 def _check_values(folder: Path, labels: PseudoLabels) -> None:
     """Raises DataError for what no ensemble writes; a NaN would be trained on without a word."""
     checks = {
-        "probabilities are not from 0 to 1": (labels.probabilities >= 0) & (labels.probabilities <= 1),
-        "weights are not from 0 to 1": (labels.weights >= 0) & (labels.weights <= 1),
-        "windows do not end after they start": (labels.start_s >= 0) & (labels.end_s > labels.start_s),
-        "windows have no end": np.isfinite(labels.end_s),
+        "probabilities are not from 0 to 1": _are_shares(labels.probabilities),
+        "weights are not from 0 to 1": _are_shares(labels.weights),
+        "windows do not end after they start": np.all((labels.start_s >= 0) & (labels.end_s > labels.start_s)),
+        "windows have no end": np.isfinite(labels.end_s).all(),
     }
-    wrong = [text for text, good in checks.items() if not good.all()]
+    wrong = [text for text, good in checks.items() if not good]
     if wrong:
         raise DataError(f"{folder}: some {', and some '.join(wrong)}; make the pseudo-labels again.")
+
+
+def _are_shares(values: NDArray[np.float32]) -> bool:
+    """Whether all are from 0 to 1; NaN is not."""
+    return bool(values.min() >= 0 and values.max() <= 1)
 
 
 def _teachers(path: Path) -> tuple[str, ...]:
@@ -152,7 +158,9 @@ def _read_part(path: Path) -> pa.Table:
         schema = file.schema_arrow
         if not schema.equals(PSEUDO_LABEL_SCHEMA) or b"classes" not in (schema.metadata or {}):
             raise DataError(f"{path}: is no table of pseudo-labels of this version; make them again.")
-        return file.read(COLUMNS, use_threads=False)
+        # Read whole, lists take four times their size for a moment.
+        batches = list(file.iter_batches(ROWS_AT_A_TIME, columns=COLUMNS, use_threads=False))
+        return pa.Table.from_batches(batches) if batches else file.read(COLUMNS, use_threads=False)
     except (pa.ArrowException, OSError, MemoryError) as error:
         raise DataError(f"{path}: is damaged ({str(error).splitlines()[0]}); make the pseudo-labels again.") from None
 

@@ -52,7 +52,7 @@ docs: $(STAMP) ## the documentation into site/; warnings are errors
 
 .PHONY: bench
 bench: $(STAMP) ## every benchmark; fails when a ratio does not hold
-	@echo "bench: about 15 minutes on 2 idle cores"
+	@echo "bench: about 7 minutes on 2 idle cores"
 	@failed=""; for script in $(BENCHMARKS); do \
 	    echo "# $$script"; $(BIN)/python "$$script" $(ARGS) || failed="$$failed $$script"; \
 	done; \

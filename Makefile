@@ -60,7 +60,7 @@ bench: $(STAMP) ## every benchmark; fails when a ratio does not hold
 
 .PHONY: chaos
 chaos: $(STAMP) ## searches and ensembles under random kills; fails when something is lost or left over
-	@echo "chaos: 15 to 20 minutes on 2 cores"
+	@echo "chaos: about 7 minutes on 2 idle cores"
 	@$(BIN)/python benchmarks/chaos.py $(ARGS)
 
 .PHONY: lint

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from _command import Command
 
@@ -44,11 +43,6 @@ class SearchProcess(CommandProcess):
         super().__init__("trainables.search", cache_dir, log, *words)
 
     def epochs(self) -> set[tuple[str, int]]:
-        """Trials and their epochs in the tables, which lag behind by up to twenty times their writing time."""
-        path = self.run / "curves.parquet"
-        if not path.exists():
-            return set()
-        # Read at once: the search may replace the file between two looks at it.
-        content = pa.BufferReader(path.read_bytes())
-        table = pq.read_table(content, columns=["trial_id", "epoch"]).to_pydict()
-        return set(zip(table["trial_id"], table["epoch"], strict=True))
+        """Trials and their epochs, as they are printed: the tables lag behind."""
+        lines = re.findall(r"^(trial_\d+)  \w+ +epoch +(\d+)/", self.output, re.MULTILINE)
+        return {(trial, int(epoch)) for trial, epoch in lines}

@@ -109,27 +109,6 @@ def fit(job: FitJob, data: TrainingData, runtime: Runtime | None = None) -> Iter
     return _Run(job, data, runtime or choose_runtime(job.config.optim)).epochs()
 
 
-class _Notes:
-    """For the log at once, and for whoever hears of the epoch.
-
-    Not a part of _Run: it and its validation would hold each other, and its model stay in memory after its end.
-    """
-
-    def __init__(self, is_shown: bool) -> None:
-        self._is_shown, self._notes = is_shown, list[str]()
-
-    def tell(self, note: str) -> None:
-        self._notes.append(note)
-        if self._is_shown:
-            print(note, flush=True)
-
-    def taken(self) -> str:
-        """All since the last call."""
-        notes = "; ".join(self._notes)
-        self._notes.clear()
-        return notes
-
-
 class _Run:
     def __init__(self, job: FitJob, data: TrainingData, runtime: Runtime) -> None:
         self.job, self.data, self.runtime = job, data, runtime
@@ -142,14 +121,12 @@ class _Run:
         if job.parent is not None:
             start_from(self.model, job.parent, self.config, data.folder.classes)
         runtime.place(self.model)
-        self.notes = _Notes(is_shown=runtime.rank == 0)
-        self.validation = Validation(self.model, data, self.config, runtime, self.notes.tell)
+        self.validation = Validation(self.model, data, self.config, runtime)
         self.progress = Progress(parent=job.parent.as_parent if job.parent else None)
+        self.notes: list[str] = []
         self.last_save_s = time.monotonic()
         if runtime.world_size > 1 and runtime.device.type == "cpu" and has_batch_norm(self.model):
-            self.notes.tell(
-                "BatchNorm normalises by each worker's own clips: PyTorch exchanges its statistics on GPUs only"
-            )
+            self._tell("BatchNorm normalises by each worker's own clips: PyTorch exchanges its statistics on GPUs only")
 
     def epochs(self) -> Iterator[EpochResult]:
         if self.note:
@@ -177,7 +154,7 @@ class _Run:
             stage_epoch = progress.epoch - plan.first_epoch + 1
             torch.manual_seed(epoch_seed(self.config.seed, plan.name, stage_epoch, self.runtime.rank))
             stats = training.train_epoch(stage_epoch)
-            validated = self.validation.of(training)
+            validated = self.validation.of(training, self._tell)
             progress.epoch += 1
             self._keep_best(training, plan, validated)
             patience = self.config.optim.early_stopping_epochs
@@ -194,8 +171,9 @@ class _Run:
                 stats.lr,
                 stats.samples_per_s,
                 finished=plan is self.job.plans[-1] and (stop_early or progress.epoch == plan.last_epoch),
-                note=self.notes.taken(),
+                note="; ".join(self.notes),
             )
+            self.notes.clear()
             progress.results.append(result)
             if stop_early or progress.epoch == plan.last_epoch:
                 self._end_stage(plan)
@@ -211,9 +189,15 @@ class _Run:
             return StageTraining(self.model, plan, self.config, loaders, self.runtime)
         config, note = with_fitting_batch(StageSetUp(self.model, plan, self.config, loaders, self.runtime))
         if note:
-            self.notes.tell(note)
+            self._tell(note)
             loaders = EpochLoaders(self.data, config, plan.name, rank, world_size)
         return StageTraining(self.model, plan, config, loaders, self.runtime)
+
+    def _tell(self, note: str) -> None:
+        """For the log at once, and for whoever hears of the epoch."""
+        self.notes.append(note)
+        if self.runtime.rank == 0:
+            print(note, flush=True)
 
     def _keep_best(self, training: StageTraining, plan: StagePlan, validated: Validated) -> None:
         progress, score = self.progress, validated.macro_auc

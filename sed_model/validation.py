@@ -34,13 +34,14 @@ class Validated:
 
 
 class Validation:
-    """The validation of a run; `windows` are those that score it. `tell` hears of batches that had to be halved."""
+    """The validation of a run; `windows` are those that score it.
 
-    def __init__(
-        self, model: SedModel, data: TrainingData, config: SedConfig, runtime: Runtime, tell: Callable[[str], None]
-    ) -> None:
+    It holds nothing of the run but the model: two that hold each other stay in memory after their end.
+    """
+
+    def __init__(self, model: SedModel, data: TrainingData, config: SedConfig, runtime: Runtime) -> None:
         self.windows = ValidationWindows(data, config)
-        self._model, self._config, self._runtime, self._tell = model, config, runtime, tell
+        self._model, self._config, self._runtime = model, config, runtime
         self._inputs = self._made_once()
         self._windows_a_batch = config.inference.batch_size
 
@@ -50,8 +51,10 @@ class Validation:
             return self.windows
         return WindowImages(self.windows, self._model.images)
 
-    def of(self, training: StageTraining) -> Validated:
+    def of(self, training: StageTraining, tell: Callable[[str], None]) -> Validated:
         """The averaged weights of a stage, validated; the same in every process.
+
+        `tell` hears of batches that had to be halved.
 
         The score is that of the probabilities, which is what a model is used for: a softmax orders windows otherwise
         than its logits do.
@@ -61,28 +64,28 @@ class Validation:
             f"{self._config.data.window_s:g} s a batch; lower inference.batch_size or choose a smaller model.backbone."
         )
         with training.averaged(), explained_memory_errors(hint):
-            scores = self._scores(training.stage.loss)
+            scores = self._scores(training.stage.loss, tell)
         loss = training.validation_loss(scores.clip_logits, self.windows.targets)
         probabilities = scores.probabilities(training.stage.loss, self._config.inference.frame_share)
         return Validated(probabilities, loss, macro_auc(self.windows.targets, probabilities))
 
-    def _scores(self, loss: str) -> WindowScores:
+    def _scores(self, loss: str, tell: Callable[[str], None]) -> WindowScores:
         """Scores of all validation windows; each process computes its share."""
         rank, world_size, n_windows = self._runtime.rank, self._runtime.world_size, len(self.windows)
         if world_size == 1:
-            return self._predict(self._inputs, loss)
+            return self._predict(self._inputs, loss, tell)
         for buffer in self._model.buffers():  # batch statistics differ a little between processes; rank 0's are kept
             distributed.broadcast(buffer, src=0)
         n_share = math.ceil(n_windows / world_size)
         rows = [row % n_windows for row in range(rank * n_share, (rank + 1) * n_share)]
-        mine = self._predict(Subset(self._inputs, rows), loss)
+        mine = self._predict(Subset(self._inputs, rows), loss, tell)
         own = torch.from_numpy(np.stack([mine.clip_logits, mine.best_frames], axis=1)).to(self._runtime.device)
         shares = [torch.empty_like(own) for _ in range(world_size)]
         distributed.all_gather(shares, own)
         together = torch.cat(shares)[:n_windows].cpu().numpy()
         return WindowScores(together[:, 0], together[:, 1])
 
-    def _predict(self, windows: Dataset[Batch], loss: str) -> WindowScores:
+    def _predict(self, windows: Dataset[Batch], loss: str, tell: Callable[[str], None]) -> WindowScores:
         """Scores, with smaller batches from the first that did not fit on where `optim.auto_batch` says so."""
 
         def attempt(n_windows: int) -> WindowScores:
@@ -94,6 +97,6 @@ class Validation:
             return attempt(self._windows_a_batch)
         scores, n_fitting = halved_until_it_fits(attempt, self._windows_a_batch, least=1)
         if n_fitting < self._windows_a_batch:
-            self._tell(f"auto_batch: {self._windows_a_batch} windows do not fit, {n_fitting} are predicted at a time")
+            tell(f"auto_batch: {self._windows_a_batch} windows do not fit, {n_fitting} are predicted at a time")
             self._windows_a_batch = n_fitting
         return scores

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -21,8 +22,8 @@ class AbandonedGroups(Callback):
     ends, and where nothing else is free the search would wait for it for ever.
     """
 
-    def __init__(self) -> None:
-        self._next_look_s = 0.0
+    def __init__(self, has_workers: bool) -> None:
+        self._next_look_s = 0.0 if has_workers else math.inf  # other trials reserve nothing by themselves
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         if time.monotonic() > self._next_look_s:

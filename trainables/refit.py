@@ -88,7 +88,7 @@ def refit(run: RunFolder, plans: Sequence[Refit], job: SearchJob, cluster: Clust
             run_config=tune.RunConfig(
                 name="refits",
                 storage_path=str(run.path / "tune"),
-                callbacks=[fetcher, recorder, NodeLosses(), AbandonedGroups()],
+                callbacks=[fetcher, recorder, NodeLosses(), AbandonedGroups(job.workers_per_trial > 0)],
                 failure_config=tune.FailureConfig(max_failures=1),
                 verbose=0,
             ),

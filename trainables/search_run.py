@@ -143,7 +143,7 @@ def search(
         run_config=tune.RunConfig(
             name="tune",
             storage_path=str(run.path),
-            callbacks=[fetcher, recorder, NodeLosses(), AbandonedGroups()],
+            callbacks=[fetcher, recorder, NodeLosses(), AbandonedGroups(job.workers_per_trial > 0)],
             failure_config=tune.FailureConfig(max_failures=1),
             verbose=0,
         ),

@@ -100,11 +100,13 @@ class _Epochs:
         while True:
             finished = done.is_set()
             try:
-                on_epoch(EpochResult(**self._told.get(timeout=0.5)))
-                self._heard.put(None)
+                told = self._told.get(timeout=0.5)
             except Empty:
                 if finished:
                     return
+                continue
+            on_epoch(EpochResult(**told))
+            self._heard.put(None)
 
     def close(self) -> None:
         """Whoever waits gets an error."""

@@ -8,7 +8,7 @@ import ray
 from ray.util import placement_group, placement_group_table
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 
-from trainables.abandoned_groups import remove_abandoned_groups
+from trainables.abandoned_groups import AbandonedGroups
 
 
 @ray.remote(num_cpus=0)
@@ -33,7 +33,7 @@ def test_only_the_group_of_a_dead_actor_is_removed(ray_cluster: None) -> None:
 
     end_s = time.monotonic() + 30
     while is_there(abandoned) and time.monotonic() < end_s:
-        remove_abandoned_groups()
+        AbandonedGroups(has_workers=True).on_step_begin(0, [])
         time.sleep(0.1)
     assert [is_there(group) for group in (abandoned, held, own)] == [False, True, True]
     for group in (held, own):

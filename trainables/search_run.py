@@ -126,6 +126,7 @@ def search(
     n_left = settings.num_trials - len(finished)
     if n_left <= 0:
         print(f"all {settings.num_trials} trials are done; raise --num-trials for more", flush=True)
+        end_of_search(run, settings.num_trials)  # the search may have been killed before it
         return
     tuner = tune.Tuner(
         tune.with_resources(trainable_of(job), trial_resources(job)),

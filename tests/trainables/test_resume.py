@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from _run_checks import left_over
 
 from sed_model.errors import ConfigError
 from sed_model.files import sha256_of
@@ -52,12 +53,16 @@ def test_more_trials_leave_the_finished_ones_alone(
 
 
 def test_nothing_is_left_to_do(run_search: Callable[..., str], finished_run: Path, tmp_path: Path) -> None:
+    """But for the files that a search leaves which is killed after its last trial."""
     run = Path(shutil.copytree(finished_run, tmp_path / "run"))
     before = (run / "trials.parquet").read_bytes()
+    (run / "trials" / "trial_0007" / "state.pt").touch()
+    (run / "trials" / ".ray_train" / "train_trial_0007").mkdir(parents=True)
     output = run_search("--resume", "--out", tmp_path, "--name", "run", "--no-pseudo-labels")
 
     assert "all 8 trials are done" in output
     assert (run / "trials.parquet").read_bytes() == before
+    assert left_over(run) == []
 
 
 def test_an_interrupted_and_then_killed_search_goes_on(

@@ -149,7 +149,7 @@ def test_a_killed_job_goes_on_and_ends_with_the_same_labels(
 ) -> None:
     folder, broken = tmp_path / "soundscapes", tmp_path / "broken"
     folder.mkdir()
-    for number in range(40):
+    for number in range(80):
         wave, rate_hz = soundfile.read(tiny_root / "train_soundscapes" / f"U{2 + number % 10}.wav")
         soundfile.write(folder / f"S{number:02d}.wav", np.tile(wave, 6), rate_hz)
     all_windows = ("--soundscapes", folder, "--set", "pseudo.max_share=1000")
@@ -160,7 +160,7 @@ def test_a_killed_job_goes_on_and_ends_with_the_same_labels(
     job.wait_until(lambda: len(parts_in(broken)) >= n_parts)
     job.signal(signal.SIGKILL)
     done = parts_in(broken)
-    assert len(done) < 5
+    assert len(done) < 10
     assert not (broken / "pseudo_labels").exists()
     label(*all_windows, "--out", broken)
 

@@ -19,11 +19,11 @@ from sed_model.files import sha256_of
 pytestmark = pytest.mark.slow
 LONG = (
     *("--scheduler", "none", "--max-concurrent", "1", "--set", "optim.early_stopping_epochs=0"),
-    *("--set", "stages.pretrain_ce.epochs=3", "--set", "stages.train_bce.epochs=9"),
+    *("--set", "stages.pretrain_ce.epochs=3", "--set", "stages.train_bce.epochs=22"),
     *("--set", "optim.min_steps_per_epoch=6"),
 )
 """Trials of two stages, the second long enough to be killed in it."""
-STAGE_EPOCHS, ALL_EPOCHS = 3, 12
+STAGE_EPOCHS, ALL_EPOCHS = 3, 25
 
 
 def test_more_trials_leave_the_finished_ones_alone(

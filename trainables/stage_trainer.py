@@ -96,14 +96,11 @@ class _Epochs:
         self._heard.get()
 
     def listen(self, on_epoch: Callable[[EpochResult], None], done: threading.Event) -> None:
-        """Until `done`, and whatever was told before."""
-        while True:
-            finished = done.is_set()
+        """Until `done`. No worker ends before it is heard; those of an interrupted training are heard no further."""
+        while not done.is_set():
             try:
                 told = self._told.get(timeout=0.5)
             except Empty:
-                if finished:
-                    return
                 continue
             on_epoch(EpochResult(**told))
             self._heard.put(None)

@@ -12,6 +12,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
+import ray
 
 from analysis.tables import read_run
 from sed_model.checkpoint import read_lineage
@@ -22,7 +23,7 @@ from sed_model.fit import EpochResult, FitJob, fit
 from sed_model.recordings import read_data_folder
 from sed_model.stages import plan_stages
 from sed_model.training_data import open_training_data
-from trainables import train, train_run
+from trainables import abandoned_groups, train, train_run
 from trainables.stage_trainer import RayTrainJob, fit_with_ray_train
 
 pytestmark = pytest.mark.slow
@@ -131,25 +132,36 @@ def test_workers_wait_until_an_epoch_is_heard_and_its_error_ends_them(
 
 
 class InterruptingOutput(io.StringIO):
-    """Presses Ctrl-C when it is told of an epoch."""
+    """Presses Ctrl-C when it is told of the first epoch."""
+
+    n_epochs = 0
 
     def write(self, text: str) -> int:
         if " epoch " in text:
-            signal.raise_signal(signal.SIGINT)
+            self.n_epochs += 1
+            if self.n_epochs == 1:
+                signal.raise_signal(signal.SIGINT)
         return super().write(text)
 
 
 def test_ctrl_c_ends_a_training_with_the_command_that_goes_on(
     ray_cluster: None, tiny_root: Path, tiny_space: Path, tmp_path: Path
 ) -> None:
-    """Within seconds of the first epoch of many, when there is a model and no state yet."""
+    """Within seconds of the first epoch of many, when there is a model and no state yet; the CPUs are given back."""
     words = ["--config", tiny_space.parent / "base.yaml", "--data", tiny_root, "--out", tmp_path / "out"]
     words += ["--stage", "pretrain_ce", "--set", "stages.pretrain_ce.epochs=500"]
+    words += ["--set", "optim.early_stopping_epochs=0"]
     command = re.escape(" ".join(map(str, ["python -m trainables.train", *words, "--resume"])))
-    with redirect_stdout(InterruptingOutput()), pytest.raises(KeyboardInterrupt, match=f"^go on with: {command}$"):
+    output = InterruptingOutput()
+    with redirect_stdout(output), pytest.raises(KeyboardInterrupt, match=f"^go on with: {command}$"):
         train.main(list(map(str, words)))
 
     assert (tmp_path / "out/pretrain_ce" / train_run.UNFINISHED).is_file()
+    assert output.n_epochs < 20
+    end_s = time.monotonic() + 30
+    while ray.available_resources().get("CPU") != 2.0:
+        assert time.monotonic() < end_s, "the training keeps its CPUs"
+        time.sleep(0.1)
 
 
 def test_the_next_stage_starts_from_the_model_of_the_one_before(trained: tuple[Path, str]) -> None:
@@ -214,9 +226,11 @@ def test_a_missing_gpu_is_told_before_audio_is_decoded(train_stage: Train, tiny_
 
 
 def test_trials_can_train_in_ray_train(
-    run_search: Callable[..., str], tiny_space: Path, tiny_root: Path, tmp_path: Path
+    run_search: Callable[..., str], tiny_space: Path, tiny_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One of them well, one with an error in its worker."""
+    """One of them well, one with an error in its worker; and the search looks for what killed trials have reserved."""
+    remove, looks = abandoned_groups.remove_abandoned_groups, []
+    monkeypatch.setattr(abandoned_groups, "remove_abandoned_groups", lambda: looks.append(remove()))
     (tmp_path / "base.yaml").write_text((tiny_space.parent / "base.yaml").read_text(encoding="utf-8"))
     (tmp_path / "space.yaml").write_text(
         "base: base.yaml\n"
@@ -231,6 +245,7 @@ def test_trials_can_train_in_ray_train(
     )
     run = read_run(tmp_path / "run")
 
+    assert looks
     assert run.trials["status"].to_list() == ["complete", "failed"]
     assert run.trials["params_m"].iloc[0] > 0
     assert run.trials["error"].iloc[1].startswith("augment.wave.background_folder=/nowhere: ")

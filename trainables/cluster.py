@@ -28,7 +28,8 @@ QUIET_ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_WARN_THRESHOLD_S": "30",  # tables of a thousand trials take a second to write: no bottleneck, as Tune says
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # the recorder prints a line; the traceback is in the trial's error.txt
-    "RAY_DEDUP_LOGS_SKIP_REGEX": "Raylet is terminated|has been marked dead",  # the recorder tells which trial goes on
+    # Of a dead node the recorder tells which trial goes on; trials in Ray Train have many actors without CPUs.
+    "RAY_DEDUP_LOGS_SKIP_REGEX": "Raylet is terminated|has been marked dead|worker processes have been started",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # or trials that reserve no GPU would all compute on the first one
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Tune would take Ctrl-C for the end of the search, and go on to the ensemble
 }

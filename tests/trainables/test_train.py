@@ -238,7 +238,7 @@ def test_trials_can_train_in_ray_train(
         "space: {augment.wave.background_folder: {choice: [null, /nowhere]}}\n",
         encoding="utf-8",
     )
-    run_search(
+    output = run_search(
         *("--space", tmp_path / "space.yaml", "--data", tiny_root, "--out", tmp_path, "--name", "run"),
         *("--num-trials", "2", "--searcher", "random", "--seed", "3", "--stages", "pretrain_ce"),
         *("--workers-per-trial", "2", "--no-pseudo-labels"),
@@ -246,6 +246,7 @@ def test_trials_can_train_in_ray_train(
     run = read_run(tmp_path / "run")
 
     assert looks
+    assert "raylet" not in output
     assert run.trials["status"].to_list() == ["complete", "failed"]
     assert run.trials["params_m"].iloc[0] > 0
     assert run.trials["error"].iloc[1].startswith("augment.wave.background_folder=/nowhere: ")

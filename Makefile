@@ -23,7 +23,7 @@ help: ## this list
 
 .PHONY: search
 search: $(STAMP) ## search SPACE on the demo data, or with ARGS='--data DIR ..' on your own
-	@echo "search: about 5 minutes on 2 cores with the demo data"
+	@echo "search: about 2 minutes on 2 cores with the demo data"
 	@$(BIN)/python -m trainables.search --space $(SPACE) $(ARGS)
 
 .PHONY: test

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -123,6 +124,15 @@ def test_what_belongs_to_the_weights_cannot_be_searched() -> None:
 
 def test_the_repository_s_student_space_is_one() -> None:
     check_student_space(load_space("pseudo.yaml"))
+
+
+def test_any_student_of_that_space_can_teach_the_next_one(tmp_path: Path) -> None:
+    space, teacher = load_space("pseudo.yaml"), tmp_path / "config.json"
+    for replaced, added, joined in itertools.product((0.2, 0.6), (0.0, 0.4), (0.0, 0.3)):
+        drawn = {"pseudo.replace_prob": replaced, "pseudo.add_prob": added, "pseudo.join_prob": joined}
+        teacher.write_text(space.config(space.base_point() | drawn).model_dump_json(), encoding="utf-8")
+
+        assert load_space("pseudo.yaml", base=teacher).parameters == space.parameters
 
 
 @slow

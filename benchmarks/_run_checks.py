@@ -53,11 +53,13 @@ def left_over(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for pattern in LEFT_OVER for path in folder.rglob(pattern))
 
 
-def check_equal(run: Path, unbroken: Path, n_trials: int) -> None:
-    """A search that was broken off has given in its first trials what one gives that was not."""
+def check_equal(run: Path, unbroken: Path, n_trials: int, n_more: int = 0) -> None:
+    """A search that was broken off has given what one gives that was not, and `n_more` trials after those."""
     for broken, whole in zip(tables(run, n_trials), tables(unbroken, n_trials), strict=True):
         pd.testing.assert_frame_equal(broken, whole, check_dtype=False, check_exact=True)
-    assert history(run)[:n_trials] == history(unbroken)[:n_trials]
+    trials = history(run)
+    assert len(trials) == n_trials + n_more
+    assert trials[:n_trials] == history(unbroken)[:n_trials]
     assert left_over(run) == []
 
 

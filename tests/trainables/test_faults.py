@@ -80,7 +80,7 @@ def test_a_search_that_is_killed_at_five_moments_equals_an_unbroken_one(
 
     assert ledger.look() == []
     assert problems_of(run, n_trials) == []
-    check_equal(run, finished_run, N_TRIALS)
+    check_equal(run, finished_run, N_TRIALS, n_trials - N_TRIALS)
     for number, output in enumerate(outputs):
         assert set(ended("".join(outputs[:number]))) & set(started(output)) == set()
 

@@ -99,12 +99,24 @@ def _per_sample(values: Tensor, x: Tensor) -> Tensor:
     return values.to(x.device, x.dtype).view(-1, *[1] * (x.ndim - 1))
 
 
-def label_rule(settings: MixAugment, stage: Stage) -> Literal["convex", "union"]:
+LabelRule = Literal["convex", "union"]
+
+
+def label_rule(settings: MixAugment, stage: Stage) -> LabelRule:
     """How targets mix in a stage: cross-entropy needs targets that sum to 1, so it is always convex there."""
     return "convex" if stage.loss == "ce" else settings.labels
 
 
-def mix_targets(targets: Tensor, mix: Mix, labels: Literal["convex", "union"]) -> Tensor:
+def loudest_rule(settings: MixAugment, stage: Stage, mix: Mix) -> LabelRule:
+    """How targets mix for the loudest frame."""
+    import os
+    how = os.environ.get("LOUDEST", "same")
+    if stage.loss != "ce" and (how == "both" or (how == "cutmix" and mix.kind == "cutmix")):
+        return "union"
+    return label_rule(settings, stage)
+
+
+def mix_targets(targets: Tensor, mix: Mix, labels: LabelRule) -> Tensor:
     """Mix targets [B, K] of 0..1.
 
     "convex" weights them by the shares (rows that sum to 1 still do); "union" takes the larger of the two, leaving
@@ -124,7 +136,7 @@ def mix_weights(weights: Tensor, mix: Mix) -> Tensor:
     return weights if mix.kind == "none" else mix_targets(weights[:, None], mix, "convex")[:, 0]
 
 
-def mix_masks(mask: Tensor, targets: Tensor, mix: Mix, labels: Literal["convex", "union"]) -> Tensor:
+def mix_masks(mask: Tensor, targets: Tensor, mix: Mix, labels: LabelRule) -> Tensor:
     """Mix loss masks [B, K] (true: the class counts): a class counts where it does for both samples.
 
     With union labels also where it is a positive of one: then it is there, whatever the other one holds (see

@@ -123,6 +123,7 @@ def stage_loss(
     frame_logits: Float[Tensor, "batch frames classes"],
     truth: Truth[Tensor],
     settings: Loss,
+    frame_truth: Truth[Tensor] | None = None,
 ) -> Scalar:
     """The loss of a stage: `clip_weight` of the clip scores' loss, the rest of the loudest frames' (max over time).
 
@@ -133,7 +134,8 @@ def stage_loss(
     """
     loss = loss_named(name)
     of_clip = loss(clip_logits, truth.targets, truth.mask, truth.weights, settings)
-    of_frame = loss(frame_logits.amax(dim=1), truth.targets, truth.mask, truth.weights, settings)
+    loudest = frame_truth or truth
+    of_frame = loss(frame_logits.amax(dim=1), loudest.targets, loudest.mask, loudest.weights, settings)
     return settings.clip_weight * of_clip + (1 - settings.clip_weight) * of_frame
 
 

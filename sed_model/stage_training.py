@@ -21,11 +21,13 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from sed_model.augment_batch import (
+    LabelRule,
     Mix,
     apply_mix,
     draw_mix,
     filter_augment,
     label_rule,
+    loudest_rule,
     mix_masks,
     mix_targets,
     mix_weights,
@@ -138,15 +140,17 @@ class StageTraining:
 
     def loss(self, batch: Batch, place: Place, share: Share) -> Float[Tensor, ""]:
         """Loss of the whole batch, of which `batch` has this process's share; the same in every process."""
-        images, truth = self._augmented(batch, place, share)
+        images, truth, of_loudest = self._augmented(batch, place, share)
         with self.runtime.autocast():
             output: SedOutput = self._forward(self.runtime.images(images))
         clip_logits = share.gather(output.clip_logits.float())
         loudest_frame = share.gather(output.frame_logits.float().amax(dim=1))
-        return stage_loss(self.stage.loss, clip_logits, loudest_frame[:, None], truth, self.config.loss)
+        return stage_loss(self.stage.loss, clip_logits, loudest_frame[:, None], truth, self.config.loss, of_loudest)
 
-    def _augmented(self, batch: Batch, place: Place, share: Share) -> tuple[Float[Tensor, "b c f t"], Truth[Tensor]]:
-        """The share's images, and what is true of the whole batch."""
+    def _augmented(
+        self, batch: Batch, place: Place, share: Share
+    ) -> tuple[Float[Tensor, "b c f t"], Truth[Tensor], Truth[Tensor]]:
+        """The share's images, and what is true of the whole batch: of its clips, and of their loudest frames."""
         augment = self.config.augment
         stage_number = STAGE_NAMES.index(place.stage)
         # The same in every process: each draws for the whole batch. (The 0 is a rank, of which there is none here.)
@@ -161,10 +165,13 @@ class StageTraining:
         else:
             images = apply_mix(self.model.images(inputs), mix, share)
         images = filter_augment(images, augment.spec, self.config.front_end.top_db, generator, share)
-        return spec_augment(images, augment.spec, generator, share), self._mixed_truth(batch, mix, share)
+        rule = label_rule(augment.mix, self.stage)
+        of_loudest = loudest_rule(augment.mix, self.stage, mix)
+        truth = self._mixed_truth(batch, mix, share, rule)
+        loudest = truth if of_loudest == rule else self._mixed_truth(batch, mix, share, of_loudest)
+        return spec_augment(images, augment.spec, generator, share), truth, loudest
 
-    def _mixed_truth(self, batch: Batch, mix: Mix, share: Share) -> Truth[Tensor]:
-        rule = label_rule(self.config.augment.mix, self.stage)
+    def _mixed_truth(self, batch: Batch, mix: Mix, share: Share, rule: LabelRule) -> Truth[Tensor]:
         mask, targets, weights = (share.gather(own) for own in (batch.mask, batch.targets, batch.weights))
         return Truth(mix_targets(targets, mix, rule), mix_masks(mask, targets, mix, rule), mix_weights(weights, mix))
 

@@ -36,9 +36,54 @@ def test_pooling_is_over_frequency(pool_type: str, expected: float) -> None:
 def test_the_exponent_of_gem_is_learned() -> None:
     pool = FrequencyPool(Model(pool_type="gem", gem_p=2.5))
     pool(features(2, 3, 4, 5)).sum().backward()
-    assert pool.p.item() == 2.5
-    assert pool.p.grad is not None
-    assert pool.p.grad.abs() > 0
+    assert pool.p.item() == pytest.approx(2.5)
+    assert pool.log_p.grad is not None
+    assert pool.log_p.grad.abs() > 0
+
+
+@pytest.mark.parametrize("gem_p", [1.0, 1.5, 3.0, 5.0, 6.3, 7.5, 7.6, 7.9, 8.0])
+def test_gem_is_stable_over_the_range_of_its_key(gem_p: float) -> None:
+    pool = FrequencyPool(Model(pool_type="gem", gem_p=gem_p))
+    # Nothing but zeros (what a ReLU leaves), one band alone, the largest feature of bf16's everyday range.
+    maps = torch.stack([torch.zeros(4, 3), torch.eye(4)[:, :3], 1e4 * features(4, 3)])[None].requires_grad_()
+    pooled = pool(maps)
+    pooled.sum().backward()
+    assert maps.grad is not None
+    assert pool.log_p.grad is not None
+    assert all(bool(values.isfinite().all()) for values in (pooled, maps.grad, pool.log_p.grad))
+    # One band of 1 and three of the floor, which add next to nothing: (1/4)^(1/p).
+    assert float(pooled[0, 0, 1].detach()) == pytest.approx(0.25 ** (1 / gem_p), abs=1e-4)
+
+
+def test_the_gradient_of_gem_is_that_of_its_formula() -> None:
+    pool = FrequencyPool(Model(pool_type="gem", gem_p=3))
+    maps = torch.tensor([1.0, 2.0]).reshape(1, 1, 2, 1).requires_grad_()
+    pool(maps).sum().backward()
+    # m = ((1 + 8) / 2)^(1/3); dm/dx = x^2 / (2 m^2); dm/dp = m (mean(x^p ln x) / (p mean(x^p)) - ln(mean) / p^2), times p.
+    m = 4.5 ** (1 / 3)
+    assert maps.grad is not None
+    torch.testing.assert_close(maps.grad.flatten(), torch.tensor([1.0, 4.0]) / (2 * m**2))
+    by_p = m * (8 * math.log(2) / 2 / (3 * 4.5) - math.log(4.5) / 9)
+    assert pool.log_p.grad is not None
+    assert pool.log_p.grad.item() == pytest.approx(3 * by_p, rel=1e-5)
+
+
+def test_the_exponent_of_gem_does_not_stick_where_it_falls_to_one() -> None:
+    pool = FrequencyPool(Model(pool_type="gem", gem_p=1.1))
+    optimizer = torch.optim.SGD(pool.parameters(), lr=0.1)
+    maps = features(2, 3, 4, 5)
+    for sign, n_steps in ((1, 50), (-1, 200)):  # down below 1, and up again
+        for _ in range(n_steps):
+            optimizer.zero_grad()
+            (sign * pool(maps).sum()).backward()
+            optimizer.step()
+        assert (pool.p.item() < 1) == (sign == 1)
+
+
+def test_the_exponent_of_a_model_of_before_is_read() -> None:
+    pool = FrequencyPool(Model(pool_type="gem", gem_p=3))
+    pool.load_state_dict({"p": torch.tensor(4.5)})
+    assert pool.p.item() == pytest.approx(4.5)
 
 
 def test_the_gradient_of_the_attention_is_not_zero() -> None:
@@ -49,13 +94,31 @@ def test_the_gradient_of_the_attention_is_not_zero() -> None:
     assert float(one.attend.weight.grad.abs().max()) > 1e-6
 
 
-def test_the_self_attention_has_a_gradient_too() -> None:
+def test_the_self_attention_learns() -> None:
     one = head(multi_head_attention=True, attention_heads=2)
-    one(features(2, 8, 4, 6))[0].square().sum().backward()
-    # The last third of the input projection makes the values; the first two thirds decide who looks at whom.
-    gradients = dict(one.mix.named_parameters())["attention.in_proj_weight"].grad
-    assert gradients is not None
-    assert float(gradients[:1024].abs().max()) > 1e-9
+    optimizer = torch.optim.SGD(one.parameters(), lr=1.0)
+    gradients = []
+    for _ in range(2):  # its last layer starts at 0, so that what lies before it learns from the second step on
+        optimizer.zero_grad()
+        one(features(2, 8, 4, 6))[0].square().sum().backward()
+        assert one.self_attention is not None
+        found = one.self_attention.attention.in_proj_weight.grad
+        assert found is not None
+        # The last third of the input projection makes the values; the first two thirds decide who looks at whom.
+        gradients.append(float(found[:1024].abs().max()))
+        optimizer.step()
+    assert gradients[0] == 0
+    assert gradients[1] > 1e-9
+
+
+def test_frames_tell_where_they_lie() -> None:
+    """Without positions, frames that hold the same are heard alike wherever they lie."""
+    one = head(multi_head_attention=True).self_attention
+    assert one is not None
+    torch.nn.init.normal_(one.attention.out_proj.weight)
+    frames = features(1, 1, 512).expand(1, 6, 512) + torch.eye(6, 512) * 3
+    moved = frames.roll(2, dims=1)
+    assert not torch.allclose(one(frames).roll(2, dims=1), one(moved), atol=1e-3)
 
 
 def test_one_frame_would_leave_attention_without_a_gradient() -> None:
@@ -121,6 +184,14 @@ def test_skip_connections_add_the_input_of_a_block() -> None:
     # The block now gives 0: without its input, frames say nothing but the bias.
     assert torch.equal(plain(maps)[1], plain.classify.bias.expand(1, 6, 3))
     torch.testing.assert_close(skipping(maps)[1], skipping.classify(skipping.project(maps.mean(dim=2).transpose(1, 2))))
+
+
+def test_there_is_one_dropout_before_the_first_layer() -> None:
+    """`extra_norm` is a norm; `drop_rate` reaches the pooled features, with or without it."""
+    for extra_norm in (False, True):
+        one = head(extra_norm=extra_norm, drop_rate=0.3, final_dropout=0.1)
+        rates = [module.p for module in one.modules() if isinstance(module, torch.nn.Dropout)]
+        assert rates == [0.3, 0.1]
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])

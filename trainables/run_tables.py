@@ -29,6 +29,7 @@ TRIAL_FIELDS = pa.schema(
         ("cpu_ms_per_window", pa.float64()),
         ("fold", pa.int64()),
         ("seed", pa.int64()),
+        ("split", pa.string()),
         ("error", pa.string()),
         ("on_front", pa.bool_()),
         ("refit_mean", pa.float64()),
@@ -38,8 +39,10 @@ TRIAL_FIELDS = pa.schema(
 )
 """A row a trial; `macro_auc` is its best, reached in `stage` and `epoch`; `epochs` is how many it ran.
 
-`on_front`: no other trial has a better score at no higher CPU time. Finalists that were trained again on several folds
-or seeds have the mean and the standard deviation of these `n_refits` scores.
+`split` is the digest of the files that validated it. `on_front`: no other trial has a better score at no higher CPU
+time. Finalists that were trained again on other folds, or with other seeds, have the mean and the standard deviation of
+these `n_refits` scores; the score that chose them is none of these. A pruned finalist was also trained to its end: its
+model, and with it `macro_auc`, `stage`, `epoch` and `epochs`, are of that training.
 """
 REFIT_FIELDS = pa.schema(
     [
@@ -47,6 +50,7 @@ REFIT_FIELDS = pa.schema(
         ("number", pa.int64()),
         ("fold", pa.int64()),
         ("seed", pa.int64()),
+        ("split", pa.string()),
         ("macro_auc", pa.float64()),
         ("epochs", pa.int64()),
         ("duration_s", pa.float64()),

@@ -157,14 +157,14 @@ def _are_shares(values: NDArray[np.float32]) -> bool:
 def _members(path: Path) -> list[dict[str, Any]]:
     try:
         members = json.loads(path.read_text(encoding="utf-8"))["members"]
-        return [{name: member[name] for name in ("weights_sha256", "validation")} for member in members]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        return [{"weights_sha256": one["weights_sha256"], "validation": one.get("validation")} for one in members]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"{path}: does not say who made the pseudo-labels ({error}); make them again.") from None
 
 
 def _split(path: Path, member: Mapping[str, Any]) -> SplitRecord | None:
     """What validated a member; None where an older version wrote the file."""
-    record = member["validation"]
+    record = member["validation"] or {}
     try:
         return None if isinstance(record, dict) and "digest" not in record else SplitRecord.model_validate(record)
     except ValidationError:

@@ -25,16 +25,17 @@ class SplitRecord(BaseModel):
     digest: str
 
     def __str__(self) -> str:
-        return "the labelled soundscapes" if self.kind == "soundscapes" else f"the fold of {self.settings}"
+        if self.kind == "soundscapes":
+            return "the labelled soundscapes"
+        return f"fold {self.fold} of {self.n_folds} (data.split_seed={self.split_seed})"
 
     @property
     def settings(self) -> str:
-        """The configuration keys that make it, as --set takes them."""
-        if self.kind == "soundscapes":
-            return "data.validation=soundscapes"
-        return (
-            f"data.validation=folds data.fold={self.fold} data.n_folds={self.n_folds} data.split_seed={self.split_seed}"
-        )
+        """The options that make it."""
+        keys = [f"data.validation={self.kind}"]
+        if self.kind == "folds":
+            keys += [f"data.{name}={getattr(self, name)}" for name in ("fold", "n_folds", "split_seed")]
+        return " ".join(f"--set {key}" for key in keys)
 
 
 @dataclass(frozen=True)

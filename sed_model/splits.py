@@ -162,7 +162,7 @@ def _leaks(source: Source, ours: Split, data: DataFolder) -> Iterator[str]:
     yield (
         f"{source.name}: was validated on {theirs}, and {ours.record} validates here: it was trained on {count} "
         f"recordings that validate here, so scores would be too good; "
-        + (f"set {theirs.settings}, or train it again." if known else "train it again with the settings of here.")
+        + (f"add {theirs.settings}, or train it again." if known else "train it again with the settings of here.")
     )
 
 

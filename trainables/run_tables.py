@@ -29,12 +29,12 @@ TRIAL_FIELDS = pa.schema(
         ("cpu_ms_per_window", pa.float64()),
         ("fold", pa.int64()),
         ("seed", pa.int64()),
-        ("split", pa.string()),
         ("error", pa.string()),
         ("on_front", pa.bool_()),
         ("refit_mean", pa.float64()),
         ("refit_sd", pa.float64()),
         ("n_refits", pa.int64()),
+        ("split", pa.string()),
     ]
 )
 """A row a trial; `macro_auc` is its best, reached in `stage` and `epoch`; `epochs` is how many it ran.

@@ -184,8 +184,8 @@ def check_same_split(what: str, record: Mapping[str, Any], split: SplitRecord) -
                         "file, or leave it out.") from None  # fmt: skip
     if theirs.digest != split.digest:
         raise DataError(
-            f"{what}: was validated on {theirs}, here {split} validates: scores do not compare; set "
-            f"{theirs.settings} as there, or leave it out."
+            f"{what}: was validated on {theirs}, here {split} validates: scores do not compare; add "
+            f"{theirs.settings}, or leave it out."
         )
 
 

@@ -156,7 +156,6 @@ def deliver(run: RunFolder, refits: Sequence[Mapping[str, Any]], trials: Sequenc
             lineage = read_lineage(run.refit(row["number"], trained["fold"]))
             _copy_model(run.refit(row["number"], trained["fold"]), run.trial(row["number"]))
             row |= {"macro_auc": lineage.metrics["macro_auc"], "stage": lineage.stage, "epoch": lineage.epoch}
-            row["epochs"] = trained["epochs"]
             whole.add(row["number"])
     return whole
 

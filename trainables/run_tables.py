@@ -42,7 +42,7 @@ TRIAL_FIELDS = pa.schema(
 `split` is the digest of the files that validated it. `on_front`: no other trial has a better score at no higher CPU
 time. Finalists that were trained again on other folds, or with other seeds, have the mean and the standard deviation of
 these `n_refits` scores; the score that chose them is none of these. A pruned finalist was also trained to its end: its
-model, and with it `macro_auc`, `stage`, `epoch` and `epochs`, are of that training.
+model, and with it `macro_auc`, `stage` and `epoch`, are of that training; `epochs` stays what the search ran of it.
 """
 REFIT_FIELDS = pa.schema(
     [

@@ -59,7 +59,11 @@ def test_the_model_that_is_delivered_is_a_whole_training(refitted: tuple[Path, s
     first = pd.read_csv(run / "leaderboard.csv").iloc[0]
     lineage = read_lineage(run / "trials" / first["trial_id"])
 
-    assert first["epochs"] == 3
+    refits = pd.read_parquet(run / "refits.parquet").set_index("fold")
+    whole = run / "trials" / first["trial_id"] / ("refit_0" if first["status"] == "pruned" else ".")
+
+    assert (refits["epochs"][0] if first["status"] == "pruned" else first["epochs"]) == 3
+    assert lineage.weights_sha256 == read_lineage(whole).weights_sha256
     assert lineage.metrics["macro_auc"] == pytest.approx(first["macro_auc"], rel=1e-5)
 
 

@@ -157,12 +157,12 @@ def _leaks(source: Source, ours: Split, data: DataFolder) -> Iterator[str]:
     n_heard = heard(theirs, ours, data)
     if n_heard == 0:
         return
-    known = theirs.kind == "folds" and n_heard is not None
+    can_be_had = n_heard is not None and (theirs.kind == "folds" or data.soundscape_labels is not None)
     count = f"{n_heard} of the {len(ours.validation)}" if n_heard is not None else "some of the"
     yield (
         f"{source.name}: was validated on {theirs}, and {ours.record} validates here: it was trained on {count} "
         f"recordings that validate here, so scores would be too good; "
-        + (f"add {theirs.settings}, or train it again." if known else "train it again with the settings of here.")
+        + (f"add {theirs.settings}, or train it again." if can_be_had else "train it again with the settings of here.")
     )
 
 

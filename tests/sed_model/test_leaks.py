@@ -122,7 +122,10 @@ def test_the_same_fold_and_a_part_of_it_are_no_leak(folder: DataFolder) -> None:
 
 def test_who_was_validated_on_soundscapes_trained_on_every_recording(folder: DataFolder) -> None:
     record = split(folder, Data(validation="soundscapes")).record
-    assert "3 of the 3 recordings" in refused(folder, split(folder, by(4, 1)), record)
+    message = refused(folder, split(folder, by(4, 1)), record)
+
+    assert "3 of the 3 recordings" in message
+    assert message.endswith("add --set data.validation=soundscapes, or train it again.")
 
 
 def test_an_older_version_s_model_is_refused_by_name_where_recordings_validate(folder: DataFolder) -> None:

@@ -141,4 +141,6 @@ def _sentences(table: pd.DataFrame, runs: Mapping[str, RunFacts]) -> list[str]:
     prints = {str((facts.run.search.get("data") or {}).get("fingerprint")) for facts in runs.values()}
     if len(prints) > 1:
         sentences.append("The runs do not have the same data: their scores cannot be compared directly.")
+    elif len({split for facts in runs.values() for split in facts.run.trials["split"].dropna()}) > 1:
+        sentences.append("The runs were validated on different recordings: their scores cannot be compared directly.")
     return sentences

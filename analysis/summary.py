@@ -27,6 +27,12 @@ def summarise(run: Run, spread: pd.DataFrame | None, importance: pd.DataFrame) -
         f"The best is {best['trial_id']} with a macro ROC-AUC of {best['macro_auc']:.4f}{interval}, reached in "
         f"{best['stage'] if pd.notna(best['stage']) else 'an unnamed stage'}."
     )
+    if pd.notna(again := best.get("refit_mean")):
+        spread_of = f" ± {best['refit_sd']:.4f}" if pd.notna(best["refit_sd"]) else ""
+        sentences.append(
+            f"Trained again on other folds or with other seeds it reaches {again:.4f}{spread_of} (mean of "
+            f"{counted(int(best['n_refits']), 'training')}, without the score that chose it)."
+        )
     if len(ranking.dropna(subset="rank")) == 1:
         sentences.append("One trial with a score: there is nothing to compare it with.")
         return [*sentences, *failures(run)]

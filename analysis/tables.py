@@ -42,8 +42,11 @@ TRIAL_COLUMNS: dict[str, Kind] = {
     "seed": Kind.INTEGER,
     "error": Kind.TEXT,
 }
-# Of finalists that were trained again: mean, standard deviation and number of their scores. Older runs lack them.
+# Of finalists that were trained again: mean, standard deviation and number of their new scores (the one that chose them
+# is none of these). Older runs lack them.
 REFIT_COLUMNS: dict[str, Kind] = {"refit_mean": Kind.NUMBER, "refit_sd": Kind.NUMBER, "n_refits": Kind.INTEGER}
+# The digest of the files that validated a trial. Older runs lack it.
+SPLIT_COLUMN: dict[str, Kind] = {"split": Kind.TEXT}
 CURVE_COLUMNS: dict[str, Kind] = {
     "trial_id": Kind.TEXT,
     "stage": Kind.TEXT,
@@ -76,7 +79,7 @@ class RunFolderError(ValueError):
 
 @dataclass(frozen=True)
 class Run:
-    """The tables of one search. `trials` follows TRIAL_COLUMNS and REFIT_COLUMNS, with config.<dotted.key> beside."""
+    """The tables of one search; `trials` follows TRIAL_, REFIT_ and SPLIT_COLUMNS, with config.<dotted.key> beside."""
 
     path: Path
     search: dict[str, Any]
@@ -169,7 +172,7 @@ def _search_problems(search: Mapping[Any, Any]) -> list[str]:
 
 def _read_trials(path: Path, problems: list[str]) -> pd.DataFrame | None:
     file = path / "trials.parquet"
-    columns, optional = TRIAL_COLUMNS | REFIT_COLUMNS, frozenset(REFIT_COLUMNS)
+    columns, optional = TRIAL_COLUMNS | REFIT_COLUMNS | SPLIT_COLUMN, frozenset(REFIT_COLUMNS | SPLIT_COLUMN)
     trials, _ = read_table(file, path, columns, problems, frozenset(columns) - TRIAL_KEYS, optional)
     if trials is None:
         return None

@@ -25,6 +25,7 @@ from sed_model.files import replacing, sha256_of, write_json
 from sed_model.graph import GraphModel
 from sed_model.model import SedModel
 from sed_model.paths import is_file
+from sed_model.split_record import Source, SplitRecord
 
 WEIGHTS_FILE = "model.safetensors"
 LINEAGE_FILE = "model.json"
@@ -51,7 +52,8 @@ class Parent(BaseModel):
 class Lineage(BaseModel):
     """Where a model comes from; what decides whether it may join an ensemble.
 
-    A student of pseudo-labels has its `round` (from 1), its `teachers`' checksums and the fingerprint of the table.
+    A student of pseudo-labels has its `round` (from 1), its `teachers`' checksums and the fingerprint of the table; a
+    model that starts from a student has its round too. `split` is what validated it; models of older versions lack it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -68,7 +70,12 @@ class Lineage(BaseModel):
     round: int = 0
     teachers: tuple[str, ...] = ()
     pseudo_labels: str | None = None
+    split: SplitRecord | None = None
     weights_sha256: str = ""
+
+    def as_source(self, name: str) -> Source:
+        """What a training that starts from the model has to know of it."""
+        return Source(name, self.split, self.data_fingerprint if self.round else None)
 
 
 @dataclass(frozen=True)

@@ -124,6 +124,7 @@ class Data(Section):
     )
     n_folds: int = key(5, "Folds, grouped by author.", "folds", ge=2, le=20)
     fold: int = key(0, "Fold that validates.", "index", ge=0)
+    split_seed: int = key(42, "Seed of the folds alone; `seed` leaves them as they are.", "number", ge=0, lt=2**31)
     min_rating: float = key(
         0.0, "Recordings rated lower are left out; 0 (not rated) is always kept.", "stars", ge=0, le=5
     )
@@ -195,7 +196,7 @@ class Pseudo(Section):
 class SedConfig(Section):
     """Everything that decides a training run, except where the data lies."""
 
-    seed: int = key(42, "Seed of every random draw.", "number", ge=0, lt=2**31)
+    seed: int = key(42, "Seed of every random draw but that of the folds.", "number", ge=0, lt=2**31)
     front_end: FrontEnd = FrontEnd()
     model: Model = Model()
     augment: Augment = Augment()

@@ -36,7 +36,7 @@ from sed_model.model import SedModel
 from sed_model.oof import OOF_FILE, write_predictions
 from sed_model.stage_training import StageTraining
 from sed_model.stages import StagePlan
-from sed_model.training_data import TrainingData
+from sed_model.training_data import TrainingData, check_leaks
 from sed_model.validation import Validated, Validation
 
 
@@ -104,7 +104,8 @@ def fit(job: FitJob, data: TrainingData, runtime: Runtime | None = None) -> Iter
 
     Raises:
         TrainingError: a non-finite loss, with step and files, or memory that ran out.
-        CheckpointError: the folder holds the state of another run, or the parent does not fit.
+        CheckpointError: the folder holds the state of another run, or the parent does not fit; it or who made the
+            pseudo-labels was trained on what validates here.
     """
     return _Run(job, data, runtime or choose_runtime(job.config.optim)).epochs()
 
@@ -113,6 +114,7 @@ class _Run:
     def __init__(self, job: FitJob, data: TrainingData, runtime: Runtime) -> None:
         self.job, self.data, self.runtime = job, data, runtime
         self.config = job.config
+        check_leaks(data, job.parent.lineage if job.parent else None)
         self.state, self.note = load_state(job.folder)
         torch.manual_seed(self.config.seed)
         starts_afresh = job.parent is None and self.state is None
@@ -222,9 +224,10 @@ class _Run:
             validation=self.data.split.kind,
             seed=self.config.seed,
             metrics={"macro_auc": validated.macro_auc, "val_loss": validated.loss},
-            round=self.job.round,
+            round=max(self.job.round, self.job.parent.lineage.round if self.job.parent else 0),
             teachers=self.data.pseudo.labels.teachers if self.data.pseudo else (),
             pseudo_labels=self.data.pseudo.labels.fingerprint if self.data.pseudo else None,
+            split=self.data.split.record,
         )
         save_model(self.job.folder, self.progress.stage_best, self.config, lineage)
         write_predictions(

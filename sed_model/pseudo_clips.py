@@ -7,7 +7,7 @@ pseudo-labelled window replaces a recording, is added to it, or follows it in th
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from jaxtyping import Float32
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from sed_model.audio_cache import AudioCache
 from sed_model.config import SedConfig
@@ -26,6 +27,7 @@ from sed_model.fast_mel import INT16_SCALE
 from sed_model.files import sha256_of
 from sed_model.pseudo import PSEUDO_LABEL_SCHEMA
 from sed_model.samplers import recording_weights
+from sed_model.split_record import Source, SplitRecord
 from sed_model.targets import TargetBuilder, Truth, union
 
 COLUMNS = ("filename", "start_s", "end_s", "primary_label", "probabilities", "weight")
@@ -46,6 +48,7 @@ class PseudoLabels:
         weights: [windows] float32, 0..1: how sure the teacher was.
         teachers: checksums of the models that made them.
         fingerprint: of the files that they were read from.
+        splits: of each teacher, what validated it; None where an older version made the labels.
     """
 
     classes: tuple[str, ...]
@@ -57,9 +60,14 @@ class PseudoLabels:
     weights: NDArray[np.float32]
     teachers: tuple[str, ...]
     fingerprint: str
+    splits: tuple[SplitRecord | None, ...] = (None,)
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    def sources(self) -> list[Source]:
+        """Who made them, as what a training learns from."""
+        return [Source("a model that made the pseudo-labels", split) for split in dict.fromkeys(self.splits)]
 
 
 def read_pseudo_labels(folder: Path, soundscapes: str = "train_soundscapes") -> PseudoLabels:
@@ -90,6 +98,7 @@ def read_pseudo_labels(folder: Path, soundscapes: str = "train_soundscapes") -> 
     probabilities = _matrix(table["probabilities"], len(order))
     if probabilities is None:
         raise DataError(f"{folder}: rows do not have {len(order)} probabilities; make the pseudo-labels again.")
+    members = _members(folder / "members.json")
     labels = PseudoLabels(
         order,
         tuple(f"{soundscapes}/{name}" for name in names),
@@ -98,8 +107,9 @@ def read_pseudo_labels(folder: Path, soundscapes: str = "train_soundscapes") -> 
         tuple(table["primary_label"].to_pylist()),
         probabilities,
         table["weight"].to_numpy().astype(np.float32),
-        _teachers(folder / "members.json"),
+        tuple(str(member["weights_sha256"]) for member in members),
         "-".join(sha256_of(part)[:16] for part in parts),
+        tuple(_split(folder / "members.json", member) for member in members),
     )
     _check_values(folder, labels)
     return labels
@@ -144,12 +154,21 @@ def _are_shares(values: NDArray[np.float32]) -> bool:
     return bool(values.min() >= 0 and values.max() <= 1)
 
 
-def _teachers(path: Path) -> tuple[str, ...]:
+def _members(path: Path) -> list[dict[str, Any]]:
     try:
         members = json.loads(path.read_text(encoding="utf-8"))["members"]
-        return tuple(str(member["weights_sha256"]) for member in members)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        return [{"weights_sha256": one["weights_sha256"], "validation": one.get("validation")} for one in members]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"{path}: does not say who made the pseudo-labels ({error}); make them again.") from None
+
+
+def _split(path: Path, member: Mapping[str, Any]) -> SplitRecord | None:
+    """What validated a member; None where an older version wrote the file."""
+    record = member["validation"] or {}
+    try:
+        return None if isinstance(record, dict) and "digest" not in record else SplitRecord.model_validate(record)
+    except ValidationError:
+        raise DataError(f"{path}: does not say what validated its members; make the pseudo-labels again.") from None
 
 
 def _read_part(path: Path) -> pa.Table:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sed_model.audio_cache import AudioCache, open_cache
+from sed_model.checkpoint import Lineage
 from sed_model.config import SedConfig
 from sed_model.errors import DataError
 from sed_model.pseudo_clips import PseudoLabels, PseudoSource
 from sed_model.recordings import DataFolder
-from sed_model.splits import Split, split
+from sed_model.splits import Split, check_sources, split
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ def open_training_data(
         DataError: a pseudo-labelled window is of a labelled soundscape.
         AudioError: files cannot be decoded, and `data.on_bad_audio` is "fail".
     """
-    parts = split(folder, config.data, config.seed)
+    parts = split(folder, config.data)
     paths = list(folder.recordings["path"])
     if parts.kind == "soundscapes" and folder.soundscape_labels is not None:
         paths += sorted(folder.soundscape_labels["path"].unique())
@@ -55,3 +56,18 @@ def open_pseudo_source(folder: DataFolder, pseudo: PseudoLabels, config: SedConf
         raise DataError(f"pseudo-labels: {path} {problem}; make the pseudo-labels again on this data.")
     rate = config.front_end.sample_rate_hz
     return PseudoSource(pseudo, open_cache(folder.root, sorted(paths), rate, config.data, progress))
+
+
+def check_leaks(data: TrainingData, parent: Lineage | None, name: str = "") -> None:
+    """Whether the parent, and who made the pseudo-labels, were trained on nothing that validates here.
+
+    Args:
+        name: of the parent, for the message (default: that of its stage).
+
+    Raises:
+        CheckpointError: they were, or may have been; the message names the repair.
+    """
+    sources = [] if parent is None else [parent.as_source(name or f"the {parent.stage} model")]
+    if data.pseudo is not None:
+        sources += data.pseudo.labels.sources()
+    check_sources(sources, data.split, data.folder)

@@ -102,7 +102,17 @@ def out_of_fold(
             f"{root}: holds recordings of the training data, which has changed since the search: what the members "
             "trained on cannot be told; restore the data, or give another folder."
         )
-    trained = [split(data, one.config.data, one.config.seed).train for one in members]
+    parts = [split(data, one.config.data) for one in members]
+    for one, part in zip(members, parts, strict=True):
+        known = (
+            one.lineage.validation == "soundscapes" if one.lineage.split is None else one.lineage.split == part.record
+        )
+        if rows and not known:
+            raise DataError(
+                f"{root}: holds recordings of the training data, and a member was made by a version that did not "
+                "record, or drew otherwise, which of them it trained on; search again, or give another folder."
+            )
+    trained = [part.train for part in parts]
     return {name: tuple(not np.isin(row, rows_of) for rows_of in trained) for name, row in rows.items()}
 
 

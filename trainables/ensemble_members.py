@@ -167,12 +167,25 @@ def _misfits(row: Mapping[str, Any], lineage: Lineage, first: Candidate) -> Iter
     for name in FIT_LINEAGE:
         if getattr(lineage, name) != getattr(first.lineage, name):
             yield f"its {name} differ from those of {first.trial_id}"
+    if not _validated_alike(lineage, first.lineage):
+        unknown = "what an older version did not record"
+        yield (
+            f"it was validated on {lineage.split or unknown}, {first.trial_id} on {first.lineage.split or unknown}: "
+            "their scores do not compare"
+        )
     for name in FIT_KEYS:
         if row[name] != first.row[name]:
             yield (
                 f"its {name.removeprefix('config.')}={row[name]} differs from {first.row[name]} of {first.trial_id}; "
                 "an ensemble needs one: fix the key in the search"
             )
+
+
+def _validated_alike(one: Lineage, other: Lineage) -> bool:
+    """Whether two models of the same data were validated on the same files; older versions did not record folds."""
+    if one.split is None or other.split is None:
+        return one.validation == other.validation and (one.validation == "soundscapes" or one.split is other.split)
+    return one.split.digest == other.split.digest
 
 
 def choose_members(job: EnsembleJob, found: Found, config: SedConfig, data: DataFolder) -> Choice:
@@ -262,12 +275,9 @@ def _members(
 
 
 def validation_of(candidate: Candidate) -> dict[str, Any]:
-    """What the trial was validated on; with the data's fingerprint the fold says which recordings."""
-    facts: dict[str, Any] = {"kind": candidate.lineage.validation}
-    if candidate.lineage.validation == "folds":
-        row = candidate.row
-        facts |= {"fold": row["config.data.fold"], "n_folds": row["config.data.n_folds"], "seed": row["config.seed"]}
-    return facts
+    """What the trial was validated on, as in its lineage; of an older version's model the kind alone is known."""
+    split = candidate.lineage.split
+    return {"kind": candidate.lineage.validation} if split is None else split.model_dump()
 
 
 def table_lines(choice: Choice) -> list[str]:

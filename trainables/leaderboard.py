@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def rank(trials: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """The leaderboard: best score first, at equal scores complete before running before pruned; failed trials last.
 
-    Finalists that were trained again come first, by the mean of their scores: the best of many single scores owes
+    Finalists that were trained again come first, by the mean of their new scores: the best of many single scores owes
     something to luck. It shows the configuration keys that differ between trials, without the prefix "config.".
     """
     import pandas as pd  # half a second, which `trainables.runs list` can do without
@@ -53,6 +53,11 @@ def best_trials(trials: Sequence[Mapping[str, Any]], k: int) -> list[dict[str, A
     """The k best trials that have a model, in the order of the leaderboard."""
     scored = [dict(row) for row in trials if row["status"] in ("complete", "pruned") and not _missing(row["macro_auc"])]
     return sorted(scored, key=_merit)[:k]
+
+
+def finalists(trials: Sequence[Mapping[str, Any]], k: int) -> list[dict[str, Any]]:
+    """The k best by their own scores, as the search saw them: a trial that came later may outdo earlier finalists."""
+    return best_trials([{**row, "refit_mean": None} for row in trials], k)
 
 
 def _merit(row: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -80,6 +80,7 @@ class Recorder(StoppingCallback):
         if (name, result["epoch"]) not in self._curves:  # a trial that goes on repeats what it reported before
             print(epoch_line(name, result), flush=True)
         updates |= {field: result[field] for field in ("finished", *COST_FIELDS)} | {"epochs": result["epoch"]}
+        updates["split"] = result.get("split")
         if row["macro_auc"] is None or result["macro_auc"] > row["macro_auc"]:
             updates |= {field: result[field] for field in ("macro_auc", "stage", "epoch")}
         self._keep(name, updates, {field: result[field] for field in CURVE_FIELDS.names[1:]}, at_once=True)

@@ -7,17 +7,21 @@ import shutil
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ray import tune
 
-from sed_model.checkpoint import delete_state
+from sed_model.checkpoint import CONFIG_FILE, LINEAGE_FILE, WEIGHTS_FILE, delete_state, read_lineage
 from sed_model.config import SedConfig
 from sed_model.errors import DiskFullError
+from sed_model.files import replacing
+from sed_model.frame_scores import FRAMES_FILE
+from sed_model.oof import OOF_FILE
 from trainables.abandoned_groups import AbandonedGroups
 from trainables.cluster import ClusterInfo
 from trainables.fetch import Fetcher, fetch_all
-from trainables.leaderboard import best_trials
+from trainables.leaderboard import finalists
 from trainables.node_losses import NodeLosses
 from trainables.recorder import epoch_line
 from trainables.resources import room, trial_resources
@@ -51,16 +55,21 @@ def changes_for(config: SedConfig, validation: str, fold: int) -> dict[str, int]
 
 
 def plan_refits(trials: Sequence[Mapping[str, Any]], job: SearchJob, validation: str, n_finalists: int) -> list[Refit]:
-    """The finalists' trainings: each of the folds, but for the one that a complete finalist was trained with."""
+    """The finalists' trainings: each of the folds but the search's own; in that, those that were pruned end theirs."""
     plans = []
-    for row in best_trials(trials, n_finalists):
+    for row in finalists(trials, n_finalists):
         values = job.space.point_of(row)
         config = job.config(values)
-        for fold in job.space.search.refit_folds:
-            changes = changes_for(config, validation, fold)
-            if row["status"] != "complete" or config.with_overrides(changes) != config:
-                plans.append(Refit(row["number"], values, fold, changes))
+        own = own_fold(row, validation)
+        unfinished = [own] if row["status"] != "complete" else []
+        folds = [*unfinished, *(fold for fold in job.space.search.refit_folds if fold != own)]
+        plans += [Refit(row["number"], values, fold, changes_for(config, validation, fold)) for fold in folds]
     return plans
+
+
+def own_fold(row: Mapping[str, Any], validation: str) -> int:
+    """What stands in --refit-folds for the training that chose the trial, with its own fold and seed."""
+    return int(row["fold"] or 0) if validation == "folds" else 0
 
 
 def refit(run: RunFolder, plans: Sequence[Refit], job: SearchJob, cluster: ClusterInfo, max_concurrent: int) -> None:
@@ -73,8 +82,9 @@ def refit(run: RunFolder, plans: Sequence[Refit], job: SearchJob, cluster: Clust
     left = [plan for plan in plans if (plan.number, plan.fold) not in recorder.done]
     fetcher = Fetcher(job, lambda trial: run.refit(trial.config["refit"]["number"], trial.config["refit"]["fold"]))
     if left:
+        n_finalists = len({plan.number for plan in left})
         print(
-            f"\n{len(left)} trainings of the {len({plan.number for plan in left})} best trials, all epochs", flush=True
+            f"\n{len(left)} trainings of the {n_finalists} best trials, all epochs (pruned ones end theirs)", flush=True
         )
         points = [{"number": p.number, "values": p.values, "fold": p.fold, "changes": p.changes} for p in left]
         tuner = tune.Tuner(
@@ -101,18 +111,63 @@ def refit(run: RunFolder, plans: Sequence[Refit], job: SearchJob, cluster: Clust
 
 
 def write_spread(run: RunFolder) -> None:
-    """trials.parquet and the leaderboard with the mean and the standard deviation of each finalist's scores."""
-    refits = run.read_refits()
-    trials = run.read_trials()
+    """trials.parquet and the leaderboard with the mean and the standard deviation of each finalist's new scores.
+
+    The score that chose a finalist is none of them: it is the best of many, and too good. Nor does a mean of whole
+    trainings rank a model that is half trained: without a whole one, a pruned finalist has no mean.
+    """
+    refits, trials = run.read_refits(), run.read_trials()
+    whole = deliver(run, refits, trials)
     for row in trials:
-        scores = [other["macro_auc"] for other in refits if other["number"] == row["number"] and not other["error"]]
-        if row["status"] == "complete" and scores:
-            scores.append(row["macro_auc"])
-        if scores:
-            sd = statistics.stdev(scores) if len(scores) > 1 else None
-            row |= {"refit_mean": statistics.mean(scores), "refit_sd": sd, "n_refits": len(scores)}
+        scores = _new_scores(run, row, refits)
+        if scores and row["status"] != "complete" and row["number"] not in whole:
+            print(f"{row['trial_id']} was not trained to its end: it is ranked by its own score", flush=True)
+            scores = []
+        mean, sd = statistics.mean(scores) if scores else None, statistics.stdev(scores) if len(scores) > 1 else None
+        row |= {"refit_mean": mean, "refit_sd": sd, "n_refits": len(scores) or None}
     run.write_tables(trials, run.read_curves())
     run.write_leaderboard()
+
+
+def _new_scores(run: RunFolder, row: Mapping[str, Any], refits: Sequence[Mapping[str, Any]]) -> list[float]:
+    """Scores of a trial's trainings with other folds or seeds."""
+    mine = [other for other in refits if other["number"] == row["number"] and not other["error"]]
+    if not mine:
+        return []
+    own = own_fold(row, read_lineage(run.trial(row["number"])).validation)
+    return [other["macro_auc"] for other in mine if other["fold"] != own]
+
+
+def deliver(run: RunFolder, refits: Sequence[Mapping[str, Any]], trials: Sequence[dict[str, Any]]) -> set[int]:
+    """Put the model of each pruned finalist that was trained to its end into the trial's folder, and tell its row.
+
+    All that takes a run's models looks there: ensembles, predictions, exports, students and the report.
+
+    Returns:
+        The numbers of these trials.
+    """
+    whole = set()
+    for row in trials:
+        mine = {other["fold"]: other for other in refits if other["number"] == row["number"] and not other["error"]}
+        if row["status"] != "pruned" or not mine:
+            continue
+        trained = mine.get(own_fold(row, read_lineage(run.trial(row["number"])).validation))
+        if trained is not None:
+            lineage = read_lineage(run.refit(row["number"], trained["fold"]))
+            _copy_model(run.refit(row["number"], trained["fold"]), run.trial(row["number"]))
+            row |= {"macro_auc": lineage.metrics["macro_auc"], "stage": lineage.stage, "epoch": lineage.epoch}
+            whole.add(row["number"])
+    return whole
+
+
+def _copy_model(source: Path, target: Path) -> None:
+    """Copy a model with its predictions; what is killed is found out by its lineage, which comes last."""
+    if read_lineage(source).weights_sha256 == read_lineage(target).weights_sha256:
+        return
+    (target / FRAMES_FILE).unlink(missing_ok=True)  # of the model that is replaced
+    for name in (WEIGHTS_FILE, CONFIG_FILE, OOF_FILE, LINEAGE_FILE):
+        with replacing(target / name) as temporary:
+            shutil.copyfile(source / name, temporary)
 
 
 class RefitRecorder(StoppingCallback):
@@ -153,6 +208,7 @@ class RefitRecorder(StoppingCallback):
             "number": point["number"],
             "fold": point["fold"],
             "seed": config.seed,
+            "split": result.get("split"),
             "macro_auc": score,
             "epochs": result.get("epoch"),
             "duration_s": result.get("time_total_s"),

@@ -34,12 +34,15 @@ TRIAL_FIELDS = pa.schema(
         ("refit_mean", pa.float64()),
         ("refit_sd", pa.float64()),
         ("n_refits", pa.int64()),
+        ("split", pa.string()),
     ]
 )
 """A row a trial; `macro_auc` is its best, reached in `stage` and `epoch`; `epochs` is how many it ran.
 
-`on_front`: no other trial has a better score at no higher CPU time. Finalists that were trained again on several folds
-or seeds have the mean and the standard deviation of these `n_refits` scores.
+`split` is the digest of the files that validated it. `on_front`: no other trial has a better score at no higher CPU
+time. Finalists that were trained again on other folds, or with other seeds, have the mean and the standard deviation of
+these `n_refits` scores; the score that chose them is none of these. A pruned finalist was also trained to its end: its
+model, and with it `macro_auc`, `stage` and `epoch`, are of that training; `epochs` stays what the search ran of it.
 """
 REFIT_FIELDS = pa.schema(
     [
@@ -47,6 +50,7 @@ REFIT_FIELDS = pa.schema(
         ("number", pa.int64()),
         ("fold", pa.int64()),
         ("seed", pa.int64()),
+        ("split", pa.string()),
         ("macro_auc", pa.float64()),
         ("epochs", pa.int64()),
         ("duration_s", pa.float64()),

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from sed_model.backbones import Backbone, HubError
 from sed_model.config import SedConfig
 from sed_model.dataset import TrainingClips, ValidationWindows
@@ -13,13 +15,17 @@ from sed_model.errors import ConfigError, DataError
 from sed_model.paths import LONGEST_NAME, check_folder
 from sed_model.pseudo_clips import PseudoLabels
 from sed_model.recordings import DataFolder
+from sed_model.split_record import SplitRecord
 from sed_model.stages import check_stage_names
-from sed_model.training_data import open_training_data
+from sed_model.training_data import TrainingData, open_training_data
 from trainables.driver_lock import HOLDER_FILE, LOCK_FILE
+from trainables.refit import changes_for
 from trainables.runs import RunFolder
 from trainables.search_space import SearchSpace
 from trainables.teacher import Teacher
 
+SPLIT_KEYS = ("data.validation", "data.n_folds", "data.fold", "data.split_seed")
+"""Keys that decide what validates."""
 JOB_COPY = "working_dir_files"
 """Ray's folder for what `ray job submit --working-dir` uploads."""
 
@@ -86,6 +92,28 @@ def check_stages(stages: tuple[str, ...], teacher: Teacher | None) -> None:
         raise ConfigError(f"stages {','.join(stages)}: a search starts with pretrain_ce; put it first.")
 
 
+def check_one_split(space: SearchSpace) -> None:
+    """Scores of trials that are validated on different recordings must not share a leaderboard."""
+    drawn = [parameter.key for parameter in space.parameters if parameter.key in SPLIT_KEYS]
+    if drawn:
+        raise ConfigError(
+            f"space: {', '.join(drawn)} cannot be searched: trials that are validated on different recordings do not "
+            "compare; fix them with --set (--refit-folds trains the best on other folds)."
+        )
+
+
+def check_refit_folds(space: SearchSpace, split: SplitRecord, teacher: Teacher | None) -> None:
+    """Whether the folds exist. A student starts from its teacher, which was trained on all folds but its own."""
+    for fold in space.search.refit_folds:
+        changes_for(space.base, split.kind, fold)
+    others = [fold for fold in space.search.refit_folds if fold != split.fold]
+    if teacher is not None and split.kind == "folds" and others:
+        raise ConfigError(
+            f"--refit-folds {','.join(map(str, others))}: a student starts from its teacher, which was trained on the "
+            f"recordings that would validate; leave it out, or search anew on another fold."
+        )
+
+
 def check_backbones(space: SearchSpace) -> None:
     """Build every backbone of the space: unknown names and missing weights show here, and downloads happen once."""
     choices = [p.distribution.probes() for p in space.parameters if p.key == "model.backbone"]
@@ -110,12 +138,8 @@ def front_ends(space: SearchSpace) -> list[SedConfig]:
     return [space.config({"front_end.sample_rate_hz": rate}) for rate in rates[0]]
 
 
-def check_data(data: DataFolder, config: SedConfig, stage: str, labels: PseudoLabels | None = None) -> str:
-    """Decode the audio (once, for all trials), and open what training and validation read.
-
-    Returns:
-        What validates: folds or soundscapes.
-    """
+def check_data(data: DataFolder, config: SedConfig, stage: str, labels: PseudoLabels | None = None) -> TrainingData:
+    """Decode the audio (once, for all trials), and open what training and validation read."""
     training = open_training_data(data, config, pseudo=labels)
     if training.cache.bad:
         print(f"data: {len(training.cache.bad)} unreadable audio files are skipped", flush=True)
@@ -127,7 +151,7 @@ def check_data(data: DataFolder, config: SedConfig, stage: str, labels: PseudoLa
         )
     TrainingClips(training, config, stage)
     ValidationWindows(training, config)
-    return training.split.kind
+    return training
 
 
 def check_same_data(run: RunFolder, record: Mapping[str, Any], data: DataFolder) -> None:
@@ -137,3 +161,35 @@ def check_same_data(run: RunFolder, record: Mapping[str, Any], data: DataFolder)
             f"{data.root}: is not the data that {run.path.name} was started with (tables, labels, or names or sizes of "
             "audio files differ); restore it, or start a new search."
         )
+
+
+def check_same_split(what: str, record: Mapping[str, Any], split: SplitRecord) -> None:
+    """Whether the search of `record` validates as one by `split` does; `what` names it in messages.
+
+    Raises:
+        DataError: it does not, or that cannot be told; soundscapes of the same data are the same.
+    """
+    known = record["data"].get("split")
+    if known is None:
+        if split.kind == "soundscapes" and not _asks_for_folds(record):
+            return
+        raise DataError(
+            f"{what}: was begun by a version that did not record what validates, and drew folds by the seed: its "
+            "scores do not compare with new ones; leave it out, or start a new search."
+        )
+    try:
+        theirs = SplitRecord.model_validate(known)
+    except ValidationError as error:
+        raise DataError(f"{what}: data.split of its search.yaml is damaged ({error.errors()[0]['msg']}); restore the "
+                        "file, or leave it out.") from None  # fmt: skip
+    if theirs.digest != split.digest:
+        raise DataError(
+            f"{what}: was validated on {theirs}, here {split} validates: scores do not compare; add "
+            f"{theirs.settings}, or leave it out."
+        )
+
+
+def _asks_for_folds(record: Mapping[str, Any]) -> bool:
+    base = record.get("base")
+    data = base.get("data") if isinstance(base, dict) else None
+    return isinstance(data, dict) and data.get("validation") == "folds"

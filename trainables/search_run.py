@@ -37,7 +37,7 @@ from trainables.leaderboard_text import print_leaderboard
 from trainables.node_check import check_nodes
 from trainables.node_losses import NodeLosses
 from trainables.recorder import Recorder
-from trainables.refit import plan_refits, refit
+from trainables.refit import deliver, plan_refits, refit
 from trainables.resources import check_room, room, trial_resources, unused_gpus
 from trainables.run_tables import trial_id
 from trainables.runs import RunFolder
@@ -120,6 +120,7 @@ def search(
     searcher = SedSearcher(space, run.journal, options.time_budget, prepared.earlier, epochs_left)
     finished = searcher.finished()
     fetch_all(job, [run.trial(number) for number in finished])
+    deliver(run, run.read_refits(), run.read_trials())  # what a storage has of a pruned finalist is half trained
     fetcher = Fetcher(job, lambda trial: run.trial(trial.config["number"]))
     recorder = Recorder(run, space.config, settings.num_trials, finished)
     recorder.flush()

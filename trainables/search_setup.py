@@ -13,24 +13,27 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
-from sed_model.checkpoint import CONFIG_FILE
+from sed_model.checkpoint import CONFIG_FILE, read_lineage
 from sed_model.config import load_config
 from sed_model.demo_data import write_demo_data
 from sed_model.errors import ConfigError, DataError
 from sed_model.pseudo_clips import read_pseudo_labels
 from sed_model.recordings import DataFolder, read_data_folder
+from sed_model.training_data import TrainingData, check_leaks
 from trainables.cluster import ClusterInfo
 from trainables.driver_lock import check_free
 from trainables.overrides import absolute_paths, parse_overrides
-from trainables.refit import changes_for
 from trainables.resources import check_room
 from trainables.runs import RunFolder, newest_runs
 from trainables.search_checks import (
     check_backbones,
     check_data,
     check_method,
+    check_one_split,
     check_place,
+    check_refit_folds,
     check_same_data,
+    check_same_split,
     check_stages,
     check_unused,
     check_workers,
@@ -84,6 +87,7 @@ def prepare(options: argparse.Namespace, machine: ClusterInfo | None = None) -> 
     teacher = None if teacher_dir is None else find_teacher(teacher_dir)
     check_method(space)
     check_stages(space.search.stages, teacher)
+    check_one_split(space)
     if teacher is not None:
         check_student_space(space)
     data = None if data_dir is None else read_data_folder(data_dir, space.base.data.target_s)
@@ -105,11 +109,28 @@ def prepare(options: argparse.Namespace, machine: ClusterInfo | None = None) -> 
         check_room(job, machine)
     labels = None if teacher is None else read_pseudo_labels(teacher.labels)
     for config in front_ends(space):
-        validation = check_data(data, config, space.search.stages[0], labels)
-    for fold in space.search.refit_folds:
-        changes_for(space.base, validation, fold)
+        training = check_data(data, config, space.search.stages[0], labels)
     earlier = [trial for folder in options.warm_start for trial in earlier_trials(space, folder, data.fingerprint)]
+    check_split(options, job, training, record)
     return Prepared(run, space, job, data, record, tuple(earlier))
+
+
+def check_split(options: argparse.Namespace, job: SearchJob, training: TrainingData, record: dict[str, Any]) -> None:
+    """Whether all that the search takes over fits to what validates here; a new search puts that into its record.
+
+    Raises:
+        UserError: of the kind of what does not fit.
+    """
+    split = training.split.record
+    if job.teacher is not None:
+        check_leaks(training, read_lineage(job.teacher.model), f"--teacher {job.teacher.model}")
+    if options.resume:
+        check_same_split(f"--resume {job.run_dir}", record, split)
+    else:
+        record["data"]["split"] = split.model_dump()
+    for folder in options.warm_start:
+        check_same_split(f"--warm-start {folder}", RunFolder(folder).read_search(), split)
+    check_refit_folds(job.space, split, job.teacher)
 
 
 def demo_data(space: SearchSpace) -> DataFolder:

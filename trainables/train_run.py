@@ -18,6 +18,7 @@ from sed_model.errors import CheckpointError, ConfigError
 from sed_model.model import SedModel
 from sed_model.recordings import read_data_folder
 from sed_model.stages import PARENTS, SUPERVISED_STAGES, plan_stages
+from sed_model.training_data import check_leaks
 from trainables import cli
 from trainables.cluster import ClusterInfo, machine_for, ray_session
 from trainables.driver_lock import only_driver
@@ -48,11 +49,11 @@ def run_training(options: argparse.Namespace) -> None:
         folder = read_data_folder(write_demo_data(root), config.data.target_s)
     for note in folder.notes:
         print(f"data: {note}", flush=True)
-    check_data(folder, config, stages[0])
+    data = check_data(folder, config, stages[0])
     if parent is not None:
-        start_from(
-            SedModel(without_pretraining(config), len(folder.classes)), load_model(parent), config, folder.classes
-        )
+        loaded = load_model(parent)
+        check_leaks(data, loaded.lineage, str(parent))
+        start_from(SedModel(without_pretraining(config), len(folder.classes)), loaded, config, folder.classes)
     with (
         only_driver(options.out, "training"),
         hint_to_resume(options),

@@ -103,7 +103,7 @@ def _train(config: SedConfig, folder: Path, job: SearchJob, drawn: Mapping[str, 
     costs = model_costs(config, len(data.folder.classes))
 
     def report(result: EpochResult) -> None:
-        tune.report({**asdict(result), **costs})
+        tune.report({**asdict(result), **costs, "split": data.split.record.digest})
 
     if job.workers_per_trial > 0:
         # Tune wants to hear all epochs of a trial that goes on.

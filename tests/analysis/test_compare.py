@@ -1,8 +1,16 @@
+from dataclasses import replace
+
 import pytest
 
-from analysis.compare import classes_side_by_side, differing_settings, runs_side_by_side, unique_names
+from analysis.compare import (
+    classes_side_by_side,
+    comparison_chapter,
+    differing_settings,
+    runs_side_by_side,
+    unique_names,
+)
 from analysis.sections_search import RunFacts, gather
-from analysis.tables import read_run
+from analysis.tables import Run, read_run
 from tests.analysis.conftest import trial_rows, write_run, write_table
 
 
@@ -40,6 +48,21 @@ def test_classes_are_compared_between_the_leaders(two_runs: dict[str, RunFacts])
     # a is led by trial_0003 (little noise), b by trial_0000 (much).
     assert (table["a"] >= table["b"]).all()
     assert table["range"].tolist() == pytest.approx((table["a"] - table["b"]).tolist())
+
+
+def test_runs_that_were_validated_otherwise_are_told_apart(two_runs: dict[str, RunFacts]) -> None:
+    def sentences(**splits: str) -> str:
+        facts = {
+            name: replace(two_runs[name], run=with_split(two_runs[name].run, split)) for name, split in splits.items()
+        }
+        return " ".join(comparison_chapter(facts).sections[0].sentences)
+
+    assert "were validated on different recordings" in sentences(a="one", b="other")
+    assert "were validated on different recordings" not in sentences(a="one", b="one")
+
+
+def with_split(run: Run, digest: str) -> Run:
+    return replace(run, trials=run.trials.assign(split=digest))
 
 
 def test_runs_of_one_name_are_numbered() -> None:

@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from analysis.ranks import bootstrap_spread, rank_trials, what_mattered
+from analysis.summary import summarise
 from analysis.tables import RunFolderError, read_run
 from tests.analysis.conftest import trial_rows, with_refits, write_table
 
@@ -33,6 +34,12 @@ def test_finalists_that_were_trained_again_come_first_by_their_mean(tiny_run: Pa
     assert ranking["trial_id"].tolist()[:4] == ["trial_0000", "trial_0003", "trial_0001", "trial_0005"]
     assert ranking["rank"].tolist()[:4] == [1, 2, 3, 4]
     assert ranking["gap"].tolist()[:2] == pytest.approx([0.15, 0])
+
+
+def test_the_summary_tells_the_mean_of_new_trainings(tiny_run: Path) -> None:
+    sentences = summarise(read_run(with_refits(tiny_run)), None, pd.DataFrame({"parameter": []}))
+
+    assert "it reaches 0.8200 ± 0.0100 (mean of 3 trainings, without the score that chose it)." in sentences[2]
 
 
 def test_a_mean_above_one_is_refused(tiny_run: Path) -> None:

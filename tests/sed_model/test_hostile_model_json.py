@@ -40,6 +40,7 @@ LINEAGE: dict[str, object] = {
     "round": "first",
     "teachers": "one",
     "pseudo_labels": 3,
+    "split": {"kind": "folds"},
     "weights_sha256": None,
     "surprise": 1,
 }

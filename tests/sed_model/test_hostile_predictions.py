@@ -99,7 +99,15 @@ def test_pseudo_labels_of_hostile_classes_are_refused(tmp_path: Path, classes: b
     refusal(lambda: read_pseudo_labels(tmp_path), str(tmp_path))
 
 
-@pytest.mark.parametrize("content", [*ODD_JSON.values(), b'{"members": 3}', b'{"members": [3]}', b'{"members": [{}]}'])
+SPLITS = [
+    b'{"members": [{"weights_sha256": "0", "validation": %s}]}' % record
+    for record in (b"3", b'"folds"', b"[1]", b'{"digest": 3}', b'{"kind": "folds", "digest": "0"}')
+]
+
+
+@pytest.mark.parametrize(
+    "content", [*ODD_JSON.values(), b'{"members": 3}', b'{"members": [3]}', b'{"members": [{}]}', *SPLITS]
+)
 def test_pseudo_labels_of_unknown_members_are_refused(tmp_path: Path, content: bytes) -> None:
     write_labels(tmp_path)
     (tmp_path / "members.json").write_bytes(content)

@@ -21,6 +21,7 @@ from sed_model.config import SedConfig
 from sed_model.errors import ConfigError, DataError
 from sed_model.pseudo import to_arrow
 from sed_model.pseudo_clips import Clip, PseudoMixer, PseudoSource, added, read_pseudo_labels
+from sed_model.split_record import SplitRecord
 from sed_model.targets import TargetBuilder
 
 RATE_HZ = 8_000
@@ -96,6 +97,18 @@ def test_a_damaged_table_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match="is damaged"):
         read_pseudo_labels(tmp_path)
+
+
+def test_the_labels_know_what_validated_who_made_them(tmp_path: Path) -> None:
+    record = {"kind": "folds", "split_seed": 42, "fold": 1, "n_folds": 5, "digest": "d"}
+    members = [
+        {"weights_sha256": "m1", "validation": record},
+        {"weights_sha256": "m2", "validation": {"kind": "folds"}},
+    ]
+    write_labels(tmp_path, ["s.wav"], [0.5])
+    (tmp_path / "members.json").write_text(json.dumps({"members": members}))
+
+    assert read_pseudo_labels(tmp_path).splits == (SplitRecord.model_validate(record), None)
 
 
 def test_a_folder_without_labels_says_how_to_make_them(tmp_path: Path) -> None:

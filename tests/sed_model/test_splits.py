@@ -15,7 +15,8 @@ from sed_model.splits import author_folds, split, unlabelled_soundscapes
 def recordings(pairs: list[tuple[str, str]], ratings: list[float] | None = None) -> pd.DataFrame:
     """One row for each (label, author)."""
     frame = pd.DataFrame(pairs, columns=["primary_label", "author"])
-    return frame.assign(rating=ratings if ratings is not None else 0.0)
+    paths = [f"train_audio/{label}/{row}.ogg" for row, (label, _) in enumerate(pairs)]
+    return frame.assign(path=paths, rating=ratings if ratings is not None else 0.0)
 
 
 def folder(table: pd.DataFrame, labelled: pd.DataFrame | None = None, soundscapes: tuple[str, ...] = ()) -> DataFolder:
@@ -63,7 +64,7 @@ def test_no_author_is_on_both_sides_and_no_class_goes_untrained(
 
 
 def test_a_split_by_folds_covers_all_recordings_once() -> None:
-    parts = split(folder(recordings(EVEN)), Data(validation="folds", fold=2), seed=0)
+    parts = split(folder(recordings(EVEN)), Data(validation="folds", fold=2))
     assert parts.kind == "folds"
     assert sorted([*parts.train, *parts.validation]) == list(range(len(EVEN)))
     assert len(parts.validation) == 12
@@ -77,29 +78,29 @@ LABELLED = pd.DataFrame({"path": ["train_soundscapes/b.ogg"] * 2, "start_s": [0.
 )
 def test_auto_takes_the_labelled_soundscapes_when_they_are_there(validation: str, kind: str) -> None:
     settings = Data.model_validate({"validation": validation})
-    assert split(folder(recordings(EVEN), LABELLED), settings, seed=0).kind == kind
+    assert split(folder(recordings(EVEN), LABELLED), settings).kind == kind
 
 
 def test_auto_takes_folds_without_labelled_soundscapes() -> None:
-    assert split(folder(recordings(EVEN)), Data(), seed=0).kind == "folds"
+    assert split(folder(recordings(EVEN)), Data()).kind == "folds"
 
 
 def test_validating_on_soundscapes_trains_on_every_recording() -> None:
-    parts = split(folder(recordings(EVEN), LABELLED), Data(), seed=0)
+    parts = split(folder(recordings(EVEN), LABELLED), Data())
     assert parts.train.tolist() == list(range(len(EVEN)))
     assert len(parts.validation) == 0
 
 
 def test_soundscapes_without_a_table_are_refused() -> None:
     with pytest.raises(DataError, match=r"train_soundscapes_labels\.csv, which is not there; add the table or set"):
-        split(folder(recordings(EVEN)), Data(validation="soundscapes"), seed=0)
+        split(folder(recordings(EVEN)), Data(validation="soundscapes"))
 
 
 def test_min_rating_thins_out_training_and_keeps_unrated_and_validation() -> None:
     ratings = [2.0 if row % 2 else 0.0 for row in range(len(EVEN))]
     data = folder(recordings(EVEN, ratings))
-    whole = split(data, Data(), seed=0)
-    thinned = split(data, Data(min_rating=3), seed=0)
+    whole = split(data, Data())
+    thinned = split(data, Data(min_rating=3))
     assert thinned.train.tolist() == [row for row in whole.train if row % 2 == 0]
     assert thinned.validation.tolist() == whole.validation.tolist()
 
@@ -107,20 +108,20 @@ def test_min_rating_thins_out_training_and_keeps_unrated_and_validation() -> Non
 def test_a_rating_that_empties_a_class_is_refused() -> None:
     ratings = [1.0 if label == "b" else 5.0 for label, _ in EVEN]
     with pytest.raises(DataError, match=r"min_rating=3 leaves 1 classes without training recordings \(b\)"):
-        split(folder(recordings(EVEN, ratings)), Data(min_rating=3), seed=0)
+        split(folder(recordings(EVEN, ratings)), Data(min_rating=3))
 
 
 def test_a_fold_without_recordings_says_what_to_do(shared_data: Path) -> None:
     birds = read_data_folder(shared_data / "birds_mini")
     with pytest.raises(DataError, match=r"26 of 26 classes have a single author .* set data.validation=soundscapes"):
-        split(birds, Data(validation="folds"), seed=0)
+        split(birds, Data(validation="folds"))
 
 
 def test_too_many_folds_for_the_authors_are_refused_with_a_number_that_works() -> None:
     few = folder(recordings([(label, f"{author}") for label in "ab" for author in range(3)]))
     with pytest.raises(DataError, match=r"lower data.n_folds to 3 and set data.fold below 3"):
-        split(few, Data(n_folds=5, fold=4), seed=0)
-    assert len(split(few, Data(n_folds=3, fold=2), seed=0).validation) == 2
+        split(few, Data(n_folds=5, fold=4))
+    assert len(split(few, Data(n_folds=3, fold=2)).validation) == 2
 
 
 def test_labelled_soundscapes_are_not_offered_for_pseudo_labels() -> None:
@@ -131,7 +132,7 @@ def test_labelled_soundscapes_are_not_offered_for_pseudo_labels() -> None:
 
 def test_real_folds_hold_every_class_on_both_sides(shared_data: Path) -> None:
     data = read_data_folder(shared_data / "esc10_mini")
-    parts = split(data, Data(validation="folds"), seed=42)
+    parts = split(data, Data(validation="folds"))
     table = data.recordings
     assert set(table["primary_label"].iloc[parts.validation]) == set(data.classes)
     assert not set(table["author"].iloc[parts.train]) & set(table["author"].iloc[parts.validation])

@@ -19,6 +19,7 @@ from sed_model.errors import CheckpointError, ConfigError, DataError
 from sed_model.files import write_parquet
 from sed_model.model import SedModel
 from sed_model.recordings import read_data_folder
+from sed_model.splits import split
 from trainables.ensemble_files import out_of_fold
 from trainables.ensemble_members import EnsembleJob, table_lines
 from trainables.ensemble_plan import members_record, plan_ensemble
@@ -159,8 +160,9 @@ def test_recordings_are_labelled_out_of_fold(tiny_root: Path, tiny_space: Path) 
     data = read_data_folder(tiny_root, 1.0)
     base = config_from_dict(yaml.safe_load((tiny_space.parent / "base.yaml").read_text()))
     folds = [base.with_overrides({"data.validation": "folds", "data.n_folds": 2, "data.fold": fold}) for fold in (0, 1)]
-    lineage = Lineage.model_construct(data_fingerprint=data.fingerprint, validation="folds")
-    members = [LoadedModel(SedModel(fold, 3), fold, lineage) for fold in folds]
+    facts = {"data_fingerprint": data.fingerprint, "validation": "folds"}
+    lineages = [Lineage.model_construct(**facts, split=split(data, fold.data).record) for fold in folds]
+    members = [LoadedModel(SedModel(fold, 3), fold, one) for fold, one in zip(folds, lineages, strict=True)]
     folder = tiny_root / "train_audio" / "grekis"
 
     may_label = out_of_fold(folder, [f"XC{number}.wav" for number in range(4)], data, members)
@@ -169,6 +171,9 @@ def test_recordings_are_labelled_out_of_fold(tiny_root: Path, tiny_space: Path) 
     assert all(sum(allowed) == 1 for allowed in may_label.values())
     assert {allowed.index(True) for allowed in may_label.values()} == {0, 1}
     assert out_of_fold(tiny_root / "train_soundscapes", ["U2.wav"], data, members) == {}
+    unknown = [LoadedModel(one.model, one.config, one.lineage.model_copy(update={"split": None})) for one in members]
+    with pytest.raises(DataError, match="which of them it trained on"):
+        out_of_fold(folder, ["XC0.wav"], data, unknown)
 
 
 def test_a_damaged_member_is_refused(run: Path, tiny_root: Path) -> None:

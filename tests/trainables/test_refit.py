@@ -12,6 +12,7 @@ import pytest
 
 from analysis.ranks import rank_trials
 from analysis.tables import read_run
+from sed_model.checkpoint import read_lineage
 from trainables.refit import changes_for
 from trainables.searcher import STUDY_NAME, WARM_START, open_journal
 from trainables.space import load_space
@@ -31,7 +32,7 @@ def refitted(
     out = tmp_path_factory.mktemp("refits")
     output = run_search(
         *("--space", tiny_space, "--data", tiny_root, "--out", out, "--name", "new", "--num-trials", "2"),
-        *("--cost", "cpu_ms_per_window", "--warm-start", finished_run, "--refit-folds", "0,1", "--top-k", "1"),
+        *("--cost", "cpu_ms_per_window", "--warm-start", finished_run, "--refit-folds", "0,1,2", "--top-k", "1"),
         *("--max-concurrent", "2", "--no-pseudo-labels"),
     )
     return out / "new", output
@@ -42,14 +43,35 @@ def test_the_best_trial_has_a_mean_and_a_spread(refitted: tuple[Path, str]) -> N
     run, _ = refitted
     board, refits = pd.read_csv(run / "leaderboard.csv"), pd.read_parquet(run / "refits.parquet")
     first = board.iloc[0]
-    trials = pd.read_parquet(run / "trials.parquet").set_index("trial_id")
-    own = [trials["macro_auc"][first["trial_id"]]] if first["status"] == "complete" else []
-    scores = refits["macro_auc"].to_list() + own
+    scores = refits.loc[refits["fold"] > 0, "macro_auc"].to_list()
 
     assert set(refits["trial_id"]) == {first["trial_id"]}
+    assert set(refits["fold"]) == ({1, 2} if first["status"] == "complete" else {0, 1, 2})
     assert first["n_refits"] == len(scores) == 2
     assert first["refit_mean"] == pytest.approx(statistics.mean(scores), rel=1e-5)
     assert first["refit_sd"] == pytest.approx(statistics.stdev(scores), rel=1e-5)
+
+
+@slow
+def test_the_model_that_is_delivered_is_a_whole_training(refitted: tuple[Path, str]) -> None:
+    """Of the finalist whether it was pruned or not; its row and its model tell the same."""
+    run, _ = refitted
+    first = pd.read_csv(run / "leaderboard.csv").iloc[0]
+    lineage = read_lineage(run / "trials" / first["trial_id"])
+
+    refits = pd.read_parquet(run / "refits.parquet").set_index("fold")
+    whole = run / "trials" / first["trial_id"] / ("refit_0" if first["status"] == "pruned" else ".")
+
+    assert (refits["epochs"][0] if first["status"] == "pruned" else first["epochs"]) == 3
+    assert lineage.weights_sha256 == read_lineage(whole).weights_sha256
+    assert lineage.metrics["macro_auc"] == pytest.approx(first["macro_auc"], rel=1e-5)
+
+
+@slow
+def test_refits_are_validated_as_the_search_was(refitted: tuple[Path, str]) -> None:
+    run, _ = refitted
+    tables = [pd.read_parquet(run / f"{name}.parquet") for name in ("trials", "refits")]
+    assert len({digest for table in tables for digest in table["split"]}) == 1
 
 
 @slow

@@ -18,7 +18,8 @@ def row(number: int, status: str, score: float | None, **config: Any) -> dict[st
     return {
         "trial_id": trial_id(number), "number": number, "status": status, "macro_auc": score, "stage": "train_bce",
         "epoch": 2, "epochs": 3, "duration_s": 30.5, "params_m": 1.5, "cpu_ms_per_window": 20.0, "fold": 0, "seed": 1,
-        "error": None, "on_front": True, "refit_mean": None, "refit_sd": None, "n_refits": None, **settings,
+        "error": None, "on_front": True, "refit_mean": None, "refit_sd": None, "n_refits": None, "split": None,
+        **settings,
     }  # fmt: skip
 
 

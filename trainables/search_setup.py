@@ -39,7 +39,7 @@ from trainables.search_checks import (
 from trainables.search_settings import AshaSettings, parse_search
 from trainables.search_space import SearchSpace
 from trainables.space import load_space
-from trainables.space_check import SECTIONS, SPACES_DIR, parse_space
+from trainables.space_check import GONE, SECTIONS, SPACES_DIR, parse_space
 from trainables.teacher import check_student_space, find_teacher
 from trainables.trial import SearchJob
 from trainables.trial_storage import Storage, join_uri
@@ -167,7 +167,7 @@ def resumed(options: argparse.Namespace) -> tuple[RunFolder, SearchSpace, Path]:
         raise DataError(f"--resume: no run folder in {options.out}; name one with --name, or start a new search.")
     run = RunFolder(folders[0])
     record = run.read_search()
-    space = parse_space({name: record[name] for name in SECTIONS if name in record}, run.search_file, {})
+    space = parse_space({name: record[name] for name in (*SECTIONS, GONE) if name in record}, run.search_file, {})
     space = replace(space, name=record["space_name"])
     updates = {"num_trials": options.num_trials, "refit_folds": options.refit_folds}
     space = with_settings(space, {name: value for name, value in updates.items() if value is not None})

@@ -42,6 +42,8 @@ TRIAL_COLUMNS: dict[str, Kind] = {
     "seed": Kind.INTEGER,
     "error": Kind.TEXT,
 }
+# How a trial was drawn: default, quasi-random, TPE, .. Older runs lack it.
+DRAW_COLUMNS: dict[str, Kind] = {"drawn_by": Kind.TEXT}
 # Of finalists that were trained again: mean, standard deviation and number of their scores. Older runs lack them.
 REFIT_COLUMNS: dict[str, Kind] = {"refit_mean": Kind.NUMBER, "refit_sd": Kind.NUMBER, "n_refits": Kind.INTEGER}
 CURVE_COLUMNS: dict[str, Kind] = {
@@ -76,7 +78,10 @@ class RunFolderError(ValueError):
 
 @dataclass(frozen=True)
 class Run:
-    """The tables of one search. `trials` follows TRIAL_COLUMNS and REFIT_COLUMNS, with config.<dotted.key> beside."""
+    """The tables of one search.
+
+    `trials` follows TRIAL_COLUMNS, DRAW_COLUMNS and REFIT_COLUMNS, with config.<dotted.key> beside.
+    """
 
     path: Path
     search: dict[str, Any]
@@ -169,7 +174,7 @@ def _search_problems(search: Mapping[Any, Any]) -> list[str]:
 
 def _read_trials(path: Path, problems: list[str]) -> pd.DataFrame | None:
     file = path / "trials.parquet"
-    columns, optional = TRIAL_COLUMNS | REFIT_COLUMNS, frozenset(REFIT_COLUMNS)
+    columns, optional = TRIAL_COLUMNS | DRAW_COLUMNS | REFIT_COLUMNS, frozenset(DRAW_COLUMNS | REFIT_COLUMNS)
     trials, _ = read_table(file, path, columns, problems, frozenset(columns) - TRIAL_KEYS, optional)
     if trials is None:
         return None

@@ -31,8 +31,9 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialSch
 from ray.tune.search.optuna import OptunaSearch
 
 from sed_model.stages import plan_stages
-from trainables.asha import EPOCHS_IN_SECOND_STAGE, Asha
+from trainables.asha import Asha
 from trainables.distributions import Choice
+from trainables.rungs import rung_epochs
 from trainables.search_settings import AshaSettings
 from trainables.search_space import SearchSpace
 from trainables.searcher import SedSearcher
@@ -107,6 +108,7 @@ def replay(searcher: Any, scheduler: TrialScheduler, recorded: RecordedCurves) -
             trial: Any = SimpleNamespace(trial_id=f"trial{n_trials}", config={"number": n_trials})
             point = searcher.suggest(trial.trial_id)
             values = point["values"] if "values" in point else flat(point)
+            trial.config |= {"drawn_by": point.get("drawn_by")}
             scheduler.on_trial_add(None, trial)
             running.append(Running(trial, recorded.curve(values)))
             n_trials += 1
@@ -143,7 +145,7 @@ def searcher_and_scheduler(method: str, seed: int, space: SearchSpace, folder: P
         scheduler: TrialScheduler = AsyncHyperBandScheduler(
             "epoch",
             max_t=plans[-1].last_epoch,
-            grace_period=plans[0].last_epoch + EPOCHS_IN_SECOND_STAGE,
+            grace_period=rung_epochs(AshaSettings(), plans)[0],
             reduction_factor=3,
         )
         scheduler.set_search_properties(METRIC, "max")

@@ -29,6 +29,7 @@ TRIAL_FIELDS = pa.schema(
         ("cpu_ms_per_window", pa.float64()),
         ("fold", pa.int64()),
         ("seed", pa.int64()),
+        ("drawn_by", pa.string()),
         ("error", pa.string()),
         ("on_front", pa.bool_()),
         ("refit_mean", pa.float64()),
@@ -38,6 +39,7 @@ TRIAL_FIELDS = pa.schema(
 )
 """A row a trial; `macro_auc` is its best, reached in `stage` and `epoch`; `epochs` is how many it ran.
 
+`drawn_by`: default (the base configuration), quasi-random, or the method that learned from the scores so far.
 `on_front`: no other trial has a better score at no higher CPU time. Finalists that were trained again on several folds
 or seeds have the mean and the standard deviation of these `n_refits` scores.
 """

@@ -27,7 +27,8 @@ def recorder_of(run: RunFolder, finished: dict[int, str] | None = None, n_trials
 
 
 def trial(number: int, error_file: Path | None = None) -> Any:
-    return SimpleNamespace(config={"number": number, "values": {"model.pool_type": "gem"}}, error_file=error_file)
+    point = {"values": {"model.pool_type": "gem"}, "drawn_by": "TPE"}
+    return SimpleNamespace(config=point | {"number": number}, error_file=error_file)
 
 
 def report(epoch: int, score: float, time_s: float = 10.0, finished: bool = False) -> dict[str, Any]:

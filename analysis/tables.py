@@ -58,6 +58,9 @@ CURVE_COLUMNS: dict[str, Kind] = {
     "samples_per_s": Kind.NUMBER,
 }
 
+# The best so far of comparable stages: after cross-entropy it begins anew. Older runs lack it.
+BEST_COLUMNS: dict[str, Kind] = {"best_macro_auc": Kind.NUMBER}
+
 # A trial that failed early, or runs still, has only its names; an epoch need not be validated.
 TRIAL_KEYS = frozenset({"trial_id", "number", "status"})
 COMPLETE_TRIAL_COLUMNS = ("macro_auc", "stage", "epoch", "epochs", "duration_s")
@@ -200,10 +203,12 @@ def _read_trials(path: Path, problems: list[str]) -> pd.DataFrame | None:
 
 def _read_curves(path: Path, trials: pd.DataFrame | None, problems: list[str]) -> pd.DataFrame | None:
     file = path / "curves.parquet"
-    curves, _ = read_table(file, path, CURVE_COLUMNS, problems, CURVE_NULLABLE)
+    columns, optional = CURVE_COLUMNS | BEST_COLUMNS, frozenset(BEST_COLUMNS)
+    curves, _ = read_table(file, path, columns, problems, CURVE_NULLABLE | optional, optional)
     if curves is None:
         return None
-    found = [outside("macro_auc", curves["macro_auc"], 0, 1), outside("epoch", curves["epoch"], 0)]
+    found = [*(outside(name, curves[name], 0, 1) for name in ("macro_auc", "best_macro_auc"))]
+    found.append(outside("epoch", curves["epoch"], 0))
     if trials is not None:
         orphans = curves.loc[~curves["trial_id"].isin(trials["trial_id"]), "trial_id"].unique()
         if len(orphans):

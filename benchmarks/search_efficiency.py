@@ -59,7 +59,9 @@ class RecordedCurves:
     def __init__(self, table: pd.DataFrame, space: SearchSpace) -> None:
         self.space = space
         names = [name for name in table.columns if name.startswith("auc_")]
-        self.curves = np.maximum.accumulate(table[names].to_numpy(), axis=1)
+        # As trials report them: the best so far, which begins anew after the cross-entropy stage.
+        stages = np.split(table[names].to_numpy(), [plan_stages(space.base, space.search.stages)[0].last_epoch], axis=1)
+        self.curves = np.hstack([np.maximum.accumulate(scores, axis=1) for scores in stages])
         self._places = np.array([self._place(row) for row in table.to_dict("records")])
         self._unused = np.ones(len(table), dtype=bool)
 

@@ -14,6 +14,8 @@ from trainables.run_tables import trial_id
 from trainables.rungs import rung_epochs
 from trainables.search_settings import DEFAULT, AshaSettings
 
+FIRST_STAGE = "pretrain_ce"
+"""In tables of earlier releases, which lack the best so far of comparable stages: that of cross-entropy."""
 SAME_COST = 1.05
 """Costs are measured: up to this ratio they are taken for equal."""
 
@@ -102,12 +104,16 @@ def rung_reports(
 ) -> list[tuple[int, int, float]]:
     """What the finished trials (by their numbers) told ASHA: number, epoch, and best macro AUC so far or loss."""
     numbers = {trial_id(number): number for number in finished}
-    best: dict[int, float] = {}
+    best: dict[int, tuple[str, float]] = {}
     reports = []
     for row in sorted(curves, key=lambda row: (row["trial_id"], row["epoch"])):
-        number = numbers.get(row["trial_id"])
-        if number is None or row["macro_auc"] is None:
+        number, stage, score = numbers.get(row["trial_id"]), row["stage"], row["macro_auc"]
+        if number is None or score is None:
             continue
-        best[number] = max(best.get(number, row["macro_auc"]), row["macro_auc"])
-        reports.append((number, row["epoch"], best[number] if metric == "macro_auc" else row["val_loss"]))
+        before, highest = best.get(number, (stage, score))
+        if before == FIRST_STAGE != stage:
+            highest = score
+        told = row.get("best_macro_auc")
+        best[number] = stage, max(highest, score) if told is None else told
+        reports.append((number, row["epoch"], best[number][1] if metric == "macro_auc" else row["val_loss"]))
     return reports

@@ -77,11 +77,10 @@ class Recorder(StoppingCallback):
         if "failure" in result:
             self._keep(name, updates | {"error": result["failure"]}, at_once=True)
             return
+        updates |= {field: result[field] for field in ("finished", *COST_FIELDS)} | {"epochs": result["epoch"]}
         if (name, result["epoch"]) not in self._curves:  # a trial that goes on repeats what it reported before
             print(epoch_line(name, result), flush=True)
-        updates |= {field: result[field] for field in ("finished", *COST_FIELDS)} | {"epochs": result["epoch"]}
-        if row["macro_auc"] is None or result["macro_auc"] > row["macro_auc"]:
-            updates |= {field: result[field] for field in ("macro_auc", "stage", "epoch")}
+            updates |= {field: result[f"best_{field}"] for field in ("macro_auc", "stage", "epoch")}
         self._keep(name, updates, {field: result[field] for field in CURVE_FIELDS.names[1:]}, at_once=True)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:

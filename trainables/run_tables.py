@@ -64,10 +64,13 @@ CURVE_FIELDS = pa.schema(
         ("train_loss", pa.float64()),
         ("val_loss", pa.float64()),
         ("macro_auc", pa.float64()),
+        ("best_macro_auc", pa.float64()),
         ("lr", pa.float64()),
         ("samples_per_s", pa.float64()),
     ]
 )
+"""A row a trial and epoch. `best_macro_auc` is the best so far, which begins anew after a stage with cross-entropy; it
+is what rungs and Optuna compare. Runs of earlier releases lack it."""
 STATUSES = ("complete", "pruned", "failed", "running")
 NEVER_MISSING = frozenset({"trial_id", "number", "status", "macro_auc"})
 """What no table of trials lacks, whichever release wrote it."""

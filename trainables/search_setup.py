@@ -29,6 +29,7 @@ from trainables.search_checks import (
     check_backbones,
     check_data,
     check_method,
+    check_metric,
     check_place,
     check_same_data,
     check_stages,
@@ -83,6 +84,7 @@ def prepare(options: argparse.Namespace, machine: ClusterInfo | None = None) -> 
     teacher_dir = teacher_folder(run, options)
     teacher = None if teacher_dir is None else find_teacher(teacher_dir)
     check_method(space)
+    check_metric(space)
     check_stages(space.search.stages, teacher)
     if teacher is not None:
         check_student_space(space)

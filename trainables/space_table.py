@@ -61,8 +61,8 @@ def rungs_text(space: SearchSpace) -> str:
 
 def as_json(space: SearchSpace) -> str:
     """The whole space, as in a run's search.yaml, with its size and what random search would draw first."""
-    tree = {"name": space.name, "size": space_size(space), "rungs": rungs_text(space)}
-    tree |= {"samples": samples(space, 3, space.search.seed)}
+    told = {"name": space.name, "size": space_size(space), "rungs": rungs_text(space)}
+    tree = {**told, "samples": samples(space, 3, space.search.seed)}
     return json.dumps({**tree, **space.as_dict()}, indent=2, ensure_ascii=False)
 
 

@@ -137,10 +137,25 @@ def test_a_bracket_follows_from_seed_and_number() -> None:
 
 def test_reports_are_the_best_so_far_of_finished_trials() -> None:
     rows = [("trial_0000", 2, 0.6, 0.5), ("trial_0000", 1, 0.7, 0.9), ("trial_0001", 1, 0.8, 0.4)]
-    curves = [dict(zip(("trial_id", "epoch", "macro_auc", "val_loss"), row, strict=True)) for row in rows]
+    names = ("trial_id", "epoch", "macro_auc", "val_loss")
+    curves = [dict(zip(names, row, strict=True)) | {"stage": "train_bce"} for row in rows]
 
     assert rung_reports(curves, {0}, "macro_auc") == [(0, 1, 0.7), (0, 2, 0.7)]
     assert rung_reports(curves, {0}, "val_loss") == [(0, 1, 0.9), (0, 2, 0.5)]
+
+
+def test_a_cross_entropy_score_is_not_reported_as_the_best_of_later_stages() -> None:
+    """The table says the best so far; those of earlier releases do not, and carried it over the rung."""
+    stages = ["pretrain_ce", "pretrain_ce", "train_bce", "train_bce"]
+    scores, best = [0.6, 0.8, 0.5, 0.7], [0.6, 0.8, 0.5, 0.7]
+    rows = [
+        {"trial_id": "trial_0000", "stage": stage, "epoch": epoch, "macro_auc": score, "val_loss": 1.0}
+        for epoch, (stage, score) in enumerate(zip(stages, scores, strict=True), start=1)
+    ]
+    told = [(0, epoch, score) for epoch, score in enumerate(best, start=1)]
+    assert rung_reports(rows, {0}, "macro_auc") == told
+    recorded = [row | {"best_macro_auc": 0.9} for row in rows]
+    assert rung_reports(recorded, {0}, "macro_auc") == [(0, epoch, 0.9) for epoch in range(1, 5)]
 
 
 def test_without_a_grace_period_the_second_stage_is_heard_first() -> None:

@@ -104,6 +104,15 @@ SPACES = {
         "base: base.yaml\nsearch: {metric: accuracy}\nspace: {model.pool_type: {choice: [avg]}}\n",
         ["search.metric", "accuracy"],
     ),
+    "losses of stages that do not compare": (
+        "base: base.yaml\nsearch: {metric: val_loss, mode: min}\nspace: {model.pool_type: {choice: [avg]}}\n",
+        ["search.metric=val_loss", "pretrain_ce ce, train_bce bce", "metric: macro_auc"],
+    ),
+    "losses of trials that do not compare": (
+        "base: base.yaml\nsearch: {metric: val_loss, mode: min, stages: [pretrain_ce]}\n"
+        "space: {loss.label_smoothing: {uniform: [0, 0.2]}}\n",
+        ["search.metric=val_loss", "loss.label_smoothing is drawn", "--set"],
+    ),
     "metric in the wrong direction": (
         "base: base.yaml\nsearch: {mode: min}\nspace: {model.pool_type: {choice: [avg]}}\n",
         ["mode", "max"],

@@ -109,14 +109,13 @@ def make_sampler(space: SearchSpace, number: int, n_earlier: int, drawn_by: str)
     seed = int(np.random.SeedSequence([settings.seed, number]).generate_state(1)[0])
     if settings.searcher == "random":
         return optuna.samplers.RandomSampler(seed=seed)
-    start = QuasiRandomSampler(space, settings.seed, number - n_earlier)
+    if settings.searcher == "nsga2" or drawn_by in (DEFAULT, QUASI_RANDOM):
+        start = QuasiRandomSampler(space, settings.seed, number - n_earlier)
+        least, most = NSGA2_POPULATION
+        population = max(least, min(most, settings.num_trials // 4))
+        return EvenNSGAII(start, population, seed) if settings.searcher == "nsga2" else start
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        if settings.searcher == "nsga2":
-            least, most = NSGA2_POPULATION
-            return EvenNSGAII(start, max(least, min(most, settings.num_trials // 4)), seed)
-        if drawn_by in (DEFAULT, QUASI_RANDOM):
-            return start
         if settings.searcher == "gp":
             return optuna.samplers.GPSampler(seed=seed, n_startup_trials=1, warn_independent_sampling=False)
         # Constant liar: TPE keeps away from trials that still run. Group: it models conditional parts apart.

@@ -33,7 +33,16 @@ def learning_curves(run: Run) -> pd.DataFrame:
     about = run.trials[["trial_id", "number", "status"]]
     curves = run.curves.merge(about, on="trial_id", validate="many_to_one")
     curves = curves.sort_values(["number", "epoch"], ignore_index=True)
-    return curves.assign(best_so_far=curves.groupby("trial_id")["macro_auc"].cummax())
+    return curves.assign(best_so_far=best_so_far(curves))
+
+
+def best_so_far(curves: pd.DataFrame) -> pd.Series:
+    """Each trial's best macro_auc up to each epoch, of comparable stages where the search recorded it.
+
+    Args:
+        curves: its epochs in order, with best_macro_auc.
+    """
+    return curves["best_macro_auc"].fillna(curves.groupby("trial_id")["macro_auc"].cummax())
 
 
 def stage_spans(curves: pd.DataFrame) -> list[StageSpan]:
@@ -109,14 +118,15 @@ def rungs(run: Run, n_most: int = 12) -> pd.DataFrame:
         epoch (global), n_reached (trials that trained so far), n_pruned, best_pruned (highest macro_auc among the
         pruned), lowest_kept (lowest macro_auc, up to that epoch, among those that went on; NaN where none did).
     """
-    codes, names = pd.factorize(run.curves["trial_id"])
-    curves = pd.DataFrame({"trial": codes, "epoch": run.curves["epoch"], "macro_auc": run.curves["macro_auc"]})
+    ordered = run.curves.sort_values("epoch", kind="stable")
+    codes, names = pd.factorize(ordered["trial_id"])
+    curves = pd.DataFrame({"trial": codes, "epoch": ordered["epoch"], "best": best_so_far(ordered)})
     last = curves.groupby("trial")["epoch"].max()
     is_pruned = set(run.trials.loc[run.trials["status"] == "pruned", "trial_id"])
     pruned = last[[name in is_pruned for name in names]]
     rows = []
     for epoch in sorted(pruned.value_counts().head(n_most).index):
-        best = curves[curves["epoch"] <= epoch].groupby("trial")["macro_auc"].max()
+        best = curves[curves["epoch"] <= epoch].groupby("trial")["best"].last()
         rows.append(
             {
                 "epoch": int(epoch),

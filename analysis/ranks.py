@@ -14,7 +14,7 @@ from analysis.files import is_there
 from analysis.metrics import draws_of_files, macro_auc, weighted_macro_aucs
 from analysis.parameters import as_text, parameter_values, varied_parameters
 from analysis.predictions import OutOfFold, oof_path, read_oof
-from analysis.tables import REFIT_COLUMNS, Run, RunFolderError
+from analysis.tables import DRAW_COLUMNS, REFIT_COLUMNS, Run, RunFolderError
 
 SCORED = ("complete", "pruned")
 N_RESAMPLES = 200
@@ -42,8 +42,8 @@ def rank_trials(run: Run) -> pd.DataFrame:
 
     Returns:
         rank, trial_id, number, status, macro_auc (0..1), gap (to the highest, >= 0), epochs, stage, duration_s,
-        params_m, error, REFIT_COLUMNS where finalists were trained again, then a column for each varied setting under
-        its short name, NA where it was inactive.
+        params_m, error, REFIT_COLUMNS where finalists were trained again, drawn_by where it is known, then a column for
+        each varied setting under its short name, NA where it was inactive.
     """
     trials = run.trials
     order = (
@@ -62,6 +62,8 @@ def rank_trials(run: Run) -> pd.DataFrame:
     columns = ["trial_id", "number", "status", "macro_auc", "epochs", "stage", "duration_s", "params_m", "error"]
     if trials["refit_mean"].notna().any():
         columns += REFIT_COLUMNS
+    if trials["drawn_by"].notna().any():
+        columns += DRAW_COLUMNS
     settings = parameter_values(run, varied_parameters(run))
     ranking = pd.concat([trials[columns], settings], axis=1).loc[order].reset_index(drop=True)
     ranked = ranking["macro_auc"].notna() & (ranking["status"] != "failed")

@@ -27,7 +27,7 @@ from analysis.ranks import leader_spread, rank_trials, verdict, what_mattered
 from analysis.slices import parallel_table, slice_table, thinned
 from analysis.study import study_of
 from analysis.summary import counted
-from analysis.tables import REFIT_COLUMNS, Run
+from analysis.tables import DRAW_COLUMNS, REFIT_COLUMNS, Run
 
 TOP = 10
 MAX_TABLE_ROWS = 100
@@ -96,8 +96,9 @@ def ranking_section(facts: RunFacts) -> Section:
         return Section(anchor, title, ["No trial has a score: there is no ranking."], tables=tables)
     settings = [parameter.name for parameter in varied_parameters(facts.run)]
     refits = [name for name in REFIT_COLUMNS if name in ranked]
+    draws = [name for name in DRAW_COLUMNS if name in ranked]
     columns = ["rank", "trial_id", "status", "macro_auc", *refits, "gap", "epochs", "stage", *settings, "minutes"]
-    columns.append("params_m")
+    columns += ["params_m", *draws]
     minutes = ranked.assign(minutes=ranked["duration_s"] / 60)
     some = f"the best {MAX_TABLE_ROWS} of {len(ranked):,}" if len(ranked) > MAX_TABLE_ROWS else "all that have a score"
     tables.insert(0, table_view(f"The trials, best first ({some})", minutes.head(MAX_TABLE_ROWS), columns))

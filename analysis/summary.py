@@ -48,7 +48,9 @@ def tally(run: Run) -> str:
     if run.trials.empty:
         return "The run has no trials yet."
     parts = ", ".join(f"{counts[status]} {status}" for status in STATUSES if status in counts)
-    return f"{counted(len(run.trials), 'trial')} ({parts}), {counted(len(run.curves), 'epoch')} of training."
+    text = f"{counted(len(run.trials), 'trial')} ({parts}), {counted(len(run.curves), 'epoch')} of training."
+    draws = run.trials["drawn_by"].value_counts()
+    return f"{text} Drawn by: {examples(f'{name} {n}' for name, n in draws.items())}." if len(draws) else text
 
 
 def no_score(run: Run) -> str:

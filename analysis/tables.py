@@ -42,11 +42,14 @@ TRIAL_COLUMNS: dict[str, Kind] = {
     "seed": Kind.INTEGER,
     "error": Kind.TEXT,
 }
+# How a trial was drawn: default, quasi-random, TPE, .. Older runs lack it.
+DRAW_COLUMNS: dict[str, Kind] = {"drawn_by": Kind.TEXT}
 # Of finalists that were trained again: mean, standard deviation and number of their new scores (the one that chose them
 # is none of these). Older runs lack them.
 REFIT_COLUMNS: dict[str, Kind] = {"refit_mean": Kind.NUMBER, "refit_sd": Kind.NUMBER, "n_refits": Kind.INTEGER}
 # The digest of the files that validated a trial. Older runs lack it.
 SPLIT_COLUMN: dict[str, Kind] = {"split": Kind.TEXT}
+LATER_COLUMNS = DRAW_COLUMNS | REFIT_COLUMNS | SPLIT_COLUMN
 CURVE_COLUMNS: dict[str, Kind] = {
     "trial_id": Kind.TEXT,
     "stage": Kind.TEXT,
@@ -58,6 +61,9 @@ CURVE_COLUMNS: dict[str, Kind] = {
     "lr": Kind.NUMBER,
     "samples_per_s": Kind.NUMBER,
 }
+
+# The best so far of comparable stages: after cross-entropy it begins anew. Older runs lack it.
+BEST_COLUMNS: dict[str, Kind] = {"best_macro_auc": Kind.NUMBER}
 
 # A trial that failed early, or runs still, has only its names; an epoch need not be validated.
 TRIAL_KEYS = frozenset({"trial_id", "number", "status"})
@@ -79,7 +85,7 @@ class RunFolderError(ValueError):
 
 @dataclass(frozen=True)
 class Run:
-    """The tables of one search; `trials` follows TRIAL_, REFIT_ and SPLIT_COLUMNS, with config.<dotted.key> beside."""
+    """The tables of one search; `trials` follows TRIAL_COLUMNS and LATER_COLUMNS, with config.<dotted.key> beside."""
 
     path: Path
     search: dict[str, Any]
@@ -172,7 +178,7 @@ def _search_problems(search: Mapping[Any, Any]) -> list[str]:
 
 def _read_trials(path: Path, problems: list[str]) -> pd.DataFrame | None:
     file = path / "trials.parquet"
-    columns, optional = TRIAL_COLUMNS | REFIT_COLUMNS | SPLIT_COLUMN, frozenset(REFIT_COLUMNS | SPLIT_COLUMN)
+    columns, optional = TRIAL_COLUMNS | LATER_COLUMNS, frozenset(LATER_COLUMNS)
     trials, _ = read_table(file, path, columns, problems, frozenset(columns) - TRIAL_KEYS, optional)
     if trials is None:
         return None
@@ -198,10 +204,12 @@ def _read_trials(path: Path, problems: list[str]) -> pd.DataFrame | None:
 
 def _read_curves(path: Path, trials: pd.DataFrame | None, problems: list[str]) -> pd.DataFrame | None:
     file = path / "curves.parquet"
-    curves, _ = read_table(file, path, CURVE_COLUMNS, problems, CURVE_NULLABLE)
+    columns, optional = CURVE_COLUMNS | BEST_COLUMNS, frozenset(BEST_COLUMNS)
+    curves, _ = read_table(file, path, columns, problems, CURVE_NULLABLE | optional, optional)
     if curves is None:
         return None
-    found = [outside("macro_auc", curves["macro_auc"], 0, 1), outside("epoch", curves["epoch"], 0)]
+    found = [*(outside(name, curves[name], 0, 1) for name in ("macro_auc", "best_macro_auc"))]
+    found.append(outside("epoch", curves["epoch"], 0))
     if trials is not None:
         orphans = curves.loc[~curves["trial_id"].isin(trials["trial_id"]), "trial_id"].unique()
         if len(orphans):

@@ -89,6 +89,7 @@ def imaginary_report(epoch: int, score: float, best: float, stages: list[tuple[s
     return {
         "stage": next(name for name, last in stages if epoch <= last), "epoch": epoch, "stage_epoch": epoch,
         "epochs": stages[-1][1], "train_loss": 0.5, "val_loss": 0.5, "macro_auc": score, "best_macro_auc": best,
+        "best_stage": "train_bce", "best_epoch": epoch,
         "lr": 1e-3, "samples_per_s": 50.0, "finished": epoch == stages[-1][1], "params_m": 4.0,
         "cpu_ms_per_window": 20.0, "time_total_s": 10.0 * epoch, "training_iteration": epoch, "note": "",
     }  # fmt: skip

@@ -35,7 +35,7 @@ from trainables.student_run import round_name
 SPACE = Path(__file__).parent / "chain.yaml"
 TOP_K = 3
 DEFAULT_CHAIN = ("pretrain_ce", "train_bce", "finetune")
-NO_PSEUDO_LABELS = {"pseudo.replace_prob": 0.0, "pseudo.add_prob": 0.0, "pseudo.join_prob": 0.0}
+NO_PSEUDO_LABELS = {"pseudo.prob": 0.0}
 
 
 def command(module: str, *words: object) -> None:

@@ -36,8 +36,7 @@ PLAIN: dict[str, Any] = {
     "stages.train_bce.secondary_weight": None,
     "augment.wave.prob": 0,
     "augment.spec.prob": 0,
-    "augment.mix.mixup_prob": 0,
-    "augment.mix.cutmix_prob": 0,
+    "augment.mix.prob": 0,
 }
 FULL: dict[str, Any] = {
     "stages.pretrain_ce.epochs": 5,

@@ -1,11 +1,13 @@
 """How many epochs a search needs: recorded learning curves replayed through the real searcher and scheduler.
 
     python benchmarks/search_efficiency.py [--seeds 30] [--plot docs/search_efficiency.png]
+    python benchmarks/search_efficiency.py --trials 8       (how good the best of a small search is)
 
 A point that a searcher draws trains like the nearest recorded point of benchmarks/curves/esc10_mini.csv that its search
 has not used yet: a training is not repeated. All methods start from the base configuration, run four trials at a time,
 and are judged by the epochs until their best trial is within 1 % of the best of the table. A search that stopped the
-best trials too early counts with all the epochs that the table gave it.
+best trials too early counts with all the epochs that the table gave it. Small searches run two trials at a time, and
+are judged by their best score.
 
 - random: independent draws, every trial to its end
 - stock: Ray's OptunaSearch and ASHA as they come, with our first rung: stopped trials count as complete
@@ -31,8 +33,9 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialSch
 from ray.tune.search.optuna import OptunaSearch
 
 from sed_model.stages import plan_stages
-from trainables.asha import EPOCHS_IN_SECOND_STAGE, Asha
+from trainables.asha import Asha
 from trainables.distributions import Choice
+from trainables.rungs import rung_epochs
 from trainables.search_settings import AshaSettings
 from trainables.search_space import SearchSpace
 from trainables.searcher import SedSearcher
@@ -42,6 +45,7 @@ CURVES = Path(__file__).parent / "curves"
 METRIC = "best_macro_auc"
 WITHIN = 0.99
 N_AT_A_TIME = 4
+SMALL_AT_A_TIME = 2
 SHOWN_EPOCHS = 720
 TABLE = CURVES / "esc10_mini.csv"
 LABELS = {
@@ -55,10 +59,13 @@ TARGETS = {"random": 2.0, "stock": 1.0}
 class RecordedCurves:
     """Macro AUC after each epoch of the recorded points, found by their place in the space."""
 
-    def __init__(self, table: pd.DataFrame, space: SearchSpace) -> None:
+    def __init__(self, table: pd.DataFrame, space: SearchSpace, n_trials: int | None = None) -> None:
         self.space = space
+        self._n_most = len(table) if n_trials is None else n_trials
         names = [name for name in table.columns if name.startswith("auc_")]
-        self.curves = np.maximum.accumulate(table[names].to_numpy(), axis=1)
+        # As trials report them: the best so far, which begins anew after the cross-entropy stage.
+        stages = np.split(table[names].to_numpy(), [plan_stages(space.base, space.search.stages)[0].last_epoch], axis=1)
+        self.curves = np.hstack([np.maximum.accumulate(scores, axis=1) for scores in stages])
         self._places = np.array([self._place(row) for row in table.to_dict("records")])
         self._unused = np.ones(len(table), dtype=bool)
 
@@ -68,7 +75,8 @@ class RecordedCurves:
 
     @property
     def left(self) -> int:
-        return int(self._unused.sum())
+        """How many more trials a search may have."""
+        return self._n_most - int((~self._unused).sum())
 
     def curve(self, values: dict[str, Any]) -> np.ndarray:
         """Best score so far after each epoch, of the unused recorded point nearest to `values`."""
@@ -98,15 +106,18 @@ class Running:
     epoch: int = 0
 
 
-def replay(searcher: Any, scheduler: TrialScheduler, recorded: RecordedCurves) -> np.ndarray:
+def replay(
+    searcher: Any, scheduler: TrialScheduler, recorded: RecordedCurves, n_at_a_time: int = N_AT_A_TIME
+) -> np.ndarray:
     """Best score of the search after each of its epochs, as Tune would run it."""
     running: list[Running] = []
     best, history, n_trials = 0.0, [], 0
     while recorded.left or running:
-        while recorded.left and len(running) < N_AT_A_TIME:
+        while recorded.left and len(running) < n_at_a_time:
             trial: Any = SimpleNamespace(trial_id=f"trial{n_trials}", config={"number": n_trials})
             point = searcher.suggest(trial.trial_id)
             values = point["values"] if "values" in point else flat(point)
+            trial.config |= {"drawn_by": point.get("drawn_by")}
             scheduler.on_trial_add(None, trial)
             running.append(Running(trial, recorded.curve(values)))
             n_trials += 1
@@ -143,7 +154,7 @@ def searcher_and_scheduler(method: str, seed: int, space: SearchSpace, folder: P
         scheduler: TrialScheduler = AsyncHyperBandScheduler(
             "epoch",
             max_t=plans[-1].last_epoch,
-            grace_period=plans[0].last_epoch + EPOCHS_IN_SECOND_STAGE,
+            grace_period=rung_epochs(AshaSettings(), plans)[0],
             reduction_factor=3,
         )
         scheduler.set_search_properties(METRIC, "max")
@@ -157,13 +168,15 @@ def searcher_and_scheduler(method: str, seed: int, space: SearchSpace, folder: P
     return ours, asha
 
 
-def search(method: str, seed: int) -> np.ndarray:
-    """Best score after each epoch of one search."""
+def search(method: str, seed: int, n_trials: int | None = None) -> np.ndarray:
+    """Best score after each epoch of one search: of the whole table, or a small one of so many trials."""
     space = load_space(CURVES / "space.yaml")
-    recorded = RecordedCurves(pd.read_csv(TABLE), space)
+    recorded = RecordedCurves(pd.read_csv(TABLE), space, n_trials)
+    if n_trials is not None:
+        space = replace(space, search=space.search.model_copy(update={"num_trials": n_trials}))
     with tempfile.TemporaryDirectory() as folder:
         searcher, scheduler = searcher_and_scheduler(method, seed, space, Path(folder))
-        return replay(searcher, scheduler, recorded)
+        return replay(searcher, scheduler, recorded, N_AT_A_TIME if n_trials is None else SMALL_AT_A_TIME)
 
 
 def epochs_to(target: float, history: np.ndarray) -> int:
@@ -197,8 +210,11 @@ def plot(histories: dict[str, np.ndarray], target: float, path: Path) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=30)
+    parser.add_argument("--trials", type=int, help="searches of so many trials: their best scores")
     parser.add_argument("--plot", type=Path, help="write the curves as a picture")
     options = parser.parse_args()
+    if options.trials is not None:
+        return small_searches(options.trials, options.seeds)
     table = pd.read_csv(TABLE)
     recorded = RecordedCurves(table, load_space(CURVES / "space.yaml"))
     target = WITHIN * recorded.best
@@ -214,6 +230,18 @@ def main() -> int:
         plot({method: np.array(curves) for method, curves in histories.items()}, target, options.plot)
     holds = [report(method, spent, goal) for method, goal in TARGETS.items()]
     return 0 if all(holds) else 1
+
+
+def small_searches(n_trials: int, n_seeds: int) -> int:
+    """One JSON line: the mean of the best scores of each method, with its standard error."""
+    facts: dict[str, list[float]] = {}
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+        for method in LABELS:
+            histories = pool.map(search, [method] * n_seeds, range(n_seeds), [n_trials] * n_seeds)
+            best = np.array([history[-1] for history in histories])
+            facts[method] = [best.mean(), best.std(ddof=1) / np.sqrt(n_seeds)]
+    holds = facts["ours"][0] >= facts["stock"][0]
+    return 0 if print_result(f"best score of {n_trials} trials, {n_seeds} seeds", holds=holds, digits=4, **facts) else 1
 
 
 def report(method: str, spent: dict[str, list[int]], target: float) -> bool:

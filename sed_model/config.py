@@ -15,6 +15,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from sed_model.config_augment import Augment
+from sed_model.config_earlier import renewed
 from sed_model.config_training import Loss, Optim, Stages
 from sed_model.config_tree import (
     Section,
@@ -180,17 +181,31 @@ class Pseudo(Section):
     mean_exponent: float = key(
         2.0, "Exponent of the power mean over members: 1 is the mean, a large one the maximum.", "exponent", gt=0, le=32
     )
-    replace_prob: float = probability(0.2, "Chance that a student's clip is a pseudo-labelled window alone.")
-    add_prob: float = probability(0.4, "Chance that a pseudo-labelled window is added to a student's clip.")
-    join_prob: float = probability(0.1, "Chance that a student's clip goes on as a pseudo-labelled window.")
+    prob: float = probability(0.7, "Chance that a pseudo-labelled window replaces, is added to or continues a clip.")
+    replace_share: float = key(
+        0.3, "Share of these clips that are a pseudo-labelled window alone.", "share", ge=0, le=1
+    )
+    join_share: float = key(
+        0.2, "Share of the others that go on as the window; to the rest it is added.", "share", ge=0, le=1
+    )
     loss_power: float = key(
         1.0, "Power of the confidence in the loss of pseudo-labels; 0: all alike.", "exponent", ge=0, le=10
     )
 
-    def _problems(self) -> Iterator[str]:
-        total = self.replace_prob + self.add_prob + self.join_prob
-        if total > 1 + 1e-9:
-            yield f"replace_prob + add_prob + join_prob = {total:g} is above 1; lower one of them."
+    @property
+    def replace_prob(self) -> float:
+        """Chance that a student's clip is a pseudo-labelled window alone."""
+        return self.prob * self.replace_share
+
+    @property
+    def join_prob(self) -> float:
+        """Chance that a student's clip goes on as a pseudo-labelled window."""
+        return self.prob * (1 - self.replace_share) * self.join_share
+
+    @property
+    def add_prob(self) -> float:
+        """Chance that a pseudo-labelled window is added to a student's clip."""
+        return self.prob * (1 - self.replace_share) * (1 - self.join_share)
 
 
 class SedConfig(Section):
@@ -233,7 +248,7 @@ class SedConfig(Section):
         ):
             yield (
                 "augment.backend=spectral has no waveforms in its batches; set augment.mix.domain=spectrogram "
-                "(or augment.mix.mixup_prob=0)."
+                "(or augment.mix.prob=0)."
             )
         if self.augment.backend == "spectral" and self.model.multi_resolution:
             yield (
@@ -269,13 +284,13 @@ def known_keys() -> list[str]:
 
 
 def config_from_dict(tree: Mapping[str, Any], source: str = "") -> SedConfig:
-    """Check a nested mapping; keys that it leaves out keep their defaults, each stage its own.
+    """Check a nested mapping; keys that it leaves out keep their defaults, each stage its own; earlier ones are read.
 
     Raises:
         ConfigError: all problems at once, a line each, with `source` in front when it is given.
     """
     try:
-        return SedConfig.model_validate(merged(SedConfig().model_dump(mode="json"), tree))
+        return SedConfig.model_validate(merged(SedConfig().model_dump(mode="json"), renewed(tree)))
     except ValidationError as error:
         known = known_keys()
         lines = [problem_text(detail, known) for detail in error.errors()]

@@ -105,18 +105,22 @@ class SpecAugment(Section):
 class MixAugment(Section):
     """Mixing two samples of a batch; the stage gives the alphas. Mixup: Zhang et al. 2018; CutMix: Yun et al. 2019."""
 
-    mixup_prob: float = probability(0.5, "Chance that a batch is mixed up.")
-    cutmix_prob: float = probability(0.2, "Chance that a batch is cut and pasted along time.")
+    prob: float = probability(0.7, "Chance that a batch is mixed.")
+    cutmix_share: float = key(
+        0.3, "Share of the mixed batches that are cut and pasted along time; the rest is mixed up.", "share", ge=0, le=1
+    )
     domain: Literal["waveform", "spectrogram"] = key("waveform", "Where mixup adds: samples or log-mels.")
     labels: Literal["convex", "union"] = key("convex", "Targets weighted by the shares, or the larger of the two.")
 
-    def _problems(self) -> Iterator[str]:
-        total = self.mixup_prob + self.cutmix_prob
-        if total > 1 + 1e-9:
-            yield (
-                f"mixup_prob={self.mixup_prob:g} + cutmix_prob={self.cutmix_prob:g} is {total:g}, above 1; "
-                "lower one of them."
-            )
+    @property
+    def mixup_prob(self) -> float:
+        """Chance that a batch is mixed up."""
+        return self.prob * (1 - self.cutmix_share)
+
+    @property
+    def cutmix_prob(self) -> float:
+        """Chance that a batch is cut and pasted along time."""
+        return self.prob * self.cutmix_share
 
 
 class Augment(Section):

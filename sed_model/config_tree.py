@@ -11,6 +11,8 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from sed_model.config_earlier import EARLIER
+
 
 def key(default: Any, description: str, unit: str = "", **limits: Any) -> Any:
     """A configuration key; `unit` ("Hz", "s", "dB", "probability", ...) is shown in the reference and in errors."""
@@ -84,6 +86,8 @@ def replaced(tree: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, An
 
 def unknown_key_message(name: str, known: Sequence[str]) -> str:
     """What to say of a dotted key that is none of the `known`; the nearest is named."""
+    if name in EARLIER:
+        return f"{name}: was replaced; use {EARLIER[name]}."
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     if not near:
         leaf = name.rsplit(".", 1)[-1]

@@ -44,6 +44,8 @@ from sed_model.validation import Validated, Validation
 class EpochResult:
     """What one epoch gave. Epochs count from 1; `epoch` runs on through the stages, `epochs` is where they all end.
 
+    `best_macro_auc` is the best so far, of `best_epoch` in `best_stage`: that of the model that is kept. After a stage
+    with cross-entropy it begins anew, since its softmax orders windows otherwise than the sigmoids that follow.
     `finished` marks the last result of a run (a stage that stops early leaves `epoch` short of `epochs`).
     """
 
@@ -55,6 +57,8 @@ class EpochResult:
     val_loss: float
     macro_auc: float
     best_macro_auc: float
+    best_stage: str
+    best_epoch: int
     lr: float
     samples_per_s: float
     finished: bool
@@ -84,6 +88,8 @@ class Progress:
 
     epoch: int = 0
     best_score: float = -math.inf
+    best_stage: str = ""
+    best_epoch: int = 0
     stage_best_score: float = -math.inf
     stage_best: dict[str, Tensor] = field(default_factory=dict)
     epochs_without_gain: int = 0
@@ -94,10 +100,10 @@ class Progress:
 def fit(job: FitJob, data: TrainingData, runtime: Runtime | None = None) -> Iterator[EpochResult]:
     """Train the stages of `job` one after the other, each from the best weights of the one before.
 
-    The best model of all epochs is written as it appears. The state goes to the folder at least every
-    `checkpoint_every_s` seconds (looked at after each epoch) and at the end of each stage, and a new call continues
-    from it; `checkpoint.delete_state` removes it once nobody needs it. An epoch's random draws depend only on the seed
-    and its number, so a resumed run gives the same losses.
+    The best model is written as it appears: of all epochs, or of those after a stage with cross-entropy. The state goes
+    to the folder at least every `checkpoint_every_s` seconds (looked at after each epoch) and at the end of each stage,
+    and a new call continues from it; `checkpoint.delete_state` removes it once nobody needs it. An epoch's random draws
+    depend only on the seed and its number, so a resumed run gives the same losses.
 
     With `runtime.world_size` processes (torch.distributed is initialised; each calls this with its rank) the result is
     that of one process, up to dropout, stochastic depth and, on CPUs, the batch statistics of BatchNorm.
@@ -152,6 +158,8 @@ class _Run:
             training.load_state_dict(state)
         else:
             progress.stage_best_score, progress.epochs_without_gain = -math.inf, 0
+            if self._is_first_after_cross_entropy(plan):
+                progress.best_score = -math.inf
         while progress.epoch < plan.last_epoch:
             stage_epoch = progress.epoch - plan.first_epoch + 1
             torch.manual_seed(epoch_seed(self.config.seed, plan.name, stage_epoch, self.runtime.rank))
@@ -170,6 +178,8 @@ class _Run:
                 validated.loss,
                 validated.macro_auc,
                 progress.best_score,
+                progress.best_stage,
+                progress.best_epoch,
                 stats.lr,
                 stats.samples_per_s,
                 finished=plan is self.job.plans[-1] and (stop_early or progress.epoch == plan.last_epoch),
@@ -182,6 +192,14 @@ class _Run:
             elif time.monotonic() - self.last_save_s >= self.job.checkpoint_every_s:
                 self._save(plan, training.state_dict())
             yield result
+
+    def _is_first_after_cross_entropy(self, plan: StagePlan) -> bool:
+        """Whether the scores so far are those of a softmax, and this stage's will not be."""
+        place = self.job.plans.index(plan)
+        if place == 0:
+            return False
+        before, own = (self.config.stages[name].loss for name in (self.job.plans[place - 1].name, plan.name))
+        return before == "ce" != own
 
     def _training(self, plan: StagePlan) -> StageTraining:
         """The stage, with a batch that fits where `optim.auto_batch` says so."""
@@ -209,7 +227,7 @@ class _Run:
             progress.stage_best = {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
             progress.stage_best_score, progress.epochs_without_gain = score, 0
         if score > progress.best_score:
-            progress.best_score = score
+            progress.best_score, progress.best_stage, progress.best_epoch = score, plan.name, progress.epoch
             if self.runtime.rank == 0:
                 self._write_best(plan, validated)
 
@@ -254,6 +272,8 @@ class _Run:
             "model": self.model.state_dict(),
             "epoch": progress.epoch,
             "best_score": progress.best_score,
+            "best_stage": progress.best_stage,
+            "best_epoch": progress.best_epoch,
             "stage_best_score": progress.stage_best_score,
             "stage_best": progress.stage_best,
             "epochs_without_gain": progress.epochs_without_gain,
@@ -284,6 +304,8 @@ class _Run:
         self.progress = Progress(
             epoch=state["epoch"],
             best_score=state["best_score"],
+            best_stage=state["best_stage"],
+            best_epoch=state["best_epoch"],
             stage_best_score=state["stage_best_score"],
             stage_best=state["stage_best"],
             epochs_without_gain=state["epochs_without_gain"],

@@ -43,7 +43,7 @@ class SedModel(nn.Module):
 
 
 @torch.inference_mode()
-def cpu_ms_per_window(model: SedModel, n_samples: int, batch_size: int = 4, repeats: int = 3) -> float:
+def cpu_ms_per_window(model: SedModel, n_samples: int, batch_size: int = 4, repeats: int = 5) -> float:
     """CPU milliseconds for one window from waveform to logits: one thread, fp32, the fastest of some fixed batches."""
     waveforms = torch.randn(batch_size, n_samples, generator=torch.Generator().manual_seed(0)) * 0.1
     n_threads = torch.get_num_threads()

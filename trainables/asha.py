@@ -11,9 +11,11 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 
 from sed_model.stages import StagePlan
 from trainables.run_tables import trial_id
-from trainables.search_settings import AshaSettings
+from trainables.rungs import rung_epochs
+from trainables.search_settings import DEFAULT, AshaSettings
 
-EPOCHS_IN_SECOND_STAGE = 2
+FIRST_STAGE = "pretrain_ce"
+"""In tables of earlier releases, which lack the best so far of comparable stages: that of cross-entropy."""
 SAME_COST = 1.05
 """Costs are measured: up to this ratio they are taken for equal."""
 
@@ -21,28 +23,28 @@ SAME_COST = 1.05
 class Asha(AsyncHyperBandScheduler):
     """Ray's ASHA over the global epoch counter.
 
-    Ray does not save the rungs, so that after a restart the first trials would pass them all; `refill` plays back what
-    the finished trials reported. Ray draws the brackets from numpy's global state; here a trial's follows from `seed`
-    and its number alone, so that after a restart each trial is in the bracket that it was in.
+    Its rungs are those of `rungs.rung_epochs`. The default configuration, which all others are compared with, is never
+    stopped. Ray does not save the rungs, so that after a restart the first trials would pass them all; `refill` plays
+    back what the finished trials reported. Ray draws the brackets from numpy's global state; here a trial's follows
+    from `seed` and its number alone, so that after a restart each trial is in the bracket that it was in.
 
     Args:
-        plans: the stages of every trial. Where the settings name no grace period, the first rung lies two epochs into
-            the second stage: scores of the first say little of where a trial ends (docs/search_efficiency.md).
+        plans: the stages of every trial.
         cost: name of a second objective, to be small: a trial that is weak but cheap is not stopped, as long as no
             other of its rung is better at no higher cost.
     """
 
     def __init__(self, settings: AshaSettings, plans: Sequence[StagePlan], seed: int, cost: str | None = None) -> None:
-        last_epoch = plans[-1].last_epoch
-        grace_period = settings.grace_period or plans[0].last_epoch + EPOCHS_IN_SECOND_STAGE
         super().__init__(
             time_attr="epoch",
             # A trial that reaches the last epoch ends by itself: it must not count as stopped.
-            max_t=last_epoch + 1,
-            grace_period=min(grace_period, last_epoch),
+            max_t=plans[-1].last_epoch + 1,
             reduction_factor=settings.reduction_factor,
             brackets=settings.brackets,
         )
+        rungs = rung_epochs(settings, plans)
+        for place, bracket in enumerate(self._brackets):
+            bracket._rungs = [(epoch, {}) for epoch in reversed(rungs[place:])]
         self._seed = seed
         self._cost = cost
         self._costs: dict[str, float] = {}
@@ -61,10 +63,16 @@ class Asha(AsyncHyperBandScheduler):
         if self._cost in result:
             self._costs[trial.trial_id] = result[self._cost]
         decision = super().on_trial_result(tune_controller, trial, result)
-        if decision == TrialScheduler.STOP and self._cost in result and self._on_front(trial.trial_id):
+        if decision == TrialScheduler.STOP and self._is_kept(trial, result):
             self._num_stopped -= 1
             return TrialScheduler.CONTINUE
         return decision
+
+    def _is_kept(self, trial: Any, result: Mapping[str, Any]) -> bool:
+        """Whether a weak trial goes on all the same."""
+        if trial.config.get("drawn_by") == DEFAULT:
+            return True
+        return self._cost in result and self._on_front(trial.trial_id)
 
     def _on_front(self, trial_id: str) -> bool:
         """Whether no other trial of the rung that judges this one is better at a cost that is no higher."""
@@ -96,12 +104,16 @@ def rung_reports(
 ) -> list[tuple[int, int, float]]:
     """What the finished trials (by their numbers) told ASHA: number, epoch, and best macro AUC so far or loss."""
     numbers = {trial_id(number): number for number in finished}
-    best: dict[int, float] = {}
+    best: dict[int, tuple[str, float]] = {}
     reports = []
     for row in sorted(curves, key=lambda row: (row["trial_id"], row["epoch"])):
-        number = numbers.get(row["trial_id"])
-        if number is None or row["macro_auc"] is None:
+        number, stage, score = numbers.get(row["trial_id"]), row["stage"], row["macro_auc"]
+        if number is None or score is None:
             continue
-        best[number] = max(best.get(number, row["macro_auc"]), row["macro_auc"])
-        reports.append((number, row["epoch"], best[number] if metric == "macro_auc" else row["val_loss"]))
+        before, highest = best.get(number, (stage, score))
+        if before == FIRST_STAGE != stage:
+            highest = score
+        told = row.get("best_macro_auc")
+        best[number] = stage, max(highest, score) if told is None else told
+        reports.append((number, row["epoch"], best[number][1] if metric == "macro_auc" else row["val_loss"]))
     return reports

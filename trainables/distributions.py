@@ -28,6 +28,10 @@ class Choice:
     def suggest(self, trial: optuna.trial.BaseTrial, name: str) -> Any:
         return trial.suggest_categorical(name, self.values)
 
+    def at(self, share: float) -> Any:
+        """The value that so large a share of the draws lies below, in 0..1 without 1."""
+        return self.values[int(share * self.size)]
+
     def contains(self, value: Any) -> bool:
         return contains(self.values, value)
 
@@ -57,6 +61,15 @@ class Range:
         if self.kind == "randint":
             return trial.suggest_int(name, int(self.low), int(self.high))
         return trial.suggest_float(name, self.low, self.high, step=self.step, log=self.kind == "loguniform")
+
+    def at(self, share: float) -> Any:
+        """The value that so large a share of the draws lies below, in 0..1 without 1."""
+        if self.size is not None and self.step is not None:
+            value = self.low + int(share * self.size) * self.step
+            return int(value) if self.kind == "randint" else min(value, self.high)
+        if self.kind == "loguniform":
+            return min(self.high, max(self.low, self.low * (self.high / self.low) ** share))
+        return self.low + share * (self.high - self.low)
 
     def contains(self, value: Any) -> bool:
         if isinstance(value, bool) or not isinstance(value, int | float) or not self.low <= value <= self.high:

@@ -11,8 +11,9 @@ from typing import Any
 from sed_model.audio_cache import cache_home
 from sed_model.stages import plan_stages
 from trainables.cluster import ClusterInfo
-from trainables.recorder import describe_point
+from trainables.recorder import describe_draw
 from trainables.resources import room, slots, unused_gpus
+from trainables.rungs import describe_rungs
 from trainables.search_setup import Prepared
 from trainables.search_space import space_size
 from trainables.searcher import SedSearcher
@@ -61,6 +62,7 @@ def trial_lines(prepared: Prepared, cluster: ClusterInfo, max_concurrent: int | 
         f"trials           {settings.num_trials} of up to {plans[-1].last_epoch} epochs ({stages})",
         f"at a time        {at_a_time}, each {workers} with {job.cpus_per_trial} CPUs and {job.gpus_per_trial:g} GPUs",
         f"searcher         {settings.searcher}, seed {settings.seed}; scheduler: {stopped}",
+        f"rungs            {describe_rungs(settings.scheduler, plans)}",
         f"space            {space.name}, {len(space.parameters)} parameters: {space_size(space)}",
     ]
 
@@ -80,7 +82,7 @@ def file_lines(job: SearchJob, several: bool) -> list[str]:
 
 
 def first_points(prepared: Prepared) -> list[tuple[int, str]]:
-    """Number and values of the trials that the search would start with: drawn by the searcher itself, from a copy."""
+    """Number, values and way of drawing of the first trials: drawn by the searcher itself, from a copy."""
     with tempfile.TemporaryDirectory() as folder:
         journal = Path(folder) / "optuna.journal"
         if prepared.run.journal.is_file():
@@ -88,4 +90,4 @@ def first_points(prepared: Prepared) -> list[tuple[int, str]]:
         searcher = SedSearcher(prepared.space, journal, None, prepared.earlier)
         left = prepared.space.search.num_trials - len(searcher.finished())
         points: Sequence[Any] = [searcher.suggest(str(place)) for place in range(min(N_POINTS, left))]
-        return [(point["number"], describe_point(point["values"])) for point in points]
+        return [(point["number"], describe_draw(point)) for point in points]

@@ -42,6 +42,7 @@ def rank(trials: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
         "duration_s",
         "params_m",
         "cpu_ms_per_window",
+        "drawn_by",
         "on_front",
     ]
     board = frame[[*columns, *varied]].rename(columns=lambda name: name.removeprefix("config."))

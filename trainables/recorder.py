@@ -62,7 +62,7 @@ class Recorder(StoppingCallback):
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         row = self._row(trial)
-        print(f"{row['trial_id']} starts: {describe_point(trial.config['values'])}", flush=True)
+        print(f"{row['trial_id']} starts: {describe_draw(trial.config)}", flush=True)
         self._keep(row["trial_id"], row | {"status": "running"})
 
     def on_trial_result(
@@ -77,12 +77,11 @@ class Recorder(StoppingCallback):
         if "failure" in result:
             self._keep(name, updates | {"error": result["failure"]}, at_once=True)
             return
+        updates |= {field: result[field] for field in ("finished", *COST_FIELDS)} | {"epochs": result["epoch"]}
         if (name, result["epoch"]) not in self._curves:  # a trial that goes on repeats what it reported before
             print(epoch_line(name, result), flush=True)
-        updates |= {field: result[field] for field in ("finished", *COST_FIELDS)} | {"epochs": result["epoch"]}
+            updates |= {field: result[f"best_{field}"] for field in ("macro_auc", "stage", "epoch")}
         updates["split"] = result.get("split")
-        if row["macro_auc"] is None or result["macro_auc"] > row["macro_auc"]:
-            updates |= {field: result[field] for field in ("macro_auc", "stage", "epoch")}
         self._keep(name, updates, {field: result[field] for field in CURVE_FIELDS.names[1:]}, at_once=True)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -194,7 +193,7 @@ class Recorder(StoppingCallback):
         if name not in self._trials:
             config = self._config_of(trial.config["values"])
             flat = {f"config.{key}": value for key, value in config.flat().items()}
-            own = {"trial_id": name, "number": trial.config["number"], "status": "running"}
+            own = {"trial_id": name, "status": "running"} | {key: trial.config[key] for key in ("number", "drawn_by")}
             self._trials[name] = EMPTY_ROW | own | {"fold": config.data.fold, "seed": config.seed} | flat
         return self._trials[name]
 
@@ -224,6 +223,11 @@ def epoch_line(name: str, result: Mapping[str, Any]) -> str:
         f"val {result['val_loss']:.4f}  AUC {result['macro_auc']:.4f} (best {result['best_macro_auc']:.4f})  "
         f"{result['samples_per_s']:.1f} clips/s" + (f"\n{name}  {result['note']}" if result.get("note") else "")
     )
+
+
+def describe_draw(point: Mapping[str, Any]) -> str:
+    """What was drawn, and how."""
+    return f"{describe_point(point['values'])} ({point['drawn_by']})"
 
 
 def describe_point(values: Mapping[str, Any]) -> str:

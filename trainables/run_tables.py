@@ -29,6 +29,7 @@ TRIAL_FIELDS = pa.schema(
         ("cpu_ms_per_window", pa.float64()),
         ("fold", pa.int64()),
         ("seed", pa.int64()),
+        ("drawn_by", pa.string()),
         ("error", pa.string()),
         ("on_front", pa.bool_()),
         ("refit_mean", pa.float64()),
@@ -39,10 +40,11 @@ TRIAL_FIELDS = pa.schema(
 )
 """A row a trial; `macro_auc` is its best, reached in `stage` and `epoch`; `epochs` is how many it ran.
 
-`split` is the digest of the files that validated it. `on_front`: no other trial has a better score at no higher CPU
-time. Finalists that were trained again on other folds, or with other seeds, have the mean and the standard deviation of
-these `n_refits` scores; the score that chose them is none of these. A pruned finalist was also trained to its end: its
-model, and with it `macro_auc`, `stage` and `epoch`, are of that training; `epochs` stays what the search ran of it.
+`split` is the digest of the files that validated it. `drawn_by`: default (the base configuration), quasi-random, or the
+method that learned from the scores so far. `on_front`: no other trial has a better score at no higher CPU time.
+Finalists that were trained again on other folds, or with other seeds, have the mean and the standard deviation of these
+`n_refits` scores; the score that chose them is none of these. A pruned finalist was also trained to its end: its model,
+and with it `macro_auc`, `stage` and `epoch`, are of that training; `epochs` stays what the search ran of it.
 """
 REFIT_FIELDS = pa.schema(
     [
@@ -66,10 +68,13 @@ CURVE_FIELDS = pa.schema(
         ("train_loss", pa.float64()),
         ("val_loss", pa.float64()),
         ("macro_auc", pa.float64()),
+        ("best_macro_auc", pa.float64()),
         ("lr", pa.float64()),
         ("samples_per_s", pa.float64()),
     ]
 )
+"""A row a trial and epoch. `best_macro_auc` is the best so far, which begins anew after a stage with cross-entropy; it
+is what rungs and Optuna compare. Runs of earlier releases lack it."""
 STATUSES = ("complete", "pruned", "failed", "running")
 NEVER_MISSING = frozenset({"trial_id", "number", "status", "macro_auc"})
 """What no table of trials lacks, whichever release wrote it."""

@@ -79,6 +79,26 @@ def check_method(space: SearchSpace) -> None:
         )
 
 
+def check_metric(space: SearchSpace) -> None:
+    """Validation losses compare only where all trials and all stages have the same loss."""
+    if space.search.metric != "val_loss":
+        return
+    stages = space.search.stages
+    of_stages = {f"stages.{name}.{key}" for name in stages for key in ("loss", "secondary_weight")}
+    drawn = [p.key for p in space.parameters if p.key.startswith("loss.") or p.key in of_stages]
+    if drawn:
+        raise ConfigError(
+            f"search.metric=val_loss: {', '.join(drawn)} {'is' if len(drawn) == 1 else 'are'} drawn, and losses that "
+            "are worked out otherwise do not compare; use metric: macro_auc, or fix them with --set."
+        )
+    losses = [f"{name} {space.base.stages[name].loss}" for name in stages]
+    if len({space.base.stages[name].loss for name in stages}) > 1:
+        raise ConfigError(
+            f"search.metric=val_loss: the stages have different losses ({', '.join(losses)}), which do not compare; "
+            "use metric: macro_auc, or one loss in all stages, e.g. --set stages.pretrain_ce.loss=bce."
+        )
+
+
 def check_stages(stages: tuple[str, ...], teacher: Teacher | None) -> None:
     check_stage_names(stages)
     if teacher is not None:

@@ -22,7 +22,7 @@ from sed_model.files import explained_full_disk, remove_left_over
 from sed_model.frame_scores import write_frame_scores
 from sed_model.splits import unlabelled_soundscapes
 from sed_model.stages import plan_stages
-from trainables import cli
+from trainables import cli, model_costs
 from trainables.abandoned_groups import AbandonedGroups
 from trainables.asha import Asha, rung_reports
 from trainables.cluster import ClusterInfo, machine_for, ray_session
@@ -114,7 +114,12 @@ def search(
     """
     run, space, job = prepared.run, prepared.space, prepared.job
     settings = space.search
-    for folder in (run.path, *run.path.glob("trials/*/"), *run.path.glob("trials/*/refit_*/")):
+    for folder in (
+        run.path,
+        run.path / model_costs.FOLDER,
+        *run.path.glob("trials/*/"),
+        *run.path.glob("trials/*/refit_*/"),
+    ):
         remove_left_over(folder)
     epochs_left = math.inf if options.epoch_budget is None else options.epoch_budget - len(run.read_curves())
     searcher = SedSearcher(space, run.journal, options.time_budget, prepared.earlier, epochs_left)

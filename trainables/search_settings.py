@@ -18,6 +18,10 @@ Cost = Literal["cpu_ms_per_window", "params_m"]
 Searcher = Literal["optuna", "random", "gp", "nsga2"]
 
 
+DEFAULT, QUASI_RANDOM = "default", "quasi-random"
+"""How a trial was drawn, where no method of `Searcher` drew it: the base configuration; the start of a search."""
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -26,7 +30,7 @@ class AshaSettings(_Section):
     """Asynchronous successive halving (Li et al. 2020). Epochs are counted over all stages of a trial."""
 
     grace_period: int | None = Field(
-        None, ge=1, description="Epochs that every trial may run; default: two epochs into the second stage."
+        None, ge=1, description="Epochs that every trial may run; default: rungs within the second stage."
     )
     reduction_factor: float = Field(3.0, gt=1, le=100, description="One trial of so many goes on at each rung.")
     brackets: int = Field(1, ge=1, le=10, description="Number of brackets, each with a later first rung.")

@@ -29,6 +29,7 @@ from trainables.search_checks import (
     check_backbones,
     check_data,
     check_method,
+    check_metric,
     check_one_split,
     check_place,
     check_refit_folds,
@@ -42,7 +43,7 @@ from trainables.search_checks import (
 from trainables.search_settings import AshaSettings, parse_search
 from trainables.search_space import SearchSpace
 from trainables.space import load_space
-from trainables.space_check import SECTIONS, SPACES_DIR, parse_space
+from trainables.space_check import GONE, SECTIONS, SPACES_DIR, parse_space
 from trainables.teacher import check_student_space, find_teacher
 from trainables.trial import SearchJob
 from trainables.trial_storage import Storage, join_uri
@@ -86,6 +87,7 @@ def prepare(options: argparse.Namespace, machine: ClusterInfo | None = None) -> 
     teacher_dir = teacher_folder(run, options)
     teacher = None if teacher_dir is None else find_teacher(teacher_dir)
     check_method(space)
+    check_metric(space)
     check_stages(space.search.stages, teacher)
     check_one_split(space)
     if teacher is not None:
@@ -188,7 +190,7 @@ def resumed(options: argparse.Namespace) -> tuple[RunFolder, SearchSpace, Path]:
         raise DataError(f"--resume: no run folder in {options.out}; name one with --name, or start a new search.")
     run = RunFolder(folders[0])
     record = run.read_search()
-    space = parse_space({name: record[name] for name in SECTIONS if name in record}, run.search_file, {})
+    space = parse_space({name: record[name] for name in (*SECTIONS, GONE) if name in record}, run.search_file, {})
     space = replace(space, name=record["space_name"])
     updates = {"num_trials": options.num_trials, "refit_folds": options.refit_folds}
     space = with_settings(space, {name: value for name, value in updates.items() if value is not None})

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from sed_model.config import SedConfig
-from sed_model.errors import ConfigError
 from trainables.distributions import Choice, Distribution, contains
 from trainables.search_settings import SearchSettings
 
@@ -46,7 +44,6 @@ class SearchSpace:
     base: SedConfig
     search: SearchSettings = field(default_factory=SearchSettings)
     parameters: tuple[Parameter, ...] = ()
-    repairs: tuple[tuple[str, tuple[Any, ...]], ...] = ()
 
     def draw(self, pick: Callable[[Parameter], Any]) -> dict[str, Any]:
         """Dotted key -> value of every active parameter; `pick` chooses each value."""
@@ -80,31 +77,12 @@ class SearchSpace:
         return self.draw(lambda parameter: row[f"config.{parameter.key}"])
 
     def config(self, values: Mapping[str, Any]) -> SedConfig:
-        """The base with the values put in, and repaired as the space says where the combination is refused.
+        """The base with the values put in: what is drawn is what runs.
 
         Raises:
-            ConfigError: no repair makes the combination valid; the message is that of the values as drawn.
+            ConfigError: the configuration refuses the combination.
         """
-        try:
-            return self.base.with_overrides(values)
-        except ConfigError:
-            repaired = self._repaired(values)
-            if repaired is None:
-                raise
-            return repaired
-
-    def _repaired(self, values: Mapping[str, Any]) -> SedConfig | None:
-        current = {**self.base.flat(), **values}
-        # Reversed, because the last factor of a product changes first.
-        names = [name for name, _ in reversed(self.repairs)]
-        ladders = [(current[name], *replacements) for name, replacements in reversed(self.repairs)]
-        for replacements in itertools.islice(itertools.product(*ladders), 1, None):
-            mended = dict(zip(names, replacements, strict=True))
-            try:
-                return self.base.with_overrides({**values, **mended})
-            except ConfigError:
-                continue
-        return None
+        return self.base.with_overrides(values)
 
     def without(self, fixed: Mapping[str, Any]) -> SearchSpace:
         """The space with some keys fixed: they leave the search, and conditions on them are settled.
@@ -125,8 +103,7 @@ class SearchSpace:
                 dropped.add(parameter.key)
             elif parameter.key not in settled:
                 kept.append(replace(parameter, when=tuple(c for c in parameter.when if c.parent not in settled)))
-        repairs = tuple((name, values) for name, values in self.repairs if name not in settled)
-        return replace(self, base=base, parameters=tuple(kept), repairs=repairs)
+        return replace(self, base=base, parameters=tuple(kept))
 
     def as_dict(self) -> dict[str, Any]:
         """The space as a file that `load_space` reads back, with the base written out."""
@@ -136,8 +113,6 @@ class SearchSpace:
             if parameter.when:
                 entry["when"] = {c.parent: list(c.values) for c in parameter.when}
             tree["space"][parameter.key] = entry
-        if self.repairs:
-            tree["repair"] = {name: list(values) for name, values in self.repairs}
         return tree
 
 

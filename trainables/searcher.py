@@ -9,22 +9,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import optuna
+from optuna.samplers import NSGAIISampler
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
 from sed_model.files import drop_torn_line
 from trainables.journal import TrialJournal
-from trainables.search_settings import TUNE_METRICS, SearchSettings
+from trainables.sampling import draws_by, make_sampler
+from trainables.search_settings import DEFAULT, QUASI_RANDOM, TUNE_METRICS
 from trainables.search_space import SearchSpace
 
 STUDY_NAME = "sed-search"
 WARM_START = "warm_start"
 """User attribute of a trial that another search ran: the name of its run folder."""
-NSGA2_POPULATION = 16
-"""Optuna's default of 50 would be more trials than most searches have."""
+DRAWN_BY = "drawn_by"
+"""User attribute of a trial of this search: how it was drawn."""
 STATUSES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 
 
@@ -64,13 +65,16 @@ class SedSearcher(OptunaSearch):
         )
         self.study: optuna.Study = self._ot_study  # type: ignore[assignment]
         known = self.study.get_trials(deepcopy=False)
-        self._settings = settings
+        self._space_to_draw = space
+        self._drawn_by: dict[str, str] = {}
         self._unfinished = [trial for trial in known if trial.state is TrialState.RUNNING]
         self._deadline_s = math.inf if time_budget_s is None else time.monotonic() + time_budget_s
         self._epochs_left = epoch_budget
-        if not known:
-            self.study.add_trials(earlier)
+        if all(WARM_START in trial.user_attrs for trial in known):
+            self.study.add_trials(earlier[len(known) :])
             self.study.enqueue_trial(space.base_point())
+        trials = self.study.get_trials(deepcopy=False)
+        self._n_earlier = sum(WARM_START in trial.user_attrs for trial in trials)
 
     def finished(self) -> dict[int, str]:
         """Number -> status (complete, pruned, failed) of this search's trials that need no more work."""
@@ -78,31 +82,47 @@ class SedSearcher(OptunaSearch):
         return {trial.number: STATUSES[trial.state] for trial in trials if WARM_START not in trial.user_attrs}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str:  # type: ignore[override]
-        """The trial's `number` and the `values` drawn for it, or Searcher.FINISHED once the budget is used up."""
+        """The trial's `number`, the `values` drawn for it, and how it was drawn (`drawn_by`).
+
+        Searcher.FINISHED once the budget is used up.
+        """
         if trial_id not in self._ot_trials:
             if time.monotonic() > self._deadline_s or self._epochs_left <= 0:
                 return Searcher.FINISHED
-            self._ot_trials[trial_id] = self._next_trial()
+            self._ot_trials[trial_id], self._drawn_by[trial_id] = self._next_trial()
+        trial, drawn_by = self._ot_trials[trial_id], self._drawn_by[trial_id]
         with self._journal.forced_once(), warnings.catch_warnings():
             # Gaussian processes take their second: Ray would take it for training.
             warnings.filterwarnings("ignore", message="Define-by-run function", category=UserWarning)
             values = super().suggest(trial_id)
-        return {"number": self._ot_trials[trial_id].number, "values": values}
+            trial.set_user_attr(DRAWN_BY, drawn_by)
+        return {"number": trial.number, "values": values, DRAWN_BY: drawn_by}
 
-    def _next_trial(self) -> optuna.trial.Trial:
-        """A trial that was broken off, or a new one.
+    def _next_trial(self) -> tuple[optuna.trial.Trial, str]:
+        """A trial that was broken off, or a new one; and how it is drawn.
 
         Its draws depend on the seed, its number and the history, and on no draws before: a search that was broken off
         goes on with the points that an unbroken one would draw.
         """
         if self._unfinished:
             known = self._unfinished.pop(0)
-            self.study.sampler = make_sampler(self._settings, known.number)
-            return optuna.trial.Trial(self.study, known._trial_id)
+            drawn_by = known.user_attrs.get(DRAWN_BY) or self._set_sampler(known.number)
+            return optuna.trial.Trial(self.study, known._trial_id), drawn_by
         trials = self.study.get_trials(deepcopy=False)
-        number = sum(trial.state is not TrialState.WAITING for trial in trials)
-        self.study.sampler = make_sampler(self._settings, number)
-        return self.study.ask()
+        drawn_by = self._set_sampler(sum(trial.state is not TrialState.WAITING for trial in trials))
+        trial = self.study.ask()
+        if isinstance(self.study.sampler, NSGAIISampler) and drawn_by != DEFAULT:
+            frozen = self.study.get_trials(deepcopy=False)[trial.number]
+            if self.study.sampler.get_trial_generation(self.study, frozen) == 0:
+                drawn_by = QUASI_RANDOM
+        return trial, drawn_by
+
+    def _set_sampler(self, number: int) -> str:
+        """The sampler that draws trial `number`; how it draws comes back."""
+        space, known = self._space_to_draw, self.study.get_trials(deepcopy=False)
+        drawn_by = draws_by(space.search, number, self._n_earlier, known)
+        self.study.sampler = make_sampler(space, number, self._n_earlier, drawn_by)
+        return drawn_by
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         if "failure" not in result:
@@ -134,21 +154,6 @@ class SedSearcher(OptunaSearch):
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*is already reported", category=UserWarning)
             trial.report(result[self.objectives[0]], result["epoch"])
-
-
-def make_sampler(settings: SearchSettings, number: int) -> optuna.samplers.BaseSampler:
-    """The sampler that draws trial `number`."""
-    seed = int(np.random.SeedSequence([settings.seed, number]).generate_state(1)[0])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        if settings.searcher == "random":
-            return optuna.samplers.RandomSampler(seed=seed)
-        if settings.searcher == "gp":
-            return optuna.samplers.GPSampler(seed=seed, warn_independent_sampling=False)
-        if settings.searcher == "nsga2":
-            return optuna.samplers.NSGAIISampler(seed=seed, population_size=NSGA2_POPULATION)
-        # Constant liar: TPE keeps away from trials that still run. Group: it models conditional parts apart.
-        return optuna.samplers.TPESampler(multivariate=True, group=True, constant_liar=True, seed=seed)
 
 
 def open_journal(path: Path) -> optuna.storages.JournalStorage:

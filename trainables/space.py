@@ -4,8 +4,8 @@
 Optuna; `SearchSpace.config(values)` makes the trial's configuration. `python -m trainables.space show FILE` prints it.
 
 A file has the sections `base` (another YAML file), `config` (dotted keys that replace the base's), `search` (settings
-of the search), `space` (dotted keys that are drawn, some only `when` others have certain values) and `repair` (values
-that replace a key's where the combination is refused; the first key of the section is changed first).
+of the search) and `space` (dotted keys that are drawn, some only `when` others have certain values). What is drawn is
+what runs: a space with combinations that the configuration refuses does not load.
 """
 
 from __future__ import annotations

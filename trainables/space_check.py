@@ -17,7 +17,9 @@ from trainables.search_settings import parse_search
 from trainables.search_space import Condition, Parameter, SearchSpace
 
 SPACES_DIR = Path(__file__).resolve().parents[1] / "search_spaces"
-SECTIONS = ("base", "config", "search", "space", "repair")
+SECTIONS = ("base", "config", "search", "space")
+GONE = "repair"
+"""A section of earlier releases, which put other values than the drawn ones into trials."""
 CONTEXTS = 50
 """Random settings of the other parameters that a value is tried with before it is called impossible."""
 SAMPLES = 200
@@ -40,19 +42,23 @@ def parse_space(
     problems = [
         f"{name}: unknown section{nearest(name, SECTIONS)}; known are {', '.join(SECTIONS)}."
         for name in tree
-        if name not in SECTIONS
+        if name not in (*SECTIONS, GONE)
     ]
+    if GONE in tree:
+        problems.append(
+            "repair: there is no such section any more, since the search learned from values that never ran; draw what "
+            "goes together (narrow a key with when:, or draw a chance and a share such as augment.mix.cutmix_share)."
+        )
     base = _base(tree, path, base_path, problems)
     search, search_problems = parse_search(tree.get("search") or {})
     problems += search_problems
     parameters = _parameters(tree.get("space"), problems)
-    repairs = _repairs(tree.get("repair"), problems)
-    _check_names({**dict.fromkeys(p.key for p in parameters), **dict.fromkeys(repairs)}, problems)
+    _check_names(parameters, problems)
     _check_conditions(parameters, problems)
     ordered = _ordered(parameters, problems)
     if problems or base is None:
         raise _report(path, problems)
-    space = SearchSpace(path.stem, base, search, ordered, tuple(repairs.items())).without(overrides)
+    space = SearchSpace(path.stem, base, search, ordered).without(overrides)
     problems += impossible_values(space) or refused_combinations(space)
     if problems:
         raise _report(path, problems)
@@ -128,33 +134,9 @@ def _parameter(name: str, entry: Any) -> Parameter:
     return Parameter(name, distribution, tuple(conditions))
 
 
-def _repairs(section: Any, problems: list[str]) -> dict[str, tuple[Any, ...]]:
-    if section is None:
-        return {}
-    if not isinstance(section, dict):
-        problems.append(f"repair: is {section!r}; write keys with lists of values, e.g. front_end.n_mels: [128, 64].")
-        return {}
-    repairs = {}
-    for name, values in section.items():
-        if isinstance(values, list) and values and all(is_scalar(value) for value in values):
-            repairs[str(name)] = tuple(values)
-            problems += [f"repair.{error}" for value in values for error in _refused_by_key(str(name), value)]
-        else:
-            problems.append(f"repair.{name}: is {values!r}; give a list of values, tried in turn.")
-    return repairs
-
-
-def _refused_by_key(name: str, value: Any) -> list[str]:
-    """Why no configuration takes the value, whatever its other values are."""
-    try:
-        SedConfig().with_overrides({name: value})
-    except ConfigError as error:
-        return [line for line in str(error).splitlines() if line.startswith((f"{name}=", f"{name}: is "))]
-    return []
-
-
-def _check_names(names: Mapping[str, None], problems: list[str]) -> None:
+def _check_names(parameters: list[Parameter], problems: list[str]) -> None:
     known = known_keys()
+    names = dict.fromkeys(parameter.key for parameter in parameters)
     problems.extend(f"space.{unknown_key_message(name, known)}" for name in names if name not in set(known))
 
 
@@ -255,7 +237,7 @@ def refused_combinations(space: SearchSpace) -> list[str]:
         except ConfigError as error:
             reasons.setdefault(str(error))
     return [
-        f"space: some combinations are refused, such as {reason} (Or add `when:` conditions, or a `repair:` section.)"
+        f"space: some combinations are refused, such as {reason} (Or narrow a key with a `when:` condition.)"
         for reason in list(reasons)[:3]
     ]
 

@@ -12,8 +12,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from sed_model.errors import UserError
+from sed_model.stages import check_stage_names, plan_stages
 from trainables import cli
 from trainables.overrides import parse_overrides
+from trainables.rungs import describe_rungs
 from trainables.search_space import SearchSpace, space_size
 from trainables.space import load_space
 
@@ -43,6 +45,7 @@ def print_space(space: SearchSpace, console: Console) -> None:
         table.add_row(*map(escape, (parameter.key, drawn_from, when, str(flat[parameter.key]))))
     console.print(table)
     console.print(f"size: {space_size(space)}")
+    console.print(escape(f"rungs: {rungs_text(space)}"), highlight=False)
     for number, sample in enumerate(samples(space, 3, space.search.seed), start=1):
         text = ", ".join(
             f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}" for name, value in sample.items()
@@ -50,9 +53,16 @@ def print_space(space: SearchSpace, console: Console) -> None:
         console.print(escape(f"sample {number}: {text}"), highlight=False)
 
 
+def rungs_text(space: SearchSpace) -> str:
+    return describe_rungs(
+        space.search.scheduler, plan_stages(space.base, space.search.stages, space.search.epochs_scale)
+    )
+
+
 def as_json(space: SearchSpace) -> str:
     """The whole space, as in a run's search.yaml, with its size and what random search would draw first."""
-    tree = {"name": space.name, "size": space_size(space), "samples": samples(space, 3, space.search.seed)}
+    told = {"name": space.name, "size": space_size(space), "rungs": rungs_text(space)}
+    tree = {**told, "samples": samples(space, 3, space.search.seed)}
     return json.dumps({**tree, **space.as_dict()}, indent=2, ensure_ascii=False)
 
 
@@ -71,6 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     try:
         space = load_space(options.space, parse_overrides(options.overrides))
+        check_stage_names(space.search.stages)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return cli.exit_status(error)

@@ -12,7 +12,7 @@ with the real recordings. Each round is a run of its own, RUN-student-1, RUN-stu
 soundscapes for the next round. The rounds end when the validation score no longer rises. (Noisy student, Xie et al.)"""
 EXAMPLES = """  python -m trainables.student --run runs/NAME --rounds 2
   python -m trainables.student --run runs/NAME --rounds 3 --num-trials 8 --top-k 3      (a small search in each round)
-  python -m trainables.student --run runs/NAME --set pseudo.add_prob=0.5 --set stages.pseudo.epochs=12"""
+  python -m trainables.student --run runs/NAME --set pseudo.prob=0.5 --set stages.pseudo.epochs=12"""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

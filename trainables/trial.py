@@ -13,18 +13,17 @@ from typing import Any, get_args
 import torch
 from ray import tune
 
-from sed_model.checkpoint import load_model, without_pretraining
-from sed_model.config import Data, Model, SedConfig
+from sed_model.checkpoint import load_model
+from sed_model.config import SedConfig
 from sed_model.errors import DiskFullError, UserError
 from sed_model.files import explained_full_disk
 from sed_model.fit import EpochResult, FitJob, fit
-from sed_model.model import SedModel, cpu_ms_per_window
 from sed_model.pseudo_clips import read_pseudo_labels
 from sed_model.recordings import DataFolder, read_data_folder
 from sed_model.stages import plan_stages
 from sed_model.training_data import TrainingData, open_training_data
-from sed_model.windows import window_samples
 from trainables.event_file import EventFile
+from trainables.model_costs import model_costs
 from trainables.runs import RunFolder
 from trainables.search_settings import TUNE_METRICS, Cost
 from trainables.search_space import SearchSpace
@@ -100,7 +99,7 @@ def reported_failure(folder: Path) -> Iterator[None]:
 def _train(config: SedConfig, folder: Path, job: SearchJob, drawn: Mapping[str, Any]) -> None:
     torch.set_num_threads(job.cpus_per_trial)
     data = training_data(job.data_dir, config, job.teacher)
-    costs = model_costs(config, len(data.folder.classes))
+    costs = model_costs(config, len(data.folder.classes), job.run_dir, job.storage)
 
     def report(result: EpochResult) -> None:
         tune.report({**asdict(result), **costs, "split": data.split.record.digest})
@@ -138,28 +137,6 @@ def ray_train_job(job: SearchJob, config: SedConfig, folder: Path) -> RayTrainJo
         pseudo_labels=None if job.teacher is None else job.teacher.labels,
         round=job.round,
     )
-
-
-def model_costs(config: SedConfig, n_classes: int) -> dict[str, float]:
-    """Size and CPU time of the model; random weights cost the same as trained ones.
-
-    A process measures each architecture once: to draw another dropout or exponent does not change it.
-    """
-    weightless = without_pretraining(config)
-    costless = {"drop_rate": 0.0, "drop_path_rate": 0.0, "final_dropout": 0.0, "gem_p": Model().gem_p}
-    model = weightless.model.model_copy(update=costless)
-    data = Data().model_copy(update={"window_s": config.data.window_s})
-    architecture = SedConfig().model_copy(update={"front_end": config.front_end, "model": model, "data": data})
-    return dict(_measured_costs(architecture, n_classes))
-
-
-@functools.lru_cache(maxsize=64)
-def _measured_costs(config: SedConfig, n_classes: int) -> Mapping[str, float]:
-    model = SedModel(config, n_classes)
-    return {
-        "params_m": model.n_params_m(),
-        "cpu_ms_per_window": cpu_ms_per_window(model, window_samples(config)),
-    }
 
 
 def training_data(data_dir: Path, config: SedConfig, teacher: Teacher | None = None) -> TrainingData:

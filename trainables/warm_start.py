@@ -72,7 +72,10 @@ def _frozen(
 ) -> FrozenTrial | None:
     """The trial as Optuna stores it; None where it lies outside the space, or lacks an objective."""
     curve = {epoch: value for number, epoch, value in reports if number == row["number"]}
-    score = row["macro_auc"] if space.search.metric == "macro_auc" else curve.get(max(curve, default=0))
+    last = curve.get(max(curve, default=0))
+    score = last
+    if space.search.metric == "macro_auc":  # a row of earlier releases may hold a higher one of cross-entropy
+        score = row["macro_auc"] if last is None else min(row["macro_auc"], last)
     values: list[Any] = [score] if space.search.cost is None else [score, row.get(space.search.cost)]
     try:
         point = space.point_of(row)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from analysis import ranking
 from analysis.ranks import rank_trials, what_mattered
-from analysis.tables import REFIT_COLUMNS, TRIAL_COLUMNS, read_run
+from analysis.tables import DRAW_COLUMNS, REFIT_COLUMNS, TRIAL_COLUMNS, read_run
 from tests.analysis.hostile_run import N_TRIALS, TRIALS, change, put_column, refuses, unprintable
 from tests.hostile import drawn, in_time
 
@@ -102,6 +102,9 @@ def test_any_setting_is_ranked(whole_run: Path, values: list[Any]) -> None:
     read = read_run(whole_run)
     column = pd.Series(values, dtype="float64" if all(not isinstance(value, str) for value in values) else "str")
     with in_time():
-        read = replace(read, trials=read.trials[[*TRIAL_COLUMNS, *REFIT_COLUMNS]].assign(**{"config.model.x": column}))
+        read = replace(
+            read,
+            trials=read.trials[[*TRIAL_COLUMNS, *DRAW_COLUMNS, *REFIT_COLUMNS]].assign(**{"config.model.x": column}),
+        )
         assert len(rank_trials(read)) == N_TRIALS
         what_mattered(read)

@@ -120,7 +120,7 @@ def test_cutmix_cuts_log_mels_along_time_only() -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_cutmix_label_share_is_the_share_pasted(seed: int) -> None:
-    drawn = ab.draw_mix(64, MixAugment(mixup_prob=0, cutmix_prob=1), Stage(cutmix_alpha=1), generator(seed))
+    drawn = ab.draw_mix(64, MixAugment(prob=1, cutmix_share=1), Stage(cutmix_alpha=1), generator(seed))
     kept = ab.apply_mix(torch.eye(64)[:, :, None].expand(64, 64, 1000), drawn)[torch.arange(64), torch.arange(64)]
     alone = drawn.permutation == torch.arange(64)
     torch.testing.assert_close(kept.mean(dim=1)[~alone], drawn.share[~alone], atol=0.5005e-3, rtol=0)
@@ -169,7 +169,7 @@ def test_an_inaudible_sample_leaves_no_class_open_with_union_labels() -> None:
 
 
 def test_no_mix_returns_the_inputs_themselves() -> None:
-    drawn = ab.draw_mix(4, MixAugment(mixup_prob=0, cutmix_prob=0), Stage(), generator())
+    drawn = ab.draw_mix(4, MixAugment(prob=0), Stage(), generator())
     x, targets, weights, mask = noise(4, 8), noise(4, 3), noise(4), noise(4, 3) > 0.5
     assert drawn.kind == "none"
     assert ab.apply_mix(x, drawn) is x
@@ -183,7 +183,7 @@ def test_no_mix_returns_the_inputs_themselves() -> None:
 def test_shares_follow_the_alpha_of_the_stage(name: str, kind: str) -> None:  # fault 7
     stage = Stages()[name]
     alpha = stage.mixup_alpha if kind == "mixup" else stage.cutmix_alpha
-    settings = MixAugment(mixup_prob=float(kind == "mixup"), cutmix_prob=float(kind == "cutmix"))
+    settings = MixAugment(prob=1, cutmix_share=float(kind == "cutmix"))
     share = ab.draw_mix(20_000, settings, stage, generator()).share
     variance_of_beta = 1 / (4 * (2 * alpha + 1))
     assert float(share.var()) == pytest.approx(variance_of_beta, rel=0.05)
@@ -191,12 +191,12 @@ def test_shares_follow_the_alpha_of_the_stage(name: str, kind: str) -> None:  # 
 
 @pytest.mark.parametrize("kind", ["mixup", "cutmix"])
 def test_alpha_zero_turns_a_kind_off(kind: str) -> None:  # fault 7
-    settings = MixAugment(mixup_prob=float(kind == "mixup"), cutmix_prob=float(kind == "cutmix"))
+    settings = MixAugment(prob=1, cutmix_share=float(kind == "cutmix"))
     assert ab.draw_mix(8, settings, Stage(mixup_alpha=0, cutmix_alpha=0), generator()).kind == "none"
 
 
 def test_kinds_come_with_their_probabilities() -> None:  # fault 7
-    settings = MixAugment(mixup_prob=0.5, cutmix_prob=0.2)
+    settings = MixAugment(prob=0.7, cutmix_share=2 / 7)
     shared = generator()
     kinds = [ab.draw_mix(1, settings, Stage(), shared).kind for _ in range(2000)]
     assert kinds.count("mixup") / 2000 == pytest.approx(0.5, abs=0.04)

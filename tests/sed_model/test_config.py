@@ -127,7 +127,14 @@ def test_defaults_are_those_of_the_reference() -> None:
         ({"augment.wave.limiter_min_db": -1}, r"limiter_min_db=-1 is above limiter_max_db=-2"),
         ({"augment.wave.time_mask_min_share": 0.2}, r"time_mask_min_share=0\.2 is above time_mask_max_share=0\.15"),
         ({"augment.wave.background_min_snr_db": 31}, r"background_min_snr_db=31 is above background_max_snr_db=30"),
-        ({"augment.mix.mixup_prob": 0.9}, r"mixup_prob=0\.9 \+ cutmix_prob=0\.2 is 1\.1, above 1; lower one"),
+        (
+            {"augment.mix.mixup_prob": 0.9},
+            r"augment\.mix\.mixup_prob: was replaced; use augment\.mix\.prob .*cutmix_share",
+        ),
+        (
+            {"pseudo.join_prob": 0.1},
+            r"pseudo\.join_prob: was replaced; use pseudo\.prob .*replace_share and .*join_share",
+        ),
         ({"stages.finetune.min_lr": 0.1}, r"stages\.finetune: min_lr=0\.1 is above lr=5e-05; lower min_lr"),
         ({"stages.pretrain_ce.secondary_weight": 0.9}, r"secondary_weight=0\.9 needs a multi-label loss.*use bce"),
         ({"data.target_s": 11}, r"target_s=11 is longer than window_s=10; lower target_s"),
@@ -136,7 +143,7 @@ def test_defaults_are_those_of_the_reference() -> None:
         ({"model.multi_resolution": True, "front_end.hop_length": 501}, r"hop_length=501 is odd.*make it even"),
         ({"augment.backend": "spectral"}, r"no waveforms in its batches; set augment\.mix\.domain=spectrogram"),
         (
-            {"augment.backend": "spectral", "augment.mix.mixup_prob": 0, "model.multi_resolution": True},
+            {"augment.backend": "spectral", "augment.mix.prob": 0, "model.multi_resolution": True},
             r"spectral computes one log-mel; set model\.multi_resolution=false",
         ),
         ({"model.pool_type": "mean"}, r"model\.pool_type='mean': input should be 'avg', 'max' or 'gem'"),
@@ -156,7 +163,8 @@ def test_limits_themselves_are_allowed() -> None:
     config = SedConfig().with_overrides(
         {
             "front_end.f_max_hz": 16_000,
-            "augment.mix.mixup_prob": 0.8,
+            "augment.mix.prob": 1,
+            "augment.mix.cutmix_share": 1,
             "data.target_s": 10,
             "data.fold": 4,
             "stages.finetune.min_lr": 5e-5,
@@ -304,3 +312,32 @@ def test_empty_mel_filters_are_those_of_torchaudio(n_fft: int, n_mels: int, f_mi
 def test_the_number_of_frames_is_that_of_a_centred_transform(duration_s: float, hop_length: int) -> None:
     n_samples = round(duration_s * 32_000)
     assert n_frames_in(duration_s, FrontEnd(hop_length=hop_length)) == len(range(0, n_samples + 1, hop_length))
+
+
+# --- keys of earlier releases
+
+
+def test_the_chances_of_earlier_releases_are_read() -> None:
+    """Models of earlier releases have them in their config.json."""
+    tree = {
+        "augment": {"mix": {"mixup_prob": 0.6, "cutmix_prob": 0.2, "domain": "waveform"}},
+        "pseudo": {"replace_prob": 0.5, "add_prob": 0.3, "join_prob": 0.1, "trim": 0.2},
+    }
+    config = config_from_dict(tree)
+    assert (config.augment.mix.prob, config.augment.mix.cutmix_share) == pytest.approx((0.8, 0.25))
+    assert (config.augment.mix.mixup_prob, config.augment.mix.cutmix_prob) == pytest.approx((0.6, 0.2))
+    pseudo = config.pseudo
+    assert (pseudo.replace_prob, pseudo.add_prob, pseudo.join_prob) == pytest.approx((0.5, 0.3, 0.1))
+    assert pseudo.trim == 0.2
+
+
+def test_an_earlier_chance_alone_stands_beside_the_earlier_default_of_the_other() -> None:
+    mix = config_from_dict({"augment": {"mix": {"cutmix_prob": 0}}}).augment.mix
+    assert (mix.mixup_prob, mix.cutmix_prob) == (0.5, 0)
+    assert config_from_dict({"augment": {"mix": {"mixup_prob": 0, "cutmix_prob": 0}}}).augment.mix.prob == 0
+
+
+@pytest.mark.parametrize("mix", [{"mixup_prob": 0.9}, {"mixup_prob": "x"}, {"mixup_prob": 0.1, "prob": 0.5}])
+def test_earlier_chances_that_cannot_be_are_refused_by_name(mix: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match=r"augment\.mix\.mixup_prob: was replaced; use augment\.mix\.prob"):
+        config_from_dict({"augment": {"mix": mix}})

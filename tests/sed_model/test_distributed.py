@@ -43,8 +43,8 @@ EXACT = SHORT | {
     "optim.batch_size": 7,
     "optim.min_steps_per_epoch": 1,
     # Every batch is mixed, every clip masked and changed; weights and masks differ between the shares.
-    "augment.mix.mixup_prob": 0.5,
-    "augment.mix.cutmix_prob": 0.5,
+    "augment.mix.prob": 1.0,
+    "augment.mix.cutmix_share": 0.5,
     "augment.spec.prob": 1.0,
     "augment.spec.filter_prob": 0.5,
     "augment.wave.prob": 1.0,

@@ -28,8 +28,7 @@ NO_DRAWS = SHORT | {
     "model.drop_rate": 0.0,
     "model.drop_path_rate": 0.0,
     "model.final_dropout": 0.0,
-    "augment.mix.mixup_prob": 0.0,
-    "augment.mix.cutmix_prob": 0.0,
+    "augment.mix.prob": 0.0,
     "augment.spec.prob": 0.0,
 }
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from sed_model.audio_cache import open_cache
 from sed_model.config import SedConfig
-from sed_model.errors import ConfigError, DataError
+from sed_model.errors import DataError
 from sed_model.pseudo import to_arrow
 from sed_model.pseudo_clips import Clip, PseudoMixer, PseudoSource, added, read_pseudo_labels
 from sed_model.split_record import SplitRecord
@@ -26,7 +26,10 @@ from sed_model.targets import TargetBuilder
 
 RATE_HZ = 8_000
 CLASSES = ("a", "b", "c")
-NEVER = {"pseudo.replace_prob": 0, "pseudo.add_prob": 0, "pseudo.join_prob": 0}
+NEVER = {"pseudo.prob": 0}
+REPLACED = {"pseudo.prob": 1, "pseudo.replace_share": 1}
+ADDED = {"pseudo.prob": 1, "pseudo.replace_share": 0, "pseudo.join_share": 0}
+JOINED = {"pseudo.prob": 1, "pseudo.replace_share": 0, "pseudo.join_share": 1}
 
 
 def write_labels(folder: Path, names: list[str], weights: list[float]) -> Path:
@@ -128,7 +131,7 @@ def test_without_chances_the_real_clip_stays(tmp_path: Path, cache_dir: Path) ->
 
 def test_a_replaced_clip_is_the_window_alone_with_its_soft_targets(tmp_path: Path, cache_dir: Path) -> None:
     """The second window weighs nothing, so the first is drawn; one second of it fills two."""
-    clip = mixer_of(tmp_path, **{"pseudo.replace_prob": 1.0})(real_clip(), np.random.default_rng(0))
+    clip = mixer_of(tmp_path, **REPLACED)(real_clip(), np.random.default_rng(0))
 
     np.testing.assert_allclose(clip.waveform, 0.25, atol=1e-4)
     assert clip.waveform.shape == (2 * RATE_HZ,)
@@ -137,14 +140,14 @@ def test_a_replaced_clip_is_the_window_alone_with_its_soft_targets(tmp_path: Pat
 
 
 def test_confidence_weighs_the_loss_by_its_power(tmp_path: Path, cache_dir: Path) -> None:
-    mixer = mixer_of(tmp_path, **{"pseudo.replace_prob": 1.0, "pseudo.loss_power": 2.0})
+    mixer = mixer_of(tmp_path, **REPLACED, **{"pseudo.loss_power": 2.0})
 
     assert float(mixer(real_clip(), np.random.default_rng(0)).truth.weights) == pytest.approx(0.25)
 
 
 def test_an_added_window_joins_its_classes(tmp_path: Path, cache_dir: Path) -> None:
     """Both levels are brought to 0.25 before they are shared out, so the sum has it too."""
-    clip = mixer_of(tmp_path, **{"pseudo.add_prob": 1.0})(real_clip(0.1), np.random.default_rng(0))
+    clip = mixer_of(tmp_path, **ADDED)(real_clip(0.1), np.random.default_rng(0))
 
     np.testing.assert_allclose(clip.waveform, 0.25, atol=1e-4)
     assert clip.truth.targets.tolist() == pytest.approx([1, 0.8, 0.3])
@@ -152,7 +155,7 @@ def test_an_added_window_joins_its_classes(tmp_path: Path, cache_dir: Path) -> N
 
 
 def test_a_joined_window_follows_the_real_clip(tmp_path: Path, cache_dir: Path) -> None:
-    clip = mixer_of(tmp_path, **{"pseudo.join_prob": 1.0})(real_clip(0.1), np.random.default_rng(0))
+    clip = mixer_of(tmp_path, **JOINED)(real_clip(0.1), np.random.default_rng(0))
     n_real = int((np.abs(clip.waveform - 0.1) < 1e-4).sum())
 
     assert 0.3 * len(clip.waveform) <= n_real <= 0.7 * len(clip.waveform)
@@ -163,7 +166,7 @@ def test_a_joined_window_follows_the_real_clip(tmp_path: Path, cache_dir: Path) 
 def test_windows_are_drawn_by_their_weights(tmp_path: Path, cache_dir: Path) -> None:
     """One number tells how to mix; then the window is drawn as numpy draws with p."""
     weights = (0.4, 0.0, 0.8, 0.2)
-    mixer = mixer_of(tmp_path, weights, **{"pseudo.replace_prob": 1.0})
+    mixer = mixer_of(tmp_path, weights, **REPLACED)
     ours, numpys = np.random.default_rng(3), np.random.default_rng(3)
     for _ in range(20):
         numpys.random()
@@ -193,15 +196,17 @@ def test_reading_takes_little_more_memory_than_the_table(tmp_path: Path) -> None
 
 
 def test_the_same_draws_give_the_same_clip(tmp_path: Path, cache_dir: Path) -> None:
-    mixer = mixer_of(tmp_path, **{"pseudo.replace_prob": 0.3, "pseudo.add_prob": 0.3, "pseudo.join_prob": 0.3})
+    mixer = mixer_of(tmp_path, **{"pseudo.prob": 0.9, "pseudo.replace_share": 1 / 3, "pseudo.join_share": 0.5})
     first, second = (mixer(real_clip(), np.random.default_rng(5)) for _ in range(2))
 
     np.testing.assert_array_equal(first.waveform, second.waveform)
 
 
-def test_chances_above_one_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"= 1\.2 is above 1"):
-        SedConfig().with_overrides({"pseudo.replace_prob": 0.5, "pseudo.add_prob": 0.5, "pseudo.join_prob": 0.2})
+def test_the_three_ways_share_the_chance() -> None:
+    pseudo = (
+        SedConfig().with_overrides({"pseudo.prob": 0.8, "pseudo.replace_share": 0.5, "pseudo.join_share": 0.25}).pseudo
+    )
+    assert (pseudo.replace_prob, pseudo.join_prob, pseudo.add_prob) == pytest.approx((0.4, 0.1, 0.3))
 
 
 @example(first=[0.0, 0.0, 0.0, 1.0], second=[0.0, 0.0, 0.0, 1.6409205e-42], share=0.5)

@@ -74,8 +74,8 @@ def weights(training: StageTraining) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("stage", ["pretrain_ce", "train_bce", "finetune", "pseudo"])
 @pytest.mark.parametrize("kind", ["mixup", "cutmix"])
 def test_each_stage_mixes_with_its_own_alpha(setting: Setting, stage: str, kind: str) -> None:
-    always = {"augment__mix__mixup_prob": float(kind == "mixup"), "augment__mix__cutmix_prob": float(kind == "cutmix")}
-    never = {"augment__mix__mixup_prob": 0.0, "augment__mix__cutmix_prob": 0.0}
+    always = {"augment__mix__prob": 1.0, "augment__mix__cutmix_share": float(kind == "cutmix")}
+    never = {"augment__mix__prob": 0.0}
     plain = setting.loss(stage, **never)
     assert setting.loss(stage, **always, **{f"stages__{stage}__{kind}_alpha": 0.0}) == plain
     mixed = setting.loss(stage, **always, **{f"stages__{stage}__{kind}_alpha": 1.0})
@@ -86,9 +86,7 @@ def test_each_stage_mixes_with_its_own_alpha(setting: Setting, stage: str, kind:
 @pytest.mark.parametrize("domain", ["waveform", "spectrogram"])
 def test_mixup_adds_where_it_is_told_to(setting: Setting, domain: str) -> None:
     losses = [
-        setting.loss(
-            "train_bce", augment__mix__mixup_prob=p, augment__mix__cutmix_prob=0.0, augment__mix__domain=domain
-        )
+        setting.loss("train_bce", augment__mix__prob=p, augment__mix__cutmix_share=0.0, augment__mix__domain=domain)
         for p in (0.0, 1.0)
     ]
     assert losses[0] != losses[1]

@@ -98,13 +98,26 @@ def test_a_trial_at_the_last_epoch_is_not_stopped() -> None:
     assert decide(scheduler, 0, epoch=8, score=0.1) == CONTINUE
 
 
-def test_a_grace_period_beyond_the_last_epoch_is_shortened() -> None:
-    scheduler = Asha(AshaSettings(grace_period=50), (StagePlan("pretrain_ce", 0, 4),), seed=0)
+@pytest.mark.parametrize("grace_period", [4, 50])
+def test_a_rung_that_saves_no_epoch_is_none(grace_period: int) -> None:
+    scheduler = Asha(AshaSettings(grace_period=grace_period), (StagePlan("pretrain_ce", 0, 4),), seed=0)
     scheduler.set_search_properties("score", "max")
     scheduler.refill([(0, 4, 0.9)], "max")
 
     assert decide(scheduler, 1, epoch=3, score=0.1) == CONTINUE
-    assert decide(scheduler, 2, epoch=4, score=0.1) == STOP
+    assert decide(scheduler, 2, epoch=4, score=0.1) == CONTINUE  # it ends by itself
+
+
+@pytest.mark.parametrize("epoch", [1, 2, 4])
+def test_the_default_configuration_is_never_stopped(epoch: int) -> None:
+    scheduler = make_asha()
+    scheduler.refill([(number, epoch, 0.9) for number in range(1, 5)], "max")
+    trial: Any = SimpleNamespace(trial_id="trial_0000", config={"number": 0, "drawn_by": "default"})
+    scheduler.on_trial_add(None, trial)
+
+    assert scheduler.on_trial_result(None, trial, {"epoch": epoch, "score": 0.1}) == CONTINUE
+    assert "num_stopped=0" in scheduler.debug_string()
+    assert decide(scheduler, 6, epoch=epoch, score=0.1) == STOP  # any other one is
 
 
 def test_a_bracket_follows_from_seed_and_number() -> None:
@@ -124,10 +137,25 @@ def test_a_bracket_follows_from_seed_and_number() -> None:
 
 def test_reports_are_the_best_so_far_of_finished_trials() -> None:
     rows = [("trial_0000", 2, 0.6, 0.5), ("trial_0000", 1, 0.7, 0.9), ("trial_0001", 1, 0.8, 0.4)]
-    curves = [dict(zip(("trial_id", "epoch", "macro_auc", "val_loss"), row, strict=True)) for row in rows]
+    names = ("trial_id", "epoch", "macro_auc", "val_loss")
+    curves = [dict(zip(names, row, strict=True)) | {"stage": "train_bce"} for row in rows]
 
     assert rung_reports(curves, {0}, "macro_auc") == [(0, 1, 0.7), (0, 2, 0.7)]
     assert rung_reports(curves, {0}, "val_loss") == [(0, 1, 0.9), (0, 2, 0.5)]
+
+
+def test_a_cross_entropy_score_is_not_reported_as_the_best_of_later_stages() -> None:
+    """The table says the best so far; those of earlier releases do not, and carried it over the rung."""
+    stages = ["pretrain_ce", "pretrain_ce", "train_bce", "train_bce"]
+    scores, best = [0.6, 0.8, 0.5, 0.7], [0.6, 0.8, 0.5, 0.7]
+    rows = [
+        {"trial_id": "trial_0000", "stage": stage, "epoch": epoch, "macro_auc": score, "val_loss": 1.0}
+        for epoch, (stage, score) in enumerate(zip(stages, scores, strict=True), start=1)
+    ]
+    told = [(0, epoch, score) for epoch, score in enumerate(best, start=1)]
+    assert rung_reports(rows, {0}, "macro_auc") == told
+    recorded = [row | {"best_macro_auc": 0.9} for row in rows]
+    assert rung_reports(recorded, {0}, "macro_auc") == [(0, epoch, 0.9) for epoch in range(1, 5)]
 
 
 def test_without_a_grace_period_the_second_stage_is_heard_first() -> None:
@@ -138,3 +166,13 @@ def test_without_a_grace_period_the_second_stage_is_heard_first() -> None:
 
     assert decide(scheduler, 2, epoch=7, score=0.1) == CONTINUE
     assert decide(scheduler, 3, epoch=8, score=0.1) == STOP
+
+
+def test_there_is_a_second_rung_in_the_second_stage() -> None:
+    plans = (StagePlan("pretrain_ce", 0, 6), StagePlan("train_bce", 6, 5), StagePlan("finetune", 11, 3))
+    scheduler = Asha(AshaSettings(), plans, seed=0)
+    assert scheduler.set_search_properties("score", "max")
+    scheduler.refill([(0, 10, 0.9), (1, 10, 0.9)], "max")
+
+    assert decide(scheduler, 2, epoch=9, score=0.1) == CONTINUE  # it is the first at epoch 8
+    assert decide(scheduler, 2, epoch=10, score=0.1) == STOP

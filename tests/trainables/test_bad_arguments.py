@@ -6,6 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
+
+from trainables.space import load_space
 
 # --- search
 
@@ -136,6 +139,21 @@ def test_a_damaged_search_yaml_is_refused(refusal_of: Callable[..., str], tmp_pa
     (tmp_path / "runs" / "old" / "search.yaml").write_text("space_name: tiny\n")
 
     assert "data.folder" in refusal_of("search", "--resume", "--name", "old")
+
+
+def test_a_search_of_an_earlier_release_with_repairs_is_refused(
+    refusal_of: Callable[..., str], tiny_space: Path, tmp_path: Path
+) -> None:
+    """Its trials did not run with the values that the study knows."""
+    record = {"space_name": "old", "data": {"folder": "data", "fingerprint": "0"}, **load_space(tiny_space).as_dict()}
+    record |= {"repair": {"model.gem_p": [2]}}
+    record["space"] |= {"augment.mix.mixup_prob": {"uniform": [0, 1]}}
+    (tmp_path / "runs" / "old").mkdir(parents=True)
+    (tmp_path / "runs" / "old" / "search.yaml").write_text(yaml.safe_dump(record))
+    message = refusal_of("search", "--resume", "--name", "old")
+
+    assert "repair: there is no such section any more" in message
+    assert "space.augment.mix.mixup_prob: was replaced; use augment.mix.prob" in message
 
 
 # --- train

@@ -92,13 +92,26 @@ SPACES = {
         "base: base.yaml\nsearch: {scheduler: pbt}\nspace: {model.pool_type: {choice: [avg]}}\n",
         ["'pbt'", "asha"],
     ),
-    "a repair that is no list": (
-        "base: base.yaml\nrepair: {front_end.n_mels: 16}\nspace: {model.pool_type: {choice: [avg]}}\n",
-        ["repair.front_end.n_mels", "list"],
+    "a repair": (
+        "base: base.yaml\nrepair: {front_end.n_mels: [16]}\nspace: {model.pool_type: {choice: [avg]}}\n",
+        ["repair: there is no such section any more", "when:"],
+    ),
+    "a chance of earlier releases": (
+        "base: base.yaml\nspace: {augment.mix.mixup_prob: {uniform: [0, 1]}}\n",
+        ["space.augment.mix.mixup_prob: was replaced; use augment.mix.prob", "augment.mix.cutmix_share"],
     ),
     "metric that nobody reports": (
         "base: base.yaml\nsearch: {metric: accuracy}\nspace: {model.pool_type: {choice: [avg]}}\n",
         ["search.metric", "accuracy"],
+    ),
+    "losses of stages that do not compare": (
+        "base: base.yaml\nsearch: {metric: val_loss, mode: min}\nspace: {model.pool_type: {choice: [avg]}}\n",
+        ["search.metric=val_loss", "pretrain_ce ce, train_bce bce", "metric: macro_auc"],
+    ),
+    "losses of trials that do not compare": (
+        "base: base.yaml\nsearch: {metric: val_loss, mode: min, stages: [pretrain_ce]}\n"
+        "space: {loss.label_smoothing: {uniform: [0, 0.2]}}\n",
+        ["search.metric=val_loss", "loss.label_smoothing is drawn", "--set"],
     ),
     "metric in the wrong direction": (
         "base: base.yaml\nsearch: {mode: min}\nspace: {model.pool_type: {choice: [avg]}}\n",

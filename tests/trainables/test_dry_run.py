@@ -15,7 +15,7 @@ from sed_model.errors import ConfigError
 from trainables import search
 from trainables.cluster import ClusterInfo, Node
 from trainables.dry_run import file_lines, first_points, machine_lines, trial_lines
-from trainables.recorder import describe_point
+from trainables.recorder import describe_draw
 from trainables.resources import check_room, room, slots, unused_gpus
 from trainables.search_setup import Prepared, prepare
 from trainables.trial import SearchJob
@@ -88,6 +88,7 @@ def test_trials_and_epochs(prepared: Prepared) -> None:
 
     assert "4 of up to 3 epochs (pretrain_ce 2, train_bce 1)" in text
     assert "4, each one process with 1 CPUs and 0 GPUs" in text  # there is room for twelve
+    assert "rungs            after epoch 1 (pretrain_ce 1 of 2), 2 (pretrain_ce 2 of 2) of 3, one of 2 goes on:" in text
     assert "2 combinations of the countable parameters, and 2 continuous" in text
     assert "at a time        3," in "\n".join(trial_lines(prepared, TWO, max_concurrent=3))
 
@@ -107,7 +108,7 @@ def test_the_first_points_are_those_that_the_search_draws(
     trials = pd.read_parquet(finished_run / "trials.parquet").set_index("number")
 
     def drawn(row: Mapping[Any, Any]) -> str:
-        return describe_point(prepared.space.point_of(row))
+        return describe_draw({"values": prepared.space.point_of(row), "drawn_by": row["drawn_by"]})
 
     wanted = [(number, drawn(trials.loc[number].to_dict() | {"number": number})) for number in range(3)]
     assert first_points(prepared) == wanted

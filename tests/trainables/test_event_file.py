@@ -14,7 +14,9 @@ from trainables.event_file import EventFile
 
 
 def result_of(epoch: int) -> EpochResult:
-    return EpochResult("train_bce", epoch, epoch, 9, 0.5, 0.75, 0.625, 0.625, 1e-3, 40.0, finished=False)
+    return EpochResult(
+        "train_bce", epoch, epoch, 9, 0.5, 0.75, 0.625, 0.625, "train_bce", epoch, 1e-3, 40.0, finished=False
+    )
 
 
 def values_of(path: Path) -> Iterator[tuple[int, str, Any]]:

@@ -27,13 +27,19 @@ def recorder_of(run: RunFolder, finished: dict[int, str] | None = None, n_trials
 
 
 def trial(number: int, error_file: Path | None = None) -> Any:
-    return SimpleNamespace(config={"number": number, "values": {"model.pool_type": "gem"}}, error_file=error_file)
+    point = {"values": {"model.pool_type": "gem"}, "drawn_by": "TPE"}
+    return SimpleNamespace(config=point | {"number": number}, error_file=error_file)
 
 
-def report(epoch: int, score: float, time_s: float = 10.0, finished: bool = False) -> dict[str, Any]:
+def report(
+    epoch: int, score: float, time_s: float = 10.0, finished: bool = False, best: tuple[int, float] | None = None
+) -> dict[str, Any]:
+    """`best`: epoch and score of the best so far, where it is not this one."""
+    best_epoch, best_score = best or (epoch, score)
     return {
         "stage": "pretrain_ce", "epoch": epoch, "stage_epoch": epoch, "epochs": 4, "train_loss": 0.5, "val_loss": 0.6,
-        "macro_auc": score, "best_macro_auc": score, "lr": 1e-3, "samples_per_s": 50.0, "finished": finished,
+        "macro_auc": score, "best_macro_auc": best_score, "best_stage": "pretrain_ce", "best_epoch": best_epoch,
+        "lr": 1e-3, "samples_per_s": 50.0, "finished": finished,
         "params_m": 4.0, "cpu_ms_per_window": 20.0, "time_total_s": time_s,
     }  # fmt: skip
 
@@ -46,7 +52,7 @@ def feed(recorder: Recorder, number: int, *reports: dict[str, Any]) -> None:
 
 def test_the_row_shows_the_best_epoch(run: RunFolder) -> None:
     recorder = recorder_of(run)
-    feed(recorder, 0, report(1, 0.6), report(2, 0.8), report(3, 0.7, 30.0, finished=True))
+    feed(recorder, 0, report(1, 0.6), report(2, 0.8), report(3, 0.7, 30.0, finished=True, best=(2, 0.8)))
     recorder.on_trial_complete(0, [], trial(0))
     recorder.flush()
 
@@ -55,6 +61,26 @@ def test_the_row_shows_the_best_epoch(run: RunFolder) -> None:
     assert (row["epoch"], row["epochs"], row["duration_s"]) == (2, 3, 30.0)
     assert row["config.model.pool_type"] == "gem"
     assert [curve["macro_auc"] for curve in run.read_curves()] == [0.6, 0.8, 0.7]
+
+
+def test_a_score_of_the_cross_entropy_stage_is_no_result_of_a_later_one(run: RunFolder) -> None:
+    recorder = recorder_of(run)
+    later = report(2, 0.7) | {"stage": "train_bce", "best_stage": "train_bce"}
+    feed(recorder, 0, report(1, 0.9), later)
+    recorder.flush()
+
+    (row,) = run.read_trials()
+    assert (row["macro_auc"], row["stage"], row["epoch"]) == (0.7, "train_bce", 2)
+    assert [curve["best_macro_auc"] for curve in run.read_curves()] == [0.9, 0.7]
+
+
+def test_a_trial_that_goes_on_keeps_its_best_while_it_repeats_itself(run: RunFolder) -> None:
+    feed(recorder_of(run), 0, report(1, 0.6), report(2, 0.8))
+    after = recorder_of(run)
+    feed(after, 0, report(1, 0.6))
+    after.flush()
+
+    assert run.read_trials()[0]["macro_auc"] == 0.8
 
 
 def test_what_an_epoch_has_to_say_is_a_line_of_its_own(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
@@ -132,7 +158,7 @@ def test_an_epoch_reported_twice_is_kept_once(run: RunFolder) -> None:
 
 
 def test_a_search_that_is_killed_between_two_writes_loses_no_epoch(run: RunFolder) -> None:
-    feed(recorder_of(run), 0, report(1, 0.6, 10.0), report(2, 0.8, 20.0), report(3, 0.7, 30.0))
+    feed(recorder_of(run), 0, report(1, 0.6, 10.0), report(2, 0.8, 20.0), report(3, 0.7, 30.0, best=(2, 0.8)))
     with run.recent.open("a") as file:
         file.write('{"name": "trial_0000", "upd')  # and in the middle of a third
     recorder_of(run, {0: "pruned"}).flush()

@@ -45,7 +45,8 @@ def only_trial(searcher: SedSearcher) -> optuna.trial.FrozenTrial:
 def test_the_first_trial_is_the_base(space: SearchSpace, journal: Path) -> None:
     suggestion = SedSearcher(space, journal).suggest("ray_1")
 
-    assert suggestion == {"number": 0, "values": {"model.pool_type": "avg", "stages.pretrain_ce.lr": 0.002}}
+    values = {"model.pool_type": "avg", "stages.pretrain_ce.lr": 0.002}
+    assert suggestion == {"number": 0, "values": values, "drawn_by": "default"}
 
 
 def test_a_draw_waits_for_the_disk_once_however_many_parameters(journal: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,10 @@ def test_show_prints_the_space_its_size_and_three_samples(capsys: pytest.Capture
     printed = capsys.readouterr().out
     assert "model.gem_p" in printed
     assert "combinations of the countable parameters, and 5 continuous" in printed
+    assert (
+        "rungs: after epoch 8 (train_bce 2 of 5), 10 (train_bce 4 of 5) of 14, one of 3 goes on: ideally 35 %"
+        in printed
+    )
     assert "sample 3:" in printed
 
 

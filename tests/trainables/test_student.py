@@ -128,8 +128,8 @@ def test_the_repository_s_student_space_is_one() -> None:
 
 def test_any_student_of_that_space_can_teach_the_next_one(tmp_path: Path) -> None:
     space, teacher = load_space("pseudo.yaml"), tmp_path / "config.json"
-    for replaced, added, joined in itertools.product((0.2, 0.6), (0.0, 0.4), (0.0, 0.3)):
-        drawn = {"pseudo.replace_prob": replaced, "pseudo.add_prob": added, "pseudo.join_prob": joined}
+    for chance, replaced, joined in itertools.product((0.5, 1.0), (0.3, 0.8), (0.0, 0.6)):
+        drawn = {"pseudo.prob": chance, "pseudo.replace_share": replaced, "pseudo.join_share": joined}
         teacher.write_text(space.config(space.base_point() | drawn).model_dump_json(), encoding="utf-8")
 
         assert load_space("pseudo.yaml", base=teacher).parameters == space.parameters

@@ -70,6 +70,14 @@ class Lineage(BaseModel):
     pseudo_labels: str | None = None
     weights_sha256: str = ""
 
+    @property
+    def scores(self) -> Literal["softmax", "sigmoid"]:
+        """What its probabilities are: those of cross-entropy share 1 among the classes, all others are a class's own.
+
+        The two do not mix: a mean, a rule or a threshold for one says nothing about the other.
+        """
+        return "softmax" if self.loss == "ce" else "sigmoid"
+
 
 @dataclass(frozen=True)
 class LoadedModel:

@@ -16,7 +16,7 @@ from sed_model.postprocess import PostSettings, postprocess_files
 
 N_FOLDS = 4
 N_REPEATS = 3
-FRAME_WEIGHTS = (0.5, 0.0, 1.0)
+FRAME_WEIGHTS = (None, 0.0, 1.0)
 TTA_WEIGHTS = (0.0, 0.5)
 CENTRES = (1.0, 0.8, 0.6)
 FILE_SCALES = ((1, 0.0), (1, 0.5), (1, 1.0), (3, 0.5), (3, 1.0))
@@ -99,7 +99,7 @@ def tune(join: Join, windows: LabelledWindows, settings: Sequence[PostSettings],
     # [settings, part]: on the other soundscapes, and on the part itself; [settings]: on all of them.
     chosen_by, held_out = np.empty((2, len(settings), len(parts)))
     overall = np.empty(len(settings))
-    joined: dict[tuple[float, float], NDArray[np.float32]] = {}
+    joined: dict[tuple[float, float | None], NDArray[np.float32]] = {}
     for row, one in enumerate(settings):
         key = (one.tta_weight, one.frame_weight)
         if key not in joined:

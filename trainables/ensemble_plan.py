@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from trainables.ensemble_members import Choice, EnsembleJob, choose_members, fin
 OVERRIDABLE = ("inference.", "pseudo.")
 """What may be set anew for an ensemble; the rest belongs to the models."""
 FILES_PER_SHARD = 8
-PARTS_FORMAT = 2
+PARTS_FORMAT = 3
 
 
 @dataclass(frozen=True)
@@ -34,15 +34,31 @@ class Shard:
 
 @dataclass(frozen=True)
 class PredictionRules:
-    """What actors need: the members' folders. `parts` is where the predictions lie."""
+    """What actors need: the members' folders, and the settings of `inference.*` that replace theirs.
+
+    `parts` is where the predictions lie.
+    """
 
     members: tuple[Path, ...]
     parts: Path
+    inference: Mapping[str, Any] = field(default_factory=dict)
+
+    def load(self) -> list[LoadedModel]:
+        """The members, which score windows by these settings.
+
+        Raises:
+            CheckpointError: one is missing or damaged.
+        """
+        models = map(load_model, self.members)
+        return [replace(one, config=one.config.with_overrides(self.inference)) for one in models]
 
 
 @dataclass(frozen=True)
 class EnsemblePlan:
-    """An ensemble whose input is right. `config` has the rules that make predictions into labels."""
+    """An ensemble whose input is right. `config` has the rules that make predictions into labels.
+
+    Windows at or below `silence_rms` are silent for every member.
+    """
 
     job: EnsembleJob
     choice: Choice
@@ -51,6 +67,7 @@ class EnsemblePlan:
     rules: PredictionRules
     sources: Sources
     data: DataFolder
+    silence_rms: float
 
     @property
     def filenames(self) -> tuple[str, ...]:
@@ -91,8 +108,9 @@ def plan_ensemble(job: EnsembleJob) -> EnsemblePlan:
     data = read_data_folder(job.data_dir, config.data.target_s)
     choice = choose_members(job, found, config, data)
     folders = tuple(job.run_dir / "trials" / member.trial_id for member in choice.members)
+    inference = {name: value for name, value in job.overrides.items() if name.startswith("inference.")}
     # All of them, so that a damaged one is found here.
-    members = [load_model(folder) for folder in folders]
+    members = PredictionRules(folders, job.out, inference).load()
     classes = members[0].lineage.classes
     if data.classes != classes:
         raise CheckpointError(
@@ -101,8 +119,9 @@ def plan_ensemble(job: EnsembleJob) -> EnsemblePlan:
         )
     sources = find_sources(job, data, members)
     key = prediction_key(members, config, sources, data)
-    rules = PredictionRules(folders, job.out / "predictions" / key)
-    return EnsemblePlan(job, choice, classes, config, rules, sources, data)
+    rules = PredictionRules(folders, job.out / "predictions" / key, inference)
+    silence_rms = min(member.config.inference.silence_rms for member in members)
+    return EnsemblePlan(job, choice, classes, config, rules, sources, data, silence_rms)
 
 
 def with_rules(config: SedConfig, overrides: Mapping[str, Any]) -> SedConfig:
@@ -129,6 +148,7 @@ def prediction_key(members: Sequence[LoadedModel], config: SedConfig, sources: S
     facts = {
         "format": PARTS_FORMAT,
         "members": [member.lineage.weights_sha256 for member in members],
+        "scores": [(one.config.inference.frame_share, one.config.inference.silence_rms) for one in members],
         "overlap": config.inference.overlap,
         "files": [(name, (sources.root / name).stat().st_size) for name in sources.filenames],
         "labelled": None if data.soundscape_labels is None else data.fingerprint,

@@ -15,6 +15,7 @@ from sed_model.errors import CheckpointError, ConfigError
 from sed_model.recordings import DataFolder, read_data_folder
 from trainables.ensemble_files import Sources, find_sources
 from trainables.ensemble_members import Choice, EnsembleJob, choose_members, find_candidates
+from trainables.overrides import Use, check_used
 
 OVERRIDABLE = ("inference.", "pseudo.")
 """What may be set anew for an ensemble; the rest belongs to the models."""
@@ -104,7 +105,7 @@ def plan_ensemble(job: EnsembleJob) -> EnsemblePlan:
         CheckpointError: no trial has a model, a model is damaged, or the members do not fit together.
     """
     found = find_candidates(job)
-    config = with_rules(load_model(found.candidates[0].folder).config, job.overrides)
+    config = with_rules(load_model(found.candidates[0].folder).config, job.overrides, job.method)
     data = read_data_folder(job.data_dir, config.data.target_s)
     choice = choose_members(job, found, config, data)
     folders = tuple(job.run_dir / "trials" / member.trial_id for member in choice.members)
@@ -124,11 +125,11 @@ def plan_ensemble(job: EnsembleJob) -> EnsemblePlan:
     return EnsemblePlan(job, choice, classes, config, rules, sources, data, silence_rms)
 
 
-def with_rules(config: SedConfig, overrides: Mapping[str, Any]) -> SedConfig:
+def with_rules(config: SedConfig, overrides: Mapping[str, Any], method: str) -> SedConfig:
     """The best member's configuration with the rules of this ensemble.
 
     Raises:
-        ConfigError: a key that decided the training, or a value that is refused.
+        ConfigError: a key that decided the training or that `method` ignores, or a value that is refused.
     """
     foreign = [name for name in overrides if not name.startswith(OVERRIDABLE)]
     if foreign:
@@ -137,7 +138,9 @@ def with_rules(config: SedConfig, overrides: Mapping[str, Any]) -> SedConfig:
             f"{', '.join(OVERRIDABLE)}."
             + (" Damaged soundscapes are skipped, or not: --fail-on-bad-audio." if "bad_audio" in foreign[0] else "")
         )
-    return config.with_overrides(overrides)
+    changed = config.with_overrides(overrides)
+    check_used(overrides, changed, Use("ensemble", (), method=method))
+    return changed
 
 
 def prediction_key(members: Sequence[LoadedModel], config: SedConfig, sources: Sources, data: DataFolder) -> str:

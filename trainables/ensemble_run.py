@@ -36,6 +36,8 @@ RETRIES = 2
 """Restarts of an actor that dies, and tries of the part that it was at."""
 GPUS_PER_WORKER = 0.25
 LISTED_BAD_FILES = 10
+SCORE_KEYS = ("inference.frame_share", "inference.silence_rms")
+"""What a score is made with; members are chosen by scores of their validation."""
 
 
 def label_soundscapes(plan: EnsemblePlan) -> None:
@@ -50,6 +52,9 @@ def label_soundscapes(plan: EnsemblePlan) -> None:
     n_members, method = len(plan.choice.members), plan.job.method
     print(f"ensemble of {n_members} ({method}); {len(plan.filenames)} soundscapes to label{compared}", flush=True)
     print("\n".join(table_lines(plan.choice)), flush=True)
+    if changed := {name: value for name, value in plan.rules.inference.items() if name in SCORE_KEYS}:
+        given = ", ".join(f"{name}={value}" for name, value in changed.items())
+        print(f"members were chosen by scores with their own settings; soundscapes are scored with {given}", flush=True)
     for reason, count in plan.sources.left_out.items():
         print(f"{count} files are left out: {reason}", flush=True)
     remove_stale(plan.rules.parts)

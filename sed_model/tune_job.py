@@ -208,9 +208,12 @@ def _lines(tuned: Tuned, n_files: int) -> list[str]:
         f"{tuned.n_tried} settings on {n_files} labelled train soundscapes: macro AUC {tuned.plain:.4f} plain, "
         f"{tuned.tuned:.4f} with the chosen ones (too good: they were chosen by it)",
         f"gain on soundscapes that had no part in the choice: {tuned.gain:+.4f} "
-        f"(standard deviation {tuned.gain_sd:.4f} over {tuned.n_parts} held-out parts)",
+        f"(standard deviation {tuned.gain_sd:.4f} over {tuned.n_parts} held-out parts; its standard error, paired by "
+        f"soundscape, is {tuned.error:.4f})",
         f"chosen: {told}",
     ]
     if tuned.gain <= 0:
         lines.append("choosing gains nothing on other soundscapes, so the plain settings stay")
+    elif tuned.gain <= tuned.error:
+        lines.append("the gain is no larger than its error, so the plain settings stay; label more soundscapes")
     return lines

@@ -29,6 +29,7 @@ from sed_model.recordings import read_data_folder
 from sed_model.stages import plan_stages
 from sed_model.training_data import open_training_data
 from trainables.leaderboard import best_trials
+from trainables.run_members import members_of
 from trainables.runs import RunFolder
 from trainables.student_run import round_name
 
@@ -93,13 +94,15 @@ def scores_of(run: RunFolder, data: Path, rounds: int) -> dict[str, float]:
     `chain` is the student of the round with the best validation score, as the command names it in the end.
     """
     rows = run.read_trials()
-    folders = [run.trial(row["number"]) for row in best_trials(rows, TOP_K)]
-    several = score(folders, data, ensemble=True)
-    single = [several[str(folder)] for folder in folders]
-    default = default_model(run, data)
-    scores = {"default model": score([default], data)[str(default)], "best trial": single[0]}
-    scores |= {"best member": max(single), "ensemble": several["ensemble"]}
-    chosen = (best_trials(rows, 1)[0]["macro_auc"], single[0])
+    best_row = best_trials(rows, 1)[0]
+    best_trial, default = run.trial(best_row["number"]), default_model(run, data)
+    scores = {
+        name: score([one], data)[str(one)] for name, one in (("default model", default), ("best trial", best_trial))
+    }
+    several = score(members_of(run.path, TOP_K).folders, data, ensemble=True)
+    scores["ensemble"] = several.pop("ensemble")
+    scores["best member"] = max(several.values())
+    chosen = (best_row["macro_auc"], scores["best trial"])
     for number in range(1, rounds + 1):
         student = RunFolder(run.path.parent / round_name(run.path, number))
         if best := best_trials(student.read_trials(), 1):

@@ -15,12 +15,13 @@ import numpy as np
 import torch
 
 from sed_model.checkpoint import LoadedModel, load_model
-from sed_model.decoding import decode
 from sed_model.devices import Runtime, choose_runtime
 from sed_model.errors import UserError
 from sed_model.metrics import macro_auc
 from sed_model.predict import predict_soundscape
+from sed_model.scoring import check_members_fit
 from sed_model.soundscape_labels import read_soundscape_labels
+from sed_model.windows import decode_as_cached
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def score(folders: Sequence[Path], data_dir: Path, ensemble: bool = False) -> dict[str, float]:
     """Test macro AUC of each model, and of the mean of all."""
     members = [load_model(folder) for folder in folders]
+    if ensemble:
+        check_members_fit(members, [str(folder) for folder in folders])
     runtime = choose_runtime(members[0].config.optim)
     for member in members:
         runtime.place(member.model)
@@ -59,7 +62,7 @@ def predict_labelled(members: Sequence[LoadedModel], data_dir: Path, runtime: Ru
     )
     targets, results = [], []
     for path, rows in labels.groupby("path", sort=True):
-        waveform = decode(data_dir / str(path), config.front_end.sample_rate_hz)
+        waveform = decode_as_cached(data_dir / str(path), config.front_end.sample_rate_hz)
         results.append(predict_soundscape(members, waveform, rows["start_s"].to_numpy(float), runtime))
         targets.append(rows[list(classes)].to_numpy(np.float32))
     return np.concatenate(targets), np.concatenate(results, axis=1)

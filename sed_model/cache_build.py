@@ -244,8 +244,14 @@ def _decode_one(plan: CachePlan, path: str) -> _Decoded:
         wave = decode(plan.root / path, plan.sample_rate_hz, plan.max_recording_s)
     except UnreadableAudioError as error:
         return _Decoded(path, nothing, nothing, error.reason)
-    samples = np.clip(np.rint(wave * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+    samples = to_int16(wave)
     return _Decoded(path, samples, second_energies(samples, plan.sample_rate_hz))
+
+
+def to_int16(waveform: np.ndarray) -> np.ndarray:
+    """Samples of full scale 1 as the cache keeps them; what is louder is cut off."""
+    samples: np.ndarray = np.clip(np.rint(waveform * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+    return samples
 
 
 def second_energies(samples: np.ndarray, sample_rate_hz: int) -> np.ndarray:

@@ -73,6 +73,14 @@ class Lineage(BaseModel):
     split: SplitRecord | None = None
     weights_sha256: str = ""
 
+    @property
+    def scores(self) -> Literal["softmax", "sigmoid"]:
+        """What its probabilities are: those of cross-entropy share 1 among the classes, all others are a class's own.
+
+        The two do not mix: a mean, a rule or a threshold for one says nothing about the other.
+        """
+        return "softmax" if self.loss == "ce" else "sigmoid"
+
     def as_source(self, name: str) -> Source:
         """What a training that starts from the model has to know of it."""
         return Source(name, self.split, self.data_fingerprint if self.round else None)

@@ -155,7 +155,7 @@ class Inference(Section):
         0.001, "Windows at or below this level are silence: all probabilities 0.", "full scale", ge=0
     )
     smoothing_centre: float = key(
-        0.85, "Weight of a window itself against its two neighbours; 1 turns smoothing off.", "share", gt=0, le=1
+        0.85, "Weight of a pseudo-label window against its two neighbours; 1 turns smoothing off.", "share", gt=0, le=1
     )
 
 

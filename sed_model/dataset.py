@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
+from jaxtyping import Float32
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -15,12 +19,14 @@ from sed_model.augment_wave import WaveAugmenter
 from sed_model.config import Data, SedConfig
 from sed_model.config_training import STAGE_NAMES, Stage
 from sed_model.errors import ConfigError, DataError
+from sed_model.fast_mel import INT16_SCALE
+from sed_model.frames import Hearing, hearing
 from sed_model.pseudo_clips import Clip, PseudoMixer
 from sed_model.samplers import EpochSampler, recording_weights
 from sed_model.spectral import SpectralFrontEnd
 from sed_model.targets import TargetBuilder
 from sed_model.training_data import TrainingData
-from sed_model.windows import context_of, cut, window_samples
+from sed_model.windows import context_of, cut, level_of, window_samples
 
 
 class Batch(NamedTuple):
@@ -132,10 +138,34 @@ def _mixer(data: TrainingData, config: SedConfig, stage_name: str) -> PseudoMixe
     return PseudoMixer(data.pseudo, data.folder.classes, config)
 
 
-class ValidationWindows(Dataset[Batch]):
-    """The windows that score a model: labelled soundscape windows in context, or the loudest of held-out recordings."""
+@dataclass(frozen=True)
+class HeardRecording:
+    """A recording of which windows are scored.
 
-    def __init__(self, data: TrainingData, config: SedConfig) -> None:
+    Attributes:
+        targets: the rows of these in the tables of `ValidationWindows`.
+        hearing: the windows that hear them.
+        contexts_s: where these, with their contexts, start.
+    """
+
+    path: str
+    targets: NDArray[np.int64]
+    hearing: Hearing
+    contexts_s: NDArray[np.float64]
+
+
+class ValidationWindows(Dataset[Batch]):
+    """The windows that score a model: labelled soundscape windows in context, or the loudest of held-out recordings.
+
+    The tables (`paths`, `start_s`, `end_s`, `targets`) have a row a scored window. The items of the dataset are the
+    windows that hear these (`frames.hearing`), one recording after the other: mostly the same ones.
+    """
+
+    def __init__(self, data: TrainingData, config: SedConfig, rows: Sequence[int] | None = None) -> None:
+        """
+        Args:
+            rows: those of the tables that are kept; default: all.
+        """
         self._cache, self._config = data.cache, config
         self._n_samples = window_samples(config)
         classes = data.folder.classes
@@ -162,6 +192,37 @@ class ValidationWindows(Dataset[Batch]):
             truths = [builder.for_recording(label, (), 0, Stage(), Data()) for label in held_out["primary_label"]]
         self.targets: np.ndarray = np.stack([truth.targets for truth in truths])
         self._check_ends()
+        if rows is not None:
+            self.paths = [self.paths[row] for row in rows]
+            self.start_s, self.end_s, self.targets = (
+                table[list(rows)] for table in (self.start_s, self.end_s, self.targets)
+            )
+        self.recordings = self._heard_recordings()
+        self._items = [
+            (recording, place) for recording in self.recordings for place in range(len(recording.contexts_s))
+        ]
+
+    def _heard_recordings(self) -> tuple[HeardRecording, ...]:
+        window_s, rate = self._config.data.window_s, self._config.front_end.sample_rate_hz
+        result = []
+        for path, rows in pd.Series(range(len(self.paths))).groupby(self.paths, sort=False):
+            targets = np.asarray(rows, np.int64)
+            target_s = float(self.end_s[targets[0]] - self.start_s[targets[0]])
+            duration_s = self._cache.n_samples(str(path)) / rate
+            heard = hearing(self.start_s[targets], target_s, duration_s, window_s)
+            contexts_s = [context_of(start, start + target_s, duration_s, window_s).start_s for start in heard.heard_s]
+            result.append(HeardRecording(str(path), targets, heard, np.array(contexts_s)))
+        return tuple(result)
+
+    @cached_property
+    def rms(self) -> Float32[np.ndarray, " windows"]:
+        """Levels of the scored windows, full scale 1."""
+        rate = self._config.front_end.sample_rate_hz
+        levels = []
+        for path, start_s, end_s in zip(self.paths, self.start_s, self.end_s, strict=True):
+            first, end = round(start_s * rate), round(end_s * rate)
+            levels.append(level_of(self._cache.samples(path, first, end - first) * INT16_SCALE))
+        return np.asarray(levels, np.float32)
 
     def _check_ends(self) -> None:
         """Audio that is not there, or not decoded, must not be scored by what is next to it."""
@@ -176,21 +237,23 @@ class ValidationWindows(Dataset[Batch]):
             )
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self._items)
 
-    def __getitem__(self, row: int) -> Batch:
-        path, rate = self.paths[row], self._config.front_end.sample_rate_hz
-        context = context_of(
-            self.start_s[row], self.end_s[row], self._cache.n_samples(path) / rate, self._config.data.window_s
-        )
-        targets = torch.from_numpy(self.targets[row])
+    def __getitem__(self, item: int) -> Batch:
+        """A window that is heard; its targets are those of the window itself where it is scored, else 0."""
+        recording, place = self._items[item]
+        heard, rate = recording.hearing, self._config.front_end.sample_rate_hz
+        start_s = float(heard.heard_s[place])
+        context = context_of(start_s, start_s + heard.target_s, heard.duration_s, self._config.data.window_s)
+        scored = recording.targets[heard.own == place]
+        targets = torch.from_numpy(self.targets[scored[0]] if len(scored) else np.zeros_like(self.targets[0]))
         return Batch(
-            torch.from_numpy(cut(self._cache, path, round(context.start_s * rate), self._n_samples)),
+            torch.from_numpy(cut(self._cache, recording.path, round(context.start_s * rate), self._n_samples)),
             targets,
             torch.ones_like(targets, dtype=torch.bool),
             torch.tensor(1.0),
             torch.tensor(context.part, dtype=torch.float32),
-            torch.tensor(row),
+            torch.tensor(item),
         )
 
 

@@ -112,6 +112,6 @@ def largest_difference(loaded: LoadedModel, graph: LoadedModel, batches: Sequenc
 def labelled_auc(model: LoadedModel, labelled: Labelled) -> float:
     """Macro AUC of one model by the default post-processing, in fp32 where the model is PyTorch's."""
     scores = [score_soundscape([model], task, ScoreOptions(), FP32) for task in labelled.tasks]
-    probabilities = np.concatenate([blend(s.clip, s.shifted, s.framed, PostSettings())[0] for s in scores])
+    probabilities = np.concatenate([blend(one.parts, PostSettings())[0] for one in scores])
     known = labelled.windows.labelled
     return macro_auc(labelled.windows.targets[known], probabilities[known])

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
 
 from sed_model.checkpoint import LoadedModel, load_model
-from sed_model.decoding import UnreadableAudioError, decode
+from sed_model.decoding import UnreadableAudioError
+from sed_model.devices import Runtime, choose_runtime
 from sed_model.files import write_parquet
+from sed_model.frames import FRAME_S, average_overlaps, hearing
 from sed_model.oof import read_predictions
-from sed_model.predict import probabilities_of
+from sed_model.predict import predict_members
 from sed_model.targets import POSITIVE_FROM
-from sed_model.windows import context_of
+from sed_model.windows import decode_as_cached
 
 FRAMES_FILE = "frames.parquet"
 FRAMES_SCHEMA = pa.schema(
@@ -44,12 +47,14 @@ def write_frame_scores(folder: Path, root: Path) -> None:
         CheckpointError: model or predictions are missing or damaged.
     """
     loaded, oof = load_model(folder), read_predictions(folder)
+    runtime = choose_runtime(loaded.config.optim)
+    runtime.place(loaded.model)
     rows: list[dict[str, Any]] = []
     files = [window[0] for window in oof.windows]
     for row in telling_windows(oof.targets, oof.probabilities, files):
         filename, start_s, end_s = oof.windows[row]
         try:
-            frames, frames_start_s = _frames(loaded, root / filename, start_s, end_s)
+            frames, frames_start_s = _frames(loaded, runtime, root / filename, start_s, end_s)
         except UnreadableAudioError:
             continue
         shown = [*np.flatnonzero(oof.targets[row] >= POSITIVE_FROM), oof.probabilities[row].argmax()]
@@ -60,7 +65,7 @@ def write_frame_scores(folder: Path, root: Path) -> None:
                 "end_s": end_s,
                 "label": loaded.lineage.classes[column],
                 "frames_start_s": frames_start_s,
-                "frames_end_s": frames_start_s + loaded.config.data.window_s,
+                "frames_end_s": frames_start_s + len(frames) * FRAME_S,
                 "scores": frames[:, column].tolist(),
             }
             for column in dict.fromkeys(shown)
@@ -88,15 +93,22 @@ def _one_a_file(order: NDArray[np.int64], files: list[str], n_most: int) -> list
     return list(first.values())[:n_most]
 
 
-@torch.inference_mode()
-def _frames(loaded: LoadedModel, path: Path, start_s: float, end_s: float) -> tuple[NDArray[np.float32], float]:
-    """Probabilities [steps, classes] of the window around the target, and where it starts."""
-    window_s, rate = loaded.config.data.window_s, loaded.config.front_end.sample_rate_hz
-    waveform = decode(path, rate)
-    context = context_of(start_s, end_s, len(waveform) / rate, window_s)
-    n_samples = round(window_s * rate)
-    first = max(0, min(round(context.start_s * rate), len(waveform) - n_samples))
-    clip = np.resize(waveform[first : first + n_samples], n_samples)
-    images = loaded.model.images(torch.from_numpy(clip)[None])
-    logits = loaded.model(images, torch.tensor([context.part], dtype=torch.float32)).frame_logits[0]
-    return probabilities_of(logits.float().numpy(), loaded.lineage.loss), context.start_s
+def _frames(
+    loaded: LoadedModel, runtime: Runtime, path: Path, start_s: float, end_s: float
+) -> tuple[NDArray[np.float32], float]:
+    """Probabilities [frames, classes] over the window around the target, and where it starts.
+
+    They are what the target's score is made of: each frame is averaged over the windows that hear the target.
+    """
+    data, rate = loaded.config.data, loaded.config.front_end.sample_rate_hz
+    # Times in the table are rounded, and there are windows of two lengths.
+    target_s = min((data.target_s, data.window_s), key=lambda length_s: abs(length_s - (end_s - start_s)))
+    waveform = decode_as_cached(path, rate)
+    duration_s = len(waveform) / rate
+    heard = hearing(np.array([start_s]), target_s, duration_s, data.window_s)
+    member = replace(loaded, config=loaded.config.with_overrides({"data.target_s": target_s}))
+    scores = predict_members([member], waveform, heard.heard_s, runtime)[0]
+    context_s = float(scores.contexts_s[heard.own[0]])
+    # The frames whose centres lie in it.
+    first, end = (math.ceil(second / FRAME_S - 0.5 - 1e-6) for second in (context_s, context_s + data.window_s))
+    return average_overlaps(scores, duration_s)[first:end], first * FRAME_S

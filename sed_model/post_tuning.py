@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ from sed_model.postprocess import PostSettings, postprocess_files
 
 N_FOLDS = 4
 N_REPEATS = 3
-FRAME_WEIGHTS = (0.5, 0.0, 1.0)
+FRAME_WEIGHTS = (None, 0.0, 1.0)
 TTA_WEIGHTS = (0.0, 0.5)
 CENTRES = (1.0, 0.8, 0.6)
 FILE_SCALES = ((1, 0.0), (1, 0.5), (1, 1.0), (3, 0.5), (3, 1.0))
@@ -40,13 +41,14 @@ class LabelledWindows:
 
 @dataclass(frozen=True)
 class Tuned:
-    """The settings that are best on all soundscapes, or the plain ones where choosing gains nothing.
+    """The settings that are best on all soundscapes, or the plain ones where choosing gains no more than its error.
 
     Attributes:
         plain, tuned: macro AUC of all soundscapes with the plain settings, and with the best (which is too good: they
             were chosen by it).
         gain, gain_sd: what choosing gains on soundscapes that had no part in it: mean and standard deviation over
             `n_parts` held-out parts.
+        error: standard error of the gain, paired by soundscape (`paired_error`).
         n_tried: settings compared.
     """
 
@@ -55,6 +57,7 @@ class Tuned:
     tuned: float
     gain: float
     gain_sd: float
+    error: float
     n_parts: int
     n_tried: int
 
@@ -84,7 +87,7 @@ def tune(join: Join, windows: LabelledWindows, settings: Sequence[PostSettings],
     """Compare settings, the first of which are the plain ones, by macro AUC; cross-validated by soundscape.
 
     In each of N_REPEATS draws the soundscapes are dealt out into N_FOLDS parts. What is best on the other parts is
-    applied to one, and its macro AUC there compared with that of the plain settings.
+    applied to one, and its macro AUC there compared with that of the plain settings. A gain within its error is none.
 
     Raises:
         DataError: fewer than two soundscapes, or labels without a class that has a positive and a negative.
@@ -99,13 +102,16 @@ def tune(join: Join, windows: LabelledWindows, settings: Sequence[PostSettings],
     # [settings, part]: on the other soundscapes, and on the part itself; [settings]: on all of them.
     chosen_by, held_out = np.empty((2, len(settings), len(parts)))
     overall = np.empty(len(settings))
-    joined: dict[tuple[float, float], NDArray[np.float32]] = {}
+    kept: dict[str, NDArray[np.float32]] = {}
+    joined: dict[tuple[float, float | None], NDArray[np.float32]] = {}
     for row, one in enumerate(settings):
         key = (one.tta_weight, one.frame_weight)
         if key not in joined:
             joined = {key: join(one)}
         scores = postprocess_files(joined[key], windows.n_windows, one)
         overall[row] = _macro(windows.targets, scores, everything)
+        if row == 0 or overall[row] > overall[:row].max():
+            kept["plain" if row == 0 else "best"] = scores
         for column, mask in enumerate(masks):
             chosen_by[row, column] = _macro(windows.targets, scores, everything & ~mask)
             held_out[row, column] = _macro(windows.targets, scores, everything & mask)
@@ -115,9 +121,30 @@ def tune(join: Join, windows: LabelledWindows, settings: Sequence[PostSettings],
         )
     gains = gains_of(chosen_by, held_out)
     gain = float(gains.mean()) if len(gains) else 0.0
-    best = int(overall.argmax()) if gain > 0 else 0
+    error = paired_error(windows, file_of, kept["plain"], kept.get("best", kept["plain"]))
+    best = int(overall.argmax()) if gain > error else 0
     spread = float(gains.std(ddof=1)) if len(gains) > 1 else 0.0
-    return Tuned(settings[best], float(overall[0]), float(overall[best]), gain, spread, len(gains), len(settings))
+    return Tuned(
+        settings[best], float(overall[0]), float(overall[best]), gain, spread, error, len(gains), len(settings)
+    )
+
+
+def paired_error(
+    windows: LabelledWindows,
+    file_of: Int[np.ndarray, " windows"],
+    plain: Float[np.ndarray, "windows classes"],
+    better: Float[np.ndarray, "windows classes"],
+) -> float:
+    """Standard error of a difference of macro AUC, paired by soundscape: the jackknife, which leaves out each in turn.
+
+    Infinite where a soundscape alone decides whether there is a class to score. (Efron and Stein 1981.)
+    """
+    differences = []
+    for file in range(len(windows.n_windows)):
+        rest = windows.labelled & (file_of != file)
+        differences.append(_macro(windows.targets, better, rest) - _macro(windows.targets, plain, rest))
+    n_files, error = len(differences), float(np.std(differences))
+    return error * math.sqrt(n_files - 1) if math.isfinite(error) else math.inf
 
 
 def held_out_parts(n_files: int, seed: int) -> list[Int[np.ndarray, " part"]]:

@@ -7,21 +7,23 @@ labelled train soundscapes (`post_tuning`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Bool, Float, Float32
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sed_model.errors import ConfigError
 from sed_model.files import write_text
 from sed_model.paths import is_file
-from sed_model.pseudo import smooth
+from sed_model.predict import target_probabilities
+from sed_model.pseudo import silence, smooth
 
 
 class PostSettings(BaseModel):
-    """Post-processing; a file of it is JSON with these keys. By default only frame scores, which are free."""
+    """Post-processing; a file of it is JSON with these keys. By default scores stay what they are."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
     tta_weight: float = Field(
@@ -30,7 +32,9 @@ class PostSettings(BaseModel):
     tta_shift_s: float | None = Field(
         None, gt=0, le=60, description="their shift in seconds; null: half a target window"
     )
-    frame_weight: float = Field(0.5, ge=0, le=1, description="share of the frame scores averaged over the overlaps")
+    frame_weight: float | None = Field(
+        None, ge=0, le=1, description="share of the best frame; null: inference.frame_share of each model"
+    )
     smoothing_centre: float = Field(1.0, gt=0, le=1, description="weight of a window against its neighbours; 1: off")
     top_n: int = Field(1, ge=1, description="windows of a soundscape whose mean scales its class")
     file_power: float = Field(0.0, ge=0, le=10, description="power of that mean; 0: off")
@@ -78,15 +82,38 @@ def write_post(path: Path, settings: PostSettings) -> None:
     write_text(path, settings.model_dump_json(indent=2) + "\n")
 
 
-def blend(
-    clip: Float[np.ndarray, "members windows classes"],
-    shifted: Float[np.ndarray, "members windows classes"],
-    framed: Float[np.ndarray, "members windows classes"],
-    settings: PostSettings,
-) -> Float32[np.ndarray, "members windows classes"]:
-    """The clip scores with their shares of the time-shifted and of the frame scores."""
-    steady = (1 - settings.tta_weight) * clip + settings.tta_weight * shifted
-    return ((1 - settings.frame_weight) * steady + settings.frame_weight * framed).astype(np.float32)
+@dataclass(frozen=True)
+class ScoreParts:
+    """What the scores of windows are made of, for each member.
+
+    Attributes:
+        clip: of the target windows as they are.
+        shifted: the mean of the windows shifted to both sides (`clip` without a shift).
+        best: the best frames of the windows.
+        silent: windows without sound, by the member's level.
+        frame_shares: `inference.frame_share` of the members.
+    """
+
+    clip: Float[np.ndarray, "members windows classes"]
+    shifted: Float[np.ndarray, "members windows classes"]
+    best: Float[np.ndarray, "members windows classes"]
+    silent: Bool[np.ndarray, "members windows"]
+    frame_shares: Float[np.ndarray, " members"]
+
+    @property
+    def silent_for_all(self) -> Bool[np.ndarray, " windows"]:
+        return np.asarray(self.silent.all(axis=0))
+
+
+def blend(parts: ScoreParts, settings: PostSettings) -> Float32[np.ndarray, "members windows classes"]:
+    """The members' scores of windows: by default those that `predict.WindowScores` gives them.
+
+    The clip scores get their share of the time-shifted ones, then of the best frames; silence has 0.
+    """
+    steady = (1 - settings.tta_weight) * parts.clip + settings.tta_weight * parts.shifted
+    shares = parts.frame_shares if settings.frame_weight is None else np.full(len(steady), settings.frame_weight)
+    members = zip(steady, parts.best, parts.silent, shares, strict=True)
+    return np.stack([silence(target_probabilities(clip, best, share), quiet) for clip, best, quiet, share in members])
 
 
 def scale_by_file(

@@ -1,9 +1,13 @@
-"""Windows -> class probabilities, for validation and for soundscapes of any length."""
+"""Windows -> scores: the one way from a waveform to class probabilities, for validation and for soundscapes.
+
+A target window is heard in its context, and by the windows a target earlier and later whose contexts reach into it. Its
+score is a share of its own clip probability and of its best frame, averaged over all of these; silence has 0.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,66 +17,35 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from sed_model.checkpoint import LoadedModel
-from sed_model.config import SedConfig
-from sed_model.dataset import Batch
+from sed_model.config import Inference, SedConfig
+from sed_model.dataset import Batch, ValidationWindows
 from sed_model.devices import Runtime
+from sed_model.frames import EDGE_TOLERANCE_S, Hearing, MemberScores, best_frames, hearing
 from sed_model.graph import GraphModel
-from sed_model.heads import frames_inside
 from sed_model.model import SedModel
-from sed_model.windows import Context, context_of, window_samples
-
-EDGE_TOLERANCE_S = 0.1
-"""A rest shorter than this at the end of a soundscape is no window of its own (encoders pad a little)."""
+from sed_model.pseudo import silence
+from sed_model.window_images import WindowImages
+from sed_model.windows import Context, context_of, level_of, window_samples
 
 
 @dataclass(frozen=True)
 class WindowScores:
-    """What a model says of target windows: the clip logits, and the probabilities of the best frames in each."""
+    """What a model says of target windows: of each as a whole, and of its best frame. All scores are made of these.
 
-    clip_logits: Float32[np.ndarray, "windows classes"]
-    best_frames: Float32[np.ndarray, "windows classes"]
-
-    def probabilities(self, loss: str, frame_share: float) -> Float32[np.ndarray, "windows classes"]:
-        return target_probabilities(probabilities_of(self.clip_logits, loss), self.best_frames, frame_share)
-
-
-@torch.inference_mode()
-def predict_dataset(
-    model: SedModel, windows: Dataset[Batch], config: SedConfig, runtime: Runtime, loss: str
-) -> WindowScores:
-    """Scores of every window, in order, by a model that was trained with `loss`."""
-    model.eval()
-    logits, best = [], []
-    for batch in DataLoader(windows, config.inference.batch_size, num_workers=config.data.num_workers):
-        inputs = batch.inputs.to(runtime.device)
-        images = inputs if inputs.ndim == 4 else model.images(inputs)
-        clip, frames = _logits(model, images, batch.part.to(runtime.device), runtime)
-        logits.append(clip)
-        best.append(best_frames(frames, batch.part, loss))
-    return WindowScores(np.concatenate(logits), np.concatenate(best))
-
-
-def _logits(
-    model: SedModel | GraphModel, images: torch.Tensor, parts: torch.Tensor, runtime: Runtime
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Clip and frame logits of a batch of log-mels."""
-    with runtime.autocast():
-        output = model(runtime.images(images), parts)
-    return output.clip_logits.float().cpu().numpy(), output.frame_logits.float().cpu().numpy()
-
-
-def best_frames(
-    frame_logits: Float[np.ndarray, "windows steps classes"], parts: torch.Tensor, loss: str
-) -> Float32[np.ndarray, "windows classes"]:
-    """The highest probability of each class among the frames of the target.
-
-    Args:
-        parts: start and end of the targets, as shares of the windows [windows, 2].
+    Attributes:
+        clip: probabilities of the target windows.
+        best: probabilities of their best frames, each averaged over the windows that hear it.
+        rms: levels of the target windows, full scale 1.
     """
-    n_windows, n_steps, n_classes = frame_logits.shape
-    by_step = probabilities_of(frame_logits.reshape(-1, n_classes), loss).reshape(n_windows, n_steps, n_classes)
-    inside = frames_inside(parts.cpu(), n_steps).numpy()
-    return np.where(inside[:, :, None], by_step, np.float32(0)).max(axis=1)
+
+    clip: Float32[np.ndarray, "windows classes"]
+    best: Float32[np.ndarray, "windows classes"]
+    rms: Float32[np.ndarray, " windows"]
+
+    def probabilities(self, settings: Inference) -> Float32[np.ndarray, "windows classes"]:
+        """The score of each window: validation, selection, pseudo-labels, report and submission go by this one."""
+        mixed = target_probabilities(self.clip, self.best, settings.frame_share)
+        return silence(mixed, self.rms <= settings.silence_rms)
 
 
 def target_probabilities(
@@ -84,6 +57,63 @@ def target_probabilities(
     ranked the windows of labelled train soundscapes better than either.
     """
     return ((1 - frame_share) * clip + frame_share * best).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class DatasetScores:
+    """What a model says of validation windows: the clip logits, which have a loss, and the parts of the score."""
+
+    clip_logits: Float32[np.ndarray, "windows classes"]
+    best: Float32[np.ndarray, "windows classes"]
+
+    def window_scores(self, loss: str, rms: Float32[np.ndarray, " windows"]) -> WindowScores:
+        """
+        Args:
+            loss: what the model was trained with.
+            rms: the levels of the windows.
+        """
+        return WindowScores(probabilities_of(self.clip_logits, loss), self.best, rms)
+
+
+@torch.inference_mode()
+def predict_dataset(
+    model: SedModel, windows: ValidationWindows | WindowImages, config: SedConfig, runtime: Runtime, loss: str
+) -> DatasetScores:
+    """Scores of every target window, in order, by a model that was trained with `loss`; a recording at a time."""
+    model.eval()
+    batches = _batch_logits(model, windows, config, runtime)
+    clip, frames = next(batches)
+    shape = (sum(len(recording.targets) for recording in windows.recordings), clip.shape[1])
+    logits, best = np.empty(shape, np.float32), np.empty(shape, np.float32)
+    for recording in windows.recordings:
+        n_heard = len(recording.contexts_s)
+        while len(clip) < n_heard:
+            further = next(batches)
+            clip, frames = np.concatenate([clip, further[0]]), np.concatenate([frames, further[1]])
+        scores = member_scores(clip[:n_heard], frames[:n_heard], loss, recording.contexts_s, config.data.window_s)
+        logits[recording.targets] = clip[:n_heard][recording.hearing.own]
+        best[recording.targets] = best_frames(recording.hearing, scores)
+        clip, frames = clip[n_heard:], frames[n_heard:]
+    return DatasetScores(logits, best)
+
+
+def _batch_logits(
+    model: SedModel, windows: Dataset[Batch], config: SedConfig, runtime: Runtime
+) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    """Clip and frame logits of each batch of windows."""
+    for batch in DataLoader(windows, config.inference.batch_size, num_workers=config.data.num_workers):
+        inputs = batch.inputs.to(runtime.device)
+        images = inputs if inputs.ndim == 4 else model.images(inputs)
+        yield _logits(model, images, batch.part.to(runtime.device), runtime)
+
+
+def _logits(
+    model: SedModel | GraphModel, images: torch.Tensor, parts: torch.Tensor, runtime: Runtime
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Clip and frame logits of a batch of log-mels."""
+    with runtime.autocast():
+        output = model(runtime.images(images), parts)
+    return output.clip_logits.float().cpu().numpy(), output.frame_logits.float().cpu().numpy()
 
 
 def probabilities_of(logits: Float[np.ndarray, "windows classes"], loss: str) -> Float32[np.ndarray, "windows classes"]:
@@ -99,47 +129,46 @@ def target_starts(duration_s: float, target_s: float, step_s: float) -> NDArray[
     return np.arange(max(0, n_steps) + 1, dtype=np.float64) * step_s
 
 
-@torch.inference_mode()
 def predict_soundscape(
     members: Sequence[LoadedModel],
     waveform: Float32[np.ndarray, " samples"],
     starts_s: Float[np.ndarray, " windows"],
     runtime: Runtime,
 ) -> Float32[np.ndarray, "members windows classes"]:
-    """Probabilities of each member for the windows of one soundscape; members with one front end share its log-mels.
+    """The score of each member for target windows of one soundscape, by the member's own `inference.*`.
+
+    The score of a window does not depend on which others are asked for.
 
     Args:
-        waveform: decoded at the members' sample rate.
+        waveform: decoded at the members' sample rate (`windows.decode_as_cached`).
         starts_s: where the target windows (`data.target_s` long) start.
     """
+    data, rate = members[0].config.data, members[0].config.front_end.sample_rate_hz
+    rms = window_rms(waveform, starts_s, data.target_s, rate)
     results = []
-    for member, scores in zip(members, predict_members(members, waveform, starts_s, runtime), strict=True):
-        results.append(target_probabilities(scores.clip, scores.best, member.config.inference.frame_share))
+    for member, (heard, scores) in zip(members, hear_members(members, waveform, starts_s, runtime), strict=True):
+        of_windows = WindowScores(scores.clip[heard.own], best_frames(heard, scores), rms)
+        results.append(of_windows.probabilities(member.config.inference))
     return np.stack(results)
 
 
-@dataclass(frozen=True)
-class MemberScores:
-    """What one member says of the windows of a soundscape.
-
-    Attributes:
-        clip: probabilities of the target windows.
-        best: probabilities of the best frames of the target windows.
-        frames: probabilities of the equally long steps of the whole windows around the targets.
-        contexts_s: where these windows, each `window_s` long, start.
-    """
-
-    clip: Float32[np.ndarray, "windows classes"]
-    best: Float32[np.ndarray, "windows classes"]
-    frames: Float32[np.ndarray, "windows steps classes"]
-    contexts_s: NDArray[np.float64]
-    window_s: float
-
-    def of_windows(self, places: NDArray[np.int64]) -> MemberScores:
-        """The scores of some of the windows."""
-        return MemberScores(
-            self.clip[places], self.best[places], self.frames[places], self.contexts_s[places], self.window_s
-        )
+def hear_members(
+    members: Sequence[LoadedModel],
+    waveform: Float32[np.ndarray, " samples"],
+    starts_s: Float[np.ndarray, " windows"],
+    runtime: Runtime,
+    shift_s: float = 0.0,
+) -> list[tuple[Hearing, MemberScores]]:
+    """Of each member the windows that hear the targets, and their scores; windows that several need are scored once."""
+    rate, target_s = members[0].config.front_end.sample_rate_hz, members[0].config.data.target_s
+    results: list[tuple[Hearing, MemberScores] | None] = [None] * len(members)
+    for window_s in dict.fromkeys(member.config.data.window_s for member in members):
+        heard = hearing(starts_s, target_s, len(waveform) / rate, window_s, shift_s)
+        places = [place for place, member in enumerate(members) if member.config.data.window_s == window_s]
+        group = [members[place] for place in places]
+        for place, scores in zip(places, predict_members(group, waveform, heard.heard_s, runtime), strict=True):
+            results[place] = (heard, scores)
+    return [result for result in results if result is not None]
 
 
 @torch.inference_mode()
@@ -149,7 +178,7 @@ def predict_members(
     starts_s: Float[np.ndarray, " windows"],
     runtime: Runtime,
 ) -> list[MemberScores]:
-    """Like `predict_soundscape`, with the scores of every step of the windows too."""
+    """What each member says of windows as they are; members with one front end share its log-mels."""
     # Some windows at a time: an hour of them would be gigabytes.
     n_windows = max(member.config.inference.batch_size for member in members)
     pieces = [starts_s[first : first + n_windows] for first in range(0, len(starts_s), n_windows)]
@@ -160,10 +189,20 @@ def predict_members(
         clip, frames = (np.concatenate(parts) for parts in zip(*logits, strict=True))
         around = target_contexts(starts_s, len(waveform) / config.front_end.sample_rate_hz, config)
         contexts_s = np.array([context.start_s for context in around])
-        best = best_frames(frames, torch.tensor([context.part for context in around], dtype=torch.float32), loss)
-        by_step = probabilities_of(frames.reshape(-1, frames.shape[-1]), loss).reshape(frames.shape)
-        results.append(MemberScores(probabilities_of(clip, loss), best, by_step, contexts_s, config.data.window_s))
+        results.append(member_scores(clip, frames, loss, contexts_s, config.data.window_s))
     return results
+
+
+def member_scores(
+    clip_logits: Float32[np.ndarray, "windows classes"],
+    frame_logits: Float32[np.ndarray, "windows steps classes"],
+    loss: str,
+    contexts_s: NDArray[np.float64],
+    window_s: float,
+) -> MemberScores:
+    """Logits of a model that was trained with `loss`, as probabilities."""
+    by_step = probabilities_of(frame_logits.reshape(-1, frame_logits.shape[-1]), loss).reshape(frame_logits.shape)
+    return MemberScores(probabilities_of(clip_logits, loss), by_step, contexts_s, window_s)
 
 
 def _predict_windows(
@@ -211,8 +250,7 @@ def window_rms(
     waveform: Float32[np.ndarray, " samples"], starts_s: Float[np.ndarray, " windows"], target_s: float, rate_hz: int
 ) -> Float32[np.ndarray, " windows"]:
     """Level of each target window, full scale 1; silence is judged by it. A window beyond the end has level 0."""
-    levels = []
-    for start_s in starts_s:
-        window = waveform[round(start_s * rate_hz) : round((start_s + target_s) * rate_hz)]
-        levels.append(math.sqrt(float(np.mean(np.square(window, dtype=np.float64)))) if len(window) else 0.0)
+    levels = [
+        level_of(waveform[round(start_s * rate_hz) : round((start_s + target_s) * rate_hz)]) for start_s in starts_s
+    ]
     return np.asarray(levels, dtype=np.float32)

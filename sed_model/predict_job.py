@@ -100,7 +100,7 @@ class PredictJob:
     Attributes:
         sample: sample_submission.csv; None: the one in or beside the soundscapes, where there is one.
         step_s: from one row to the next; None: a target window.
-        silence_rms: None: `inference.silence_rms` of the first member.
+        silence_rms: None: `inference.silence_rms` of each member.
         events: folder for sound events; None: none are written.
         n_threads: files at a time.
     """
@@ -170,7 +170,7 @@ def predict_soundscapes(job: PredictJob, ensemble: Ensemble, report: Report = pr
             windows[stem] = scores
             continue
         ends_s = ends[stem] or tuple(scores.starts_s + ensemble.target_s)
-        windows[stem] = _Windows(ends_s, blend(scores.clip, scores.shifted, scores.framed, job.post), scores.silent)
+        windows[stem] = _Windows(ends_s, blend(scores.parts, job.post), scores.parts.silent_for_all)
         if writer:
             writer.add(path.name, pseudo.silence(ensemble.combine(scores.frames), scores.silent_frames))
     bad = tuple(item for item in windows.values() if isinstance(item, BadAudio))
@@ -204,13 +204,11 @@ def score_all(
     ensemble: Ensemble, tasks: Sequence[Task], job: PredictJob, report: Report
 ) -> Iterator[SoundscapeScores | BadAudio]:
     """The scores of each task in order; now and then a line about how far it is."""
-    first = ensemble.members[0].config
-    runtime = choose_runtime(first.optim)
+    runtime = choose_runtime(ensemble.members[0].config.optim)
     for member in ensemble.members:
         runtime.place(member.model)
     shift_s = 0.0 if job.post.tta_weight == 0 else job.post.tta_shift_s or ensemble.target_s / 2
-    silence_rms = first.inference.silence_rms if job.silence_rms is None else job.silence_rms
-    options = ScoreOptions(job.step_s, shift_s, silence_rms)
+    options = ScoreOptions(job.step_s, shift_s, job.silence_rms)
     score = partial(score_soundscape, ensemble.members, options=options, runtime=runtime)
     start_s = last_s = time.monotonic()
     for n_done, scores in enumerate(score_files(score, tasks, job.n_threads), start=1):

@@ -14,11 +14,13 @@ from jaxtyping import Bool, Float32
 from numpy.typing import NDArray
 
 from sed_model.checkpoint import LoadedModel
-from sed_model.decoding import BadAudio, UnreadableAudioError, decode
+from sed_model.decoding import BadAudio, UnreadableAudioError
 from sed_model.devices import Runtime
 from sed_model.errors import CheckpointError
-from sed_model.frames import average_overlaps, frames_heard, pool_targets
-from sed_model.predict import predict_members, target_starts, window_rms
+from sed_model.frames import Hearing, MemberScores, average_overlaps, best_frames, frames_heard, hearing
+from sed_model.postprocess import ScoreParts
+from sed_model.predict import hear_members, target_starts, window_rms
+from sed_model.windows import decode_as_cached
 
 
 @dataclass(frozen=True)
@@ -28,12 +30,12 @@ class ScoreOptions:
     Attributes:
         step_s: from one window to the next; None: the length of a target window, so that they do not overlap.
         shift_s: time shift of the further windows of test-time augmentation; 0: none.
-        silence_rms: windows at or below this level are silence.
+        silence_rms: windows at or below this level are silence; None: `inference.silence_rms` of each member.
     """
 
     step_s: float | None = None
     shift_s: float = 0.0
-    silence_rms: float = 0.0
+    silence_rms: float | None = None
 
 
 @dataclass(frozen=True)
@@ -49,29 +51,24 @@ class SoundscapeScores:
     """Probabilities of the windows of one soundscape.
 
     Attributes:
-        clip: of the target windows as they are.
-        shifted: the mean of the windows shifted to both sides (`clip` without a shift).
-        framed: the best frames of each target window, averaged over all windows that see them.
-        framed_alone: the same without the shifted windows.
-        frames: of every FRAME_S of the soundscape, averaged over all windows that see it.
-        silent: windows at or below the level of silence.
-        silent_frames: frames of which no window is heard.
+        parts: what the scores of the windows are made of, with time-shifted windows where they were asked for.
+        best_alone: the best frames of each target window without the shifted windows.
+        frames: of every FRAME_S of the soundscape, averaged over all windows that hear it.
+        silent_frames: frames that lie only in windows which are silent for all members.
     """
 
     starts_s: NDArray[np.float64]
-    clip: Float32[np.ndarray, "members windows classes"]
-    shifted: Float32[np.ndarray, "members windows classes"]
-    framed: Float32[np.ndarray, "members windows classes"]
-    framed_alone: Float32[np.ndarray, "members windows classes"]
+    parts: ScoreParts
+    best_alone: Float32[np.ndarray, "members windows classes"]
     frames: Float32[np.ndarray, "members frames classes"]
-    silent: Bool[np.ndarray, " windows"]
     silent_frames: Bool[np.ndarray, " frames"]
 
 
 def check_members_fit(members: Sequence[LoadedModel], names: Sequence[str]) -> None:
     """
     Raises:
-        CheckpointError: members know other classes, or hear at another rate, or are for windows of another length.
+        CheckpointError: members know other classes, or hear at another rate, or are for windows of another length, or
+            their probabilities are of two kinds.
     """
     first = members[0]
     for name, member in zip(names, members, strict=True):
@@ -79,6 +76,12 @@ def check_members_fit(members: Sequence[LoadedModel], names: Sequence[str]) -> N
             odd = set(member.lineage.classes) ^ set(first.lineage.classes)
             what = f"{', '.join(sorted(odd)[:5])} are known to one of them only" if odd else "their order differs"
             raise CheckpointError(f"{name}: its classes are not those of {names[0]} ({what}); leave one out.")
+        if (kind := member.lineage.scores) != first.lineage.scores:
+            stages = (f"{model.lineage.stage} with loss {model.lineage.loss}" for model in (member, first))
+            raise CheckpointError(
+                f"{name}: its best epoch is of {next(stages)}, that of {names[0]} of {next(stages)}: a {kind} and a "
+                f"{first.lineage.scores} do not mix; leave one out, or train it on in a later stage."
+            )
         for key, value, wanted in (
             ("data.target_s", member.config.data.target_s, first.config.data.target_s),
             (
@@ -100,31 +103,32 @@ def score_soundscape(
         UnreadableAudioError: the file cannot be decoded.
     """
     rate, target_s = members[0].config.front_end.sample_rate_hz, members[0].config.data.target_s
-    waveform = decode(task.path, rate)
+    waveform = decode_as_cached(task.path, rate)
     duration_s = len(waveform) / rate
     if task.starts_s is None:
         starts_s = target_starts(duration_s, target_s, options.step_s or target_s)
     else:
         starts_s = np.asarray(task.starts_s, np.float64)
-    # A shift ends at the first and the last window: before and behind them nothing is heard.
-    places = [np.clip(starts_s + shift_s, starts_s[0], starts_s[-1]) for shift_s in (-options.shift_s, options.shift_s)]
-    every_s = np.unique(np.round([starts_s, *places], 6))
-    by_member = predict_members(members, waveform, every_s, runtime)
-    at, before, behind = (np.searchsorted(every_s, np.round(part, 6)) for part in (starts_s, *places))
-    clip = np.stack([scores.clip for scores in by_member])
-    frames = np.stack([average_overlaps(scores, duration_s) for scores in by_member])
-    alone = [average_overlaps(scores.of_windows(at), duration_s) for scores in by_member]
-    silent = window_rms(waveform, starts_s, target_s, rate) <= options.silence_rms
-    return SoundscapeScores(
-        starts_s,
-        clip[:, at],
-        (clip[:, before] + clip[:, behind]) / 2,
-        np.stack([pool_targets(member, starts_s, target_s) for member in frames]),
-        np.stack([pool_targets(member, starts_s, target_s) for member in alone]),
-        frames,
-        silent,
-        ~frames_heard(~silent, starts_s, target_s, frames.shape[1]),
-    )
+    heard = hear_members(members, waveform, starts_s, runtime, options.shift_s)
+    clip = np.stack([scores.clip[near.own] for near, scores in heard])
+    # A shift ends at the ends of the recording: before and behind them nothing is heard.
+    shifted = np.stack([scores.clip[near.shifted].mean(axis=1) for near, scores in heard])
+    frames = np.stack([average_overlaps(scores, duration_s) for _, scores in heard])
+    rms = window_rms(waveform, starts_s, target_s, rate)
+    own = [member.config.inference.silence_rms for member in members]
+    silent = np.stack([rms <= (level if options.silence_rms is None else options.silence_rms) for level in own])
+    best = np.stack([best_frames(near, scores) for near, scores in heard])
+    alone = best if options.shift_s == 0 else np.stack([_without_shift(near, scores) for near, scores in heard])
+    shares = np.array([member.config.inference.frame_share for member in members])
+    parts = ScoreParts(clip, shifted, best, silent, shares)
+    quiet_frames = ~frames_heard(~parts.silent_for_all, starts_s, target_s, frames.shape[1])
+    return SoundscapeScores(starts_s, parts, alone, frames, quiet_frames)
+
+
+def _without_shift(heard: Hearing, scores: MemberScores) -> Float32[np.ndarray, "windows classes"]:
+    """The best frames as they are without test-time augmentation, from the same scores."""
+    alone = hearing(heard.starts_s, heard.target_s, heard.duration_s, scores.window_s)
+    return best_frames(alone, scores.of_windows(np.searchsorted(heard.heard_s, alone.heard_s)))
 
 
 def score_files(

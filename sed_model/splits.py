@@ -84,6 +84,13 @@ def _keep_every_class_in_training(folds: np.ndarray, labels: np.ndarray, authors
     return folds
 
 
+def validation_kind(data: DataFolder, settings: Data) -> Literal["folds", "soundscapes"]:
+    """What validates: `auto` takes the labelled soundscapes where there are any."""
+    if settings.validation == "auto":
+        return "folds" if data.soundscape_labels is None else "soundscapes"
+    return settings.validation
+
+
 def split(data: DataFolder, settings: Data) -> Split:
     """Training and validation rows. `min_rating` thins out training alone, so that scores stay comparable.
 
@@ -93,9 +100,7 @@ def split(data: DataFolder, settings: Data) -> Split:
         DataError: soundscapes are asked for without a label table, the fold would be empty, or min_rating leaves a
             class without training recordings.
     """
-    kind = settings.validation
-    if kind == "auto":
-        kind = "folds" if data.soundscape_labels is None else "soundscapes"
+    kind = validation_kind(data, settings)
     if kind == "soundscapes" and data.soundscape_labels is None:
         raise DataError(
             f"data.validation=soundscapes needs {data.root / 'train_soundscapes_labels.csv'}, which is not there; "

@@ -20,7 +20,7 @@ from sed_model.errors import AudioError, CheckpointError, ConfigError, DataError
 from sed_model.files import read_arrays, replacing, sha256_of
 from sed_model.paths import check_output, is_file, is_folder
 from sed_model.post_tuning import LabelledWindows, Tuned, grid, tune
-from sed_model.postprocess import PostSettings, blend, change_post, write_post
+from sed_model.postprocess import PostSettings, ScoreParts, blend, change_post, write_post
 from sed_model.predict import target_starts
 from sed_model.predict_job import Ensemble, PredictJob, score_all
 from sed_model.recordings import DataFolder, read_data_folder
@@ -28,9 +28,9 @@ from sed_model.scoring import Task
 from sed_model.soundscape_labels import parse_row_id
 from sed_model.tables import read_text_table
 
-CACHE_FORMAT = 2
-SCORES = ("clip", "shifted", "framed", "framed_alone")
-"""Fields of SoundscapeScores that settings are compared on: [members, windows, classes]."""
+CACHE_FORMAT = 3
+SCORES = ("clip", "shifted", "best", "best_alone")
+"""What settings are compared on: [members, windows, classes]."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class TuneJob:
 
     Attributes:
         shift_s: of the time-shifted windows; None: half a target window.
-        silence_rms: None: `inference.silence_rms` of the first member.
+        silence_rms: None: `inference.silence_rms` of each member.
     """
 
     data_dir: Path
@@ -64,12 +64,13 @@ def tune_post(job: TuneJob, ensemble: Ensemble, report: Callable[[str], None] = 
     data = read_data_folder(job.data_dir, ensemble.target_s)
     windows, tasks = labelled_windows(data, ensemble)
     scores = cached_scores(job, ensemble, data, tasks, report)
+    shares = np.array([member.config.inference.frame_share for member in ensemble.members])
 
     def join(settings: PostSettings) -> NDArray[np.float32]:
         # As `predict` would score them: without shifted windows where these have no share.
-        framed = scores["framed" if settings.tta_weight > 0 else "framed_alone"]
-        blended = blend(scores["clip"], scores["shifted"], framed, settings)
-        return pseudo.silence(ensemble.combine(blended), scores["silent"])
+        best = scores["best" if settings.tta_weight > 0 else "best_alone"]
+        parts = ScoreParts(scores["clip"], scores["shifted"], best, scores["silent"], shares)
+        return pseudo.silence(ensemble.combine(blend(parts, settings)), parts.silent_for_all)
 
     settings = list(grid(len(ensemble.classes), with_tta=True))
     tuned = tune(join, windows, settings)
@@ -141,7 +142,7 @@ def _stems(table: Path) -> set[str]:
 def cached_scores(
     job: TuneJob, ensemble: Ensemble, data: DataFolder, tasks: list[Task], report: Callable[[str], None]
 ) -> dict[str, NDArray[Any]]:
-    """Fields of SoundscapeScores by name, of all tasks one after the other.
+    """SCORES and `silent` by name, of all tasks one after the other.
 
     Raises:
         AudioError: a file cannot be read.
@@ -153,7 +154,7 @@ def cached_scores(
         "data": data.fingerprint,
         "shift_s": shift_s,
         "silence_rms": job.silence_rms,
-        "inference": ensemble.members[0].config.inference.model_dump(mode="json"),
+        "inference": [member.config.inference.model_dump(mode="json") for member in ensemble.members],
     }
     key = hashlib.blake2b(json.dumps(facts).encode(), digest_size=8).hexdigest()
     path = job.out.parent / f".{job.out.stem}-{key}.npz"
@@ -175,8 +176,9 @@ def cached_scores(
             f"{len(bad)} labelled soundscapes cannot be read:\n{lines}\nReplace them or remove their rows."
         )
     good = [item for item in results if not isinstance(item, BadAudio)]
-    scores: dict[str, Any] = {name: np.concatenate([getattr(item, name) for item in good], axis=1) for name in SCORES}
-    scores["silent"] = np.concatenate([item.silent for item in good])
+    fields = {name: [getattr(item.parts, name) for item in good] for name in ("clip", "shifted", "best", "silent")}
+    fields["best_alone"] = [item.best_alone for item in good]
+    scores: dict[str, Any] = {name: np.concatenate(pieces, axis=1) for name, pieces in fields.items()}
     for stale in path.parent.glob(f".{job.out.stem}-{'[0-9a-f]' * 16}.npz"):
         stale.unlink()
     with replacing(path) as temporary, temporary.open("wb") as file:
@@ -188,7 +190,7 @@ def stored_scores(path: Path, ensemble: Ensemble, n_windows: int) -> tuple[dict[
     """The scores of an earlier call, or none of them and what is wrong with the file."""
     try:
         scores = read_arrays(path, (*SCORES, "silent"))
-        good = scores["silent"].shape == (n_windows,) and scores["silent"].dtype == bool
+        good = scores["silent"].shape == (len(ensemble.members), n_windows) and scores["silent"].dtype == bool
         for name in SCORES:
             shape = (len(ensemble.members), n_windows, len(ensemble.classes))
             good = good and scores[name].dtype == np.float32 and scores[name].shape == shape
@@ -206,9 +208,12 @@ def _lines(tuned: Tuned, n_files: int) -> list[str]:
         f"{tuned.n_tried} settings on {n_files} labelled train soundscapes: macro AUC {tuned.plain:.4f} plain, "
         f"{tuned.tuned:.4f} with the chosen ones (too good: they were chosen by it)",
         f"gain on soundscapes that had no part in the choice: {tuned.gain:+.4f} "
-        f"(standard deviation {tuned.gain_sd:.4f} over {tuned.n_parts} held-out parts)",
+        f"(standard deviation {tuned.gain_sd:.4f} over {tuned.n_parts} held-out parts; its standard error, paired by "
+        f"soundscape, is {tuned.error:.4f})",
         f"chosen: {told}",
     ]
     if tuned.gain <= 0:
         lines.append("choosing gains nothing on other soundscapes, so the plain settings stay")
+    elif tuned.gain <= tuned.error:
+        lines.append("the gain is no larger than its error, so the plain settings stay; label more soundscapes")
     return lines

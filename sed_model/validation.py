@@ -10,15 +10,14 @@ import numpy as np
 import torch
 from jaxtyping import Float32
 from torch import distributed
-from torch.utils.data import Dataset, Subset
 
 from sed_model.auto_batch import halved_until_it_fits
 from sed_model.config import SedConfig
-from sed_model.dataset import Batch, ValidationWindows
+from sed_model.dataset import ValidationWindows
 from sed_model.devices import Runtime
 from sed_model.metrics import macro_auc
 from sed_model.model import SedModel
-from sed_model.predict import WindowScores, predict_dataset
+from sed_model.predict import DatasetScores, predict_dataset
 from sed_model.stage_training import StageTraining, explained_memory_errors
 from sed_model.training_data import TrainingData
 from sed_model.window_images import WindowImages
@@ -40,16 +39,18 @@ class Validation:
     """
 
     def __init__(self, model: SedModel, data: TrainingData, config: SedConfig, runtime: Runtime) -> None:
-        self.windows = ValidationWindows(data, config)
+        self.windows = self._mine = ValidationWindows(data, config)
+        if runtime.world_size > 1:
+            self._mine = ValidationWindows(data, config, share_of(len(self.windows.paths), runtime))
         self._model, self._config, self._runtime = model, config, runtime
         self._inputs = self._made_once()
         self._windows_a_batch = config.inference.batch_size
 
-    def _made_once(self) -> Dataset[Batch]:
+    def _made_once(self) -> ValidationWindows | WindowImages:
         """What validates, as images where this process makes them; accelerators and loader processes make their own."""
         if self._runtime.device.type != "cpu" or self._config.data.num_workers > 0:
-            return self.windows
-        return WindowImages(self.windows, self._model.images)
+            return self._mine
+        return WindowImages(self._mine, self._model.images)
 
     def of(self, training: StageTraining, tell: Callable[[str], None]) -> Validated:
         """The averaged weights of a stage, validated; the same in every process.
@@ -66,32 +67,30 @@ class Validation:
         with training.averaged(), explained_memory_errors(hint):
             scores = self._scores(training.stage.loss, tell)
         loss = training.validation_loss(scores.clip_logits, self.windows.targets)
-        probabilities = scores.probabilities(training.stage.loss, self._config.inference.frame_share)
+        by_window = scores.window_scores(training.stage.loss, self.windows.rms)
+        probabilities = by_window.probabilities(self._config.inference)
         return Validated(probabilities, loss, macro_auc(self.windows.targets, probabilities))
 
-    def _scores(self, loss: str, tell: Callable[[str], None]) -> WindowScores:
+    def _scores(self, loss: str, tell: Callable[[str], None]) -> DatasetScores:
         """Scores of all validation windows; each process computes its share."""
-        rank, world_size, n_windows = self._runtime.rank, self._runtime.world_size, len(self.windows)
-        if world_size == 1:
-            return self._predict(self._inputs, loss, tell)
+        if self._runtime.world_size == 1:
+            return self._predict(loss, tell)
         for buffer in self._model.buffers():  # batch statistics differ a little between processes; rank 0's are kept
             distributed.broadcast(buffer, src=0)
-        n_share = math.ceil(n_windows / world_size)
-        rows = [row % n_windows for row in range(rank * n_share, (rank + 1) * n_share)]
-        mine = self._predict(Subset(self._inputs, rows), loss, tell)
-        own = torch.from_numpy(np.stack([mine.clip_logits, mine.best_frames], axis=1)).to(self._runtime.device)
-        shares = [torch.empty_like(own) for _ in range(world_size)]
+        mine = self._predict(loss, tell)
+        own = torch.from_numpy(np.stack([mine.clip_logits, mine.best], axis=1)).to(self._runtime.device)
+        shares = [torch.empty_like(own) for _ in range(self._runtime.world_size)]
         distributed.all_gather(shares, own)
-        together = torch.cat(shares)[:n_windows].cpu().numpy()
-        return WindowScores(together[:, 0], together[:, 1])
+        together = torch.cat(shares)[: len(self.windows.paths)].cpu().numpy()
+        return DatasetScores(together[:, 0], together[:, 1])
 
-    def _predict(self, windows: Dataset[Batch], loss: str, tell: Callable[[str], None]) -> WindowScores:
+    def _predict(self, loss: str, tell: Callable[[str], None]) -> DatasetScores:
         """Scores, with smaller batches from the first that did not fit on where `optim.auto_batch` says so."""
 
-        def attempt(n_windows: int) -> WindowScores:
+        def attempt(n_windows: int) -> DatasetScores:
             inference = self._config.inference.model_copy(update={"batch_size": n_windows})
             config = self._config.model_copy(update={"inference": inference})
-            return predict_dataset(self._model, windows, config, self._runtime, loss)
+            return predict_dataset(self._model, self._inputs, config, self._runtime, loss)
 
         if not self._config.optim.auto_batch:
             return attempt(self._windows_a_batch)
@@ -100,3 +99,9 @@ class Validation:
             tell(f"auto_batch: {self._windows_a_batch} windows do not fit, {n_fitting} are predicted at a time")
             self._windows_a_batch = n_fitting
         return scores
+
+
+def share_of(n_windows: int, runtime: Runtime) -> list[int]:
+    """The rows of this process; all have equally many, so the last ones begin anew."""
+    n_share = math.ceil(n_windows / runtime.world_size)
+    return [row % n_windows for row in range(runtime.rank * n_share, (runtime.rank + 1) * n_share)]

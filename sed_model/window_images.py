@@ -17,6 +17,7 @@ class WindowImages(Dataset[Batch]):
 
     def __init__(self, windows: ValidationWindows, make_images: nn.Module, kept_bytes: int = KEPT_BYTES) -> None:
         self._windows, self._make_images = windows, make_images
+        self.recordings = windows.recordings
         self._kept: dict[int, Batch] = {}
         self._bytes_left = kept_bytes
 

@@ -1,14 +1,18 @@
-"""Windows of recordings: where one lies around its target, and its samples."""
+"""Windows of recordings: where one lies around its target, its samples, and how loud they are."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32
 
 from sed_model.audio_cache import AudioCache
+from sed_model.cache_build import to_int16
 from sed_model.config import SedConfig
+from sed_model.decoding import decode
 from sed_model.fast_mel import INT16_SCALE
 
 
@@ -38,3 +42,17 @@ def cut(cache: AudioCache, path: str, start: int, n_samples: int) -> Float32[np.
     if spare < 0:
         return np.resize(cache.samples(path), n_samples) * INT16_SCALE
     return cache.samples(path, min(start, spare), n_samples) * INT16_SCALE
+
+
+def decode_as_cached(path: Path, sample_rate_hz: int) -> Float32[np.ndarray, " samples"]:
+    """`decode` in the 16 bits of the audio cache, so that a model hears what it heard in training, to the last bit.
+
+    Raises:
+        UnreadableAudioError: the file cannot be decoded.
+    """
+    return to_int16(decode(path, sample_rate_hz)) * INT16_SCALE
+
+
+def level_of(samples: Float32[np.ndarray, " samples"]) -> float:
+    """Root mean square, full scale 1; 0 of no samples."""
+    return math.sqrt(float(np.mean(np.square(samples, dtype=np.float64)))) if len(samples) else 0.0

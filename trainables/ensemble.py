@@ -19,6 +19,8 @@ EXAMPLES = """  python -m trainables.ensemble --run runs/NAME
   python -m trainables.ensemble --run runs/NAME --set pseudo.keep_window=0.9
   python -m trainables.ensemble --run runs/NAME --submit --address http://HEAD:8265"""
 
+DEFAULT_TOP_K = 3
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = build_parser().parse_args(arguments)
@@ -26,6 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if options.select == "top":
             raise ConfigError("--method greedy: is a selection, and --select top another; leave one of them out.")
         options.method, options.select = "mean", "greedy"
+    if options.members and options.top_k and options.select != "greedy":
+        raise ConfigError("--top-k: --members names all of them; leave one of them out, or add --select greedy.")
     if options.submit:
         from trainables.job_submission import submit
 
@@ -42,7 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
     members = parser.add_argument_group("members")
     add = members.add_argument
     add("--select", choices=["top", "greedy"], help="the best of the leaderboard (top), or greedy forward selection")
-    add("--top-k", type=cli.positive_int, default=3, metavar="K", help="members at most (3, as after a search)")
+    add("--top-k", type=cli.positive_int, metavar="K", help="members at most (3, as after a search)")
     add("--members", type=cli.names, default=(), metavar="ID,ID", help="only these trials, e.g. trial_0003,trial_0001")
     add(
         "--method",
@@ -102,7 +106,7 @@ def label(options: argparse.Namespace) -> None:
             data_dir,
             out,
             soundscapes=options.soundscapes,
-            top_k=options.top_k,
+            top_k=options.top_k or DEFAULT_TOP_K,
             method=options.method,
             workers=options.workers,
             overrides=parse_overrides(options.overrides),

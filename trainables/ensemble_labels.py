@@ -31,10 +31,9 @@ def joined_windows(plan: EnsemblePlan, shards: Sequence[Shard]) -> pd.DataFrame:
         [_vectors(whole[name], len(plan.classes)) for name in whole.column_names[len(WINDOW_SCHEMA) :]]
     )
     weights = member_weights(plan, windows["filename"])
-    inference = plan.config.inference
     joined = joining(plan.job.method, plan.config)(by_member, weights)
-    joined = pseudo.smooth_files(joined, windows["filename"].tolist(), inference.smoothing_centre)
-    joined = pseudo.silence(joined, windows["rms"].to_numpy() <= inference.silence_rms)
+    joined = pseudo.smooth_files(joined, windows["filename"].tolist(), plan.config.inference.smoothing_centre)
+    joined = pseudo.silence(joined, windows["rms"].to_numpy() <= plan.silence_rms)
     windows["disagreement"] = pseudo.disagreement(by_member, weights)
     windows["from_validation"] = windows["filename"].isin(plan.sources.from_validation)
     return pseudo.label_table(windows, joined, plan.classes)

@@ -13,7 +13,7 @@ import numpy as np
 from sed_model import pseudo, selection
 from sed_model.checkpoint import Lineage, read_lineage
 from sed_model.config import SedConfig
-from sed_model.errors import CheckpointError, ConfigError
+from sed_model.errors import CheckpointError, ConfigError, some
 from sed_model.metrics import macro_auc
 from sed_model.oof import OutOfFold, read_predictions
 from sed_model.recordings import DataFolder
@@ -26,6 +26,11 @@ MAX_CANDIDATES = 50
 FIT_LINEAGE = ("classes", "data_fingerprint")
 FIT_KEYS = ("config.front_end.sample_rate_hz", "config.data.target_s")
 """In these, members have to be alike: a file is decoded once, and windows mean the same."""
+OTHER_SCORES = {
+    "softmax": "its best epoch is of {stage}, trained with cross-entropy: a softmax, whose probabilities share 1 among "
+    "the classes, does not mix with the sigmoids of others; train later stages longer, or name softmax models alone",
+    "sigmoid": "its best epoch is of {stage}: a sigmoid does not mix with softmax models",
+}
 
 
 @dataclass(frozen=True)
@@ -104,6 +109,8 @@ class Choice:
 def find_candidates(job: EnsembleJob) -> Found:
     """The trials that fit the best one. Those that do not are left out with the reason, unless the user named them.
 
+    Softmax models, whose best epoch is of a cross-entropy stage, are members where no other trial can be one.
+
     Raises:
         ConfigError: a named trial is none of the run's, or has no score.
         CheckpointError: no trial has a model, or a named one does not fit.
@@ -115,6 +122,16 @@ def find_candidates(job: EnsembleJob) -> Found:
     if job.members:
         rows = _named(rows, job.members)
     most = len(rows) if job.members else MAX_CANDIDATES if job.select == "greedy" else job.top_k
+    found = _fitting(run, rows, most, "sigmoid", job.select == "greedy")
+    if not found.candidates:
+        found = _fitting(run, rows, most, "softmax", job.select == "greedy")
+    if found.left_out and (job.members or not found.candidates):
+        raise CheckpointError("\n".join(f"{name}: {reason}" for name, reason in found.left_out.items()))
+    return found
+
+
+def _fitting(run: RunFolder, rows: Sequence[Mapping[str, Any]], most: int, scores: str, is_greedy: bool) -> Found:
+    """The first `most` trials with models of one kind that fit the first of them."""
     candidates: list[Candidate] = []
     left_out: dict[str, str] = {}
     for row in rows:
@@ -122,11 +139,12 @@ def find_candidates(job: EnsembleJob) -> Found:
             break
         folder = run.path / "trials" / row["trial_id"]
         try:
-            candidates.append(_candidate(row, folder, candidates[0] if candidates else None, job.select == "greedy"))
+            lineage = read_lineage(folder)
+            if lineage.scores != scores:
+                raise CheckpointError(OTHER_SCORES[lineage.scores].format(stage=lineage.stage))
+            candidates.append(_candidate(row, folder, lineage, candidates[0] if candidates else None, is_greedy))
         except CheckpointError as error:
             left_out[row["trial_id"]] = str(error)
-    if left_out and (job.members or not candidates):
-        raise CheckpointError("\n".join(left_out.values()))
     return Found(tuple(candidates), left_out)
 
 
@@ -140,13 +158,14 @@ def _named(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> list[dict[st
     return [row for row in rows if row["trial_id"] in names]
 
 
-def _candidate(row: Mapping[str, Any], folder: Path, first: Candidate | None, needs_predictions: bool) -> Candidate:
+def _candidate(
+    row: Mapping[str, Any], folder: Path, lineage: Lineage, first: Candidate | None, needs_predictions: bool
+) -> Candidate:
     """The trial, compared with the first one.
 
     Raises:
-        CheckpointError: it does not fit; the message begins with its name.
+        CheckpointError: it does not fit.
     """
-    lineage = read_lineage(folder)
     problems = list(_misfits(row, lineage, first)) if first else []
     predictions = None
     try:
@@ -159,7 +178,7 @@ def _candidate(row: Mapping[str, Any], folder: Path, first: Candidate | None, ne
         if needs_predictions:
             problems.append(f"it was validated on other windows than {first.trial_id}, so they cannot be compared")
     if problems:
-        raise CheckpointError(f"{row['trial_id']}: {'; '.join(problems)}")
+        raise CheckpointError("; ".join(problems))
     return Candidate(row, folder, lineage, predictions)
 
 
@@ -293,7 +312,12 @@ def table_lines(choice: Choice) -> list[str]:
             f"macro AUC {choice.facts['score']:.4f} on the windows that chose the members; on windows that did not: "
             + ", ".join(f"{name} {_number(value)}" for name, value in estimates.items())
         )
-    lines += [f"left out: {reason}" for reason in choice.facts["left_out"].values()]
+    alike: dict[str, list[str]] = {}
+    for name, reason in choice.facts["left_out"].items():
+        alike.setdefault(reason, []).append(name)
+    for reason, names in alike.items():
+        count = f" ({len(names)} trials)" if len(names) > 1 else ""
+        lines.append(f"left out: {some(names)}{count}: {reason}")
     return lines
 
 

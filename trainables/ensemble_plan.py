@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,12 @@ from sed_model.errors import CheckpointError, ConfigError
 from sed_model.recordings import DataFolder, read_data_folder
 from trainables.ensemble_files import Sources, find_sources
 from trainables.ensemble_members import Choice, EnsembleJob, choose_members, find_candidates
+from trainables.overrides import Use, check_used
 
 OVERRIDABLE = ("inference.", "pseudo.")
 """What may be set anew for an ensemble; the rest belongs to the models."""
 FILES_PER_SHARD = 8
-PARTS_FORMAT = 2
+PARTS_FORMAT = 3
 
 
 @dataclass(frozen=True)
@@ -34,15 +35,31 @@ class Shard:
 
 @dataclass(frozen=True)
 class PredictionRules:
-    """What actors need: the members' folders. `parts` is where the predictions lie."""
+    """What actors need: the members' folders, and the settings of `inference.*` that replace theirs.
+
+    `parts` is where the predictions lie.
+    """
 
     members: tuple[Path, ...]
     parts: Path
+    inference: Mapping[str, Any] = field(default_factory=dict)
+
+    def load(self) -> list[LoadedModel]:
+        """The members, which score windows by these settings.
+
+        Raises:
+            CheckpointError: one is missing or damaged.
+        """
+        models = map(load_model, self.members)
+        return [replace(one, config=one.config.with_overrides(self.inference)) for one in models]
 
 
 @dataclass(frozen=True)
 class EnsemblePlan:
-    """An ensemble whose input is right. `config` has the rules that make predictions into labels."""
+    """An ensemble whose input is right. `config` has the rules that make predictions into labels.
+
+    Windows at or below `silence_rms` are silent for every member.
+    """
 
     job: EnsembleJob
     choice: Choice
@@ -51,6 +68,7 @@ class EnsemblePlan:
     rules: PredictionRules
     sources: Sources
     data: DataFolder
+    silence_rms: float
 
     @property
     def filenames(self) -> tuple[str, ...]:
@@ -87,12 +105,13 @@ def plan_ensemble(job: EnsembleJob) -> EnsemblePlan:
         CheckpointError: no trial has a model, a model is damaged, or the members do not fit together.
     """
     found = find_candidates(job)
-    config = with_rules(load_model(found.candidates[0].folder).config, job.overrides)
+    config = with_rules(load_model(found.candidates[0].folder).config, job.overrides, job.method)
     data = read_data_folder(job.data_dir, config.data.target_s)
     choice = choose_members(job, found, config, data)
     folders = tuple(job.run_dir / "trials" / member.trial_id for member in choice.members)
+    inference = {name: value for name, value in job.overrides.items() if name.startswith("inference.")}
     # All of them, so that a damaged one is found here.
-    members = [load_model(folder) for folder in folders]
+    members = PredictionRules(folders, job.out, inference).load()
     classes = members[0].lineage.classes
     if data.classes != classes:
         raise CheckpointError(
@@ -101,15 +120,16 @@ def plan_ensemble(job: EnsembleJob) -> EnsemblePlan:
         )
     sources = find_sources(job, data, members)
     key = prediction_key(members, config, sources, data)
-    rules = PredictionRules(folders, job.out / "predictions" / key)
-    return EnsemblePlan(job, choice, classes, config, rules, sources, data)
+    rules = PredictionRules(folders, job.out / "predictions" / key, inference)
+    silence_rms = min(member.config.inference.silence_rms for member in members)
+    return EnsemblePlan(job, choice, classes, config, rules, sources, data, silence_rms)
 
 
-def with_rules(config: SedConfig, overrides: Mapping[str, Any]) -> SedConfig:
+def with_rules(config: SedConfig, overrides: Mapping[str, Any], method: str) -> SedConfig:
     """The best member's configuration with the rules of this ensemble.
 
     Raises:
-        ConfigError: a key that decided the training, or a value that is refused.
+        ConfigError: a key that decided the training or that `method` ignores, or a value that is refused.
     """
     foreign = [name for name in overrides if not name.startswith(OVERRIDABLE)]
     if foreign:
@@ -118,7 +138,9 @@ def with_rules(config: SedConfig, overrides: Mapping[str, Any]) -> SedConfig:
             f"{', '.join(OVERRIDABLE)}."
             + (" Damaged soundscapes are skipped, or not: --fail-on-bad-audio." if "bad_audio" in foreign[0] else "")
         )
-    return config.with_overrides(overrides)
+    changed = config.with_overrides(overrides)
+    check_used(overrides, changed, Use("ensemble", (), method=method))
+    return changed
 
 
 def prediction_key(members: Sequence[LoadedModel], config: SedConfig, sources: Sources, data: DataFolder) -> str:
@@ -129,6 +151,7 @@ def prediction_key(members: Sequence[LoadedModel], config: SedConfig, sources: S
     facts = {
         "format": PARTS_FORMAT,
         "members": [member.lineage.weights_sha256 for member in members],
+        "scores": [(one.config.inference.frame_share, one.config.inference.silence_rms) for one in members],
         "overlap": config.inference.overlap,
         "files": [(name, (sources.root / name).stat().st_size) for name in sources.filenames],
         "labelled": None if data.soundscape_labels is None else data.fingerprint,

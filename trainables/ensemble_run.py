@@ -20,12 +20,12 @@ from ray.util import ActorPool
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sed_model import pseudo
-from sed_model.checkpoint import LoadedModel, load_model
-from sed_model.decoding import decode
+from sed_model.checkpoint import LoadedModel
 from sed_model.devices import Runtime, choose_runtime
 from sed_model.errors import AudioError, TrainingError
 from sed_model.files import write_json, write_parquet
 from sed_model.predict import predict_soundscape, target_starts, window_rms
+from sed_model.windows import decode_as_cached
 from trainables.cluster import cluster_nodes
 from trainables.ensemble_labels import WINDOW_SCHEMA, joined_windows, label_quality, print_result, summary
 from trainables.ensemble_members import table_lines
@@ -36,6 +36,8 @@ RETRIES = 2
 """Restarts of an actor that dies, and tries of the part that it was at."""
 GPUS_PER_WORKER = 0.25
 LISTED_BAD_FILES = 10
+SCORE_KEYS = ("inference.frame_share", "inference.silence_rms")
+"""What a score is made with; members are chosen by scores of their validation."""
 
 
 def label_soundscapes(plan: EnsemblePlan) -> None:
@@ -50,6 +52,9 @@ def label_soundscapes(plan: EnsemblePlan) -> None:
     n_members, method = len(plan.choice.members), plan.job.method
     print(f"ensemble of {n_members} ({method}); {len(plan.filenames)} soundscapes to label{compared}", flush=True)
     print("\n".join(table_lines(plan.choice)), flush=True)
+    if changed := {name: value for name, value in plan.rules.inference.items() if name in SCORE_KEYS}:
+        given = ", ".join(f"{name}={value}" for name, value in changed.items())
+        print(f"members were chosen by scores with their own settings; soundscapes are scored with {given}", flush=True)
     for reason, count in plan.sources.left_out.items():
         print(f"{count} files are left out: {reason}", flush=True)
     remove_stale(plan.rules.parts)
@@ -106,11 +111,12 @@ def predict_shards(plan: EnsemblePlan, shards: Sequence[Shard]) -> None:
         return
     places = actor_options(plan.rules, [missing[0].root, missing[-1].root], plan.job.gpus_per_worker)
     n_actors = min(len(missing), plan.job.workers or len(places), len(places))
-    workers = [_LabelWorker.options(**place).remote(plan.rules) for place in places[:n_actors]]  # type: ignore[attr-defined]
+    workers: list[Any] = []
     start_s = time.monotonic()
     n_files, n_done = sum(len(shard.filenames) for shard in missing), 0
-    results = ActorPool(workers).map_unordered(lambda worker, shard: worker.label.remote(shard), missing)
     try:
+        workers.extend(_LabelWorker.options(**place).remote(plan.rules) for place in places[:n_actors])  # type: ignore[attr-defined]
+        results = ActorPool(workers).map_unordered(lambda worker, shard: worker.label.remote(shard), missing)
         for n_predicted in results:
             n_done += n_predicted
             rate = n_done / (time.monotonic() - start_s)
@@ -121,8 +127,9 @@ def predict_shards(plan: EnsemblePlan, shards: Sequence[Shard]) -> None:
             f"a process that predicts soundscapes was killed {RETRIES + 1} times, perhaps for want of memory; lower "
             "--workers. What is predicted is kept: the same command goes on."
         ) from None
-    for worker in workers:
-        ray.kill(worker)
+    finally:  # also where a model or the disk fails, or the user interrupts: they would hold on to their CPUs
+        for worker in workers:
+            ray.kill(worker)
 
 
 def actor_options(rules: PredictionRules, roots: Sequence[Path], gpus: float | None) -> list[dict[str, Any]]:
@@ -155,7 +162,7 @@ class _LabelWorker:
 
     def __init__(self, rules: PredictionRules) -> None:
         torch.set_num_threads(1)
-        self.members = [load_model(folder) for folder in rules.members]
+        self.members = rules.load()
         self.runtime = choose_runtime(self.members[0].config.optim)
         for member in self.members:
             self.runtime.place(member.model)
@@ -194,7 +201,7 @@ def predict_file(members: Sequence[LoadedModel], path: Path, step_s: float, runt
     """
     config = members[0].config
     rate, target_s = config.front_end.sample_rate_hz, config.data.target_s
-    waveform = decode(path, rate)
+    waveform = decode_as_cached(path, rate)
     starts_s = target_starts(len(waveform) / rate, target_s, step_s)
     return {
         "filename": [path.name] * len(starts_s),

@@ -26,8 +26,9 @@ Rows: those of the sample if it lists every soundscape of the folder, else by th
 sample that the models do not know get 0; a sample that lacks classes of the models is refused.
 
 Post-processing (each step can be set, or tuned on the labelled train soundscapes with --tune-post):
-  frame scores   every window hears its context (data.window_s), so each moment is heard by several windows: the frame
-                 scores are averaged over them, and their maximum in the target is mixed with the window's own score
+  --frame-weight every window hears its context (data.window_s), so each moment is heard by several windows: the frame
+                 scores are averaged over them, and their maximum in the target is mixed with the window's own score,
+                 as in validation (inference.frame_share)
   --tta          windows shifted by half a target to both sides are mixed in: about twice the time
   --smooth       neighbouring windows are mixed in
   --top-n, --file-power   each class is multiplied by the mean of its N best windows of the soundscape, to a power
@@ -53,6 +54,8 @@ TTA_WEIGHT = 0.5
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = build_parser()
     options = parser.parse_args(arguments)
+    if ignored := ignored_options(parser, options):
+        parser.error(ignored)
     if options.tune_post:
         if options.soundscapes or options.post or options.events:
             parser.error("--tune-post takes the labelled train soundscapes of the data folder, and no others")
@@ -123,12 +126,35 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def ignored_options(parser: argparse.ArgumentParser, options: argparse.Namespace) -> str:
+    """What was given and would change nothing, with the reason; "" where there is nothing."""
+    names = [name for name, value in vars(options).items() if value != parser.get_default(name)]
+    of_events = [name for name in names if name.startswith("event_")]
+    if options.tune_post:
+        rest = [name for name in names if name in (*POST_OPTIONS, "tta", "sample_submission", "step_s")]
+        ignored = [*of_events, *(name for name in rest if name != "tta_shift_s")]
+        reason = "it tries out the settings itself, on whole soundscapes, and writes no events"
+        return f"--tune-post takes no {_flags(ignored)}: {reason}; leave it out" if ignored else ""
+    if of_events and not options.events:
+        return f"{_flags(of_events)} needs --events DIR, which is not given"
+    return "--data is where --tune-post finds labels; leave it out, or add --tune-post" if options.data else ""
+
+
+def _flags(names: Sequence[str]) -> str:
+    return ", ".join(f"--{name.replace('_', '-')}" for name in names)
+
+
 def add_post(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("post-processing").add_argument
     add("--post", type=cli.path, metavar="FILE", help="settings that --tune-post wrote; the options below override")
     add("--tta", action="store_true", help=f"mix in time-shifted windows with a share of {TTA_WEIGHT}")
     add("--tta-shift-s", type=cli.positive_float, metavar="S", help="their shift (default: half a target window)")
-    add("--frame-weight", type=cli.nonnegative_float, metavar="X", help="share of the frame scores, 0 to 1 (0.5)")
+    add(
+        "--frame-weight",
+        type=cli.nonnegative_float,
+        metavar="X",
+        help="share of the best frames (inference.frame_share)",
+    )
     add("--smooth", type=cli.positive_float, metavar="X", help="weight of a window against its neighbours; 1: off (1)")
     add("--top-n", type=cli.positive_int, metavar="N", help="windows of a soundscape whose mean scales its class (1)")
     add("--file-power", type=cli.nonnegative_float, metavar="X", help="power of that mean; 0: off (0)")
@@ -170,8 +196,9 @@ def post_settings(options: argparse.Namespace) -> PostSettings:
     """The settings of --post, or the default, with the options that were given.
 
     Raises:
-        ConfigError: an option is out of its range.
+        ConfigError: an option is out of its range, or would change nothing.
     """
+    from sed_model.errors import ConfigError
     from sed_model.postprocess import PostSettings, change_post, read_post
 
     changes: dict[str, Any] = {
@@ -179,7 +206,16 @@ def post_settings(options: argparse.Namespace) -> PostSettings:
     }
     if options.tta:
         changes["tta_weight"] = TTA_WEIGHT
-    return change_post(read_post(options.post) if options.post else PostSettings(), changes)
+    settings = change_post(read_post(options.post) if options.post else PostSettings(), changes)
+    unused = [
+        ("tta_shift_s", settings.tta_weight == 0, "--tta"),
+        ("top_n", settings.file_power == 0, "--file-power above 0"),
+        ("keep_classes", settings.low_rank_power == 1, "--low-power above 1"),
+    ]
+    for name, is_unused, needed in unused:
+        if is_unused and getattr(options, name) is not None:
+            raise ConfigError(f"{_flags([name])} {getattr(options, name)}: changes nothing without {needed}; add it.")
+    return settings
 
 
 def loader(runtime: Literal["torch", "onnx", "openvino"], n_threads: int) -> Callable[[Path], LoadedModel]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sed_model.checkpoint import read_lineage
-from sed_model.errors import CheckpointError
+from sed_model.errors import CheckpointError, some
 from sed_model.paths import is_file
 from sed_model.predict_job import Joining, joining_problem
 from trainables.leaderboard import best_trials
@@ -39,11 +40,27 @@ def members_of(run_dir: Path, top_k: int | None = None) -> RunMembers:
     members_file = run.ensemble / "members.json"
     if top_k is None and os.path.lexists(members_file):
         return _read_members(members_file, run.path / "trials")
-    best = best_trials(run.read_trials(), top_k or DEFAULT_TOP_K)
-    if not best:
+    trials = run.read_trials()
+    ranked = [run.path / "trials" / row["trial_id"] for row in best_trials(trials, len(trials))]
+    if not ranked:
         raise CheckpointError(f"{run.path}: no trial with a model; give the folder of a search, or --model DIR.")
-    folders = tuple(run.path / "trials" / row["trial_id"] for row in best)
-    return RunMembers(folders, Joining(), f"the {len(folders)} best of the leaderboard")
+    return _best_alike(ranked, top_k or DEFAULT_TOP_K)
+
+
+def _best_alike(ranked: Sequence[Path], top_k: int) -> RunMembers:
+    """The first `top_k` models; softmax ones, which do not mix with sigmoids, only where there are no others."""
+    sigmoids: list[Path] = []
+    softmaxes: list[Path] = []
+    for folder in ranked:
+        if len(sigmoids) == top_k:
+            break
+        (softmaxes if read_lineage(folder, with_weights=False).scores == "softmax" else sigmoids).append(folder)
+    folders = sigmoids or softmaxes[:top_k]
+    source = f"the {len(folders)} best of the leaderboard"
+    if sigmoids and softmaxes:
+        names = some([folder.name for folder in softmaxes])
+        source += f" ({len(softmaxes)} left out, whose best epoch is of a cross-entropy stage: {names})"
+    return RunMembers(tuple(folders), Joining(), source)
 
 
 def _read_members(path: Path, trials: Path) -> RunMembers:

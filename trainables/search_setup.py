@@ -19,10 +19,11 @@ from sed_model.demo_data import write_demo_data
 from sed_model.errors import ConfigError, DataError
 from sed_model.pseudo_clips import read_pseudo_labels
 from sed_model.recordings import DataFolder, read_data_folder
+from sed_model.splits import validation_kind
 from sed_model.training_data import TrainingData, check_leaks
 from trainables.cluster import ClusterInfo
 from trainables.driver_lock import check_free
-from trainables.overrides import absolute_paths, parse_overrides
+from trainables.overrides import Use, absolute_paths, check_used, parse_overrides
 from trainables.resources import check_room
 from trainables.runs import RunFolder, newest_runs
 from trainables.search_checks import (
@@ -96,6 +97,8 @@ def prepare(options: argparse.Namespace, machine: ClusterInfo | None = None) -> 
     check_backbones(space)
     if data is None:
         data = demo_data(space)
+    kind = validation_kind(data, space.base.data)
+    check_used(parse_overrides(options.overrides), space.base, use_of(space, teacher is not None, kind))
     if options.resume:
         record = run.read_search()
         check_same_data(run, record, data)
@@ -174,9 +177,17 @@ def new_run(options: argparse.Namespace) -> tuple[RunFolder, SearchSpace, Path |
     if data_dir is None:
         updates.setdefault("num_trials", min(DEMO_TRIALS, space.search.num_trials))
     space = with_settings(space, updates)
+    check_used(parse_overrides(options.overrides), space.base, use_of(space, options.teacher is not None))
     run = RunFolder(options.out / (options.name or f"{space.name}-{time.strftime('%Y%m%d-%H%M%S')}"))
     check_unused(run)
     return run, space, data_dir
+
+
+def use_of(space: SearchSpace, is_student: bool, validation: str | None = None) -> Use:
+    """What a search makes of a configuration."""
+    searched = tuple(parameter.key for parameter in space.parameters)
+    command = "student" if is_student else "search"
+    return Use(command, space.search.stages, searched, validation=validation)
 
 
 def resumed(options: argparse.Namespace) -> tuple[RunFolder, SearchSpace, Path]:

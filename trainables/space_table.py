@@ -14,7 +14,7 @@ from rich.table import Table
 from sed_model.errors import UserError
 from sed_model.stages import check_stage_names, plan_stages
 from trainables import cli
-from trainables.overrides import parse_overrides
+from trainables.overrides import Use, check_used, parse_overrides
 from trainables.rungs import describe_rungs
 from trainables.search_space import SearchSpace, space_size
 from trainables.space import load_space
@@ -80,7 +80,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 2 when the space or an override is wrong."""
     options = build_parser().parse_args(arguments)
     try:
-        space = load_space(options.space, parse_overrides(options.overrides))
+        overrides = parse_overrides(options.overrides)
+        space = load_space(options.space, overrides)
+        check_used(
+            overrides, space.base, Use("space show", space.search.stages, tuple(p.key for p in space.parameters))
+        )
         check_stage_names(space.search.stages)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -90,4 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     console = Console()
     print_space(space, console if console.is_terminal else Console(width=120))
+    fixed = ", ".join(f"{name}={space.base.flat()[name]}" for name in overrides)
+    if fixed:
+        print(f"fixed: {fixed}")
     return 0

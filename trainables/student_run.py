@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import shlex
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
+from sed_model.errors import ConfigError
 from trainables import cli, search
 from trainables.cluster import joined_address, ray_session
 from trainables.leaderboard import best_trials
@@ -61,9 +64,25 @@ def train_round(number: int, teacher: Path, options: argparse.Namespace) -> Path
     run = RunFolder(options.run.parent / round_name(options.run, number))
     words = search_arguments(number, teacher, options)
     if run.search_file.is_file():
+        check_same_settings(run, options.overrides)
         words = ["--resume", "--name", run.path.name, "--out", str(run.path.parent), "--top-k", str(options.top_k)]
     run_search(search.parse(words), is_last=False)
     return run.path
+
+
+def check_same_settings(run: RunFolder, overrides: Sequence[str]) -> None:
+    """A round that is gone on with keeps its settings.
+
+    Raises:
+        ConfigError: others are set.
+    """
+    words = shlex.split(str(run.read_search().get("command", "")))
+    began = [text for word, text in pairwise(words) if word == "--set"]
+    if overrides and sorted(overrides) != sorted(began):
+        raise ConfigError(
+            f"--set {' '.join(overrides)}: {run.path.name} was begun with {' '.join(began) or 'nothing set'}, and goes "
+            "on with that; leave --set out, or remove that run to train the round anew."
+        )
 
 
 def best_score(run_dir: Path) -> float:

@@ -13,16 +13,18 @@ from pathlib import Path
 from sed_model.backbones import Backbone
 from sed_model.checkpoint import STATE_FILE, WEIGHTS_FILE, delete_state, load_model, start_from, without_pretraining
 from sed_model.config import SedConfig, load_config
+from sed_model.config_training import STAGE_NAMES
 from sed_model.demo_data import write_demo_data
 from sed_model.errors import CheckpointError, ConfigError
 from sed_model.model import SedModel
 from sed_model.recordings import read_data_folder
+from sed_model.splits import validation_kind
 from sed_model.stages import PARENTS, SUPERVISED_STAGES, plan_stages
 from sed_model.training_data import check_leaks
 from trainables import cli
 from trainables.cluster import ClusterInfo, machine_for, ray_session
 from trainables.driver_lock import only_driver
-from trainables.overrides import absolute_paths, parse_overrides
+from trainables.overrides import Use, absolute_paths, check_used, parse_overrides
 from trainables.recorder import epoch_line
 from trainables.search_checks import check_data, check_place
 from trainables.space_check import SPACES_DIR, find_file
@@ -34,8 +36,8 @@ UNFINISHED = ".unfinished"
 
 def run_training(options: argparse.Namespace) -> None:
     """Check everything, then train the stages one after the other, each in its own TorchTrainer."""
-    config = training_config(options)
     stages = SUPERVISED_STAGES if options.stage == "all" else (options.stage,)
+    config = training_config(options, stages)
     check_place(options.out, None)
     parent = parent_folder(options.out, stages[0], options.words)
     done = [stage for stage in stages if is_done(options.out / stage, config, options.resume)]
@@ -47,6 +49,8 @@ def run_training(options: argparse.Namespace) -> None:
         root = Path("demo_data").absolute()
         print(f"no --data: using the demo data in {root}", flush=True)
         folder = read_data_folder(write_demo_data(root), config.data.target_s)
+    kind = validation_kind(folder, config.data)
+    check_used(parse_overrides(options.overrides), config, Use("train", stages, validation=kind))
     for note in folder.notes:
         print(f"data: {note}", flush=True)
     data = check_data(folder, config, stages[0])
@@ -90,16 +94,37 @@ def hint_to_resume(options: argparse.Namespace) -> Iterator[None]:
 def command(words: Sequence[str], stage: str | None = None) -> str:
     """What was typed, for another stage where one is given."""
     if stage is not None:
+        words = without_stages(words, [other for other in STAGE_NAMES if other != stage])
         at = next(place for place, word in enumerate(words) if word.partition("=")[0] == "--stage")
         words = [*words[:at], "--stage", stage, *words[at + (1 if "=" in words[at] else 2) :]]
     return shlex.join(["python", "-m", "trainables.train", *words])
 
 
-def training_config(options: argparse.Namespace) -> SedConfig:
-    """--config with --set put in; without --config base.yaml, or demo.yaml for the demo data."""
+def without_stages(words: Sequence[str], stages: Sequence[str]) -> list[str]:
+    """What was typed, without what --set says of some stages: a command for others refuses it."""
+    kept: list[str] = []
+    for word in words:
+        text = word.removeprefix("--set=") if word.startswith("--set=") else word
+        is_set = word.startswith("--set=") or kept[-1:] == ["--set"]
+        if is_set and text.strip().startswith(tuple(f"stages.{stage}." for stage in stages)):
+            kept = kept[:-1] if kept[-1:] == ["--set"] else kept
+        else:
+            kept.append(word)
+    return kept
+
+
+def training_config(options: argparse.Namespace, stages: Sequence[str]) -> SedConfig:
+    """--config with --set put in; without --config base.yaml, or demo.yaml for the demo data.
+
+    Raises:
+        ConfigError: what was set is refused, or would change nothing.
+    """
     default = SPACES_DIR / ("demo.yaml" if options.data is None else "base.yaml")
     config_file = default if options.config is None else find_file(options.config)
-    return load_config(config_file).with_overrides(absolute_paths(parse_overrides(options.overrides)))
+    overrides = absolute_paths(parse_overrides(options.overrides))
+    config = load_config(config_file).with_overrides(overrides)
+    check_used(overrides, config, Use("train", tuple(stages)))
+    return config
 
 
 def train_stage(

@@ -108,7 +108,7 @@ def test_the_shared_validation_is_that_of_the_model_that_is_kept(
     windows = ValidationWindows(tiny_data, loaded.config)
     config, loss = loaded.config, loaded.lineage.loss
     scores = predict_dataset(loaded.model, windows, config, choose_runtime(config.optim), loss)
-    expected = scores.probabilities(loss, config.inference.frame_share)
+    expected = scores.window_scores(loss, windows.rms).probabilities(config.inference)
     np.testing.assert_allclose(expected, probabilities(folder), atol=1e-5)
 
 

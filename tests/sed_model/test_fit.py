@@ -258,4 +258,5 @@ def test_a_model_written_by_fit_gives_the_predictions_written_with_it(
     loss = loaded.lineage.loss
     scores = predict_dataset(loaded.model, windows, augmented, choose_runtime(augmented.optim), loss)
     written = np.array(pq.read_table(folder / "oof.parquet")["probabilities"].to_pylist(), np.float32)
-    np.testing.assert_allclose(scores.probabilities(loss, augmented.inference.frame_share), written, atol=1e-5)
+    expected = scores.window_scores(loss, windows.rms).probabilities(augmented.inference)
+    np.testing.assert_allclose(expected, written, atol=1e-5)

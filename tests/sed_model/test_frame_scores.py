@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from sed_model.decoding import decode
 from sed_model.devices import choose_runtime
 from sed_model.frame_scores import FRAMES_FILE, telling_windows, write_frame_scores
 from sed_model.oof import OOF_FILE, write_predictions
-from sed_model.predict import predict_members
+from sed_model.predict import predict_soundscape
 from sed_model.training_data import TrainingData
 
 
@@ -29,20 +30,26 @@ def model_folder(tiny_models: list[Path], tiny_data: TrainingData, tiny_config: 
     return folder
 
 
-def test_frame_scores_are_those_that_predict_sees(
+def test_frame_scores_are_those_that_the_score_is_made_of(
     model_folder: Path, tiny_data: TrainingData, tiny_config: SedConfig
 ) -> None:
+    """The best of them in the target, and the clip's own probability, half each."""
     write_frame_scores(model_folder, tiny_data.folder.root)
 
-    row = pq.read_table(model_folder / FRAMES_FILE).to_pylist()[0]
-    waveform = decode(tiny_data.folder.root / row["filename"], tiny_config.front_end.sample_rate_hz)
-    member = predict_members(
-        [load_model(model_folder)], waveform, np.array([row["start_s"]]), choose_runtime(tiny_config.optim)
-    )[0]
-    column = tiny_data.folder.classes.index(row["label"])
-    np.testing.assert_allclose(row["scores"], member.frames[0][:, column], atol=1e-5)
-    assert row["frames_start_s"] == pytest.approx(member.contexts_s[0])
-    assert row["frames_end_s"] == pytest.approx(member.contexts_s[0] + tiny_config.data.window_s)
+    model = load_model(model_folder)
+    clips = replace(model, config=tiny_config.with_overrides({"inference.frame_share": 0.0}))
+    rows = pq.read_table(model_folder / FRAMES_FILE).to_pylist()
+    assert rows
+    for row in rows:
+        waveform = decode(tiny_data.folder.root / row["filename"], tiny_config.front_end.sample_rate_hz)
+        predicted = predict_soundscape(
+            [model, clips], waveform, np.array([row["start_s"]]), choose_runtime(tiny_config.optim)
+        )
+        score, clip = predicted[:, 0, tiny_data.folder.classes.index(row["label"])]
+        first, end = (round((row[name] - row["frames_start_s"]) / 0.1) for name in ("start_s", "end_s"))
+        assert score == pytest.approx((clip + max(row["scores"][first:end])) / 2, abs=1e-5)
+        assert len(row["scores"]) == 15
+        assert row["frames_end_s"] == pytest.approx(row["frames_start_s"] + 1.5)
 
 
 def test_a_recording_that_cannot_be_read_is_left_out(model_folder: Path, tmp_path: Path) -> None:

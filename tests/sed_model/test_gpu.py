@@ -103,7 +103,8 @@ def test_a_model_of_the_gpu_predicts_the_same_on_a_cpu(
     scores = predict_dataset(
         loaded.model, windows, loaded.config, Runtime(torch.device("cpu"), None), loaded.lineage.loss
     )
-    expected = scores.probabilities(loaded.lineage.loss, loaded.config.inference.frame_share)
+    of_windows = scores.window_scores(loaded.lineage.loss, windows.rms)
+    expected = of_windows.probabilities(loaded.config.inference)
     np.testing.assert_allclose(read_predictions(tmp_path).probabilities, expected, atol=2e-3)
 
 

@@ -14,6 +14,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from sed_model.errors import ConfigError
 from sed_model.postprocess import (
     PostSettings,
+    ScoreParts,
     blend,
     change_post,
     lower_low_ranked,
@@ -62,10 +63,14 @@ def test_at_equal_scores_the_first_class_stays() -> None:
 
 
 def test_parts_are_mixed_by_their_shares() -> None:
-    clip, shifted, framed = (np.full((1, 1, 1), value, np.float32) for value in (0.2, 0.4, 0.9))
-    # (0.75 * 0.2 + 0.25 * 0.4) * 0.5 + 0.9 * 0.5
-    mixed = blend(clip, shifted, framed, PostSettings(tta_weight=0.25, frame_weight=0.5))
-    assert mixed.item() == pytest.approx(0.575)
+    clip, shifted, best = (np.full((2, 2, 1), value, np.float32) for value in (0.2, 0.4, 0.9))
+    parts = ScoreParts(clip, shifted, best, np.array([[False, True], [False, False]]), np.array([0.0, 0.1]))
+    # (0.75 * 0.2 + 0.25 * 0.4) * 0.5 + 0.9 * 0.5, and a window that is silent for the first member
+    mixed = blend(parts, PostSettings(tta_weight=0.25, frame_weight=0.5))
+    np.testing.assert_allclose(mixed[:, :, 0], [[0.575, 0], [0.575, 0.575]], rtol=1e-6)
+    # Without a weight each member has its own: 0.2, and 0.9 * 0.2 + 0.1 * 0.9.
+    np.testing.assert_allclose(blend(parts, PostSettings())[:, 0, 0], [0.2, 0.27], rtol=1e-6)
+    assert parts.silent_for_all.tolist() == [False, False]
 
 
 def test_steps_follow_each_other() -> None:

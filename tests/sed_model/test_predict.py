@@ -12,14 +12,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sed_model.config import SedConfig
+from sed_model.config import Inference, SedConfig
 from sed_model.dataset import ValidationWindows
 from sed_model.devices import Runtime
 from sed_model.oof import write_predictions
 from sed_model.predict import (
     WindowScores,
-    best_frames,
     contexts,
+    member_scores,
     predict_dataset,
     predict_soundscape,
     probabilities_of,
@@ -108,22 +108,46 @@ def test_soundscape_windows_get_the_scores_that_validation_gives_them(
     path = windows.paths[0]
     waveform = tiny_data.cache.samples(path) / np.float32(32768)
     scores = predict_soundscape([one], waveform, target_starts(6.0, 1.0, 1.0), CPU)
-    expected = predict_dataset(one.model, windows, tiny_config, CPU, "bce").probabilities("bce", 0.5)
-    np.testing.assert_allclose(scores[0], expected[:6], atol=1e-5)
+    predicted = predict_dataset(one.model, windows, tiny_config, CPU, "bce")
+    expected = predicted.window_scores("bce", windows.rms).probabilities(tiny_config.inference)
+    np.testing.assert_allclose(scores[0], expected[:6], atol=1e-6)
 
 
-def test_a_window_is_scored_by_its_clip_and_the_best_frame_in_its_target() -> None:
-    frame_logits = np.array([[[9.0, 9.0], [0.0, -1.0], [math.log(3), -2.0], [9.0, 9.0]]], np.float32)
-    best = best_frames(frame_logits, torch.tensor([[0.25, 0.75]]), "bce")
-    np.testing.assert_allclose(best, [[0.75, 1 / (1 + math.e)]], atol=1e-6)
-    scores = WindowScores(np.array([[-math.log(3), 0.0]], np.float32), best)
-    np.testing.assert_allclose(scores.probabilities("bce", 0.2)[0, 0], 0.8 * 0.25 + 0.2 * 0.75, atol=1e-6)
+def test_validation_of_some_windows_gives_the_scores_that_they_have_among_all(
+    tiny_data: TrainingData, tiny_config: SedConfig
+) -> None:
+    """In any order, as processes share them out; neighbours that are not scored are heard all the same."""
+    model = random_model(tiny_config).model
+    everything = predict_dataset(model, ValidationWindows(tiny_data, tiny_config), tiny_config, CPU, "bce")
+    rows = [10, 1, 4]
+    some_windows = ValidationWindows(tiny_data, tiny_config, rows)
+    assert len(some_windows) == 3 * 3
+    some = predict_dataset(model, some_windows, tiny_config, CPU, "bce")
+    np.testing.assert_allclose(some.clip_logits, everything.clip_logits[rows], atol=1e-5)
+    np.testing.assert_allclose(some.best, everything.best[rows], atol=1e-6)
 
 
-def test_best_frames_after_cross_entropy_share_each_frame_among_the_classes() -> None:
+def test_a_score_does_not_depend_on_what_else_is_asked_for(tiny_config: SedConfig) -> None:
+    waveform = np.random.default_rng(0).normal(0, 0.1, 52_000).astype(np.float32)  # 6.5 s
+    members = [random_model(tiny_config), random_model(tiny_config.with_overrides({"data.window_s": 2.5}), 1)]
+    finely = predict_soundscape(members, waveform, target_starts(6.5, 1.0, 0.5), CPU)
+    for start_s in (0.0, 2.5, 5.5):
+        alone = predict_soundscape(members, waveform, np.array([start_s]), CPU)
+        np.testing.assert_allclose(alone[:, 0], finely[:, round(start_s / 0.5)], atol=1e-6)
+
+
+def test_a_window_is_scored_by_its_clip_and_its_best_frame_and_silence_has_0() -> None:
+    rows = np.array([[0.25, 0.5], [0.25, 0.5]], np.float32)
+    scores = WindowScores(rows, np.full((2, 2), 0.75, np.float32), np.array([0.1, 0.002], np.float32))
+    settings = Inference(frame_share=0.2, silence_rms=0.002)
+    np.testing.assert_allclose(scores.probabilities(settings), [[0.8 * 0.25 + 0.2 * 0.75, 0.55], [0, 0]], atol=1e-6)
+
+
+def test_after_cross_entropy_each_frame_is_shared_among_the_classes() -> None:
     frame_logits = np.array([[[math.log(3), 0.0], [0.0, 0.0]]], np.float32)
-    best = best_frames(frame_logits, torch.tensor([[0.0, 1.0]]), "ce")
-    np.testing.assert_allclose(best, [[0.75, 0.5]], atol=1e-6)
+    scores = member_scores(frame_logits[:, 0], frame_logits, "ce", np.zeros(1), 1.0)
+    np.testing.assert_allclose(scores.frames, [[[0.75, 0.25], [0.5, 0.5]]], atol=1e-6)
+    np.testing.assert_allclose(scores.clip, [[0.75, 0.25]], atol=1e-6)
 
 
 def test_members_are_scored_as_if_alone(tiny_config: SedConfig) -> None:

@@ -114,14 +114,14 @@ def test_shifted_windows_are_those_of_the_shifted_starts(soundscapes: Path, ense
         return np.stack([one.clip for one in members])
 
     shifted = (clip_at(0.0, 0.5, 1.5, 2.5, 3.5, 4.5) + clip_at(0.5, 1.5, 2.5, 3.5, 4.5, 5.0)) / 2
-    np.testing.assert_allclose(scores.shifted, shifted, atol=1e-5)
-    np.testing.assert_allclose(scores.clip, clip_at(0.0, 1.0, 2.0, 3.0, 4.0, 5.0), atol=1e-5)
+    np.testing.assert_allclose(scores.parts.shifted, shifted, atol=1e-5)
+    np.testing.assert_allclose(scores.parts.clip, clip_at(0.0, 1.0, 2.0, 3.0, 4.0, 5.0), atol=1e-5)
 
 
 def test_without_a_shift_the_shifted_windows_are_the_windows(soundscapes: Path, ensemble: Ensemble) -> None:
     scores = score_soundscape(ensemble.members, Task(soundscapes / "a_whole.wav"), ScoreOptions(), CPU)
-    np.testing.assert_array_equal(scores.shifted, scores.clip)
-    np.testing.assert_array_equal(scores.framed, scores.framed_alone)
+    np.testing.assert_array_equal(scores.parts.shifted, scores.parts.clip)
+    np.testing.assert_array_equal(scores.parts.best, scores.best_alone)
     assert scores.frames.shape == (2, 60, 3)
 
 
@@ -130,7 +130,7 @@ def test_frames_beyond_the_silence_are_kept_and_those_in_it_are_not(tmp_path: Pa
     noise[8_000:] = 0
     soundfile.write(tmp_path / "half.wav", noise, 8_000)
     scores = score_soundscape(ensemble.members, Task(tmp_path / "half.wav"), ScoreOptions(), CPU)
-    assert scores.silent.tolist() == [False, True]
+    assert scores.parts.silent.tolist() == [[False, True]] * 2
     assert scores.silent_frames.tolist() == [False] * 10 + [True] * 10
 
 

@@ -40,7 +40,7 @@ def test_scores_are_those_of_the_waveforms(
     for _ in range(2):  # made, then kept
         scores = predict_dataset(model, images, config, CPU, "bce")
         assert (scores.clip_logits == expected.clip_logits).all()
-        assert (scores.best_frames == expected.best_frames).all()
+        assert (scores.best == expected.best).all()
 
 
 def test_each_image_is_made_once(tiny_config: SedConfig, tiny_data: TrainingData) -> None:

@@ -6,17 +6,23 @@ import json
 import random
 import shutil
 import signal
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import ray
 import soundfile
 
 from sed_model.errors import AudioError
 from trainables import ensemble
+from trainables.ensemble_members import EnsembleJob
+from trainables.ensemble_plan import plan_ensemble
+from trainables.ensemble_run import predict_shards
 
 pytestmark = pytest.mark.slow
 Label = Callable[..., pd.DataFrame]
@@ -116,6 +122,34 @@ def test_a_threshold_that_no_window_reaches_leaves_an_empty_table(label: Label, 
 
     assert len(labels) == 0
     assert json.loads((out / "summary.json").read_text(encoding="utf-8"))["pseudo_labels"] == 0
+
+
+def test_the_actors_of_an_ensemble_that_fails_end(finished_run: Path, tiny_root: Path, tmp_path: Path) -> None:
+    """Else they would keep their CPUs from the rest of the session."""
+    plan = plan_ensemble(EnsembleJob(finished_run, tiny_root, tmp_path / "out", workers=1))
+    nowhere = replace(plan.shards()[0], part=Path("/proc/nowhere/part.parquet"))
+
+    # What failed holds on to the frame, and with it to the actors: they end only where they are told to.
+    with pytest.raises(ray.exceptions.RayTaskError, match="/proc/nowhere") as failure:
+        predict_shards(plan, [nowhere])
+
+    deadline_s = time.monotonic() + 60
+    while ray.available_resources().get("CPU") != ray.cluster_resources()["CPU"]:
+        assert time.monotonic() < deadline_s, "an actor still holds its CPU"
+        time.sleep(0.1)
+    assert failure.tb is not None
+
+
+def test_other_inference_settings_predict_anew_and_change_the_labels(
+    label: Label, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, before = label("--set", "pseudo.keep_window=0"), parts_in(out)
+    second = label("--set", "pseudo.keep_window=0", "--set", "inference.frame_share=1.0")
+
+    assert all(parts_in(out)[name] > before[name] for name in before)
+    both = first.merge(second, on=["filename", "start_s"])
+    assert (both["confidence_x"] - both["confidence_y"]).abs().max() > 1e-4
+    assert "soundscapes are scored with inference.frame_share=1.0" in capsys.readouterr().out
 
 
 def test_what_the_labels_are_worth_is_in_the_summary(out: Path) -> None:

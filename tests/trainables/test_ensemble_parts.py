@@ -105,13 +105,13 @@ def test_a_file_is_decoded_once_and_members_of_one_front_end_share_its_log_mel(
     config: SedConfig, soundscapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoded: list[str] = []
-    decode = ensemble_run.decode
+    decode = ensemble_run.decode_as_cached
 
     def counted(path: Path, rate_hz: int) -> Any:
         decoded.append(path.name)
         return decode(path, rate_hz)
 
-    monkeypatch.setattr(ensemble_run, "decode", counted)
+    monkeypatch.setattr(ensemble_run, "decode_as_cached", counted)
     other = config.with_overrides({"front_end.n_mels": 40})
     pooled = config.with_overrides({"model.pool_type": "max"})
     members = [random_model(config, 0), random_model(pooled, 1), random_model(other, 2), random_model(other, 3)]

@@ -18,11 +18,13 @@ from sed_model.config import config_from_dict
 from sed_model.errors import CheckpointError, ConfigError, DataError
 from sed_model.files import write_parquet
 from sed_model.model import SedModel
+from sed_model.predict_job import load_ensemble
 from sed_model.recordings import read_data_folder
 from sed_model.splits import split
 from trainables.ensemble_files import out_of_fold
 from trainables.ensemble_members import EnsembleJob, table_lines
 from trainables.ensemble_plan import members_record, plan_ensemble
+from trainables.run_members import members_of
 from trainables.runs import RunFolder
 
 pytestmark = pytest.mark.slow
@@ -30,8 +32,11 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def run(finished_run: Path, tmp_path: Path) -> Path:
-    """A copy of the finished run, without its ensemble."""
-    return Path(shutil.copytree(finished_run, tmp_path / "run", ignore=shutil.ignore_patterns("ensemble", "tune")))
+    """A copy of the finished run, without its ensemble, whose models might all join one: none is of a softmax."""
+    copy = Path(shutil.copytree(finished_run, tmp_path / "run", ignore=shutil.ignore_patterns("ensemble", "tune")))
+    for folder in (copy / "trials").glob("trial_*"):
+        change_lineage(folder, stage="train_bce", loss="bce")
+    return copy
 
 
 def plan(run: Path, data: Path, **changes: Any) -> Any:
@@ -102,6 +107,62 @@ def test_members_that_do_not_fit_are_left_out_for_the_next_best(
     assert [member.trial_id for member in choice.members] == [first, third]
     assert f"its {next(iter(changes))} differ" in choice.facts["left_out"][second]
     assert any(f"left out: {second}" in line for line in table_lines(choice))
+
+
+def softmax(run: Path, *names: str) -> None:
+    """As trials are that were pruned in the cross-entropy stage, or were best in it."""
+    for name in names:
+        change_lineage(run / "trials" / name, stage="pretrain_ce", loss="ce")
+
+
+@pytest.mark.parametrize("select", ["top", "greedy"])
+def test_softmax_models_do_not_join_sigmoids(run: Path, tiny_root: Path, select: str) -> None:
+    """Not even the two best, which are counted and named once."""
+    ranked = [member.trial_id for member in plan(run, tiny_root, top_k=8).choice.members]
+    softmax(run, *ranked[:2], ranked[3])
+
+    choice = plan(run, tiny_root, select=select, top_k=2).choice
+
+    assert not {member.trial_id for member in choice.members} & {*ranked[:2], ranked[3]}
+    assert choice.facts["left_out"].keys() >= set(ranked[:2])
+    (line,) = [line for line in table_lines(choice) if line.startswith("left out: ")]
+    assert f"{ranked[0]}, {ranked[1]}" in line
+    assert f"({len(choice.facts['left_out'])} trials): its best epoch is of pretrain_ce, trained with cross-ent" in line
+
+
+def test_named_softmax_models_are_refused_beside_sigmoids(run: Path, tiny_root: Path) -> None:
+    first, second, third = [member.trial_id for member in plan(run, tiny_root, top_k=3).choice.members]
+    softmax(run, first, third)
+
+    with pytest.raises(CheckpointError, match=f"{first}: its best epoch is of pretrain_ce.*train later stages longer"):
+        plan(run, tiny_root, members=(first, second))
+    assert [member.trial_id for member in plan(run, tiny_root, members=(second,)).choice.members] == [second]
+    alone = plan(run, tiny_root, members=(first, third)).choice
+    assert [member.trial_id for member in alone.members] == [first, third]
+
+
+def test_softmax_models_are_members_among_themselves(run: Path, tiny_root: Path) -> None:
+    ranked = [member.trial_id for member in plan(run, tiny_root, top_k=8).choice.members]
+    softmax(run, *ranked)
+
+    choice = plan(run, tiny_root, top_k=2).choice
+
+    assert [member.trial_id for member in choice.members] == ranked[:2]
+    assert choice.facts["left_out"] == {}
+
+
+def test_a_prediction_takes_one_kind_of_the_best_trials(run: Path, tiny_root: Path) -> None:
+    ranked = [member.trial_id for member in plan(run, tiny_root, top_k=8).choice.members]
+    softmax(run, ranked[0], ranked[2])
+
+    members = members_of(run, top_k=2)
+
+    assert [folder.name for folder in members.folders] == [ranked[1], ranked[3]]
+    assert members.source.endswith(
+        f"(2 left out, whose best epoch is of a cross-entropy stage: {ranked[0]}, {ranked[2]})"
+    )
+    with pytest.raises(CheckpointError, match=r"best epoch is of pretrain_ce with loss ce, that of .* do not mix"):
+        load_ensemble([run / "trials" / ranked[1], run / "trials" / ranked[0]])
 
 
 def test_named_members_are_taken_and_unknown_ones_refused(run: Path, tiny_root: Path) -> None:

@@ -19,7 +19,7 @@ from trainables import student, student_run
 from trainables.runs import RunFolder
 from trainables.search import parse
 from trainables.space import load_space
-from trainables.student_run import search_arguments
+from trainables.student_run import check_same_settings, search_arguments
 from trainables.teacher import check_student_space, find_teacher
 
 slow = pytest.mark.slow
@@ -110,6 +110,16 @@ def test_a_round_s_search_gets_the_resources_that_were_asked_for() -> None:
     search_options = parse(words)
     assert (search_options.gpus_per_trial, search_options.workers_per_trial) == (0.25, 0)
     assert search_options.name == "x-student-2"
+
+
+def test_a_round_that_is_gone_on_with_keeps_its_settings(bare_run: RunFolder) -> None:
+    data = {"folder": "d", "fingerprint": "f"}
+    command = "python -m trainables.search --set seed=1 --set optim.batch_size=4"
+    bare_run.write_search({"space_name": "tiny", "data": data, "command": command, "seed": 1, "versions": {}})
+    for same in (["optim.batch_size=4", "seed=1"], []):
+        check_same_settings(bare_run, same)
+    with pytest.raises(ConfigError, match=r"--set seed=2: run was begun with seed=1 optim\.batch_size=4, and goes on"):
+        check_same_settings(bare_run, ["seed=2"])
 
 
 def test_a_run_without_labels_is_no_teacher(tmp_path: Path) -> None:

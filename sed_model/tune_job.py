@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sed_model import pseudo
-from sed_model.audio_files import AUDIO_SUFFIXES
+from sed_model.audio_files import is_audio
 from sed_model.decoding import BadAudio, duration_s
 from sed_model.errors import AudioError, CheckpointError, ConfigError, DataError
 from sed_model.files import read_arrays, replacing, sha256_of
@@ -114,7 +114,7 @@ def refuse_test_soundscapes(root: Path, labelled_paths: Sequence[str]) -> None:
     """
     labelled = {Path(path).stem: root / path for path in labelled_paths}
     test_dir, test_csv = root / "test_soundscapes", root / "test_soundscapes_labels.csv"
-    listed = [path for path in test_dir.glob("*") if path.suffix.lower() in AUDIO_SUFFIXES]
+    listed = [path for path in test_dir.glob("*") if is_audio(path.name)]
     stems, test_files = {path.stem for path in listed}, [path for path in listed if is_file(path)]
     if os.path.lexists(test_csv):
         stems |= _stems(test_csv)

@@ -45,7 +45,7 @@ def find_sources(job: EnsembleJob, data: DataFolder, members: Sequence[LoadedMod
     # By name, since a copy of a labelled soundscape is one too.
     labelled = {Path(path).name for path in data.soundscapes} - set(unlabelled)
     if job.soundscapes is None:
-        root, names = job.data_dir / "train_soundscapes", unlabelled
+        root, names = job.data_dir / data.soundscapes_name, unlabelled
     else:
         root, names = job.soundscapes, names_in(job.soundscapes)
     may_label = out_of_fold(root, names, data, members)

@@ -8,6 +8,7 @@ from typing import Any
 
 from sed_model.backbones import Backbone, HubError
 from sed_model.config import SedConfig
+from sed_model.coverage import check_coverage, coverage
 from sed_model.dataset import TrainingClips, ValidationWindows
 from sed_model.errors import ConfigError, DataError
 from sed_model.paths import LONGEST_NAME, check_folder
@@ -126,8 +127,18 @@ def check_data(data: DataFolder, config: SedConfig, stage: str, labels: PseudoLa
             flush=True,
         )
     TrainingClips(training, config, stage)
-    ValidationWindows(training, config)
+    windows = ValidationWindows(training, config)
+    covered = coverage(data, training.split, windows.targets, windows.paths)
+    check_coverage(covered, data, len(windows))
+    print(f"data: {covered}", flush=True)
     return training.split.kind
+
+
+def tell_data(data: DataFolder) -> None:
+    """Print what the folder was taken for, and what is odd in it."""
+    print(f"data: {data.root} is read as {data.layout}", flush=True)
+    for note in data.notes:
+        print(f"data: {note}", flush=True)
 
 
 def check_same_data(run: RunFolder, record: Mapping[str, Any], data: DataFolder) -> None:

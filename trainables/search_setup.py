@@ -35,6 +35,7 @@ from trainables.search_checks import (
     check_unused,
     check_workers,
     front_ends,
+    tell_data,
 )
 from trainables.search_settings import AshaSettings, parse_search
 from trainables.search_space import SearchSpace
@@ -98,8 +99,7 @@ def prepare(options: argparse.Namespace, machine: ClusterInfo | None = None) -> 
         if teacher_dir is not None:
             check_same_data(RunFolder(teacher_dir), RunFolder(teacher_dir).read_search(), data)
             record["teacher"] = str(teacher_dir)
-    for note in data.notes:
-        print(f"data: {note}", flush=True)
+    tell_data(data)
     job = replace(search_job(run, space, data.root, options, record.get("storage")), teacher=teacher)
     if machine is not None:
         check_room(job, machine)

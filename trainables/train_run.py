@@ -23,7 +23,7 @@ from trainables.cluster import ClusterInfo, machine_for, ray_session
 from trainables.driver_lock import only_driver
 from trainables.overrides import absolute_paths, parse_overrides
 from trainables.recorder import epoch_line
-from trainables.search_checks import check_data, check_place
+from trainables.search_checks import check_data, check_place, tell_data
 from trainables.space_check import SPACES_DIR, find_file
 from trainables.stage_trainer import RECORDS, RayTrainJob, fit_with_ray_train
 
@@ -46,8 +46,7 @@ def run_training(options: argparse.Namespace) -> None:
         root = Path("demo_data").absolute()
         print(f"no --data: using the demo data in {root}", flush=True)
         folder = read_data_folder(write_demo_data(root), config.data.target_s)
-    for note in folder.notes:
-        print(f"data: {note}", flush=True)
+    tell_data(folder)
     check_data(folder, config, stages[0])
     if parent is not None:
         start_from(

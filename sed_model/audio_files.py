@@ -80,3 +80,25 @@ def list_audio(root: Path, name: str) -> AudioListing:
 def _stays_inside(path: str, allowed: tuple[str, ...]) -> bool:
     real = os.path.realpath(path)
     return Path(real).exists() and any(os.path.commonpath([real, folder]) == folder for folder in allowed)
+
+
+def beside(listing: AudioListing) -> dict[str, list[str]]:
+    """The files of a listing that are no recordings, by what they are."""
+    deaf = [path for path in listing.others if PurePosixPath(path).suffix.lower() in UNREADABLE_SUFFIXES]
+    suffixes = ", ".join(sorted({PurePosixPath(path).suffix.lower() for path in deaf}))
+    reasons = {
+        f"sound files in {listing.name} that cannot be read ({suffixes}; convert them to .flac)": deaf,
+        f"other files in {listing.name}": sorted(set(listing.others) - set(deaf)),
+        f"a Mac's notes on files in {listing.name} (._*), no recordings": list(listing.apple_double),
+    }
+    return {reason: paths for reason, paths in reasons.items() if paths}
+
+
+def below(listing: AudioListing) -> list[str]:
+    """The audio files in folders below that of the listing, sorted."""
+    return sorted(path for path in listing.sizes if path.count("/") > 1)
+
+
+def name_in(listing: AudioListing, path: str) -> str:
+    """A path of a listing, from the listed folder on."""
+    return path.removeprefix(f"{listing.name}/")

@@ -86,7 +86,7 @@ class FileFinder:
         if "\\" in filename:
             filename, ways = filename.replace("\\", "/"), (BACKSLASHES,)
         parts = PurePosixPath(filename).parts
-        if self._listing.name in parts[:-1]:
+        if self._listing.name in parts[:-1] and ".." not in parts:
             parts, ways = parts[parts.index(self._listing.name) + 1 :], (*ways, PREFIXED)
         return parts, ways
 

@@ -13,11 +13,11 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pandas as pd
 
-from sed_model.audio_files import AudioListing, list_audio
+from sed_model.audio_files import AudioListing, beside, list_audio
 from sed_model.layouts import find_layout
 from sed_model.soundscape_labels import read_soundscape_labels
 from sed_model.tables import Notes, Problems, read_text_table
-from sed_model.train_table import TrainTable, count_others, read_classes, read_recordings
+from sed_model.train_table import TrainTable, read_classes, read_recordings
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,8 @@ def read_data_folder(root: Path, target_s: float = 5.0) -> DataFolder:
 def _read_soundscapes(scapes: AudioListing, problems: Problems, notes: Notes) -> tuple[str, ...]:
     top_level = sorted(path for path in scapes.sizes if path.count("/") == 1)
     notes.count(f"soundscapes in folders below {scapes.name}, not used", len(scapes.sizes) - len(top_level))
-    count_others(scapes, notes)
+    for reason, paths in beside(scapes).items():
+        notes.count(reason, len(paths))
     for path in sorted(scapes.outside):
         problems.add(
             "paths that leave the folder", f"{path}: is a link out of the folder or to nowhere; copy the file here"

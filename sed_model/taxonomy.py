@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sed_model.tables import Notes, Problems, read_text_table
 
-RESERVED_LABELS = frozenset({"row_id", "path", "start_s", "end_s", "filename"})
+RESERVED_LABELS = frozenset({"row_id", "path", "start_s", "end_s"})
 """Names of columns that stand beside one column a class."""
 
 

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pandas as pd
 
-from sed_model.audio_files import UNREADABLE_SUFFIXES, AudioListing
+from sed_model.audio_files import AudioListing, beside
 from sed_model.errors import some
 from sed_model.label_cells import parse_label_list, written_without_brackets
 from sed_model.layouts import Layout
@@ -80,7 +80,8 @@ def read_recordings(table: TrainTable, classes: tuple[str, ...], audio: AudioLis
     notes.count("recordings in a folder that is not named like their primary label", elsewhere)
     unlisted = len(audio.sizes.keys() - set(paths))
     notes.count(f"audio files of {audio.name} without a row in {table.layout.table}", unlisted)
-    count_others(audio, notes)
+    for reason, paths_beside in beside(audio).items():
+        notes.count(reason, len(paths_beside))
     return pd.DataFrame(
         {
             "path": pd.Series(paths, dtype=object),
@@ -90,15 +91,6 @@ def read_recordings(table: TrainTable, classes: tuple[str, ...], audio: AudioLis
             "rating": pd.Series(_ratings(table), dtype=np.float64),
         }
     )
-
-
-def count_others(listing: AudioListing, notes: Notes) -> None:
-    """Note what lies beside the audio files."""
-    deaf = [path for path in listing.others if PurePosixPath(path).suffix.lower() in UNREADABLE_SUFFIXES]
-    suffixes = sorted({PurePosixPath(path).suffix.lower() for path in deaf})
-    notes.count(f"sound files in {listing.name} that cannot be read ({some(suffixes)}; convert to .flac)", len(deaf))
-    notes.count(f"other files in {listing.name}", len(listing.others) - len(deaf))
-    notes.count(f"a Mac's notes on files in {listing.name} (._*), no recordings", len(listing.apple_double))
 
 
 def _primary_labels(table: TrainTable, finder: LabelFinder, classes: tuple[str, ...]) -> list[str]:

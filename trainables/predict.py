@@ -90,6 +90,11 @@ def build_parser() -> argparse.ArgumentParser:
     cli.add_models(parser)
     add = parser.add_argument
     add("--soundscapes", type=cli.path, metavar="DIR", help="folder of audio files")
+    add(
+        "--recursive",
+        action="store_true",
+        help="take audio files in folders below, too; their rows are named FOLDER/<file stem>_<end second>",
+    )
     add("--out", type=cli.path, required=True, metavar="FILE", help="submission.csv (or post.json) to write")
     add(
         "--sample-submission",
@@ -215,6 +220,7 @@ def predict(options: argparse.Namespace, ensemble: Ensemble) -> None:
             options.event_high, options.event_low, options.event_median_s, options.event_gap_s, options.event_min_s
         ),
         n_threads=options.threads,
+        recursive=options.recursive,
     )
     done = predict_soundscapes(job, ensemble, cli.say)
     print(f"submission      {options.out}  {done.n_rows} rows of {done.n_files} soundscapes", flush=True)

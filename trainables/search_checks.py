@@ -111,11 +111,16 @@ def front_ends(space: SearchSpace) -> list[SedConfig]:
     return [space.config({"front_end.sample_rate_hz": rate}) for rate in rates[0]]
 
 
-def check_data(data: DataFolder, config: SedConfig, stage: str, labels: PseudoLabels | None = None) -> str:
-    """Decode the audio (once, for all trials), and open what training and validation read.
+def check_data(
+    data: DataFolder, config: SedConfig, stage: str, labels: PseudoLabels | None = None, tell_score: bool = True
+) -> str:
+    """Decode the audio (once, for all trials), open what training and validation read, and tell what the score covers.
 
     Returns:
         What validates: folds or soundscapes.
+
+    Raises:
+        UserError: of the kind of what is wrong; a DataError where the score could never be defined.
     """
     training = open_training_data(data, config, pseudo=labels)
     if training.cache.bad:
@@ -130,7 +135,8 @@ def check_data(data: DataFolder, config: SedConfig, stage: str, labels: PseudoLa
     windows = ValidationWindows(training, config)
     covered = coverage(data, training.split, windows.targets, windows.paths)
     check_coverage(covered, data, len(windows))
-    print(f"data: {covered}", flush=True)
+    if tell_score:
+        print(f"data: {covered}", flush=True)
     return training.split.kind
 
 

@@ -104,8 +104,8 @@ def prepare(options: argparse.Namespace, machine: ClusterInfo | None = None) -> 
     if machine is not None:
         check_room(job, machine)
     labels = None if teacher is None else read_pseudo_labels(teacher.labels)
-    for config in front_ends(space):
-        validation = check_data(data, config, space.search.stages[0], labels)
+    for number, config in enumerate(front_ends(space)):
+        validation = check_data(data, config, space.search.stages[0], labels, tell_score=number == 0)
     for fold in space.search.refit_folds:
         changes_for(space.base, validation, fold)
     earlier = [trial for folder in options.warm_start for trial in earlier_trials(space, folder, data.fingerprint)]

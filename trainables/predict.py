@@ -21,6 +21,7 @@ DESCRIPTION = """Soundscapes -> submission.csv: a row every target window (data.
 <file stem>_<end second>, the columns are those of sample_submission.csv where it lies in or beside the soundscapes.
 Needs neither Ray nor a network. Soundscapes may have any length, sample rate and number of channels; a last partial
 window has a row; a file that cannot be read is reported and gets rows of 0, for a submission has to be complete.
+Files of other suffixes and in folders below are left out and counted; --recursive takes the folders, too.
 
 Rows: those of the sample if it lists every soundscape of the folder, else by the length of the files. Classes of the
 sample that the models do not know get 0; a sample that lacks classes of the models is refused.

@@ -25,7 +25,7 @@ def check_stems(stems: Sequence[str], folder: Path) -> None:
         DataError: the tables of a soundscape would have a name that no file can have.
     """
     room = LONGEST_NAME - max(map(len, SUFFIXES))
-    long = [stem for stem in stems if len(os.fsencode(stem)) > room]
+    long = [stem for stem in stems if len(os.fsencode(Path(stem).name)) > room]
     if long:
         raise DataError(
             f"--events {folder}: {len(long)} soundscapes have names of more than {room} bytes, to which "
@@ -47,9 +47,9 @@ class EventWriter:
         self._by_file: list[tuple[str, list[Event]]] = []
 
     def add(self, filename: str, frames: Float[np.ndarray, "frames classes"]) -> None:
-        """Find the events of a soundscape; `filename` is a plain name from a listing."""
+        """Find the events of a soundscape; `filename` is from a listing, and its folders are kept."""
         events = find_events(frames, FRAME_S, self._classes, self._settings)
-        stem = Path(filename).stem
+        stem = Path(filename).parent / Path(filename).stem
         for suffix, text in zip(SUFFIXES, (audacity_track(events), raven_table(events, *self._band_hz)), strict=True):
             write_text(self._folder / f"{stem}{suffix}", text)
         self._by_file.append((filename, events))

@@ -49,7 +49,8 @@ def macro_auc(targets: Shaped[np.ndarray, "rows classes"], scores: Shaped[np.nda
         n_with_positive = int((targets >= POSITIVE_FROM).any(axis=0).sum())
         raise DataError(
             f"macro AUC is undefined over {n_rows} rows: {n_with_positive} of {n_classes} classes have a positive, "
-            "none has both a positive and a negative; validate on more rows (another data.fold, or fewer data.n_folds)."
+            "none has both a positive and a negative; validate on more rows (more labelled soundscapes, another "
+            "data.fold, or fewer data.n_folds)."
         )
     return float(defined.mean())
 

@@ -38,8 +38,11 @@ from sed_model.submission import (
     usual_count,
     write_submission,
 )
+from sed_model.tables import Notes
 
 REPORT_EVERY_S = 10.0
+LABEL_SAMPLES = (("birds",), ("target",))
+"""Columns of samples that ask for labels, no scores."""
 Report = Callable[[str], None]
 
 
@@ -103,6 +106,7 @@ class PredictJob:
         silence_rms: None: `inference.silence_rms` of each member.
         events: folder for sound events; None: none are written.
         n_threads: files at a time.
+        recursive: take the soundscapes in folders below, too.
     """
 
     soundscapes: Path
@@ -114,6 +118,7 @@ class PredictJob:
     events: Path | None = None
     event_settings: EventSettings = field(default_factory=EventSettings)
     n_threads: int = 1
+    recursive: bool = False
 
 
 @dataclass(frozen=True)
@@ -151,11 +156,13 @@ def predict_soundscapes(job: PredictJob, ensemble: Ensemble, report: Report = pr
         DiskFullError: there is no space for the results.
     """
     check_places(job)
-    files = find_soundscapes(job.soundscapes)
+    notes = Notes()
+    files = find_soundscapes(job.soundscapes, job.recursive, notes)
+    for note in notes.lines():
+        report(f"left out: {note}")
     if job.events:
         check_stems(list(files), job.events)
-    sample_path = job.sample or find_sample(job.soundscapes)
-    sample = read_sample(sample_path) if sample_path else None
+    sample = _sample_of(job, ensemble, report)
     columns = plan_columns(ensemble.classes, sample)
     asked = sample if sample and lists_every_file(sample, list(files)) else None
     _report_plan(report, files, columns, sample, asked)
@@ -166,19 +173,36 @@ def predict_soundscapes(job: PredictJob, ensemble: Ensemble, report: Report = pr
     windows: dict[str, _Windows | BadAudio] = {}
     for (stem, path), scores in zip(files.items(), score_all(ensemble, tasks, job, report), strict=True):
         if isinstance(scores, BadAudio):
-            report(f"cannot be read, its rows are 0: {path.name}: {scores.reason}")
+            report(f"cannot be read, its rows are 0: {_name(path, job)}: {scores.reason}")
             windows[stem] = scores
             continue
         ends_s = ends[stem] or tuple(scores.starts_s + ensemble.target_s)
         windows[stem] = _Windows(ends_s, blend(scores.parts, job.post), scores.parts.silent_for_all)
         if writer:
-            writer.add(path.name, pseudo.silence(ensemble.combine(scores.frames), scores.silent_frames))
+            writer.add(_name(path, job), pseudo.silence(ensemble.combine(scores.frames), scores.silent_frames))
     bad = tuple(item for item in windows.values() if isinstance(item, BadAudio))
     complete = _with_empty_rows(windows, files, ends, job, ensemble)
     table = _table(complete, asked, ensemble, columns, job.post)
     write_submission(job.out, table)
     n_events = writer.finish() if writer else 0
     return Predicted(len(files), len(table), bad, n_events)
+
+
+def _name(path: Path, job: PredictJob) -> str:
+    return path.relative_to(job.soundscapes).as_posix()
+
+
+def _sample_of(job: PredictJob, ensemble: Ensemble, report: Report) -> Sample | None:
+    """The sample that was given, or the one in or beside the soundscapes, unless that asks for labels."""
+    sample_path = job.sample or find_sample(job.soundscapes)
+    sample = read_sample(sample_path) if sample_path else None
+    if sample and job.sample is None and sample.classes in LABEL_SAMPLES and sample.classes[0] not in ensemble.classes:
+        report(
+            f"left out: {sample.path.name}, whose column {sample.classes[0]} asks for labels (BirdCLEF 2021, 2022); "
+            "the submission has a column of scores for each class"
+        )
+        return None
+    return sample
 
 
 def check_places(job: PredictJob) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,10 @@ class PseudoLabels:
     def sources(self) -> list[Source]:
         """Who made them, as what a training learns from."""
         return [Source("a model that made the pseudo-labels", split) for split in dict.fromkeys(self.splits)]
+
+    def inside(self, soundscapes: str) -> PseudoLabels:
+        """The labels of the same files in another folder of the data folder."""
+        return replace(self, paths=tuple(f"{soundscapes}/{Path(path).name}" for path in self.paths))
 
 
 def read_pseudo_labels(folder: Path, soundscapes: str = "train_soundscapes") -> PseudoLabels:

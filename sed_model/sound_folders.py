@@ -11,7 +11,7 @@ import numpy as np
 import soundfile
 from jaxtyping import Float32
 
-from sed_model.audio_files import AUDIO_SUFFIXES
+from sed_model.audio_files import AUDIO_SUFFIXES, is_audio
 from sed_model.config_augment import WaveAugment
 from sed_model.decoding import decode, length_s
 from sed_model.errors import ConfigError
@@ -43,7 +43,7 @@ def find_sounds(folder: Path, key: str) -> tuple[Sound, ...]:
         raise ConfigError(f"{key}={folder}: there is no such folder; {advice}")
     closed: list[OSError] = []
     found = (Path(parent, name) for parent, _, names in os.walk(folder, onerror=closed.append) for name in names)
-    paths = sorted(path for path in found if path.suffix.lower() in AUDIO_SUFFIXES and is_file(path))
+    paths = sorted(path for path in found if is_audio(path.name) and is_file(path))
     if not paths and not closed:
         raise ConfigError(f"{key}={folder}: holds no audio ({', '.join(sorted(AUDIO_SUFFIXES))}); {advice}")
     sounds = []

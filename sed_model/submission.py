@@ -15,12 +15,12 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from sed_model.audio_files import AUDIO_SUFFIXES, list_audio
+from sed_model.audio_files import AUDIO_SUFFIXES, AudioListing, below, beside, list_audio, name_in
 from sed_model.errors import CheckpointError, DataError
 from sed_model.files import write_text
 from sed_model.paths import is_file, is_folder
 from sed_model.soundscape_labels import parse_row_id
-from sed_model.tables import Problems, nearest, read_text_table
+from sed_model.tables import Notes, Problems, nearest, read_text_table
 
 SAMPLE_NAME = "sample_submission.csv"
 
@@ -52,8 +52,11 @@ def row_id(stem: str, end_s: float) -> str:
     return f"{stem}_{end_s:.3f}".rstrip("0").rstrip(".")
 
 
-def find_soundscapes(folder: Path) -> dict[str, Path]:
-    """Audio files directly in a folder by stem, sorted.
+def find_soundscapes(folder: Path, recursive: bool = False, notes: Notes | None = None) -> dict[str, Path]:
+    """Audio files directly in a folder by stem, sorted; what is left out is counted in `notes`.
+
+    With `recursive` those in folders below it, too: of `SITE/2025-05-01/rec.wav` the stem is `SITE/2025-05-01/rec`, so
+    that equal names in several folders stay apart.
 
     Raises:
         DataError: one report: no folder, no audio, links out of it, two files that would share row_ids, names that are
@@ -63,8 +66,8 @@ def find_soundscapes(folder: Path) -> dict[str, Path]:
         raise DataError(f"{folder}: no such folder; give a folder of audio files.")
     listing, problems = list_audio(folder.parent, folder.name), Problems()
     found: dict[str, Path] = {}
-    for name in sorted(PurePosixPath(path).name for path in listing.sizes if path.count("/") == 1):
-        stem = PurePosixPath(name).stem
+    for name in sorted(name_in(listing, path) for path in listing.sizes if recursive or path.count("/") == 1):
+        stem = stem_of(name)
         if not name.isprintable():
             problems.add("unprintable file names", f"{name!r}: would break the table; rename the file")
         if stem in found:
@@ -73,14 +76,34 @@ def find_soundscapes(folder: Path) -> dict[str, Path]:
     problems.add_unreadable(listing.unreadable)
     for path in sorted(listing.outside):
         problems.add("paths that leave the folder", f"{path}: is a link out of the folder or to nowhere; copy it here")
+    left_out = left_out_of(listing, recursive)
     if not found:
-        below = sorted({path.split("/")[1] for path in listing.sizes if path.count("/") == 2})
-        near = f", such as {' or '.join(below[:3])} in it" if below else ""
-        problems.add(
-            "no soundscapes", f"no {', '.join(sorted(AUDIO_SUFFIXES))} file directly in it; give another folder{near}"
-        )
+        problems.add("no soundscapes", _nothing_found(listing, left_out))
     problems.raise_if_any(folder)
+    for reason, count in left_out.items():
+        (notes or Notes()).count(reason, count)
     return found
+
+
+def stem_of(name: str) -> str:
+    """A posix path without the suffix of the file."""
+    path = PurePosixPath(name)
+    return str(path.parent / path.stem)
+
+
+def left_out_of(listing: AudioListing, recursive: bool) -> dict[str, int]:
+    """Why files of a folder of soundscapes are not taken -> how many."""
+    left_out = {reason: len(paths) for reason, paths in beside(listing).items()}
+    if (deeper := below(listing)) and not recursive:
+        left_out = {f"soundscapes in folders below {listing.name} (--recursive takes them)": len(deeper), **left_out}
+    return left_out
+
+
+def _nothing_found(listing: AudioListing, left_out: Mapping[str, int]) -> str:
+    folders = sorted({path.split("/")[1] for path in below(listing)})
+    near = f", such as {' or '.join(folders[:3])} in it" if folders else ""
+    seen = "".join(f"; {reason}: {count}" for reason, count in left_out.items())
+    return f"no {', '.join(sorted(AUDIO_SUFFIXES))} file directly in it; give another folder{near}{seen}"
 
 
 def find_sample(soundscapes: Path) -> Path | None:

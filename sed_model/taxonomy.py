@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from sed_model.tables import Problems, read_text_table
+from sed_model.tables import Notes, Problems, read_text_table
 
-RESERVED_LABELS = frozenset({"row_id", "path", "start_s", "end_s", "filename"})
+RESERVED_LABELS = frozenset({"row_id", "path", "start_s", "end_s"})
 """Names of columns that stand beside one column a class."""
 
 
-def read_taxonomy(path: Path) -> tuple[str, ...]:
+def read_taxonomy(path: Path, notes: Notes | None = None) -> tuple[str, ...]:
     """The column `primary_label` of a taxonomy table: classes as text, in the order of the file.
 
     Raises:
         DataError: the table cannot be read, or a label is empty, repeated or reserved; all in one report.
     """
-    labels = read_text_table(path, ["primary_label"])["primary_label"]
+    labels = read_text_table(path, ["primary_label"], notes)["primary_label"]
     problems = Problems()
     if labels.empty:
         problems.add("no classes", "the table has no rows; list one class a row")

@@ -48,6 +48,7 @@ def open_training_data(
 
 def open_pseudo_source(folder: DataFolder, pseudo: PseudoLabels, config: SedConfig, progress: bool) -> PseudoSource:
     """Decode the soundscapes of the pseudo-labels. Labelled ones validate: nothing may learn from them."""
+    pseudo = pseudo.inside(folder.soundscapes_name)
     paths = set(pseudo.paths)
     labelled = paths & set(() if folder.soundscape_labels is None else folder.soundscape_labels["path"])
     missing = paths - set(folder.soundscapes)

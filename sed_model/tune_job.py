@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sed_model import pseudo
-from sed_model.audio_files import AUDIO_SUFFIXES
+from sed_model.audio_files import is_audio
 from sed_model.decoding import BadAudio, duration_s
 from sed_model.errors import AudioError, CheckpointError, ConfigError, DataError
 from sed_model.files import read_arrays, replacing, sha256_of
+from sed_model.layouts import label_form
 from sed_model.paths import check_output, is_file, is_folder
 from sed_model.post_tuning import LabelledWindows, Tuned, grid, tune
 from sed_model.postprocess import PostSettings, ScoreParts, blend, change_post, write_post
@@ -26,7 +27,7 @@ from sed_model.predict_job import Ensemble, PredictJob, score_all
 from sed_model.recordings import DataFolder, read_data_folder
 from sed_model.scoring import Task
 from sed_model.soundscape_labels import parse_row_id
-from sed_model.tables import read_text_table
+from sed_model.tables import Notes, columns_of, read_text_table
 
 CACHE_FORMAT = 3
 SCORES = ("clip", "shifted", "best", "best_alone")
@@ -115,7 +116,7 @@ def refuse_test_soundscapes(root: Path, labelled_paths: Sequence[str]) -> None:
     """
     labelled = {Path(path).stem: root / path for path in labelled_paths}
     test_dir, test_csv = root / "test_soundscapes", root / "test_soundscapes_labels.csv"
-    listed = [path for path in test_dir.glob("*") if path.suffix.lower() in AUDIO_SUFFIXES]
+    listed = [path for path in test_dir.glob("*") if is_audio(path.name)]
     stems, test_files = {path.stem for path in listed}, [path for path in listed if is_file(path)]
     if os.path.lexists(test_csv):
         stems |= _stems(test_csv)
@@ -133,6 +134,8 @@ def refuse_test_soundscapes(root: Path, labelled_paths: Sequence[str]) -> None:
 
 
 def _stems(table: Path) -> set[str]:
+    if label_form(columns_of(table)) == "spans":
+        return {Path(name).stem for name in read_text_table(table, ["filename"], Notes())["filename"]}
     try:
         return {parse_row_id(text)[0] for text in read_text_table(table, ["row_id"])["row_id"]}
     except ValueError as error:

@@ -62,6 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="folder to label (default: the run's unlabelled soundscapes)",
     )
+    add("--recursive", action="store_true", help="label audio files in folders below --soundscapes, too")
     add(
         "--allow-validation-soundscapes",
         action="store_true",
@@ -115,6 +116,7 @@ def label(options: argparse.Namespace) -> None:
             allow_validation_soundscapes=options.allow_validation_soundscapes,
             fail_on_bad_audio=options.fail_on_bad_audio,
             gpus_per_worker=options.gpus_per_worker,
+            recursive=options.recursive,
         )
     )
     with only_driver(held, "ensemble"), ray_session(options.address):

@@ -8,12 +8,13 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from sed_model.audio_files import AUDIO_SUFFIXES, list_audio
+from sed_model.audio_files import AUDIO_SUFFIXES, list_audio, name_in
 from sed_model.checkpoint import LoadedModel
 from sed_model.errors import DataError
 from sed_model.paths import is_folder
 from sed_model.recordings import DataFolder
 from sed_model.splits import split, unlabelled_soundscapes
+from sed_model.submission import left_out_of
 from sed_model.tables import Problems
 from trainables.ensemble_members import EnsembleJob
 
@@ -44,19 +45,22 @@ def find_sources(job: EnsembleJob, data: DataFolder, members: Sequence[LoadedMod
     unlabelled = [Path(path).name for path in unlabelled_soundscapes(data)]
     # By name, since a copy of a labelled soundscape is one too.
     labelled = {Path(path).name for path in data.soundscapes} - set(unlabelled)
+    passed_over: dict[str, int] = {}
     if job.soundscapes is None:
-        root, names = job.data_dir / "train_soundscapes", unlabelled
+        root, names = job.data_dir / data.soundscapes_name, unlabelled
     else:
-        root, names = job.soundscapes, names_in(job.soundscapes)
+        root = job.soundscapes
+        names, passed_over = names_in(root, job.recursive)
     may_label = out_of_fold(root, names, data, members)
     heard = {name for name, allowed in may_label.items() if not any(allowed)}
-    kept_back = set() if job.allow_validation_soundscapes else labelled.intersection(names)
+    validating = {name for name in names if PurePosixPath(name).name in labelled}
+    kept_back = set() if job.allow_validation_soundscapes else validating
     filenames = [name for name in names if name not in kept_back | heard]
     left_out = {"labelled soundscapes, which validate": len(kept_back), "every member trained on them": len(heard)}
-    left_out = {reason: count for reason, count in left_out.items() if count}
+    left_out = {reason: count for reason, count in {**left_out, **passed_over}.items() if count}
     if not filenames:
         raise DataError(_nothing_left(root, left_out))
-    validated = labelled if any(one.lineage.validation == "soundscapes" for one in members) else set()
+    validated = validating if any(one.lineage.validation == "soundscapes" for one in members) else set()
     from_validation = (validated | may_label.keys()).intersection(filenames)
     return Sources(
         root,
@@ -67,8 +71,10 @@ def find_sources(job: EnsembleJob, data: DataFolder, members: Sequence[LoadedMod
     )
 
 
-def names_in(folder: Path) -> list[str]:
-    """The audio files directly in the folder of --soundscapes, sorted.
+def names_in(folder: Path, recursive: bool = False) -> tuple[list[str], dict[str, int]]:
+    """The audio files directly in the folder of --soundscapes, sorted, and why others are left out.
+
+    With `recursive` those in folders below it, too, by their paths from it.
 
     Raises:
         DataError: one report: no folder, folders that cannot be read, links out of it, names that would break a table.
@@ -76,7 +82,7 @@ def names_in(folder: Path) -> list[str]:
     if not is_folder(folder):
         raise DataError(f"--soundscapes {folder}: no such folder; give a folder of audio files.")
     listing, problems = list_audio(folder.parent, folder.name), Problems()
-    names = sorted(PurePosixPath(path).name for path in listing.sizes if path.count("/") == 1)
+    names = sorted(name_in(listing, path) for path in listing.sizes if recursive or path.count("/") == 1)
     problems.add_unreadable(listing.unreadable)
     for path in sorted(listing.outside):
         problems.add("paths that leave the folder", f"{path}: is a link out of the folder or to nowhere; copy it here")
@@ -84,7 +90,7 @@ def names_in(folder: Path) -> list[str]:
         if not name.isprintable():
             problems.add("unprintable file names", f"{name!r}: would break the table; rename the file")
     problems.raise_if_any(folder)
-    return names
+    return names, left_out_of(listing, recursive)
 
 
 def out_of_fold(

@@ -54,12 +54,13 @@ def label_quality(plan: EnsemblePlan, shards: Sequence[Shard]) -> dict[str, Any]
     if truth is None or not shards:
         return None
     table = joined_windows(plan, shards)
-    named = truth.assign(filename=[Path(path).name for path in truth["path"]])
-    keys = ["filename", "end_ms"]
-    for frame in (table, named):
+    # Only numbers of rows are joined: a class may have the name of any column of the predictions.
+    known = pd.DataFrame({"filename": [Path(path).name for path in truth["path"]], "end_s": truth["end_s"].to_numpy()})
+    known["truth_row"] = range(len(known))
+    for frame in (table, known):
         frame["end_ms"] = (frame["end_s"].astype(float) * 1000).round().astype(int)
-    both = table.merge(named[[*keys, *plan.classes]], on=keys)
-    heard = pseudo_report.truth_of(both, plan.classes)
+    both = table.merge(known[["filename", "end_ms", "truth_row"]], on=["filename", "end_ms"])
+    heard = pseudo_report.truth_of(truth, plan.classes)[both["truth_row"].to_numpy()]
     validated = any(member.validation["kind"] == "soundscapes" for member in plan.choice.members)
     note = "members were chosen by these soundscapes: too good" if validated else ""
     return {"note": note, **pseudo_report.quality(both, heard, plan.classes, plan.config.pseudo)}

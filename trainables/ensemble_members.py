@@ -39,7 +39,7 @@ class EnsembleJob:
 
     `select` chooses up to `top_k` members from the leaderboard, or from the trials named in `members`; `method` joins
     their predictions. `overrides` replaces rules of the members' configuration (ensemble_plan.OVERRIDABLE).
-    `gpus_per_worker` None: a quarter where there are GPUs.
+    `gpus_per_worker` None: a quarter where there are GPUs. `recursive`: files in folders below `soundscapes`, too.
     """
 
     run_dir: Path
@@ -55,6 +55,7 @@ class EnsembleJob:
     allow_validation_soundscapes: bool = False
     fail_on_bad_audio: bool = False
     gpus_per_worker: float | None = None
+    recursive: bool = False
 
 
 @dataclass(frozen=True)

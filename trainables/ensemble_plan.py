@@ -86,7 +86,7 @@ class EnsemblePlan:
         names = [Path(path).name for path in sorted(set(self.data.soundscape_labels["path"]))]
         windows_a_target = max(1, round(1 / (1 - self.config.inference.overlap)))
         step_s = self.config.data.target_s / windows_a_target
-        return self._shards("labelled", self.data.root / "train_soundscapes", names, step_s)
+        return self._shards("labelled", self.data.root / self.data.soundscapes_name, names, step_s)
 
     def _shards(self, kind: str, root: Path, names: Sequence[str], step_s: float) -> list[Shard]:
         pieces = [tuple(names[first : first + FILES_PER_SHARD]) for first in range(0, len(names), FILES_PER_SHARD)]

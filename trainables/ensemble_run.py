@@ -182,6 +182,7 @@ def predict_shard(members: Sequence[LoadedModel], shard: Shard, runtime: Runtime
     for name in shard.filenames:
         try:
             columns = predict_file(members, shard.root / name, shard.step_s, runtime)
+            columns["filename"] = [name] * len(columns["start_s"])  # with the folders that it is in below the root
         except AudioError as error:
             bad.append((name, str(error)))
             continue

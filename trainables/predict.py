@@ -21,6 +21,7 @@ DESCRIPTION = """Soundscapes -> submission.csv: a row every target window (data.
 <file stem>_<end second>, the columns are those of sample_submission.csv where it lies in or beside the soundscapes.
 Needs neither Ray nor a network. Soundscapes may have any length, sample rate and number of channels; a last partial
 window has a row; a file that cannot be read is reported and gets rows of 0, for a submission has to be complete.
+Files of other suffixes and in folders below are left out and counted; --recursive takes the folders, too.
 
 Rows: those of the sample if it lists every soundscape of the folder, else by the length of the files. Classes of the
 sample that the models do not know get 0; a sample that lacks classes of the models is refused.
@@ -93,6 +94,11 @@ def build_parser() -> argparse.ArgumentParser:
     cli.add_models(parser)
     add = parser.add_argument
     add("--soundscapes", type=cli.path, metavar="DIR", help="folder of audio files")
+    add(
+        "--recursive",
+        action="store_true",
+        help="take audio files in folders below, too; their rows are named FOLDER/<file stem>_<end second>",
+    )
     add("--out", type=cli.path, required=True, metavar="FILE", help="submission.csv (or post.json) to write")
     add(
         "--sample-submission",
@@ -251,6 +257,7 @@ def predict(options: argparse.Namespace, ensemble: Ensemble) -> None:
             options.event_high, options.event_low, options.event_median_s, options.event_gap_s, options.event_min_s
         ),
         n_threads=options.threads,
+        recursive=options.recursive,
     )
     done = predict_soundscapes(job, ensemble, cli.say)
     print(f"submission      {options.out}  {done.n_rows} rows of {done.n_files} soundscapes", flush=True)

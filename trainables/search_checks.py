@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from sed_model.backbones import Backbone, HubError
 from sed_model.config import SedConfig
+from sed_model.coverage import check_coverage, coverage
 from sed_model.dataset import TrainingClips, ValidationWindows
 from sed_model.errors import ConfigError, DataError
 from sed_model.paths import LONGEST_NAME, check_folder
@@ -158,8 +159,14 @@ def front_ends(space: SearchSpace) -> list[SedConfig]:
     return [space.config({"front_end.sample_rate_hz": rate}) for rate in rates[0]]
 
 
-def check_data(data: DataFolder, config: SedConfig, stage: str, labels: PseudoLabels | None = None) -> TrainingData:
-    """Decode the audio (once, for all trials), and open what training and validation read."""
+def check_data(
+    data: DataFolder, config: SedConfig, stage: str, labels: PseudoLabels | None = None, tell_score: bool = True
+) -> TrainingData:
+    """Decode the audio (once, for all trials), open what training and validation read, and tell what the score covers.
+
+    Raises:
+        UserError: of the kind of what is wrong; a DataError where the score could never be defined.
+    """
     training = open_training_data(data, config, pseudo=labels)
     if training.cache.bad:
         print(f"data: {len(training.cache.bad)} unreadable audio files are skipped", flush=True)
@@ -170,8 +177,19 @@ def check_data(data: DataFolder, config: SedConfig, stage: str, labels: PseudoLa
             flush=True,
         )
     TrainingClips(training, config, stage)
-    ValidationWindows(training, config)
+    windows = ValidationWindows(training, config)
+    covered = coverage(data, training.split, windows.targets, windows.paths)
+    check_coverage(covered, data, len(windows))
+    if tell_score:
+        print(f"data: {covered}", flush=True)
     return training
+
+
+def tell_data(data: DataFolder) -> None:
+    """Print what the folder was taken for, and what is odd in it."""
+    print(f"data: {data.root} is read as {data.layout}", flush=True)
+    for note in data.notes:
+        print(f"data: {note}", flush=True)
 
 
 def check_same_data(run: RunFolder, record: Mapping[str, Any], data: DataFolder) -> None:

@@ -40,6 +40,7 @@ from trainables.search_checks import (
     check_unused,
     check_workers,
     front_ends,
+    tell_data,
 )
 from trainables.search_settings import AshaSettings, parse_search
 from trainables.search_space import SearchSpace
@@ -107,14 +108,13 @@ def prepare(options: argparse.Namespace, machine: ClusterInfo | None = None) -> 
         if teacher_dir is not None:
             check_same_data(RunFolder(teacher_dir), RunFolder(teacher_dir).read_search(), data)
             record["teacher"] = str(teacher_dir)
-    for note in data.notes:
-        print(f"data: {note}", flush=True)
+    tell_data(data)
     job = replace(search_job(run, space, data.root, options, record.get("storage")), teacher=teacher)
     if machine is not None:
         check_room(job, machine)
     labels = None if teacher is None else read_pseudo_labels(teacher.labels)
-    for config in front_ends(space):
-        training = check_data(data, config, space.search.stages[0], labels)
+    for number, config in enumerate(front_ends(space)):
+        training = check_data(data, config, space.search.stages[0], labels, tell_score=number == 0)
     earlier = [trial for folder in options.warm_start for trial in earlier_trials(space, folder, data.fingerprint)]
     check_split(options, job, training, record)
     return Prepared(run, space, job, data, record, tuple(earlier))

@@ -26,7 +26,7 @@ from trainables.cluster import ClusterInfo, machine_for, ray_session
 from trainables.driver_lock import only_driver
 from trainables.overrides import Use, absolute_paths, check_used, parse_overrides
 from trainables.recorder import epoch_line
-from trainables.search_checks import check_data, check_place
+from trainables.search_checks import check_data, check_place, tell_data
 from trainables.space_check import SPACES_DIR, find_file
 from trainables.stage_trainer import RECORDS, RayTrainJob, fit_with_ray_train
 
@@ -51,8 +51,7 @@ def run_training(options: argparse.Namespace) -> None:
         folder = read_data_folder(write_demo_data(root), config.data.target_s)
     kind = validation_kind(folder, config.data)
     check_used(parse_overrides(options.overrides), config, Use("train", stages, validation=kind))
-    for note in folder.notes:
-        print(f"data: {note}", flush=True)
+    tell_data(folder)
     data = check_data(folder, config, stages[0])
     if parent is not None:
         loaded = load_model(parent)

@@ -65,8 +65,8 @@ NAMES = ["../../etc/passwd", "../../../../../../../../etc/passwd", "/etc/passwd"
          "*.ogg", "grekis/*", "grekis/a.ogg%00.png", "grekis/a.ogg\n", "grekis/a.ogg;ls", "$(ls)", "`ls`", "-rf",
          "grekis/A.OGG", "grekis/a.ogg/", "a" * 300 + ".ogg", "x/" * 2_000 + "a.ogg", "grekis/\u202egpj.ogg",
          "grekis/á.ogg", "\u2025/secret.ogg", "train_audio/grekis/a.ogg", ""]  # fmt: skip
-SAME = ("grekis/a.ogg\n", "grekis/a.ogg/")
-"""Read as grekis/a.ogg: blanks around a cell, and a slash at the end of a path, mean nothing."""
+SAME = ("grekis/a.ogg\n", "grekis/a.ogg/", "grekis/A.OGG", "train_audio/grekis/a.ogg")
+"""Read as grekis/a.ogg: blanks around a cell, a slash at the end of a path, capitals and the folder mean nothing."""
 
 
 @pytest.mark.parametrize("name", NAMES, ids=lambda name: repr(name[:24]))

@@ -193,3 +193,47 @@ def test_members_that_do_not_fit_together_are_refused(
     save_model(tmp_path / "longer", first.model.state_dict(), longer, first.lineage)
     with pytest.raises(CheckpointError, match=r"longer: its data.target_s=1.5 is not the 1.0"):
         load_ensemble([tiny_models[0], tmp_path / "longer"])
+
+
+def test_a_macs_notes_are_no_soundscapes_and_the_sample_keeps_its_rows(ensemble: Ensemble, tmp_path: Path) -> None:
+    """`._one.wav` made four soundscapes of two, which the sample does not list: its rows were given up."""
+    folder = tmp_path / "test_soundscapes"
+    folder.mkdir()
+    for name in ("one", "two"):
+        soundfile.write(folder / f"{name}.wav", np.zeros(16_000), 8_000)
+        (folder / f"._{name}.wav").write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X        " + bytes(100))
+    asked = [f"{name}_{end}" for name in ("two", "one") for end in (2, 1)]
+    (tmp_path / "sample_submission.csv").write_text(
+        f"row_id,{','.join(CLASSES)}\n" + "".join(f"{name},0,0,0\n" for name in asked)
+    )
+    table, lines = table_of(PredictJob(folder, tmp_path / "out.csv"), ensemble)
+
+    assert table.index.to_list() == asked
+    assert "left out: a Mac's notes on files in test_soundscapes (._*), no recordings: 2" in lines
+
+
+def test_recorders_folders_are_predicted_and_their_events_stay_apart(ensemble: Ensemble, tmp_path: Path) -> None:
+    folder = tmp_path / "scapes"
+    for site in "AB":
+        (folder / site).mkdir(parents=True)
+        soundfile.write(folder / site / "060000.wav", np.zeros(16_000), 8_000)
+    job = PredictJob(folder, tmp_path / "out.csv", events=tmp_path / "events", recursive=True)
+    table, _ = table_of(job, ensemble)
+
+    assert table.index.to_list() == ["A/060000_1", "A/060000_2", "B/060000_1", "B/060000_2"]
+    written = sorted(path.relative_to(tmp_path / "events").as_posix() for path in (tmp_path / "events").rglob("*.txt"))
+    assert written == [f"{site}/060000.{kind}.txt" for site in "AB" for kind in ("labels", "selections")]
+
+
+def test_a_sample_that_asks_for_labels_is_told_and_not_followed(
+    soundscapes: Path, ensemble: Ensemble, tmp_path: Path
+) -> None:
+    """2021's has the columns row_id and birds."""
+    folder = tmp_path / "test_soundscapes"
+    folder.mkdir()
+    soundfile.write(folder / "one.wav", np.zeros(8_000), 8_000)
+    (tmp_path / "sample_submission.csv").write_text("row_id,birds\none_5,nocall\n")
+    table, lines = table_of(PredictJob(folder, tmp_path / "out.csv"), ensemble)
+
+    assert list(table.columns) == CLASSES
+    assert any("whose column birds asks for labels" in line for line in lines)

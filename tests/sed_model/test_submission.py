@@ -24,6 +24,7 @@ from sed_model.submission import (
     usual_count,
     write_submission,
 )
+from sed_model.tables import Notes
 
 
 @pytest.fixture
@@ -151,3 +152,49 @@ def test_a_sample_is_found_in_or_beside_the_soundscapes(tmp_path: Path, sample: 
     (folder / "sample_submission.csv").touch()
     assert find_sample(folder) == folder / "sample_submission.csv"
     assert find_sample(tmp_path.parent) is None
+
+
+def recorders(folder: Path) -> Path:
+    """Two recorders' dated folders with files of one name, beside what is no recording."""
+    for name in (
+        "top.wav",
+        "A/2025-05-01/060000.wav",
+        "B/2025-05-01/060000.wav",
+        "A/2025-05-01/._060000.wav",
+        "._top.wav",
+        "x.m4a",
+        "y.aac",
+        "notes.txt",
+    ):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    return folder
+
+
+def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
+    notes = Notes()
+    assert list(find_soundscapes(recorders(tmp_path / "scapes"), notes=notes)) == ["top"]
+    assert notes.lines() == (
+        "soundscapes in folders below scapes (--recursive takes them): 2",
+        "sound files in scapes that cannot be read (.aac, .m4a; convert them to .flac): 2",
+        "other files in scapes: 1",
+        "a Mac's notes on files in scapes (._*), no recordings: 2",
+    )
+
+
+def test_folders_below_keep_equal_names_apart(tmp_path: Path) -> None:
+    folder, notes = recorders(tmp_path / "scapes"), Notes()
+    found = find_soundscapes(folder, recursive=True, notes=notes)
+    assert {stem: path.relative_to(folder).as_posix() for stem, path in found.items()} == {
+        "A/2025-05-01/060000": "A/2025-05-01/060000.wav",
+        "B/2025-05-01/060000": "B/2025-05-01/060000.wav",
+        "top": "top.wav",
+    }
+    assert not any("below" in line for line in notes.lines())
+    assert parse_row_id(row_id("A/2025-05-01/060000", 5.0)) == ("A/2025-05-01/060000", 5.0)
+
+
+def test_a_folder_of_other_sounds_is_told_what_they_are(tmp_path: Path) -> None:
+    (tmp_path / "x.m4a").touch()
+    with pytest.raises(DataError, match=r"(?s)no soundscapes .*cannot be read \(\.m4a; convert them to \.flac\): 1"):
+        find_soundscapes(tmp_path)

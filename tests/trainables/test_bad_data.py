@@ -78,6 +78,14 @@ DAMAGES: dict[str, tuple[Callable[[Path], Any], list[str]]] = {
         lambda root: replace_in(root / "train_soundscapes_labels.csv", "L0_1,", "L9_1,"),
         ["L9_1"],
     ),
+    "labels of nothing": (
+        lambda root: (root / "train_soundscapes_labels.csv").write_text("row_id,1139490,abethr1,grekis\nL0_1,0,0,0\n"),
+        ["macro AUC can never be defined", "none of them holds any class", "data.validation=folds"],
+    ),
+    "a class in every label": (
+        lambda root: (root / "train_soundscapes_labels.csv").write_text("row_id,1139490,abethr1,grekis\nL0_1,0,1,0\n"),
+        ["macro AUC can never be defined", "every one of them holds abethr1"],
+    ),
     "labels beyond the end": (
         lambda root: replace_in(root / "train_soundscapes_labels.csv", "L0_4,", "L0_40,"),
         ["L0", "39"],

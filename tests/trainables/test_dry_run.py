@@ -33,6 +33,25 @@ def prepare_with(space: Path, data: Path, out: Path, *more: str) -> Prepared:
     return prepare(search.parse(words))
 
 
+def test_layout_and_what_the_score_covers_are_told(
+    tiny_space: Path, own_data: Path, tmp_path: Path, cache_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two classes more, one of them without any recording, and one that the first soundscape alone holds."""
+    with (own_data / "taxonomy.csv").open("a") as file:
+        file.write("silent,Avis muta\nscape,Avis aperta\n")
+    table = pd.read_csv(own_data / "train_soundscapes_labels.csv").assign(silent=0, scape=0)
+    table.loc[0, "scape"] = 1
+    table.to_csv(own_data / "train_soundscapes_labels.csv", index=False)
+    prepare_with(tiny_space, own_data, tmp_path)
+
+    told = capsys.readouterr().out
+    assert f"data: {own_data} is read as BirdCLEF+ 2025 (train.csv, train_audio/, train_soundscapes/" in told
+    assert (
+        "data: the score covers 4 of 5 classes (2 soundscapes decide); 2 have no recording: silent, scape; "
+        "1 occurs in soundscapes only: scape\n"
+    ) in told
+
+
 def job_of(prepared: Prepared, cpus: int = 1, gpus: float = 0.0, workers: int = 0, **more: Any) -> SearchJob:
     job = prepared.job
     return SearchJob(job.space, job.data_dir, job.run_dir, job.stages, job.epochs_scale, cpus, gpus, workers, **more)

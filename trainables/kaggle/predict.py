@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from sed_model.audio_files import AUDIO_SUFFIXES
+from sed_model.audio_files import is_audio
 from sed_model.bundle import Bundle, read_bundle
 from sed_model.checkpoint import load_model
 from sed_model.errors import ConfigError, UserError
@@ -82,7 +82,7 @@ def predict(options: argparse.Namespace, bundle: Bundle) -> None:
 
 
 def has_audio(folder: Path) -> bool:
-    return folder.is_dir() and any(path.suffix.lower() in AUDIO_SUFFIXES for path in folder.iterdir())
+    return folder.is_dir() and any(is_audio(path.name) for path in folder.iterdir())
 
 
 def open_ensemble(options: argparse.Namespace, bundle: Bundle) -> Ensemble:

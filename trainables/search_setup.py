@@ -87,7 +87,8 @@ def prepare(options: argparse.Namespace, machine: ClusterInfo | None = None) -> 
     if teacher is not None:
         check_student_space(space)
     data = None if data_dir is None else read_data_folder(data_dir, space.base.data.target_s)
-    check_backbones(space)
+    for note in check_backbones(space):
+        print(note, flush=True)
     if data is None:
         data = demo_data(space)
     if options.resume:

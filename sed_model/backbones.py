@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from sed_model.config import Model
+from sed_model.devices import ran_out_of_memory
 from sed_model.errors import ConfigError
 from sed_model.paths import PLACE_ERRORS, is_file
 
@@ -27,6 +29,20 @@ BACKBONE_ERRORS = (
 
 class HubError(ConfigError):
     """The model hub cannot be reached: nor could it be for another model."""
+
+
+class ImageError(ConfigError):
+    """A backbone that cannot compute images of a size [channels, mels, frames], and why; `repair` is what helps."""
+
+    def __init__(self, name: str, size: Sequence[int], reason: str, repair: str = "use a convolutional one.") -> None:
+        super().__init__(name, size, reason, repair)
+        self.name, self.size, self.reason, self.repair = name, tuple(size), reason, repair
+
+    def __str__(self) -> str:
+        n_channels, n_mels, n_frames = self.size
+        channels = f"{n_channels} channel{'s' * (n_channels > 1)}"
+        image = f"{channels} x {n_mels} mels x {n_frames} frames"
+        return f"model.backbone={self.name} cannot compute images of {image} ({self.reason}); {self.repair}"
 
 
 SMALL_IMAGE = (64, 96)
@@ -53,7 +69,16 @@ class Backbone(nn.Module):
     def forward(
         self, images: Float[Tensor, "batch channels mels frames"]
     ) -> Float[Tensor, "batch features bands steps"]:
-        features: Tensor = self.net.forward_features(images)  # type: ignore[operator]
+        """
+        Raises:
+            ImageError: the model cannot compute images of this size.
+        """
+        try:
+            features: Tensor = self.net.forward_features(images)  # type: ignore[operator]
+        except BACKBONE_ERRORS as error:
+            if images.device.type != "cpu" or (isinstance(error, RuntimeError) and ran_out_of_memory(error)):
+                raise
+            raise ImageError(self.name, images.shape[1:], reason_of(error)) from error
         return features.permute(0, 3, 1, 2) if self.features_last else features
 
     def recompute_activations(self) -> None:
@@ -196,10 +221,7 @@ def _trim(net: nn.Module, name: str, in_channels: int, image: tuple[int, int]) -
         except BACKBONE_ERRORS as error:
             reason = reason_of(error)
     else:
-        raise ConfigError(
-            f"model.backbone={name} cannot compute images of {image[0]} mels x {image[1]} frames ({reason}); "
-            "use a convolutional one."
-        )
+        raise ImageError(name, (in_channels, *image), reason)
     features_last = _features_last(features, name, getattr(net, "num_features", None))
     features.sum().backward()
     for place, module in reversed(list(net.named_modules())):

@@ -101,3 +101,11 @@ def _computes_in_bf16(device: torch.device) -> bool:
     # Without these instructions bf16 on a CPU is emulated, and slower than fp32.
     cpuinfo = Path("/proc/cpuinfo")
     return cpuinfo.is_file() and any(flag in cpuinfo.read_text() for flag in ("avx512_bf16", "amx_bf16"))
+
+
+def ran_out_of_memory(error: RuntimeError | MemoryError) -> bool:
+    """Whether an error says so: torch.OutOfMemoryError on a GPU, plain RuntimeErrors of PyTorch and oneDNN on a CPU."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    # oneDNN says the second where it has no room for the code of an operation (with more words it means other things).
+    return "allocate memory" in str(error) or str(error) == "could not create a primitive"

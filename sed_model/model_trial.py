@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from sed_model.backbones import BACKBONE_ERRORS, reason_of
+from sed_model.backbones import BACKBONE_ERRORS, ImageError, reason_of
 from sed_model.config import BACKBONE_STRIDE, SedConfig, n_frames_in
 from sed_model.errors import ConfigError
 from sed_model.model import SedModel
@@ -39,8 +39,10 @@ def try_model(config: SedConfig) -> tuple[str, ...]:
             output = model(images)
             if mode == "training":
                 (output.clip_logits.sum() + output.frame_logits.square().mean()).backward()
+        except ImageError as error:
+            raise ImageError(error.name, error.size, error.reason, _repair(model, config, images)) from None
         except BACKBONE_ERRORS as error:
-            raise ConfigError(_refusal(model, config, images, f"in {mode}: {reason_of(error)}")) from None
+            raise ImageError(config.model.backbone, images.shape[1:], f"in {mode}: {reason_of(error)}") from None
         if not all(part.isfinite().all() for part in output):
             raise ConfigError(
                 f"model.backbone={config.model.backbone} gives NaN or Inf in {mode}, untrained as it is; use another."
@@ -49,20 +51,17 @@ def try_model(config: SedConfig) -> tuple[str, ...]:
     return model.backbone.left_out
 
 
-def _refusal(model: SedModel, config: SedConfig, images: Tensor, reason: str) -> str:
+def _repair(model: SedModel, config: SedConfig, images: Tensor) -> str:
+    """The window that is a little longer and has a number of frames that the backbone can compute, if there is one."""
     n_channels, n_mels, n_frames = images.shape[1:]
-    refused = (
-        f"model.backbone={config.model.backbone} cannot compute images of {n_channels} channel"
-        f"{'s' * (n_channels > 1)} x {n_mels} mels x {n_frames} frames ({reason})"
-    )
     for stride in (BACKBONE_STRIDE, 2 * BACKBONE_STRIDE):
         fitting = math.ceil(n_frames / stride) * stride
         window_s = round((fitting - 1) * config.front_end.hop_length / config.front_end.sample_rate_hz, 6)
         if window_s > LONGEST_WINDOW_S or n_frames_in(window_s, config.front_end) != fitting:
             continue
         if _steps(model, images.new_zeros(1, n_channels, n_mels, fitting)):
-            return f"{refused}; it can with {fitting} frames: set data.window_s={window_s:g}, or use another."
-    return f"{refused}; use a convolutional one."
+            return f"it can with {fitting} frames: set data.window_s={window_s:g}, or use another."
+    return "use a convolutional one."
 
 
 def _check_time_axis(model: SedModel, images: Tensor) -> None:
@@ -84,5 +83,5 @@ def _steps(model: SedModel, images: Tensor) -> int:
     model.eval()
     try:
         return int(model.backbone(images).shape[3])
-    except BACKBONE_ERRORS:
+    except ImageError:
         return 0

@@ -22,7 +22,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from sed_model import pseudo
 from sed_model.checkpoint import LoadedModel, load_model
 from sed_model.decoding import decode
-from sed_model.devices import Runtime, choose_runtime
+from sed_model.devices import Runtime, prediction_runtime
 from sed_model.errors import AudioError, TrainingError
 from sed_model.files import write_json, write_parquet
 from sed_model.predict import predict_soundscape, target_starts, window_rms
@@ -156,7 +156,7 @@ class _LabelWorker:
     def __init__(self, rules: PredictionRules) -> None:
         torch.set_num_threads(1)
         self.members = [load_model(folder) for folder in rules.members]
-        self.runtime = choose_runtime(self.members[0].config.optim)
+        self.runtime = prediction_runtime(self.members[0].config.optim)
         for member in self.members:
             self.runtime.place(member.model)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from sed_model.checkpoint import STATE_FILE, WEIGHTS_FILE, delete_state, load_model, start_from, without_pretraining
 from sed_model.config import SedConfig, load_config
 from sed_model.demo_data import write_demo_data
+from sed_model.devices import emulation_note
 from sed_model.errors import CheckpointError, ConfigError
 from sed_model.model import SedModel
 from sed_model.model_trial import try_model
@@ -41,7 +42,7 @@ def run_training(options: argparse.Namespace) -> None:
     if (machine := machine_for(options.address)) is not None:
         worker_resources(options, machine)
     folder = None if options.data is None else read_data_folder(options.data, config.data.target_s)
-    for note in try_model(config):
+    for note in filter(None, [*try_model(config), emulation_note(config.optim.precision)]):
         print(note, flush=True)
     if folder is None:
         root = Path("demo_data").absolute()

@@ -1,5 +1,7 @@
 """A configuration and a folder of recordings go in, a trained, evaluated model comes out. Knows nothing of Ray."""
 
+import getpass
+import os
 import sys
 from importlib.util import find_spec
 
@@ -10,3 +12,8 @@ if sys.argv[:1] == ["-m"] and find_spec("numpy") is None:  # `python -m ..` by a
         file=sys.stderr,
     )
     sys.exit(2)
+
+try:
+    getpass.getuser()
+except (KeyError, OSError):  # a container's user number without a passwd entry; PyTorch and Ray ask for the name
+    os.environ["USER"] = f"uid{os.getuid()}"

@@ -110,6 +110,7 @@ def label_rule(settings: MixAugment, stage: Stage) -> LabelRule:
 def loudest_rule(settings: MixAugment, stage: Stage, mix: Mix) -> LabelRule:
     """How targets mix for the loudest frame."""
     import os
+
     how = os.environ.get("LOUDEST", "same")
     if stage.loss != "ce" and (how == "both" or (how == "cutmix" and mix.kind == "cutmix")):
         return "union"

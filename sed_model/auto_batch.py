@@ -17,11 +17,11 @@ from torch import nn
 
 from sed_model.config import SedConfig
 from sed_model.dataset import Batch, ClipKey, EpochLoaders
-from sed_model.devices import Runtime
+from sed_model.devices import Runtime, ran_out_of_memory
 from sed_model.errors import TrainingError
 from sed_model.model import SedModel
 from sed_model.shares import Share, highest
-from sed_model.stage_training import Place, StageTraining, explained_memory_errors, ran_out_of_memory
+from sed_model.stage_training import Place, StageTraining, explained_memory_errors
 from sed_model.stages import StagePlan
 
 LEAST_CLIPS = 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
@@ -33,6 +34,7 @@ DONE_FILE = "done.jsonl"
 """A line a recording, as long as a cache is being built."""
 EDGE_BYTES = 65_536
 SPARE_BYTES = 16 * 2**20
+_log = logging.getLogger(__name__)
 _KEY = re.compile("[0-9a-f]{32}")
 QUIET_S = 30.0
 """Away from a terminal, only builds longer than this show their progress."""
@@ -57,6 +59,8 @@ class _Decoded:
     samples: np.ndarray
     energies: np.ndarray
     reason: str = ""
+    padding_s: float = 0.0
+    """What its header promises beyond what there is, as MP3 in WAV does."""
 
 
 @dataclass(frozen=True)
@@ -207,6 +211,7 @@ def _checksum(samples: bytes | memoryview, energies: bytes | memoryview) -> int:
 def _decode_rest(plan: CachePlan, folder: Path, done: list[_Done], bar: tqdm[NoReturn]) -> None:
     """Decode what is not in `done`, and add it there."""
     n_bad = sum(bool(one.reason) for one in done)
+    paddings_s = []
     one = functools.partial(_decode_one, plan)
     files = [(folder / name).open("ab") for name in (SAMPLES_FILE, ENERGIES_FILE, DONE_FILE)]
     with bar, files[0] as samples, files[1] as energies, files[2] as lines:
@@ -215,6 +220,8 @@ def _decode_rest(plan: CachePlan, folder: Path, done: list[_Done], bar: tqdm[NoR
             if decoded.reason:
                 n_bad += 1
                 bar.set_postfix(unreadable=n_bad, refresh=False)  # a refresh would not wait for `delay`
+            if decoded.padding_s:
+                paddings_s.append(decoded.padding_s)
             samples.write(decoded.samples.data)
             samples.flush()
             energies.write(decoded.energies.data)
@@ -223,6 +230,9 @@ def _decode_rest(plan: CachePlan, folder: Path, done: list[_Done], bar: tqdm[NoR
             done.append(_Done(decoded.path, decoded.reason, len(decoded.samples), checksum))
             lines.write(json.dumps(asdict(done[-1])).encode() + b"\n")
             lines.flush()
+    if paddings_s:
+        count, most_s = f"{len(paddings_s)} of {len(plan.paths)}", max(paddings_s)
+        _log.warning("%s audio files are up to %.2f s shorter than they say, as MP3 is; they are read", count, most_s)
 
 
 def _write_index(plan: CachePlan, folder: Path, done: Sequence[_Done]) -> None:
@@ -240,12 +250,13 @@ def _write_index(plan: CachePlan, folder: Path, done: Sequence[_Done]) -> None:
 
 def _decode_one(plan: CachePlan, path: str) -> _Decoded:
     nothing = np.empty(0, np.int16)
+    padding_s: list[float] = []
     try:
-        wave = decode(plan.root / path, plan.sample_rate_hz, plan.max_recording_s)
+        wave = decode(plan.root / path, plan.sample_rate_hz, plan.max_recording_s, 0.0, padding_s.append)
     except UnreadableAudioError as error:
         return _Decoded(path, nothing, nothing, error.reason)
     samples = to_int16(wave)
-    return _Decoded(path, samples, second_energies(samples, plan.sample_rate_hz))
+    return _Decoded(path, samples, second_energies(samples, plan.sample_rate_hz), padding_s=sum(padding_s))
 
 
 def to_int16(waveform: np.ndarray) -> np.ndarray:

@@ -93,8 +93,12 @@ class Model(Section):
         None,
         "Local safetensors file with pretrained weights of the backbone under timm's names; replaces `pretrained`.",
     )
-    multi_resolution: bool = key(False, "A second input channel: a log-mel of transforms a quarter as long, which tells when.")
-    multi_head_attention: bool = key(False, "Self-attention between frames decides how much each counts in the clip score.")
+    multi_resolution: bool = key(
+        False, "A second input channel: a log-mel of transforms a quarter as long, which tells when."
+    )
+    multi_head_attention: bool = key(
+        False, "Self-attention between frames decides how much each counts in the clip score."
+    )
     attention_heads: int = key(4, "Heads of the self-attention; must divide 512.", "heads", ge=1, le=32)
     skip_connection: bool = key(False, "Add each head block's input to its output.")
     pool_type: Literal["avg", "max", "gem"] = key("avg", "Pooling over frequency (never over time).")
@@ -102,7 +106,9 @@ class Model(Section):
         3.0, "First exponent of generalised-mean pooling; it is learned from there.", "exponent", ge=1, le=8
     )
     extra_norm: bool = key(False, "LayerNorm after frequency pooling.")
-    drop_rate: float = key(0.2, "Dropout of the pooled features, before the head's first layer.", "probability", ge=0, lt=1)
+    drop_rate: float = key(
+        0.2, "Dropout of the pooled features, before the head's first layer.", "probability", ge=0, lt=1
+    )
     drop_path_rate: float = key(0.2, "Stochastic depth of the backbone.", "probability", ge=0, lt=1)
     final_dropout: float = key(0.1, "Dropout before the frame scores.", "probability", ge=0, lt=1)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import re
 import stat
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +14,15 @@ import numpy as np
 import soundfile
 import soxr
 
+from sed_model.decoder_notes import without_notes
 from sed_model.errors import AudioError
 
 SHORTEST_SHARE = 0.98
 """A file that yields less of its announced length is damaged."""
+MPEG_PADDING = 1_105 + 1_152
+"""Samples that an MP3 in WAV may lack of its length by the header: the delay of the codec, and a last frame."""
+MPEG_FORMATS = (0x50, 0x55)
+"""Codes of MPEG audio in the header of a WAV file."""
 RATES_HZ = (1_000, 1_000_000)
 """A header that says another sample rate is damaged; it would stretch a second to hours."""
 LOUDEST = 1_000.0
@@ -52,10 +59,17 @@ class _Stream(soundfile.SoundFile):
         return False
 
 
-def decode(path: Path, sample_rate_hz: int, max_s: float | None = None, start_s: float = 0.0) -> np.ndarray:
+def decode(
+    path: Path,
+    sample_rate_hz: int,
+    max_s: float | None = None,
+    start_s: float = 0.0,
+    on_padding: Callable[[float], None] | None = None,
+) -> np.ndarray:
     """The mean of all channels, resampled: float32 of full scale 1.
 
-    Reads from `start_s` on, at most `max_s` seconds; no more of the file than that is decoded.
+    Reads from `start_s` on, at most `max_s` seconds; no more of the file than that is decoded. `on_padding` is called
+    with the seconds that an MP3 has less than its header promises, where it is more than SHORTEST_SHARE allows for.
 
     Raises:
         UnreadableAudioError: an AudioError; the file is missing, no audio, damaged, holds NaN or Inf, or has no
@@ -64,7 +78,9 @@ def decode(path: Path, sample_rate_hz: int, max_s: float | None = None, start_s:
     if no_file := _no_file(path):
         raise UnreadableAudioError(path, no_file)
     try:
-        with _open(path) as audio:
+        with without_notes() if _is_mpeg(path) else nullcontext(), _open(path) as audio:
+            # A count of frames, in a file of MP3 alone, knows what its padding is.
+            padding = MPEG_PADDING if audio.subtype.startswith("MPEG") and audio.format != "MP3" else 0
             is_estimate = not audio.seekable() or (audio.format == "MP3" and not _counts_frames(path))
             source_hz = audio.samplerate
             if not RATES_HZ[0] <= source_hz <= RATES_HZ[1]:
@@ -81,19 +97,26 @@ def decode(path: Path, sample_rate_hz: int, max_s: float | None = None, start_s:
         raise UnreadableAudioError(path, _reason(path, error)) from None
     if not len(mono):
         raise UnreadableAudioError(path, f"has no samples from {start_s:g} s on")
-    if damage:
+    if damage := damage or _level_problem(mono):
         raise UnreadableAudioError(path, damage)
     if len(mono) < SHORTEST_SHARE * wanted and not is_estimate:
-        raise UnreadableAudioError(path, f"breaks off after {len(mono) / source_hz:.2f} of {wanted / source_hz:.2f} s")
-    loudest = float(np.abs(mono).max())
-    if not math.isfinite(loudest):
-        raise UnreadableAudioError(path, "holds NaN or Inf samples")
-    if loudest > LOUDEST:
-        raise UnreadableAudioError(path, f"holds samples of {loudest:.3g} times full scale")
+        if wanted - len(mono) > padding:
+            found = f"breaks off after {len(mono) / source_hz:.2f} of {wanted / source_hz:.2f} s"
+            raise UnreadableAudioError(path, found)
+        if on_padding is not None:
+            on_padding((wanted - len(mono)) / source_hz)
     resampled: np.ndarray = soxr.resample(mono, source_hz, sample_rate_hz)
     if not len(resampled):
         raise UnreadableAudioError(path, f"is shorter than one sample at {sample_rate_hz} Hz")
     return resampled
+
+
+def _level_problem(mono: np.ndarray) -> str:
+    """What is wrong with the samples, or nothing."""
+    loudest = float(np.abs(mono).max())
+    if not math.isfinite(loudest):
+        return "holds NaN or Inf samples"
+    return f"holds samples of {loudest:.3g} times full scale" if loudest > LOUDEST else ""
 
 
 def _no_file(path: Path) -> str:
@@ -104,6 +127,19 @@ def _no_file(path: Path) -> str:
         return "the file is not there"
     except OSError as error:
         return f"cannot be opened ({error.strerror})"
+
+
+def _is_mpeg(path: Path) -> bool:
+    """Whether mpg123 will decode a file: all but those that begin as another format does, and WAV files with MP3."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(4096)
+    except (OSError, ValueError):
+        return False
+    if head[:4] in (b"OggS", b"fLaC", b"FORM", b"caff"):
+        return False
+    at = head.find(b"fmt ")
+    return head[:4] != b"RIFF" or (at > 0 and int.from_bytes(head[at + 8 : at + 10], "little") in MPEG_FORMATS)
 
 
 def _open(path: Path) -> soundfile.SoundFile:
@@ -193,6 +229,6 @@ def length_s(path: Path) -> float:
     Raises:
         soundfile.SoundFileError, OSError: it cannot be opened, or breaks off.
     """
-    with _open(path) as audio:
+    with without_notes() if _is_mpeg(path) else nullcontext(), _open(path) as audio:
         n_frames = audio.frames if audio.seekable() else _skip(audio, UNKNOWN_LENGTH)
         return float(n_frames / audio.samplerate)

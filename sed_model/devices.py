@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -14,6 +15,10 @@ from torch import nn
 
 from sed_model.config_training import Optim
 from sed_model.errors import ConfigError
+
+ISAS_WITHOUT_BF16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI")
+"""Values of ONEDNN_MAX_CPU_ISA."""
+EMULATED = "about three times slower than fp32 in OpenVINO and a quarter slower in PyTorch"
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,7 @@ def choose_runtime(settings: Optim, rank: int = 0, world_size: int = 1) -> Runti
     Raises:
         ConfigError: fp16 on a CPU, which has no fast arithmetic for it.
     """
-    device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+    device = _device()
     precision = settings.precision
     if precision == "auto":
         precision = "bf16" if _computes_in_bf16(device) else ("fp16" if device.type == "cuda" else "fp32")
@@ -95,9 +100,53 @@ def choose_runtime(settings: Optim, rank: int = 0, world_size: int = 1) -> Runti
     return Runtime(device, dtype, settings.channels_last, rank, world_size)
 
 
+def prediction_runtime(settings: Optim) -> Runtime:
+    """`choose_runtime` for a model that may come from another machine: what this device has not becomes auto."""
+    device = _device()
+    lacks = {"bf16": not _computes_in_bf16(device), "fp16": device.type == "cpu"}
+    if lacks.get(settings.precision, False):
+        settings = settings.model_copy(update={"precision": "auto"})
+    return choose_runtime(settings)
+
+
+def emulation_note(precision: str, option: str = "optim.precision", native: bool | None = None) -> str:
+    """A line for who asks for bf16 where the CPU emulates it, else ""; `native` None: what this machine does."""
+    native = _computes_in_bf16(_device()) if native is None else native
+    if precision != "bf16" or native:
+        return ""
+    return (
+        f"{option} bf16: this CPU has no bf16 instructions and emulates them, {EMULATED}; auto takes what is fast here"
+    )
+
+
+def cpu_computes_in_bf16(cpuinfo: str | None = None, max_isa: str | None = None) -> bool:
+    """Whether the CPU has instructions for bf16; others emulate it, and are faster in fp32.
+
+    Args:
+        cpuinfo: text with its flags; None: /proc/cpuinfo, or no flags where there is none.
+        max_isa: the most that oneDNN may use; None: ONEDNN_MAX_CPU_ISA.
+    """
+    if cpuinfo is None:
+        path = Path("/proc/cpuinfo")
+        cpuinfo = path.read_text() if path.is_file() else ""
+    if max_isa is None:
+        max_isa = os.environ.get("ONEDNN_MAX_CPU_ISA", "")
+    return max_isa.upper() not in ISAS_WITHOUT_BF16 and not {"avx512_bf16", "amx_bf16"}.isdisjoint(cpuinfo.split())
+
+
+def _device() -> torch.device:
+    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+
+
 def _computes_in_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    # Without these instructions bf16 on a CPU is emulated, and slower than fp32.
-    cpuinfo = Path("/proc/cpuinfo")
-    return cpuinfo.is_file() and any(flag in cpuinfo.read_text() for flag in ("avx512_bf16", "amx_bf16"))
+    return cpu_computes_in_bf16()
+
+
+def ran_out_of_memory(error: RuntimeError | MemoryError) -> bool:
+    """Whether an error says so: torch.OutOfMemoryError on a GPU, plain RuntimeErrors of PyTorch and oneDNN on a CPU."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    # oneDNN says the second where it has no room for the code of an operation (with more words it means other things).
+    return "allocate memory" in str(error) or str(error) == "could not create a primitive"

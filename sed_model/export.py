@@ -172,7 +172,9 @@ def compare(
     found = f"largest difference of a probability from PyTorch {difference:.2g} over {n_windows} windows"
     report(f"{what}: {found} (limit {limit:g})")
     if not difference <= limit:  # NaN, too
-        raise CheckpointError(f"{what}: {found} is above the limit {limit:g}; nothing is exported. Take fp32.")
+        raise CheckpointError(
+            f"{what}: {found} is above the limit {limit:g}; nothing is exported. Take --precision fp32."
+        )
     before = after = None
     if audio.labelled:
         report(f"{what}: scoring {len(audio.labelled.tasks)} labelled soundscapes with the graph and with PyTorch")
@@ -182,7 +184,7 @@ def compare(
         if before - after > job.max_auc_loss:
             raise CheckpointError(
                 f"{what}: {found}: loses {before - after:.4f}, more than --max-auc-loss {job.max_auc_loss:g}; nothing "
-                "is exported. Take --precision bf16."
+                f"is exported. Take --precision {'fp32' if job.precision == 'bf16' else 'auto'}."
             )
     return ExportRecord(
         runtime=job.runtime,

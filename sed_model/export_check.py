@@ -64,7 +64,7 @@ def find_check_audio(data_dir: Path, loaded: LoadedModel, need_labels: bool) -> 
     elif need_labels:
         raise DataError(
             f"{data_dir}: int8 is judged by train_soundscapes_labels.csv, which is not there; label some soundscapes, "
-            "or take --precision bf16."
+            "or take --precision auto."
         )
     return CheckAudio(_some_waveforms(data, loaded.config.front_end.sample_rate_hz), labelled)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -10,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from sed_model.checkpoint import LoadedModel, read_config, read_lineage
 from sed_model.errors import CheckpointError
 from sed_model.files import sha256_of
-from sed_model.graph import GraphModel, GraphRuntime, Precision, check_installed, open_onnx, open_openvino
+from sed_model.graph import GraphModel, GraphRuntime, Precision, check_installed, computed_in, open_onnx, open_openvino
 from sed_model.paths import is_file
 
 RECORD_FILE: dict[str, str] = {"onnx": "export.onnx.json", "openvino": "export.openvino.json"}
@@ -69,13 +70,27 @@ def read_record(folder: Path, runtime: GraphRuntime) -> ExportRecord:
 def load_exported(folder: Path, runtime: GraphRuntime, n_threads: int = 1) -> LoadedModel:
     """An exported model; model.safetensors need not be there. `n_threads` may predict with it at a time.
 
+    One in bf16 is computed in fp32 where the CPU has no bf16 instructions.
+
     Raises:
         ConfigError: the runtime is not installed.
         CheckpointError: the export is missing, damaged, or not of this model.
     """
     check_installed(runtime)
     lineage, config = read_lineage(folder, with_weights=False), read_config(folder)
-    record = read_record(folder, runtime)
+    precision = computed_in(read_record(folder, runtime).precision)
     paths = [folder / name for name in GRAPH_FILES[runtime]]
-    run = open_onnx(*paths) if runtime == "onnx" else open_openvino(paths[0], paths[1], record.precision, n_threads)
+    run = open_onnx(*paths) if runtime == "onnx" else open_openvino(paths[0], paths[1], precision, n_threads)
     return LoadedModel(GraphModel(config, run).eval(), config, lineage)
+
+
+def emulated_note(folders: Sequence[Path], runtime: GraphRuntime, native: bool | None = None) -> str:
+    """A line where exports in bf16 are computed in fp32, because this CPU (`native`) would emulate bf16; else ""."""
+    exported = [read_record(folder, runtime).precision for folder in folders]
+    changed = sum(computed_in(precision, native) != precision for precision in exported)
+    if not changed:
+        return ""
+    return (
+        f"{changed} of {len(exported)} models were exported in bf16, for which this CPU has no instructions: they are "
+        "computed in fp32"
+    )

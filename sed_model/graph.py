@@ -15,6 +15,7 @@ from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
 from sed_model.config import SedConfig
+from sed_model.devices import cpu_computes_in_bf16
 from sed_model.errors import CheckpointError, ConfigError
 from sed_model.frontend import InputImages
 from sed_model.model import SedOutput
@@ -24,7 +25,7 @@ Precision = Literal["fp32", "fp16", "bf16", "int8"]
 PACKAGES: dict[str, str] = {"onnx": "onnxruntime", "openvino": "openvino"}
 INPUTS, OUTPUTS = ("images", "target"), ("clip_logits", "frame_logits")
 COMPUTES_IN: dict[str, str] = {"fp32": "f32", "fp16": "f32", "bf16": "bf16", "int8": "f32"}
-"""OpenVINO's arithmetic between the layers; without bf16 instructions it takes fp32 by itself."""
+"""OpenVINO's arithmetic between the layers. It emulates bf16 on a CPU without the instructions: see `fastest`."""
 Run = Callable[
     [Float32[np.ndarray, "batch channels mels frames"], Float32[np.ndarray, "batch 2"]],
     tuple[Float32[np.ndarray, "batch classes"], Float32[np.ndarray, "batch steps classes"]],
@@ -48,6 +49,20 @@ class GraphModel(nn.Module):
             target = torch.tensor([[0.0, 1.0]]).repeat(len(images), 1)
         inputs = (tensor.detach().float().cpu().contiguous().numpy() for tensor in (images, target))
         return SedOutput(*(torch.from_numpy(logits) for logits in self._run(*inputs)))
+
+
+def fastest(asked: Precision | Literal["auto"], runtime: GraphRuntime, native: bool | None = None) -> Precision:
+    """What to export in where `asked` is auto: bf16 where OpenVINO and this CPU (`native`) compute in it, else fp32."""
+    if asked != "auto":
+        return asked
+    native = cpu_computes_in_bf16() if native is None else native
+    return "bf16" if runtime == "openvino" and native else "fp32"
+
+
+def computed_in(exported: Precision, native: bool | None = None) -> Precision:
+    """What a graph is computed in here: one in bf16, whose weights are in fp32, in fp32 where bf16 is emulated."""
+    native = cpu_computes_in_bf16() if native is None else native
+    return "fp32" if exported == "bf16" and not native else exported
 
 
 def check_installed(runtime: GraphRuntime) -> None:

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from sed_model.backbones import Backbone
-from sed_model.config import SedConfig
+from sed_model.config import SedConfig, n_frames_in
 from sed_model.frontend import InputImages
 from sed_model.heads import AttentionHead
 
@@ -26,7 +26,8 @@ class SedModel(nn.Module):
     def __init__(self, config: SedConfig, n_classes: int) -> None:
         super().__init__()
         self.images = InputImages(config.front_end, config.model.multi_resolution)
-        self.backbone = Backbone(config.model, self.images.n_channels)
+        image = config.front_end.n_mels, n_frames_in(config.data.window_s, config.front_end)
+        self.backbone = Backbone(config.model, self.images.n_channels, image)
         if config.optim.grad_checkpointing:
             self.backbone.recompute_activations()
         self.head = AttentionHead(config.model, self.backbone.n_features, n_classes)

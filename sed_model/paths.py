@@ -13,6 +13,10 @@ LONGEST_NAME = 200
 """Of a file or folder that is written, in bytes; file systems take 255, and temporary names are longer."""
 
 FULL_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT)
+PLACE_ERRORS = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP),
+)
+"""What is wrong with a file or folder of the user's; other errors of the system are ours to mend."""
 
 
 def is_file(path: Path) -> bool:

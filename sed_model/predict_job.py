@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Float32
 from sed_model import pseudo
 from sed_model.checkpoint import LoadedModel, load_model
 from sed_model.decoding import BadAudio, duration_s
-from sed_model.devices import choose_runtime
+from sed_model.devices import prediction_runtime
 from sed_model.errors import some
 from sed_model.event_files import EventWriter, check_stems
 from sed_model.events import EventSettings
@@ -228,7 +228,7 @@ def score_all(
     ensemble: Ensemble, tasks: Sequence[Task], job: PredictJob, report: Report
 ) -> Iterator[SoundscapeScores | BadAudio]:
     """The scores of each task in order; now and then a line about how far it is."""
-    runtime = choose_runtime(ensemble.members[0].config.optim)
+    runtime = prediction_runtime(ensemble.members[0].config.optim)
     for member in ensemble.members:
         runtime.place(member.model)
     shift_s = 0.0 if job.post.tta_weight == 0 else job.post.tta_shift_s or ensemble.target_s / 2

@@ -36,7 +36,7 @@ from sed_model.augment_batch import (
 from sed_model.config import SedConfig
 from sed_model.config_training import STAGE_NAMES
 from sed_model.dataset import Batch, EpochLoaders
-from sed_model.devices import Runtime
+from sed_model.devices import Runtime, ran_out_of_memory
 from sed_model.errors import TrainingError
 from sed_model.losses import stage_loss
 from sed_model.model import SedModel, SedOutput
@@ -252,14 +252,6 @@ def explained_memory_errors(hint: str) -> Iterator[None]:
         if not ran_out_of_memory(error):
             raise
         raise TrainingError(f"out of memory in {hint}") from None
-
-
-def ran_out_of_memory(error: RuntimeError | MemoryError) -> bool:
-    """Whether an error says so: torch.OutOfMemoryError on a GPU, plain RuntimeErrors of PyTorch and oneDNN on a CPU."""
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    # oneDNN says the second where it has no room for the code of an operation (with more words it means other things).
-    return "allocate memory" in str(error) or str(error) == "could not create a primitive"
 
 
 def _to_device(batch: Batch, device: torch.device) -> Batch:

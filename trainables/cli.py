@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import errno
 import io
 import math
 import re
@@ -18,15 +17,11 @@ from pathlib import Path
 from typing import NoReturn
 
 from sed_model.errors import DiskFullError, TrainingError, UserError
-from sed_model.paths import expanded, is_folder
+from sed_model.paths import PLACE_ERRORS, expanded, is_folder
 
 EXIT_FAILURE = 1
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
-PLACE_ERRORS = (
-    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP),
-)
-"""What is wrong with a file or folder of the user's; other errors of the system are ours to mend."""
 STATUSES = "exit status: 0 done; 1 the input is right, but it cannot go on; 2 wrong input; 130 interrupted"
 
 

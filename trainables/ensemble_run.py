@@ -21,7 +21,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sed_model import pseudo
 from sed_model.checkpoint import LoadedModel
-from sed_model.devices import Runtime, choose_runtime
+from sed_model.devices import Runtime, prediction_runtime
 from sed_model.errors import AudioError, TrainingError
 from sed_model.files import write_json, write_parquet
 from sed_model.predict import predict_soundscape, target_starts, window_rms
@@ -163,7 +163,7 @@ class _LabelWorker:
     def __init__(self, rules: PredictionRules) -> None:
         torch.set_num_threads(1)
         self.members = rules.load()
-        self.runtime = choose_runtime(self.members[0].config.optim)
+        self.runtime = prediction_runtime(self.members[0].config.optim)
         for member in self.members:
             self.runtime.place(member.model)
 

@@ -19,10 +19,11 @@ It is compared with PyTorch on real audio (train soundscapes without labels, els
 difference of a probability, and macro AUC where there are labelled train soundscapes. One that is too far off is
 refused. Test soundscapes are never touched.
 
-Precisions of OpenVINO: fp32; fp16: weights of half the size, arithmetic in fp32; bf16: arithmetic in bf16 where the
-CPU has it; int8: calibrated on the same audio, and judged by macro AUC on the labelled train soundscapes, which it
-needs. ONNX is in fp32. The graph lies in the model's folder (or in --out) and takes any number of windows."""
-EXAMPLES = """  python -m trainables.export --run runs/NAME --format openvino --precision bf16
+Precisions of OpenVINO: auto: bf16 where this CPU has instructions for it, else fp32; fp32; fp16: weights of half the
+size, arithmetic in fp32; bf16: predicts in bf16 where the CPU has instructions for it, else in fp32; int8: calibrated
+on the same audio, and judged by macro AUC on the labelled train soundscapes, which it needs. ONNX is in fp32. The graph
+lies in the model's folder (or in --out) and takes any number of windows."""
+EXAMPLES = """  python -m trainables.export --run runs/NAME --format openvino
   python -m trainables.export --model runs/NAME/trials/trial_0003 --format onnx --out exported
   python -m trainables.predict --run runs/NAME --runtime openvino --soundscapes DIR --out submission.csv
   python -m trainables.export --run runs/NAME --kaggle kaggle --post post.json"""
@@ -42,11 +43,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not options.format and not options.kaggle:
         parser.error("--format onnx|openvino is missing")
     cli.say("looking for the models")
+    from sed_model.devices import cpu_computes_in_bf16, emulation_note
     from sed_model.export import check_job
-    from sed_model.graph import GraphRuntime
+    from sed_model.graph import GraphRuntime, fastest
 
     runtime: GraphRuntime = options.format or "openvino"
+    options.precision = fastest(options.precision, runtime)
     check_job(runtime, options.precision)
+    if note := emulation_note(options.precision, "--precision", cpu_computes_in_bf16()):
+        print(note, flush=True)
     members = chosen_members(options)
     data_dir = options.data or data_folder_of(options.run, members.folders[0])
     if options.kaggle:
@@ -76,9 +81,9 @@ def build_parser() -> argparse.ArgumentParser:
     add("--format", choices=("onnx", "openvino"), help="which graph (with --kaggle: openvino)")
     add(
         "--precision",
-        choices=("fp32", "fp16", "bf16", "int8"),
-        default="fp32",
-        help="of OpenVINO's weights and arithmetic (fp32)",
+        choices=("auto", "fp32", "fp16", "bf16", "int8"),
+        default="auto",
+        help="of OpenVINO's weights and arithmetic (auto: what this CPU is fast at)",
     )
     add("--out", type=cli.path, metavar="DIR", help="where to (default: the model's folder); a folder each of several")
     add("--data", type=cli.path, metavar="DIR", help="data folder to compare on (default: that of the run)")

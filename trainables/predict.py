@@ -66,13 +66,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error("--top-k chooses among the trials of --run; repeat --model for several models")
     cli.say("loading the models")
     from sed_model.errors import CheckpointError
+    from sed_model.exported import emulated_note
     from sed_model.predict_job import load_ensemble
 
     load = loader(options.runtime, options.threads)
+    chosen = options.model
     if options.run:
         from trainables.run_members import members_of
 
         members = members_of(options.run, options.top_k)
+        chosen = members.folders
         print(f"members: {members.source}: {', '.join(folder.name for folder in members.folders)}", flush=True)
         try:
             ensemble = load_ensemble(members.folders, members.joining, load)
@@ -83,6 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise CheckpointError(f"{error}\nAll members: {shlex.join(words)}") from None
     else:
         ensemble = load_ensemble(options.model, load=load)
+    if options.runtime != "torch" and (note := emulated_note(chosen, options.runtime)):
+        print(note, flush=True)
     if options.tune_post:
         tune(options, ensemble)
     else:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from sed_model.backbones import Backbone, HubError
-from sed_model.config import SedConfig
+from sed_model.backbones import HubError
+from sed_model.config import SedConfig, n_frames_in
 from sed_model.coverage import check_coverage, coverage
 from sed_model.dataset import TrainingClips, ValidationWindows
 from sed_model.errors import ConfigError, DataError
+from sed_model.model_trial import try_model
 from sed_model.paths import LONGEST_NAME, check_folder
 from sed_model.pseudo_clips import PseudoLabels
 from sed_model.recordings import DataFolder
@@ -29,6 +31,8 @@ SPLIT_KEYS = ("data.validation", "data.n_folds", "data.fold", "data.split_seed")
 """Keys that decide what validates."""
 JOB_COPY = "working_dir_files"
 """Ray's folder for what `ray job submit --working-dir` uploads."""
+SIZE_KEYS = ("front_end.n_mels", "front_end.hop_length", "front_end.sample_rate_hz", "data.window_s")
+"""What the size of the images depends on."""
 
 
 def check_place(out: Path, name: str | None) -> None:
@@ -135,20 +139,51 @@ def check_refit_folds(space: SearchSpace, split: SplitRecord, teacher: Teacher |
         )
 
 
-def check_backbones(space: SearchSpace) -> None:
-    """Build every backbone of the space: unknown names and missing weights show here, and downloads happen once."""
-    choices = [p.distribution.probes() for p in space.parameters if p.key == "model.backbone"]
-    problems = []
-    for name in choices[0] if choices else (space.base.model.backbone,):
-        try:
-            Backbone(space.base.with_overrides({"model.backbone": name}).model, in_channels=1)
-        except HubError as error:
-            problems.append(str(error))
-            break  # it would not be reached for the others either, after a minute of retries each
-        except ConfigError as error:
-            problems.append(str(error))
+def check_backbones(space: SearchSpace) -> list[str]:
+    """Try every backbone of the space once, on each size of image that the space has: downloads, too, happen once.
+
+    Returns:
+        What is left out because a backbone's family does not have it.
+
+    Raises:
+        ConfigError: the reasons of all that cannot work.
+    """
+    names = _probes(space).get("model.backbone", (space.base.model.backbone,))
+    problems: dict[str, None] = {}
+    notes: dict[str, None] = {}
+    try:
+        for name, sizes in itertools.product(names, image_sizes(space)):
+            try:
+                notes |= dict.fromkeys(try_model(sizes.with_overrides({"model.backbone": name})))
+            except HubError:
+                raise
+            except ConfigError as error:
+                problems[str(error)] = None
+    except HubError as error:  # it would not be reached for the others either, after a minute of retries each
+        problems[str(error)] = None
     if problems:
         raise ConfigError("\n".join(problems))
+    return list(notes)
+
+
+def image_sizes(space: SearchSpace) -> list[SedConfig]:
+    """The base, once for each number of mels and frames of the space, with as many channels and drop path as it has."""
+    probes = _probes(space)
+    most = {"model.drop_path_rate": max, "model.multi_resolution": max}
+    highest = {key: choose(probes[key]) for key, choose in most.items() if key in probes}
+    keys = [key for key in SIZE_KEYS if key in probes]
+    sizes: dict[tuple[int, int], SedConfig] = {}
+    for values in itertools.product(*(probes[key] for key in keys)):
+        try:
+            config = space.config({**highest, **dict(zip(keys, values, strict=True))})
+        except ConfigError:
+            continue  # a combination that the space does not draw
+        sizes.setdefault((config.front_end.n_mels, n_frames_in(config.data.window_s, config.front_end)), config)
+    return list(sizes.values()) or [space.base]
+
+
+def _probes(space: SearchSpace) -> dict[str, tuple[Any, ...]]:
+    return {parameter.key: parameter.distribution.probes() for parameter in space.parameters}
 
 
 def front_ends(space: SearchSpace) -> list[SedConfig]:

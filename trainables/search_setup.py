@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial
 from sed_model.checkpoint import CONFIG_FILE, read_lineage
 from sed_model.config import load_config
 from sed_model.demo_data import write_demo_data
+from sed_model.devices import emulation_note
 from sed_model.errors import ConfigError, DataError
 from sed_model.pseudo_clips import read_pseudo_labels
 from sed_model.recordings import DataFolder, read_data_folder
@@ -95,7 +96,8 @@ def prepare(options: argparse.Namespace, machine: ClusterInfo | None = None) -> 
     if teacher is not None:
         check_student_space(space)
     data = None if data_dir is None else read_data_folder(data_dir, space.base.data.target_s)
-    check_backbones(space)
+    for note in filter(None, [*check_backbones(space), emulation_note(space.base.optim.precision)]):
+        print(note, flush=True)
     if data is None:
         data = demo_data(space)
     kind = validation_kind(data, space.base.data)

@@ -10,13 +10,14 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from sed_model.backbones import Backbone
 from sed_model.checkpoint import STATE_FILE, WEIGHTS_FILE, delete_state, load_model, start_from, without_pretraining
 from sed_model.config import SedConfig, load_config
 from sed_model.config_training import STAGE_NAMES
 from sed_model.demo_data import write_demo_data
+from sed_model.devices import emulation_note
 from sed_model.errors import CheckpointError, ConfigError
 from sed_model.model import SedModel
+from sed_model.model_trial import try_model
 from sed_model.recordings import read_data_folder
 from sed_model.splits import validation_kind
 from sed_model.stages import PARENTS, SUPERVISED_STAGES, plan_stages
@@ -44,7 +45,8 @@ def run_training(options: argparse.Namespace) -> None:
     if (machine := machine_for(options.address)) is not None:
         worker_resources(options, machine)
     folder = None if options.data is None else read_data_folder(options.data, config.data.target_s)
-    Backbone(config.model, in_channels=1)
+    for note in filter(None, [*try_model(config), emulation_note(config.optim.precision)]):
+        print(note, flush=True)
     if folder is None:
         root = Path("demo_data").absolute()
         print(f"no --data: using the demo data in {root}", flush=True)

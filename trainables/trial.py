@@ -12,12 +12,15 @@ from typing import Any, get_args
 
 import torch
 from ray import tune
+from ray.train import WorkerGroupError
 
-from sed_model.checkpoint import load_model
+from sed_model.backbones import BACKBONE_ERRORS
+from sed_model.checkpoint import load_model, without_pretraining
 from sed_model.config import SedConfig
-from sed_model.errors import DiskFullError, UserError
+from sed_model.errors import ConfigError, DiskFullError, UserError
 from sed_model.files import explained_full_disk
 from sed_model.fit import EpochResult, FitJob, fit
+from sed_model.model_trial import try_model
 from sed_model.pseudo_clips import read_pseudo_labels
 from sed_model.recordings import DataFolder, read_data_folder
 from sed_model.stages import plan_stages
@@ -70,7 +73,9 @@ def run_trial(point: Mapping[str, Any], job: SearchJob) -> None:
     """
     folder = RunFolder(job.run_dir).trial(point["number"])
     with reported_failure(folder):
-        _train(job.config(point["values"]), folder, job, point["values"])
+        config = job.config(point["values"])
+        with explained_model(config):
+            _train(config, folder, job, point["values"])
 
 
 def run_refit(config: Mapping[str, Any], job: SearchJob) -> None:
@@ -78,8 +83,9 @@ def run_refit(config: Mapping[str, Any], job: SearchJob) -> None:
     point = config["refit"]
     folder = RunFolder(job.run_dir).refit(point["number"], point["fold"])
     with reported_failure(folder):
-        changed = {**point["values"], **point["changes"]}
-        _train(job.config(point["values"]).with_overrides(point["changes"]), folder, job, changed)
+        settings = job.config(point["values"]).with_overrides(point["changes"])
+        with explained_model(settings):
+            _train(settings, folder, job, {**point["values"], **point["changes"]})
 
 
 @contextmanager
@@ -94,6 +100,23 @@ def reported_failure(folder: Path) -> Iterator[None]:
     except UserError as error:
         failure = {"failure": str(error), "disk_full": isinstance(error, DiskFullError)}
         tune.report(dict.fromkeys((*TUNE_METRICS.values(), *get_args(Cost)), math.nan) | failure)
+
+
+@contextmanager
+def explained_model(config: SedConfig) -> Iterator[None]:
+    """An error that the model itself raises for its own images is told as one that is certain to come again.
+
+    Raises:
+        ConfigError: in the place of such an error; others stay what they are.
+    """
+    try:
+        yield
+    except (*BACKBONE_ERRORS, WorkerGroupError) as error:
+        try:
+            try_model(without_pretraining(config))
+        except ConfigError as certain:
+            raise certain from error
+        raise
 
 
 def _train(config: SedConfig, folder: Path, job: SearchJob, drawn: Mapping[str, Any]) -> None:

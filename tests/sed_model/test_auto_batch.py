@@ -16,12 +16,11 @@ from sed_model import validation
 from sed_model.auto_batch import StageSetUp, halved_until_it_fits, with_fitting_batch
 from sed_model.config import SedConfig
 from sed_model.dataset import EpochLoaders
-from sed_model.devices import Runtime
+from sed_model.devices import Runtime, ran_out_of_memory
 from sed_model.errors import TrainingError
 from sed_model.fit import FitJob, fit
 from sed_model.model import SedModel, SedOutput
 from sed_model.predict import predict_dataset
-from sed_model.stage_training import ran_out_of_memory
 from sed_model.stages import plan_stages
 from sed_model.training_data import TrainingData
 

@@ -74,11 +74,11 @@ def backbones_built_once() -> Iterator[None]:
     """A third of the time went into building the same backbone with the same settings again and again."""
     built: dict[tuple[str, int], Backbone] = {}
 
-    def copy_of(settings: Model, in_channels: int) -> Backbone:
+    def copy_of(settings: Model, in_channels: int, image: tuple[int, int]) -> Backbone:
         alike = settings.model_copy(update={name.removeprefix("model."): values[0] for name, values in TOGGLES.items()})
         key = (alike.model_dump_json(), in_channels)
         if key not in built:
-            built[key] = Backbone(settings, in_channels)
+            built[key] = Backbone(settings, in_channels, image)
         return copy.deepcopy(built[key])
 
     with pytest.MonkeyPatch.context() as patch:

@@ -1,12 +1,17 @@
+import os
 import pickle
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+from sed_model.decoder_notes import without_notes
 from sed_model.decoding import UnreadableAudioError, decode, duration_s
 from sed_model.errors import AudioError
+from tests.sed_model.mp3_in_wav import mp3_frames, write_mp3_in_wav
 
 RATE = 32_000
 
@@ -125,3 +130,60 @@ def test_duration_comes_from_the_header(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "x.flac", tone(1.5), RATE)
     assert duration_s(tmp_path / "x.flac") == 1.5
     assert duration_s(tmp_path / "gone.flac") == 0.0
+
+
+@pytest.fixture
+def mp3_stream(tmp_path: Path) -> bytes:
+    """1.15 s at 8 kHz: 16 frames of 576 samples, each of 288 bytes; 9,216 samples."""
+    frames = mp3_frames(tmp_path / "x.mp3", tone(0.98, 8_000, 440.0) + tone(0.98, 8_000, 1700.0) / 4, 8_000)
+    assert [len(frame) for frame in frames] == [288] * 16
+    return b"".join(frames)
+
+
+def test_an_mp3_in_wav_that_lacks_its_padding_is_read_and_counted(tmp_path: Path, mp3_stream: bytes) -> None:
+    """The length comes from the bytes; half of the last frame is no frame: 8,640 of 9,272 samples, 0.932 of them."""
+    path = tmp_path / "y.wav"
+    write_mp3_in_wav(path, mp3_stream[:-30], 8_000)
+    told: list[float] = []
+    assert len(decode(path, 8_000, on_padding=told.append)) == 15 * 576
+    assert soundfile.info(path).frames == 9_272
+    assert told == [(9_272 - 8_640) / 8_000]
+    write_mp3_in_wav(path, mp3_stream, 8_000)
+    assert len(decode(path, 8_000, on_padding=told.append)) == 16 * 576
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize("n_lost", [1_500, 4_000])
+def test_an_mp3_in_wav_that_is_cut_off_is_an_error(tmp_path: Path, mp3_stream: bytes, n_lost: int) -> None:
+    path = tmp_path / "y.wav"
+    write_mp3_in_wav(path, mp3_stream[:-n_lost], 8_000, n_announced=len(mp3_stream))
+    with pytest.raises(UnreadableAudioError, match=rf"breaks off: {4_608 - n_lost} of 4608 bytes of sound are there"):
+        decode(path, 8_000)
+    # As a download that was broken off on a disk that had reserved the room.
+    write_mp3_in_wav(path, mp3_stream[:-n_lost] + bytes(n_lost), 8_000)
+    with pytest.raises(UnreadableAudioError, match=r"is no readable audio|breaks off after"):
+        decode(path, 8_000)
+
+
+def test_the_notes_of_the_decoder_stay_out_of_the_terminal_and_nothing_else_does(
+    tmp_path: Path, mp3_stream: bytes, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "y.wav"
+    write_mp3_in_wav(path, mp3_stream + bytes(300), 8_000)
+    with soundfile.SoundFile(path) as file:
+        file.read()
+    assert "Note: Illegal Audio-MPEG-Header" in capfd.readouterr().err  # what libsndfile's decoder says by itself
+
+    with ThreadPoolExecutor(4) as pool:
+        waves = list(pool.map(lambda _: decode(path, 8_000), range(20)))
+    assert duration_s(path) > 1
+    print("from this side", file=sys.stderr)
+    assert {len(wave) for wave in waves} == {16 * 576}
+    assert capfd.readouterr().err == "from this side\n"
+
+    with without_notes():
+        os.write(2, b"one\nNote: Trying to resync...\ntwo\n")
+        with without_notes():
+            os.write(2, b"three")
+    os.write(2, b"\nfour\n")
+    assert capfd.readouterr().err == "one\ntwo\nthree\nfour\n"

@@ -3,7 +3,14 @@ import timm
 import torch
 
 from sed_model.config_training import Optim
-from sed_model.devices import Runtime, choose_runtime, exchange_batch_statistics
+from sed_model.devices import (
+    Runtime,
+    choose_runtime,
+    cpu_computes_in_bf16,
+    emulation_note,
+    exchange_batch_statistics,
+    prediction_runtime,
+)
 from sed_model.errors import ConfigError
 
 needs_cpu_only = pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is chosen where there is one")
@@ -27,6 +34,40 @@ def test_fp16_on_a_cpu_is_refused() -> None:
 @needs_cpu_only
 def test_auto_is_fp32_or_bf16_on_a_cpu() -> None:
     assert choose_runtime(Optim()).autocast_dtype in (None, torch.bfloat16)
+
+
+@pytest.mark.parametrize(
+    ("flags", "max_isa", "native"),
+    [
+        ("flags : fpu avx512f avx512_bf16 avx512_vnni", "", True),
+        ("flags : fpu amx_bf16 amx_tile", "DEFAULT", True),
+        ("flags : fpu avx512f avx512_bf16", "AVX512_CORE_BF16", True),
+        ("flags : fpu avx512f avx512_vnni", "", False),  # Kaggle's
+        ("flags : fpu avx512f avx512_bf16", "avx512_core_vnni", False),
+        ("flags : fpu not_avx512_bf16", "", False),
+        ("", "", False),
+    ],
+)
+def test_a_cpu_computes_in_bf16_where_it_has_the_instructions(flags: str, max_isa: str, native: bool) -> None:
+    assert cpu_computes_in_bf16(flags, max_isa) is native
+
+
+def test_asking_for_bf16_where_it_is_emulated_is_told_with_the_figure() -> None:
+    told = emulation_note("bf16", "--precision", native=False)
+    assert told.startswith(
+        "--precision bf16: this CPU has no bf16 instructions and emulates them, about three times slower"
+    )
+    assert emulation_note("bf16", native=True) == emulation_note("auto", native=False) == ""
+
+
+@needs_cpu_only
+def test_precision_follows_the_cpu_that_predicts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that was trained in bf16 or fp16 predicts on any machine; one trained in fp32 does so in fp32."""
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_VNNI")
+    for precision in ("auto", "fp32", "bf16", "fp16"):
+        assert prediction_runtime(Optim(precision=precision)).autocast_dtype is None
+    assert choose_runtime(Optim()).autocast_dtype is None
+    assert choose_runtime(Optim(precision="bf16")).autocast_dtype is torch.bfloat16  # as asked for
 
 
 def test_weights_and_images_lie_channels_last_where_asked_for() -> None:

@@ -19,8 +19,8 @@ from sed_model.devices import Runtime
 from sed_model.errors import CheckpointError, ConfigError, DataError
 from sed_model.export import ExportJob, check_job, compare, export_model
 from sed_model.export_check import CheckAudio, find_check_audio, labelled_auc, target_images
-from sed_model.exported import load_exported
-from sed_model.graph import OUTPUTS, GraphModel, GraphRuntime
+from sed_model.exported import emulated_note, load_exported
+from sed_model.graph import OUTPUTS, GraphModel, GraphRuntime, fastest
 from sed_model.predict import predict_members
 
 for name in ("onnxscript", "onnxruntime", "openvino"):
@@ -161,6 +161,28 @@ def test_a_missing_runtime_is_named(
         load_exported(exported, runtime)
     with pytest.raises(ConfigError, match=rf"not installed: {package}"):
         check_job(runtime, "fp32")
+
+
+def test_auto_is_what_the_cpu_computes_in() -> None:
+    assert [fastest("auto", "openvino", native) for native in (True, False)] == ["bf16", "fp32"]
+    assert [fastest("auto", "onnx", native) for native in (True, False)] == ["fp32", "fp32"]
+    assert fastest("int8", "openvino", native=False) == "int8"
+
+
+def test_a_graph_in_bf16_is_computed_in_fp32_where_bf16_would_be_emulated(
+    copy: Path, model_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = load_model(model_dir).model.images(torch.randn(2, 12_000, generator=torch.Generator().manual_seed(0)))
+    exact = load_exported(copy, "openvino").model(images).clip_logits
+    record = json.loads((copy / "export.openvino.json").read_text())
+    (copy / "export.openvino.json").write_text(json.dumps({**record, "precision": "bf16"}))
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_VNNI")
+
+    assert torch.equal(load_exported(copy, "openvino").model(images).clip_logits, exact)
+    assert emulated_note([copy], "openvino", native=True) == ""
+    assert emulated_note([copy], "openvino").startswith(
+        "1 of 1 models were exported in bf16, for which this CPU has no"
+    )
 
 
 def test_onnx_is_in_fp32_only() -> None:

@@ -17,7 +17,7 @@ from sed_model.audio_files import is_audio
 from sed_model.bundle import Bundle, read_bundle
 from sed_model.checkpoint import load_model
 from sed_model.errors import ConfigError, UserError
-from sed_model.exported import load_exported
+from sed_model.exported import emulated_note, load_exported
 from sed_model.graph import check_installed
 from sed_model.paths import check_output
 from sed_model.predict_job import Ensemble, PredictJob, load_ensemble, predict_soundscapes
@@ -96,7 +96,10 @@ def open_ensemble(options: argparse.Namespace, bundle: Bundle) -> Ensemble:
             print(f"{runtime} is not installed here: predicting with torch", flush=True)
             runtime = "torch"
     load = load_model if runtime == "torch" else partial(load_exported, runtime=runtime, n_threads=options.threads)
-    return load_ensemble(folders, bundle.joining, load)
+    ensemble = load_ensemble(folders, bundle.joining, load)
+    if runtime != "torch" and (note := emulated_note(folders, runtime)):
+        print(note, flush=True)
+    return ensemble
 
 
 if __name__ == "__main__":

@@ -14,9 +14,9 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from sed_model.augment_wave import WaveAugmenter
 from sed_model.config import Data, SedConfig
 from sed_model.config_training import STAGE_NAMES, Stage
-from sed_model.errors import ConfigError, DataError
+from sed_model.errors import DataError
 from sed_model.pseudo_clips import Clip, PseudoMixer
-from sed_model.samplers import EpochSampler, recording_weights
+from sed_model.samplers import EpochSampler, batch_size_for, recording_weights
 from sed_model.spectral import SpectralFrontEnd
 from sed_model.targets import TargetBuilder
 from sed_model.training_data import TrainingData
@@ -206,13 +206,13 @@ class EpochLoaders:
     ) -> None:
         """
         Raises:
-            ConfigError: a batch, or all the clips, would leave a process of several with less than two clips.
+            ConfigError: a batch of more than all clips, or that leaves a process of several with less than two.
         """
         self.clips = TrainingClips(data, config, stage_name)
         self._config, self._rank, self._world_size = config, rank, world_size
         weights = recording_weights(self.clips.primary_labels, config.data)
         self._sampler = EpochSampler(weights, len(self.clips), config.seed)
-        self.batch_size = batch_size_for(len(self.clips), config, world_size)
+        self.batch_size = batch_size_for(len(data.split.train), config, world_size)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -226,21 +226,3 @@ class EpochLoaders:
             num_workers=self._config.data.num_workers,
             pin_memory=torch.cuda.is_available(),
         )
-
-
-def batch_size_for(n_clips: int, config: SedConfig, world_size: int = 1) -> int:
-    """`optim.batch_size`, or less where an epoch would have under `optim.min_steps_per_epoch` steps.
-
-    At least two clips a process.
-
-    Raises:
-        ConfigError: several processes, and too few clips for them.
-    """
-    least = 2 * world_size
-    for name, value in (("optim.batch_size", config.optim.batch_size), ("training clips", n_clips)):
-        if value < least and world_size > 1:
-            raise ConfigError(
-                f"{name}={value} is under {least}, two clips for each of {world_size} workers; "
-                f"raise it, or use {max(1, value // 2)} workers."
-            )
-    return min(config.optim.batch_size, max(least, n_clips // config.optim.min_steps_per_epoch))

@@ -35,6 +35,7 @@ from trainables.search_checks import (
     check_unused,
     check_workers,
     front_ends,
+    with_known_batch,
 )
 from trainables.search_settings import AshaSettings, parse_search
 from trainables.search_space import SearchSpace
@@ -90,6 +91,7 @@ def prepare(options: argparse.Namespace, machine: ClusterInfo | None = None) -> 
     check_backbones(space)
     if data is None:
         data = demo_data(space)
+    space = with_known_batch(space, data, max(1, workers_per_trial(options)))
     if options.resume:
         record = run.read_search()
         check_same_data(run, record, data)

@@ -127,7 +127,8 @@ def with_known_batch(space: SearchSpace, data: DataFolder, n_workers: int) -> Se
     base = with_batch_size(space.base, n_clips, n_workers)
     for value in drawn:
         batch_size_for(n_clips, space.base.with_overrides({name: value}), n_workers)
-    print(batch_line([int(value) for value in drawn] or [batch_size_for(n_clips, base, n_workers)], n_clips), flush=True)
+    sizes = [int(value) for value in drawn] or [batch_size_for(n_clips, base, n_workers)]
+    print(batch_line(sizes, n_clips), flush=True)
     return replace(space, base=base)
 
 
@@ -162,6 +163,7 @@ def check_same_data(run: RunFolder, record: Mapping[str, Any], data: DataFolder)
     """Scores of two data sets must not share a leaderboard."""
     if record["data"]["fingerprint"] != data.fingerprint:
         raise DataError(
-            f"{data.root}: is not the data that {run.path.name} was started with (tables, labels, or names or sizes of "
-            "audio files differ); restore it, or start a new search."
+            f"{data.root}: is not the data that {run.path.name} was started with (tables, labels, or names or content "
+            "of audio files differ; or an earlier release started it, which saw their sizes alone); restore it, or "
+            "start a new search."
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -169,6 +170,23 @@ def test_recordings_are_labelled_out_of_fold(tiny_root: Path, tiny_space: Path) 
     assert all(sum(allowed) == 1 for allowed in may_label.values())
     assert {allowed.index(True) for allowed in may_label.values()} == {0, 1}
     assert out_of_fold(tiny_root / "train_soundscapes", ["U2.wav"], data, members) == {}
+
+
+def test_predictions_of_a_soundscape_whose_middle_changed_are_made_anew(
+    run: Path, tiny_root: Path, tmp_path: Path
+) -> None:
+    """Of equal size, and with its old time of modification."""
+    copy = Path(shutil.copytree(tiny_root / "train_soundscapes", tmp_path / "copy"))
+    first = plan(run, tiny_root, soundscapes=copy).rules.parts
+    again = plan(run, tiny_root, soundscapes=copy).rules.parts
+    path = copy / "U7.wav"
+    before, content = path.stat(), bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    assert again == first
+    assert plan(run, tiny_root, soundscapes=copy).rules.parts != first
 
 
 def test_a_damaged_member_is_refused(run: Path, tiny_root: Path) -> None:

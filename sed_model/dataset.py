@@ -20,7 +20,7 @@ from sed_model.samplers import EpochSampler, batch_size_for, recording_weights
 from sed_model.spectral import SpectralFrontEnd
 from sed_model.targets import TargetBuilder
 from sed_model.training_data import TrainingData
-from sed_model.windows import context_of, cut, window_samples
+from sed_model.windows import context_of, cut, stretched, window_samples
 
 
 class Batch(NamedTuple):
@@ -30,7 +30,7 @@ class Batch(NamedTuple):
     targets: Tensor  # [batch, classes], 0..1
     mask: Tensor  # [batch, classes], False where a class is left out of the loss
     weights: Tensor  # [batch], weight of the sample's loss
-    part: Tensor  # [batch, 2], the target's start and end as shares of the window
+    part: Tensor  # [batch, 2], the part of the window that the targets are for: start and end, as shares
     row: Tensor  # [batch], row of the recording or window: to name files in errors
 
 
@@ -70,7 +70,11 @@ def n_batches(n_clips: int, batch_size: int, world_size: int = 1) -> int:
 
 
 class TrainingClips(Dataset[Batch]):
-    """Augmented crops around the loudest window of each training recording."""
+    """Augmented crops around the loudest window of each training recording.
+
+    The label of a recording is for all of the crop: it names what calls somewhere in the file, and the longer the part
+    is, the more often the call is in it. That of a pseudo-labelled window is for the window alone.
+    """
 
     def __init__(self, data: TrainingData, config: SedConfig, stage_name: str) -> None:
         self._cache, self._config, self._stage_name = data.cache, config, stage_name
@@ -84,10 +88,10 @@ class TrainingClips(Dataset[Batch]):
         self._n_samples = window_samples(config)
         self._mixer = _mixer(data, config, stage_name)
         wave, front_end = config.augment.wave, config.front_end
-        self._augment: Callable[[NDArray[np.float32], int], NDArray[np.float32]] = (
-            SpectralFrontEnd(front_end, wave).augmented_log_mel
+        self._augment: Callable[[NDArray[np.float32], int], tuple[NDArray[np.float32], float]] = (
+            SpectralFrontEnd(front_end, wave).stretched
             if config.augment.backend == "spectral"
-            else WaveAugmenter(wave, front_end.sample_rate_hz)
+            else WaveAugmenter(wave, front_end.sample_rate_hz).stretched
         )
 
     def __len__(self) -> int:
@@ -109,12 +113,13 @@ class TrainingClips(Dataset[Batch]):
         clip = Clip(cut(self._cache, path, start, self._n_samples), truth)
         if self._mixer is not None:
             clip = self._mixer(clip, np.random.default_rng(mix_seed))
+        inputs, rate = self._augment(clip.waveform, augment_seed)
         return Batch(
-            torch.from_numpy(self._augment(clip.waveform, augment_seed)),
+            torch.from_numpy(inputs),
             torch.as_tensor(clip.truth.targets),
             torch.as_tensor(clip.truth.mask),
             torch.as_tensor(clip.truth.weights, dtype=torch.float32),
-            torch.tensor([0.0, 1.0]),
+            torch.tensor(stretched(clip.part, rate), dtype=torch.float32),
             torch.tensor(key.row),
         )
 

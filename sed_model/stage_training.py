@@ -29,6 +29,7 @@ from sed_model.augment_batch import (
     mix_masks,
     mix_targets,
     mix_weights,
+    mix_within,
     spec_augment,
 )
 from sed_model.config import SedConfig
@@ -36,6 +37,7 @@ from sed_model.config_training import STAGE_NAMES
 from sed_model.dataset import Batch, EpochLoaders
 from sed_model.devices import Runtime
 from sed_model.errors import TrainingError
+from sed_model.heads import frames_inside
 from sed_model.losses import stage_loss
 from sed_model.model import SedModel, SedOutput
 from sed_model.optim import Ema, build_optimizer, learning_rate, set_learning_rate
@@ -138,21 +140,24 @@ class StageTraining:
 
     def loss(self, batch: Batch, place: Place, share: Share) -> Float[Tensor, ""]:
         """Loss of the whole batch, of which `batch` has this process's share; the same in every process."""
-        images, truth = self._augmented(batch, place, share)
+        images, truth, parts = self._augmented(batch, place, share)
         with self.runtime.autocast():
-            output: SedOutput = self._forward(self.runtime.images(images))
+            output: SedOutput = self._forward(self.runtime.images(images), parts)
         clip_logits = share.gather(output.clip_logits.float())
-        loudest_frame = share.gather(output.frame_logits.float().amax(dim=1))
+        loudest_frame = share.gather(loudest_inside(output.frame_logits.float(), parts))
         return stage_loss(self.stage.loss, clip_logits, loudest_frame[:, None], truth, self.config.loss)
 
-    def _augmented(self, batch: Batch, place: Place, share: Share) -> tuple[Float[Tensor, "b c f t"], Truth[Tensor]]:
-        """The share's images, and what is true of the whole batch."""
+    def _augmented(
+        self, batch: Batch, place: Place, share: Share
+    ) -> tuple[Float[Tensor, "b c f t"], Truth[Tensor], Float[Tensor, "b 2"]]:
+        """The share's images, what is true of the whole batch, and of which part of each of the share's clips."""
         augment = self.config.augment
         stage_number = STAGE_NAMES.index(place.stage)
         # The same in every process: each draws for the whole batch. (The 0 is a rank, of which there is none here.)
         seeds = np.random.SeedSequence([self.config.seed, stage_number, place.epoch, place.step, 0])
         generator = torch.Generator(self.runtime.device).manual_seed(int(seeds.generate_state(1)[0]))
         mix = draw_mix(share.n_rows, augment.mix, self.stage, generator)
+        mix, parts = mix_within(mix, share.gather(batch.part))
         inputs = batch.inputs
         if inputs.ndim == 3:  # the loader made log-mels
             images = apply_mix(inputs.unsqueeze(1), mix, share)
@@ -161,7 +166,8 @@ class StageTraining:
         else:
             images = apply_mix(self.model.images(inputs), mix, share)
         images = filter_augment(images, augment.spec, self.config.front_end.top_db, generator, share)
-        return spec_augment(images, augment.spec, generator, share), self._mixed_truth(batch, mix, share)
+        images = spec_augment(images, augment.spec, generator, share)
+        return images, self._mixed_truth(batch, mix, share), share.of(parts)
 
     def _mixed_truth(self, batch: Batch, mix: Mix, share: Share) -> Truth[Tensor]:
         rule = label_rule(self.config.augment.mix, self.stage)
@@ -234,6 +240,14 @@ class StageTraining:
             "set optim.grad_checkpointing=true, "
             "shorten data.window_s or choose a smaller model.backbone."
         )
+
+
+def loudest_inside(
+    frame_logits: Float[Tensor, "batch steps classes"], parts: Float[Tensor, "batch 2"]
+) -> Float[Tensor, "batch classes"]:
+    """The highest logit of each class among the frames of the part that the label is for."""
+    outside = ~frames_inside(parts, frame_logits.shape[1])
+    return frame_logits.masked_fill(outside[:, :, None], -torch.inf).amax(dim=1)
 
 
 @contextmanager

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import mmap
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from filelock import FileLock, Timeout
 
+from sed_model.audio_files import default_cache_home
 from sed_model.cache_build import (
     ENERGIES_FILE,
     FORMAT,
@@ -19,6 +21,7 @@ from sed_model.cache_build import (
     CachePlan,
     build,
     content_key,
+    earlier_formats,
     remove_stale,
     split_text,
 )
@@ -161,7 +164,7 @@ def cache_home(settings: Data) -> Path:
     """Folder of all caches."""
     if settings.cache_dir is not None:
         return expanded(settings.cache_dir)
-    return expanded(os.environ.get("SED_CACHE_DIR") or "~/.cache/sed-search")
+    return default_cache_home()
 
 
 def _open(folder: Path) -> AudioCache | None:
@@ -185,11 +188,25 @@ def _build_once(plan: CachePlan, home: Path, key: str, progress: bool) -> AudioC
         cache = _open(home / key)
         if cache is None:
             remove_stale(home, key)
+            _tell_of_earlier(home)
             build(plan, home, key, progress)
+            if content_key(plan, home) != key:
+                shutil.rmtree(home / key)
+                raise DataError(f"recordings in {plan.root} changed while they were decoded; start again.")
             cache = AudioCache(home / key)
         return cache
     finally:
         lock.release()
+
+
+def _tell_of_earlier(home: Path) -> None:
+    """Earlier releases' caches are not read; they may be large, and only their owner may delete them."""
+    if old := earlier_formats(home):
+        n_bytes = sum(file.stat().st_size for folder in old for file in folder.glob("*"))
+        _log.warning(
+            "%d audio caches of earlier releases (%.2f GB) are no longer read, and can be deleted: %s",
+            *(len(old), n_bytes / 1e9, some([str(folder) for folder in old])),
+        )
 
 
 def _report_bad(cache: AudioCache, plan: CachePlan, settings: Data) -> None:

@@ -8,7 +8,7 @@ Where several processes share a batch, each draws for all of its rows and uses t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -19,6 +19,7 @@ from sed_model.config_augment import MixAugment, SpecAugment
 from sed_model.config_training import Stage
 from sed_model.shares import Share
 from sed_model.targets import POSITIVE_FROM
+from sed_model.windows import LEAST_COMMON
 
 FILTER_KNOTS = 6
 """Points of the piecewise-linear gain curve of FilterAugment, both ends included."""
@@ -35,12 +36,14 @@ class Mix:
         permutation: index of each sample's partner.
         share: share of the sample itself, 0..1; the partner has the rest.
         start: cutmix only: where the partner's stretch begins, as a share of the last axis.
+        span: cutmix only: the part of the last axis that it pastes in [B, 2], see `mix_within`; None: all of it.
     """
 
     kind: Literal["none", "mixup", "cutmix"]
     permutation: Tensor
     share: Tensor
     start: Tensor
+    span: Tensor | None = None
 
 
 def draw_mix(batch_size: int, settings: MixAugment, stage: Stage, generator: torch.Generator) -> Mix:
@@ -74,6 +77,23 @@ def _draw_kind(settings: MixAugment, stage: Stage, draw: float) -> Literal["none
     return "none"
 
 
+def mix_within(mix: Mix, parts: Tensor) -> tuple[Mix, Tensor]:
+    """The mix of clips whose labels are for `parts` of them [B, 2], and the parts that the mixed labels are for.
+
+    Those are what the parts of both clips have in common, and cutmix pastes within them, so that its shares are true
+    there. A clip stays unmixed where that is less than `LEAST_COMMON` of the shorter part (see `windows`).
+    """
+    if mix.kind == "none":
+        return mix, parts
+    partner = parts[mix.permutation.to(parts.device)]
+    common = torch.stack([torch.maximum(parts, partner)[:, 0], torch.minimum(parts, partner)[:, 1]], dim=1)
+    shorter = torch.minimum(parts[:, 1] - parts[:, 0], partner[:, 1] - partner[:, 0])
+    enough = common[:, 1] - common[:, 0] >= LEAST_COMMON * shorter - 1e-6
+    share = torch.where(enough.to(mix.share.device), mix.share, 1.0)
+    common = torch.where(enough[:, None], common, parts)
+    return replace(mix, share=share, span=common.to(mix.start.device)), common
+
+
 def apply_mix(x: Tensor, mix: Mix, share: Share | None = None) -> Tensor:
     """Mix waveforms [B, N] or log-mels [B, C, F, T]; those of a share with partners from the whole batch.
 
@@ -88,8 +108,9 @@ def apply_mix(x: Tensor, mix: Mix, share: Share | None = None) -> Tensor:
     if mix.kind == "mixup":
         return torch.lerp(partner, x, _per_sample(own_share, x))
     n = x.shape[-1]
-    first = _per_sample((share.of(mix.start) * n).round(), x)
-    end = first + _per_sample(((1 - own_share) * n).round(), x)
+    low, high = (0.0, 1.0) if mix.span is None else share.of(mix.span).unbind(dim=1)
+    first = _per_sample(((low + share.of(mix.start) * (high - low)) * n).round(), x)
+    end = first + _per_sample(((1 - own_share) * (high - low) * n).round(), x)
     position = torch.arange(n, device=x.device)
     return torch.where((position >= first) & (position < end), partner, x)
 

@@ -6,6 +6,7 @@ import importlib.util
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
@@ -28,21 +29,30 @@ class WaveAugmenter:
     def __init__(self, settings: WaveAugment, sample_rate_hz: int) -> None:
         self._sample_rate_hz = sample_rate_hz
         self._chain: Callable[..., np.ndarray] | None = None
+        self._stretch: Any = None
         if settings.prob == 0:
             return
         _require_packages(PACKAGES | (LIMITER_PACKAGES if settings.limiter_prob > 0 else {}))
-        from sed_model.wave_transforms import build_chain
+        from sed_model.wave_transforms import StretchAndPitch, build_chain
 
         chain = build_chain(settings, sample_rate_hz)
         if chain.transforms:
             self._chain = chain
+            self._stretch = next((one for one in chain.transforms if isinstance(one, StretchAndPitch)), None)
 
     def __call__(self, waveform: Waveform, seed: int) -> Waveform:
         """An augmented waveform of the same length (the input itself where nothing is switched on)."""
+        return self.stretched(waveform, seed)[0]
+
+    def stretched(self, waveform: Waveform, seed: int) -> tuple[Waveform, float]:
+        """The augmented waveform, and how many times as fast it plays: its start stays, all else moves."""
         if self._chain is None or len(waveform) == 0:
-            return waveform
+            return waveform, 1.0
+        if self._stretch is not None:
+            self._stretch.forget()
         with _seeded(seed):
-            return np.asarray(self._chain(samples=waveform, sample_rate=self._sample_rate_hz), np.float32)
+            augmented = np.asarray(self._chain(samples=waveform, sample_rate=self._sample_rate_hz), np.float32)
+        return augmented, 1.0 if self._stretch is None else self._stretch.rate
 
 
 @contextmanager

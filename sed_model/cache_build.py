@@ -22,22 +22,21 @@ import numpy as np
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
+from sed_model.audio_files import QUIET_S, content_digests
 from sed_model.decoding import UnreadableAudioError, decode, duration_s
 from sed_model.errors import DataError
-from sed_model.files import write_text
+from sed_model.files import read_arrays
 
-FORMAT = 1
+FORMAT = 2
+"""1: keys that saw the first and last 64 KiB of each file alone."""
 FULL_SCALE = 32_768.0
 """int16 value of a sample of 1.0."""
 SAMPLES_FILE, ENERGIES_FILE, INDEX_FILE = "samples.int16", "energies.float32", "index.npz"
 DONE_FILE = "done.jsonl"
 """A line a recording, as long as a cache is being built."""
-EDGE_BYTES = 65_536
 SPARE_BYTES = 16 * 2**20
 _log = logging.getLogger(__name__)
 _KEY = re.compile("[0-9a-f]{32}")
-QUIET_S = 30.0
-"""Away from a terminal, only builds longer than this show their progress."""
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -75,48 +74,24 @@ class _Done:
 
 
 def content_key(plan: CachePlan, home: Path) -> str:
-    """Hex key of the plan's content: names, sizes, first and last 64 KiB of the files, and how they are decoded.
-
-    The key of an unchanged folder (names, sizes, modification times) is remembered in `home/keys`, so that only the
-    first of many trials reads the files for it.
-    """
-    stamps = [_stamp(plan.root / path) for path in plan.paths]
-    asked = _digest(repr((FORMAT, str(plan.root.resolve()), plan.paths, stamps, _how(plan))).encode(errors="replace"))
-    memo = home / "keys" / asked
-    if memo.is_file() and _KEY.fullmatch(known := memo.read_text(encoding="utf-8", errors="replace")):
-        return known
-    digest = hashlib.blake2b(repr(_how(plan)).encode(), digest_size=16)
-    for path, edges in zip(plan.paths, bounded_map(lambda path: _edges(plan.root / path), plan.paths), strict=True):
-        digest.update(repr(path).encode(errors="replace") + edges)
-    write_text(memo, digest.hexdigest())
+    """Hex key of the plan's content: names and every byte of the files, and how they are decoded."""
+    digest = hashlib.blake2b(repr((FORMAT, plan.sample_rate_hz, plan.max_recording_s)).encode(), digest_size=16)
+    for path, content in zip(plan.paths, content_digests(plan.root, plan.paths, home), strict=True):
+        digest.update(repr(path).encode(errors="replace") + content)
     return digest.hexdigest()
 
 
-def _how(plan: CachePlan) -> tuple[object, ...]:
-    return FORMAT, plan.sample_rate_hz, plan.max_recording_s
+def earlier_formats(home: Path) -> list[Path]:
+    """Caches of earlier releases, which none is read of: their keys did not see all bytes of the recordings."""
+    folders = [path for path in sorted(home.iterdir()) if _KEY.fullmatch(path.name) and (path / INDEX_FILE).is_file()]
+    return [folder for folder in folders if _format_of(folder) != FORMAT]
 
 
-def _digest(data: bytes) -> str:
-    return hashlib.blake2b(data, digest_size=16).hexdigest()
-
-
-def _stamp(path: Path) -> tuple[int, int]:
+def _format_of(folder: Path) -> int | None:
     try:
-        status = path.stat()
-    except OSError:
-        return -1, -1
-    return status.st_size, status.st_mtime_ns
-
-
-def _edges(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            head = file.read(EDGE_BYTES)
-            file.seek(max(len(head), size - EDGE_BYTES))
-            return hashlib.blake2b(size.to_bytes(8, "little") + head + file.read(), digest_size=16).digest()
-    except OSError:
-        return b"unreadable"
+        return int(read_arrays(folder / INDEX_FILE, ("header",))["header"][0])
+    except (ValueError, IndexError):
+        return None
 
 
 def build(plan: CachePlan, home: Path, key: str, progress: bool) -> None:
@@ -292,6 +267,7 @@ def bounded_map(function: Callable[[In], Out], items: Iterable[In]) -> Iterator[
 
 def remove_stale(home: Path, own_key: str) -> None:
     """Delete what builders of other caches left behind that died; those alive hold the lock of their key."""
+    shutil.rmtree(home / "keys", ignore_errors=True)  # of an earlier release, by which nothing is looked up any more
     for folder in home.glob("building-*"):
         key = folder.name.removeprefix("building-")
         if key == own_key:

@@ -83,12 +83,22 @@ class Optim(Section):
     )
     restarts: int = key(3, "Cycles of cosine_restarts in a stage.", "cycles", ge=1, le=20)
     backbone_lr_scale: float = key(1.0, "Learning rate of the backbone over that of the head.", "ratio", gt=0, le=10)
-    batch_size: int = key(64, "Clips a step, shared out over the workers of a trial.", "clips", ge=1, le=4096)
+    batch_size: int | None = key(
+        None,
+        "Clips a step, shared out over the workers of a trial; null: 64, or less for min_steps_per_epoch.",
+        "clips",
+        ge=1,
+        le=4096,
+    )
     auto_batch: bool = key(
         False, "Halve a batch that does not fit into (GPU) memory, and accumulate twice as many; it says so."
     )
     min_steps_per_epoch: int = key(
-        20, "Small sets get a smaller batch, so that an epoch has at least so many steps.", "steps", ge=1, le=1_000_000
+        20,
+        "With batch_size null small sets get a smaller batch, so that an epoch has at least so many steps.",
+        "steps",
+        ge=1,
+        le=1_000_000,
     )
     accumulation_steps: int = key(1, "Batches summed up for one optimiser step.", "batches", ge=1, le=256)
     grad_clip_norm: float = key(5.0, "Largest gradient norm; 0 turns clipping off.", "norm", ge=0)

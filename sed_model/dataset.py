@@ -18,15 +18,15 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from sed_model.augment_wave import WaveAugmenter
 from sed_model.config import Data, SedConfig
 from sed_model.config_training import STAGE_NAMES, Stage
-from sed_model.errors import ConfigError, DataError
+from sed_model.errors import DataError
 from sed_model.fast_mel import INT16_SCALE
 from sed_model.frames import Hearing, hearing
 from sed_model.pseudo_clips import Clip, PseudoMixer
-from sed_model.samplers import EpochSampler, recording_weights
+from sed_model.samplers import EpochSampler, batch_size_for, recording_weights
 from sed_model.spectral import SpectralFrontEnd
 from sed_model.targets import TargetBuilder
 from sed_model.training_data import TrainingData
-from sed_model.windows import context_of, cut, level_of, window_samples
+from sed_model.windows import context_of, cut, level_of, stretched, window_samples
 
 
 class Batch(NamedTuple):
@@ -36,7 +36,7 @@ class Batch(NamedTuple):
     targets: Tensor  # [batch, classes], 0..1
     mask: Tensor  # [batch, classes], False where a class is left out of the loss
     weights: Tensor  # [batch], weight of the sample's loss
-    part: Tensor  # [batch, 2], the target's start and end as shares of the window
+    part: Tensor  # [batch, 2], the part of the window that the targets are for: start and end, as shares
     row: Tensor  # [batch], row of the recording or window: to name files in errors
 
 
@@ -76,7 +76,11 @@ def n_batches(n_clips: int, batch_size: int, world_size: int = 1) -> int:
 
 
 class TrainingClips(Dataset[Batch]):
-    """Augmented crops around the loudest window of each training recording."""
+    """Augmented crops around the loudest window of each training recording.
+
+    The label of a recording is for all of the crop: it names what calls somewhere in the file, and the longer the part
+    is, the more often the call is in it. That of a pseudo-labelled window is for the window alone.
+    """
 
     def __init__(self, data: TrainingData, config: SedConfig, stage_name: str) -> None:
         self._cache, self._config, self._stage_name = data.cache, config, stage_name
@@ -90,10 +94,10 @@ class TrainingClips(Dataset[Batch]):
         self._n_samples = window_samples(config)
         self._mixer = _mixer(data, config, stage_name)
         wave, front_end = config.augment.wave, config.front_end
-        self._augment: Callable[[NDArray[np.float32], int], NDArray[np.float32]] = (
-            SpectralFrontEnd(front_end, wave).augmented_log_mel
+        self._augment: Callable[[NDArray[np.float32], int], tuple[NDArray[np.float32], float]] = (
+            SpectralFrontEnd(front_end, wave).stretched
             if config.augment.backend == "spectral"
-            else WaveAugmenter(wave, front_end.sample_rate_hz)
+            else WaveAugmenter(wave, front_end.sample_rate_hz).stretched
         )
 
     def __len__(self) -> int:
@@ -115,12 +119,13 @@ class TrainingClips(Dataset[Batch]):
         clip = Clip(cut(self._cache, path, start, self._n_samples), truth)
         if self._mixer is not None:
             clip = self._mixer(clip, np.random.default_rng(mix_seed))
+        inputs, rate = self._augment(clip.waveform, augment_seed)
         return Batch(
-            torch.from_numpy(self._augment(clip.waveform, augment_seed)),
+            torch.from_numpy(inputs),
             torch.as_tensor(clip.truth.targets),
             torch.as_tensor(clip.truth.mask),
             torch.as_tensor(clip.truth.weights, dtype=torch.float32),
-            torch.tensor([0.0, 1.0]),
+            torch.tensor(stretched(clip.part, rate), dtype=torch.float32),
             torch.tensor(key.row),
         )
 
@@ -269,13 +274,13 @@ class EpochLoaders:
     ) -> None:
         """
         Raises:
-            ConfigError: a batch, or all the clips, would leave a process of several with less than two clips.
+            ConfigError: a batch of more than all clips, or that leaves a process of several with less than two.
         """
         self.clips = TrainingClips(data, config, stage_name)
         self._config, self._rank, self._world_size = config, rank, world_size
         weights = recording_weights(self.clips.primary_labels, config.data)
         self._sampler = EpochSampler(weights, len(self.clips), config.seed)
-        self.batch_size = batch_size_for(len(self.clips), config, world_size)
+        self.batch_size = batch_size_for(len(data.split.train), config, world_size)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -289,21 +294,3 @@ class EpochLoaders:
             num_workers=self._config.data.num_workers,
             pin_memory=torch.cuda.is_available(),
         )
-
-
-def batch_size_for(n_clips: int, config: SedConfig, world_size: int = 1) -> int:
-    """`optim.batch_size`, or less where an epoch would have under `optim.min_steps_per_epoch` steps.
-
-    At least two clips a process.
-
-    Raises:
-        ConfigError: several processes, and too few clips for them.
-    """
-    least = 2 * world_size
-    for name, value in (("optim.batch_size", config.optim.batch_size), ("training clips", n_clips)):
-        if value < least and world_size > 1:
-            raise ConfigError(
-                f"{name}={value} is under {least}, two clips for each of {world_size} workers; "
-                f"raise it, or use {max(1, value // 2)} workers."
-            )
-    return min(config.optim.batch_size, max(least, n_clips // config.optim.min_steps_per_epoch))

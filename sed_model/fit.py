@@ -34,6 +34,7 @@ from sed_model.devices import Runtime, choose_runtime
 from sed_model.errors import CheckpointError
 from sed_model.model import SedModel
 from sed_model.oof import OOF_FILE, write_predictions
+from sed_model.samplers import with_batch_size
 from sed_model.stage_training import StageTraining
 from sed_model.stages import StagePlan
 from sed_model.training_data import TrainingData, check_leaks
@@ -119,7 +120,7 @@ def fit(job: FitJob, data: TrainingData, runtime: Runtime | None = None) -> Iter
 class _Run:
     def __init__(self, job: FitJob, data: TrainingData, runtime: Runtime) -> None:
         self.job, self.data, self.runtime = job, data, runtime
-        self.config = job.config
+        self.config = with_batch_size(job.config, len(data.split.train), self.runtime.world_size)
         check_leaks(data, job.parent.lineage if job.parent else None)
         self.state, self.note = load_state(job.folder)
         torch.manual_seed(self.config.seed)
@@ -229,9 +230,10 @@ class _Run:
         if score > progress.best_score:
             progress.best_score, progress.best_stage, progress.best_epoch = score, plan.name, progress.epoch
             if self.runtime.rank == 0:
-                self._write_best(plan, validated)
+                self._write_best(plan, validated, training.config)
 
-    def _write_best(self, plan: StagePlan, validated: Validated) -> None:
+    def _write_best(self, plan: StagePlan, validated: Validated, config: SedConfig) -> None:
+        """`config` is the stage's own, with the batch that fitted."""
         lineage = Lineage(
             stage=plan.name,
             loss=self.config.stages[plan.name].loss,
@@ -247,7 +249,7 @@ class _Run:
             pseudo_labels=self.data.pseudo.labels.fingerprint if self.data.pseudo else None,
             split=self.data.split.record,
         )
-        save_model(self.job.folder, self.progress.stage_best, self.config, lineage)
+        save_model(self.job.folder, self.progress.stage_best, config, lineage)
         write_predictions(
             self.job.folder / OOF_FILE, self.validation.windows, validated.probabilities, self.data.folder.classes
         )

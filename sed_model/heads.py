@@ -72,8 +72,8 @@ class FrameLinear(nn.Linear):
 class SelfAttention(nn.Module):
     """What each frame hears from the other frames of its clip: [batch, steps, width] -> the same, to be added.
 
-    A pre-norm residual branch (Xiong et al. 2020) with sinusoidal positions (Vaswani et al. 2017). Its last layer starts
-    at 0: a new model is the one without attention, and learns how much to mix.
+    A pre-norm residual branch (Xiong et al. 2020) with sinusoidal positions (Vaswani et al. 2017). Its last layer
+    starts at 0: a new model is the one without attention, and learns how much to mix.
     """
 
     def __init__(self, n_heads: int) -> None:

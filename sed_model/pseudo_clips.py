@@ -1,7 +1,8 @@
 """Pseudo-labelled windows as training material: a noisy student learns from them, mixed with real recordings.
 
 Noisy student: Xie et al. 2020 (arXiv:1911.04252). Ways of mixing as in the reports of BirdCLEF winners (2024, 2025): a
-pseudo-labelled window replaces a recording, is added to it, or follows it in the same clip.
+pseudo-labelled window replaces a recording, is added to it, or follows it in the same clip. A window is heard with
+what is around it in its soundscape, as when it is predicted; the clip's `part` says for which of it the label is.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from sed_model.pseudo import PSEUDO_LABEL_SCHEMA
 from sed_model.samplers import recording_weights
 from sed_model.split_record import Source, SplitRecord
 from sed_model.targets import TargetBuilder, Truth, union
+from sed_model.windows import WHOLE, Part, common_part, context_of, cut
 
 COLUMNS = ("filename", "start_s", "end_s", "primary_label", "probabilities", "weight")
 """What training needs of a table of pseudo-labels."""
@@ -203,10 +205,11 @@ class PseudoSource:
 
 @dataclass(frozen=True)
 class Clip:
-    """A waveform [samples], -1..1, and what is true of it."""
+    """A waveform [samples], -1..1, and what is true of a part of it."""
 
     waveform: Float32[np.ndarray, " samples"]
     truth: Truth[NDArray[Any]]
+    part: Part = WHOLE
 
 
 class PseudoMixer:
@@ -238,34 +241,57 @@ class PseudoMixer:
         kind = rng.random()
         # As rng.choice draws with p, which would sum up the chances of all windows for every clip.
         place = self._summed_chances.searchsorted(rng.random(), side="right")
-        other = self._window(int(self._rows[place]), len(real.waveform))
+        row = int(self._rows[place])
         share = rng.uniform(LEAST_SHARE, 1 - LEAST_SHARE)
         if kind < settings.replace_prob:
-            return other
+            return self._window(row, len(real.waveform))
         if kind < settings.replace_prob + settings.add_prob:
-            return Clip(added(real.waveform, other.waveform, share), union([real.truth, other.truth]))
+            other = self._window(row, len(real.waveform))
+            part = common_part(real.part, other.part)
+            if part is None:
+                return real
+            return Clip(added(real.waveform, other.waveform, share, part), union([real.truth, other.truth]), part)
         if kind < settings.replace_prob + settings.add_prob + settings.join_prob:
-            middle = round(share * len(real.waveform))
-            joined = np.concatenate([real.waveform[:middle], other.waveform[middle:]])
-            return Clip(joined, union([real.truth, other.truth]))
+            return self._joined(real, row, share)
         return real
 
     def _window(self, row: int, n_samples: int) -> Clip:
-        """The labelled window alone, repeated to fill a longer clip: what is around it has no label."""
-        labels, rate = self._labels, self._config.front_end.sample_rate_hz
+        """The labelled window with the soundscape around it, as it is predicted."""
+        labels, rate = self._labels, self._cache.sample_rate_hz
+        path = labels.paths[row]
+        duration_s = self._cache.n_samples(path) / rate
+        context = context_of(float(labels.start_s[row]), float(labels.end_s[row]), duration_s, n_samples / rate)
+        waveform = cut(self._cache, path, round(context.start_s * rate), n_samples)
+        return Clip(waveform, self._pseudo_truth(row), context.part)
+
+    def _joined(self, real: Clip, row: int, share: float) -> Clip:
+        """`share` of the real clip, then the labelled window from its start, whole where it fits, and what follows it.
+
+        Both labels together are for all up to the window's end.
+        """
+        labels, rate, n_samples = self._labels, self._cache.sample_rate_hz, len(real.waveform)
         start, end = round(labels.start_s[row] * rate), round(labels.end_s[row] * rate)
-        samples = self._cache.samples(labels.paths[row], start, end - start)
-        weight = float(labels.weights[row]) ** self._config.pseudo.loss_power
-        return Clip(
-            np.resize(samples, n_samples) * INT16_SCALE, self._truth.for_pseudo(labels.probabilities[row], weight)
-        )
+        latest = max(n_samples - (end - start), round(LEAST_SHARE * n_samples))
+        middle = min(round(share * n_samples), latest)
+        rest = self._cache.samples(labels.paths[row], start, n_samples - middle)
+        waveform = np.concatenate([real.waveform[:middle], np.resize(rest, n_samples - middle) * INT16_SCALE])
+        part = (real.part[0], min(1.0, (middle + end - start) / n_samples))
+        return Clip(waveform, union([real.truth, self._pseudo_truth(row)]), part)
+
+    def _pseudo_truth(self, row: int) -> Truth[NDArray[Any]]:
+        weight = float(self._labels.weights[row]) ** self._config.pseudo.loss_power
+        return self._truth.for_pseudo(self._labels.probabilities[row], weight)
 
 
 def added(
-    first: Float32[np.ndarray, " samples"], second: Float32[np.ndarray, " samples"], share: float
+    first: Float32[np.ndarray, " samples"], second: Float32[np.ndarray, " samples"], share: float, part: Part = WHOLE
 ) -> Float32[np.ndarray, " samples"]:
-    """Both at once: `share` of the first, the rest of the second, after bringing both to the louder one's level."""
-    levels = [float(np.sqrt(np.mean(np.square(wave, dtype=np.float64)))) for wave in (first, second)]
+    """Both at once: `share` of the first, the rest of the second, after bringing both to the louder one's level.
+
+    The levels are those in the part that their labels are for: a loud neighbour would drown what is labelled.
+    """
+    judged = slice(*(round(edge * len(first)) for edge in part))
+    levels = [float(np.sqrt(np.mean(np.square(wave[judged], dtype=np.float64)))) for wave in (first, second)]
     gains = [max(levels) / level if level > SILENT_RMS else 1.0 for level in levels]
     mixed = share * gains[0] * first + (1 - share) * gains[1] * second
     # Beyond full scale the waveform augmentations would clip.

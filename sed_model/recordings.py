@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pandas as pd
 
-from sed_model.audio_files import AudioListing, beside, list_audio
+from sed_model.audio_files import AudioListing, beside, content_digests, list_audio
 from sed_model.layouts import find_layout
 from sed_model.soundscape_labels import read_soundscape_labels
 from sed_model.tables import Notes, Problems, read_text_table
@@ -36,7 +36,7 @@ class DataFolder:
     notes: tuple[str, ...]
     """Counted oddities that do not stop a run, in plain words."""
     fingerprint: str
-    """Depends on classes, tables, and names and sizes of audio files; not on where the folder lies."""
+    """Depends on classes, tables, and names and content of audio files; not on where the folder lies."""
     layout: str = ""
     """The competition whose layout this is, and the names of its parts."""
     soundscapes_name: str = "train_soundscapes"
@@ -68,7 +68,9 @@ def read_data_folder(root: Path, target_s: float = 5.0) -> DataFolder:
             lambda: read_soundscape_labels(labels_csv, root / layout.soundscapes, classes, target_s, notes)
         )
     problems.raise_if_any(root)
-    fingerprint = _fingerprint(classes, recordings, {**audio.sizes, **scapes.sizes}, soundscapes, labels)
+    paths = [*recordings["path"], *soundscapes]
+    contents = dict(zip(paths, content_digests(root, paths), strict=True))
+    fingerprint = _fingerprint(classes, recordings, contents, soundscapes, labels)
     return DataFolder(
         root,
         classes,
@@ -105,7 +107,7 @@ def _read_soundscapes(scapes: AudioListing, problems: Problems, notes: Notes) ->
 def _fingerprint(
     classes: tuple[str, ...],
     recordings: pd.DataFrame,
-    sizes: dict[str, int],
+    contents: dict[str, bytes],
     soundscapes: tuple[str, ...],
     labels: pd.DataFrame | None,
 ) -> str:
@@ -116,10 +118,10 @@ def _fingerprint(
 
     add("classes", classes)
     for row in recordings.itertuples(index=False):
-        add(sizes[str(row.path)], *row)
+        add(contents[str(row.path)], *row)
     for path in soundscapes:
-        add(path, sizes[path])
+        add(path, contents[path])
     if labels is not None:
-        add("labels", labels["path"].to_list(), labels["end_s"].to_list())
+        add("labels", labels["path"].to_list(), labels["start_s"].to_list(), labels["end_s"].to_list())
         digest.update(labels[list(classes)].to_numpy(np.uint8).tobytes())
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""Which recordings an epoch draws, and in which order: a pure function of seed and epoch."""
+"""Which recordings an epoch draws, in which order, and how many a step takes: a pure function of seed and epoch."""
 
 from __future__ import annotations
 
@@ -8,8 +8,48 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
-from sed_model.config import Data
-from sed_model.errors import DataError
+from sed_model.config import Data, SedConfig
+from sed_model.errors import ConfigError, DataError
+
+LARGEST_BATCH = 64
+"""Clips a step where the configuration leaves their number open, and there are recordings enough."""
+
+
+def with_batch_size(config: SedConfig, n_clips: int, world_size: int = 1) -> SedConfig:
+    """The configuration with what `batch_size_for` says: what is recorded is then what is used."""
+    optim = config.optim.model_copy(update={"batch_size": batch_size_for(n_clips, config, world_size)})
+    return config.model_copy(update={"optim": optim})
+
+
+def batch_size_for(n_clips: int, config: SedConfig, world_size: int = 1) -> int:
+    """How many of `n_clips` training recordings a step takes, over all workers.
+
+    `optim.batch_size` as it is; null stands for 64, or less where an epoch would have under
+    `optim.min_steps_per_epoch` steps, but at least two clips a worker.
+
+    Raises:
+        ConfigError: a step would take more clips than there are, or a worker of several less than two.
+    """
+    least, given = 2 * world_size, config.optim.batch_size
+    if n_clips < least and world_size > 1:
+        raise _too_few("training clips", n_clips, world_size)
+    if given is None:
+        return min(LARGEST_BATCH, max(least, n_clips // config.optim.min_steps_per_epoch), max(1, n_clips))
+    if given < least and world_size > 1:
+        raise _too_few("optim.batch_size", given, world_size)
+    if given > n_clips:
+        raise ConfigError(
+            f"optim.batch_size={given} is more than the {n_clips} training recordings; lower it, or set it to null, "
+            f"which takes as many as leave optim.min_steps_per_epoch={config.optim.min_steps_per_epoch} steps an epoch."
+        )
+    return given
+
+
+def _too_few(name: str, value: int, n_workers: int) -> ConfigError:
+    return ConfigError(
+        f"{name}={value} is under {2 * n_workers}, two clips for each of {n_workers} workers; "
+        f"raise it, or use {max(1, value // 2)} workers."
+    )
 
 
 def recording_weights(primary_labels: Sequence[str], settings: Data) -> NDArray[np.float64]:

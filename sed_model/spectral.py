@@ -46,8 +46,12 @@ class SpectralFrontEnd:
 
     def augmented_log_mel(self, waveform: Samples, seed: int) -> LogMels:
         """Log-mel of an augmented clip (int16 or float32), 0..1."""
+        return self.stretched(waveform, seed)[0]
+
+    def stretched(self, waveform: Samples, seed: int) -> tuple[LogMels, float]:
+        """The augmented log-mel, and how many times as fast the clip plays: its start stays, all else moves."""
         draw = draw_wave(self._settings, len(self._rooms), len(self._backgrounds), np.random.default_rng(seed))
-        return self.render(waveform, draw)
+        return self.render(waveform, draw), draw.stretch_rate
 
     def render(self, waveform: Samples, draw: WaveDraw) -> LogMels:
         """Log-mel of a clip with given parameters, 0..1."""

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -31,6 +31,7 @@ from sed_model.augment_batch import (
     mix_masks,
     mix_targets,
     mix_weights,
+    mix_within,
     spec_augment,
 )
 from sed_model.config import SedConfig
@@ -38,6 +39,7 @@ from sed_model.config_training import STAGE_NAMES
 from sed_model.dataset import Batch, EpochLoaders
 from sed_model.devices import Runtime, ran_out_of_memory
 from sed_model.errors import TrainingError
+from sed_model.heads import frames_inside
 from sed_model.losses import stage_loss
 from sed_model.model import SedModel, SedOutput
 from sed_model.optim import Ema, build_optimizer, learning_rate, set_learning_rate
@@ -54,6 +56,18 @@ class EpochStats:
     loss: float
     lr: float
     samples_per_s: float
+
+
+class Inputs(NamedTuple):
+    """What a step learns from: this process's rows of images and parts, and what is true of the whole batch."""
+
+    images: Float[Tensor, "own channels mels frames"]
+    truth: Truth[Tensor]
+    """Of the clips."""
+    loudest: Truth[Tensor]
+    """Of their loudest frames."""
+    parts: Float[Tensor, "own 2"]
+    """Start and end of what the truth is for, as shares of the window."""
 
 
 @dataclass(frozen=True)
@@ -140,23 +154,23 @@ class StageTraining:
 
     def loss(self, batch: Batch, place: Place, share: Share) -> Float[Tensor, ""]:
         """Loss of the whole batch, of which `batch` has this process's share; the same in every process."""
-        images, truth, of_loudest = self._augmented(batch, place, share)
+        inputs = self._augmented(batch, place, share)
         with self.runtime.autocast():
-            output: SedOutput = self._forward(self.runtime.images(images))
+            output: SedOutput = self._forward(self.runtime.images(inputs.images), inputs.parts)
         clip_logits = share.gather(output.clip_logits.float())
-        loudest_frame = share.gather(output.frame_logits.float().amax(dim=1))
-        return stage_loss(self.stage.loss, clip_logits, loudest_frame[:, None], truth, self.config.loss, of_loudest)
+        loudest_frame = share.gather(loudest_inside(output.frame_logits.float(), inputs.parts))
+        return stage_loss(
+            self.stage.loss, clip_logits, loudest_frame[:, None], inputs.truth, self.config.loss, inputs.loudest
+        )
 
-    def _augmented(
-        self, batch: Batch, place: Place, share: Share
-    ) -> tuple[Float[Tensor, "b c f t"], Truth[Tensor], Truth[Tensor]]:
-        """The share's images, and what is true of the whole batch: of its clips, and of their loudest frames."""
+    def _augmented(self, batch: Batch, place: Place, share: Share) -> Inputs:
         augment = self.config.augment
         stage_number = STAGE_NAMES.index(place.stage)
         # The same in every process: each draws for the whole batch. (The 0 is a rank, of which there is none here.)
         seeds = np.random.SeedSequence([self.config.seed, stage_number, place.epoch, place.step, 0])
         generator = torch.Generator(self.runtime.device).manual_seed(int(seeds.generate_state(1)[0]))
         mix = draw_mix(share.n_rows, augment.mix, self.stage, generator)
+        mix, parts = mix_within(mix, share.gather(batch.part))
         inputs = batch.inputs
         if inputs.ndim == 3:  # the loader made log-mels
             images = apply_mix(inputs.unsqueeze(1), mix, share)
@@ -165,11 +179,11 @@ class StageTraining:
         else:
             images = apply_mix(self.model.images(inputs), mix, share)
         images = filter_augment(images, augment.spec, self.config.front_end.top_db, generator, share)
-        rule = label_rule(augment.mix, self.stage)
-        of_loudest = loudest_rule(augment.mix, self.stage, mix)
+        images = spec_augment(images, augment.spec, generator, share)
+        rule, of_loudest = label_rule(augment.mix, self.stage), loudest_rule(augment.mix, self.stage, mix)
         truth = self._mixed_truth(batch, mix, share, rule)
         loudest = truth if of_loudest == rule else self._mixed_truth(batch, mix, share, of_loudest)
-        return spec_augment(images, augment.spec, generator, share), truth, loudest
+        return Inputs(images, truth, loudest, share.of(parts))
 
     def _mixed_truth(self, batch: Batch, mix: Mix, share: Share, rule: LabelRule) -> Truth[Tensor]:
         mask, targets, weights = (share.gather(own) for own in (batch.mask, batch.targets, batch.weights))
@@ -241,6 +255,14 @@ class StageTraining:
             "set optim.grad_checkpointing=true, "
             "shorten data.window_s or choose a smaller model.backbone."
         )
+
+
+def loudest_inside(
+    frame_logits: Float[Tensor, "batch steps classes"], parts: Float[Tensor, "batch 2"]
+) -> Float[Tensor, "batch classes"]:
+    """The highest logit of each class among the frames of the part that the label is for."""
+    outside = ~frames_inside(parts, frame_logits.shape[1])
+    return frame_logits.masked_fill(outside[:, :, None], -torch.inf).amax(dim=1)
 
 
 @contextmanager

@@ -27,6 +27,15 @@ class TrainingData:
         return frozenset(bad.path for bad in self.cache.bad)
 
 
+def n_training_recordings(folder: DataFolder, config: SedConfig) -> int:
+    """Recordings that an epoch draws from, unreadable ones included.
+
+    Raises:
+        DataError: the folder cannot be split as the configuration says.
+    """
+    return len(split(folder, config.data).train)
+
+
 def open_training_data(
     folder: DataFolder, config: SedConfig, progress: bool = True, pseudo: PseudoLabels | None = None
 ) -> TrainingData:

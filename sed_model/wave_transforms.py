@@ -39,6 +39,15 @@ class StretchAndPitch(BaseWaveformTransform):
         on = self.stretch.parameters["should_apply"] or self.pitch.parameters["should_apply"]
         self.parameters = {"should_apply": on}
 
+    def forget(self) -> None:
+        """Before a pass of the chain, which may leave this transform out: nothing is stretched yet."""
+        self.stretch.parameters["should_apply"] = False
+
+    @property
+    def rate(self) -> float:
+        """How many times as fast the clip of the last pass plays."""
+        return float(self.stretch.parameters["rate"]) if self.stretch.parameters["should_apply"] else 1.0
+
     def apply(self, samples: Waveform, sample_rate: int) -> Waveform:
         engine = python_stretch.Signalsmith.Stretch()
         engine.preset(1, sample_rate)

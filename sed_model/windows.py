@@ -1,4 +1,8 @@
-"""Windows of recordings: where one lies around its target, its samples, and how loud they are."""
+"""Windows of recordings: where one lies around its target, its samples, how loud they are, and what its label is for.
+
+A label says of each class whether it sounds somewhere in its part. It is true of nothing else: what is around the part
+is context, which a model hears and nobody has judged.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +19,34 @@ from sed_model.config import SedConfig
 from sed_model.decoding import decode
 from sed_model.fast_mel import INT16_SCALE
 
+Part = tuple[float, float]
+"""Start and end, as shares of the window."""
+WHOLE: Part = (0.0, 1.0)
+LEAST_COMMON = 0.5
+"""Of the shorter part. Clips whose parts have less in common are not mixed: what one label names may sound outside."""
+
+
+def common_part(first: Part, second: Part) -> Part | None:
+    """The part of a mix of two clips that both labels are for, or None where that is too little to judge by."""
+    start, end = max(first[0], second[0]), min(first[1], second[1])
+    shorter = min(first[1] - first[0], second[1] - second[0])
+    return (start, end) if end - start >= LEAST_COMMON * shorter - 1e-6 else None
+
+
+def stretched(part: Part, rate: float) -> Part:
+    """Where a part lies once the clip plays `rate` times as fast, from the same start; what a slower one loses is gone.
+
+    A part that reached to the end still does: behind the end of a faster clip is silence.
+    """
+    return min(1.0, part[0] / rate), 1.0 if part[1] >= 1 else min(1.0, part[1] / rate)
+
 
 @dataclass(frozen=True)
 class Context:
     """The window around a target: its start, and the target's place in it as shares of the window."""
 
     start_s: float
-    part: tuple[float, float]
+    part: Part
 
 
 def context_of(start_s: float, end_s: float, duration_s: float, window_s: float) -> Context:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from sed_model.audio_files import content_digests
 from sed_model.checkpoint import LoadedModel, load_model
 from sed_model.config import SedConfig
 from sed_model.errors import CheckpointError, ConfigError
@@ -148,12 +149,13 @@ def prediction_key(members: Sequence[LoadedModel], config: SedConfig, sources: S
 
     Neither the way of joining members nor the label rules: they come afterwards, and another try costs nothing.
     """
+    contents = content_digests(sources.root, sources.filenames)
     facts = {
         "format": PARTS_FORMAT,
         "members": [member.lineage.weights_sha256 for member in members],
         "scores": [(one.config.inference.frame_share, one.config.inference.silence_rms) for one in members],
         "overlap": config.inference.overlap,
-        "files": [(name, (sources.root / name).stat().st_size) for name in sources.filenames],
+        "files": [(name, digest.hex()) for name, digest in zip(sources.filenames, contents, strict=True)],
         "labelled": None if data.soundscape_labels is None else data.fingerprint,
     }
     return hashlib.blake2b(json.dumps(facts).encode(), digest_size=8).hexdigest()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,16 @@ from pydantic import ValidationError
 from sed_model.backbones import HubError
 from sed_model.config import SedConfig, n_frames_in
 from sed_model.coverage import check_coverage, coverage
-from sed_model.dataset import TrainingClips, ValidationWindows
+from sed_model.dataset import TrainingClips, ValidationWindows, n_batches
 from sed_model.errors import ConfigError, DataError
 from sed_model.model_trial import try_model
 from sed_model.paths import LONGEST_NAME, check_folder
 from sed_model.pseudo_clips import PseudoLabels
 from sed_model.recordings import DataFolder
+from sed_model.samplers import batch_size_for, with_batch_size
 from sed_model.split_record import SplitRecord
 from sed_model.stages import check_stage_names
-from sed_model.training_data import TrainingData, open_training_data
+from sed_model.training_data import TrainingData, n_training_recordings, open_training_data
 from trainables.driver_lock import HOLDER_FILE, LOCK_FILE
 from trainables.refit import changes_for
 from trainables.runs import RunFolder
@@ -194,10 +196,38 @@ def front_ends(space: SearchSpace) -> list[SedConfig]:
     return [space.config({"front_end.sample_rate_hz": rate}) for rate in rates[0]]
 
 
+def with_known_batch(space: SearchSpace, data: DataFolder, n_workers: int) -> SearchSpace:
+    """The space with the number of clips that a step takes in its base, and a line that tells it.
+
+    Raises:
+        ConfigError: a number that is given or drawn does not fit the recordings or the workers; or null is drawn, which
+             is another number for other data.
+    """
+    name = "optim.batch_size"
+    n_clips = n_training_recordings(data, space.base)
+    drawn = next((p.distribution.probes() for p in space.parameters if p.key == name), ())
+    if None in drawn:
+        raise ConfigError(f"space.{name}: null stands for a number that depends on the data; list numbers.")
+    base = with_batch_size(space.base, n_clips, n_workers)
+    for value in drawn:
+        batch_size_for(n_clips, space.base.with_overrides({name: value}), n_workers)
+    sizes = [int(value) for value in drawn] or [batch_size_for(n_clips, base, n_workers)]
+    print(batch_line(sizes, n_clips), flush=True)
+    return replace(space, base=base)
+
+
+def batch_line(batch_sizes: Sequence[int], n_clips: int) -> str:
+    """What a step takes, and how many of them an epoch has; several numbers are those that a search draws."""
+    steps = [n_batches(n_clips, size) for size in batch_sizes]
+    sizes = ", ".join(map(str, batch_sizes))
+    return f"batch: {sizes} clips a step: {', '.join(map(str, steps))} steps an epoch of {n_clips} recordings"
+
+
 def check_data(
     data: DataFolder, config: SedConfig, stage: str, labels: PseudoLabels | None = None, tell_score: bool = True
 ) -> TrainingData:
     """Decode the audio (once, for all trials), open what training and validation read, and tell what the score covers.
+
 
     Raises:
         UserError: of the kind of what is wrong; a DataError where the score could never be defined.
@@ -231,8 +261,9 @@ def check_same_data(run: RunFolder, record: Mapping[str, Any], data: DataFolder)
     """Scores of two data sets must not share a leaderboard."""
     if record["data"]["fingerprint"] != data.fingerprint:
         raise DataError(
-            f"{data.root}: is not the data that {run.path.name} was started with (tables, labels, or names or sizes of "
-            "audio files differ); restore it, or start a new search."
+            f"{data.root}: is not the data that {run.path.name} was started with (tables, labels, or names or content "
+            "of audio files differ; or an earlier release started it, which saw their sizes alone); restore it, or "
+            "start a new search."
         )
 
 

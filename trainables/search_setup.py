@@ -42,6 +42,7 @@ from trainables.search_checks import (
     check_workers,
     front_ends,
     tell_data,
+    with_known_batch,
 )
 from trainables.search_settings import AshaSettings, parse_search
 from trainables.search_space import SearchSpace
@@ -102,6 +103,7 @@ def prepare(options: argparse.Namespace, machine: ClusterInfo | None = None) -> 
         data = demo_data(space)
     kind = validation_kind(data, space.base.data)
     check_used(parse_overrides(options.overrides), space.base, use_of(space, teacher is not None, kind))
+    space = with_known_batch(space, data, max(1, workers_per_trial(options)))
     if options.resume:
         record = run.read_search()
         check_same_data(run, record, data)

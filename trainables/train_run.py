@@ -19,15 +19,16 @@ from sed_model.errors import CheckpointError, ConfigError
 from sed_model.model import SedModel
 from sed_model.model_trial import try_model
 from sed_model.recordings import read_data_folder
+from sed_model.samplers import batch_size_for, with_batch_size
 from sed_model.splits import validation_kind
 from sed_model.stages import PARENTS, SUPERVISED_STAGES, plan_stages
-from sed_model.training_data import check_leaks
+from sed_model.training_data import check_leaks, n_training_recordings
 from trainables import cli
 from trainables.cluster import ClusterInfo, machine_for, ray_session
 from trainables.driver_lock import only_driver
 from trainables.overrides import Use, absolute_paths, check_used, parse_overrides
 from trainables.recorder import epoch_line
-from trainables.search_checks import check_data, check_place, tell_data
+from trainables.search_checks import batch_line, check_data, check_place, tell_data
 from trainables.space_check import SPACES_DIR, find_file
 from trainables.stage_trainer import RECORDS, RayTrainJob, fit_with_ray_train
 
@@ -54,6 +55,9 @@ def run_training(options: argparse.Namespace) -> None:
     kind = validation_kind(folder, config.data)
     check_used(parse_overrides(options.overrides), config, Use("train", stages, validation=kind))
     tell_data(folder)
+    n_clips = n_training_recordings(folder, config)
+    config = with_batch_size(config, n_clips, options.workers)
+    print(batch_line([batch_size_for(n_clips, config)], n_clips), flush=True)
     data = check_data(folder, config, stages[0])
     if parent is not None:
         loaded = load_model(parent)
@@ -202,7 +206,10 @@ def is_done(folder: Path, config: SedConfig, resume: bool) -> bool:
     if not resume:
         raise ConfigError(f"{folder} holds a model already; choose another --out, or go on with --resume.")
     began = load_model(folder).config.flat()
-    changed = [f"{name}={value} (was {began[name]})" for name, value in config.flat().items() if value != began[name]]
+    asked = config.flat()
+    if config.optim.batch_size is None or config.optim.auto_batch:  # data and memory have decided on these
+        asked |= {name: began[name] for name in ("optim.batch_size", "optim.accumulation_steps")}
+    changed = [f"{name}={value} (was {began[name]})" for name, value in asked.items() if value != began[name]]
     if changed:
         raise ConfigError(
             f"{folder} was begun with another configuration: {', '.join(changed)}; set these as they were, or choose "

@@ -25,4 +25,4 @@ class Clips(NamedTuple):
     @property
     def folders(self) -> list[Path]:
         """Finished caches and what builders left behind."""
-        return sorted(path for path in cache_home(self.settings).iterdir() if path.is_dir() and path.name != "keys")
+        return sorted(path for path in cache_home(self.settings).iterdir() if path.is_dir() and path.name != "digests")

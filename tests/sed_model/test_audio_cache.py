@@ -6,11 +6,13 @@ import pickle
 import shutil
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 
+from sed_model import cache_build
 from sed_model.audio_cache import AudioCache, cache_home, open_cache
 from sed_model.config import Data
 from sed_model.errors import AudioError, DataError
@@ -87,6 +89,43 @@ def test_the_key_follows_content_and_not_place(clips: Clips, tmp_path: Path) -> 
     clips.write("short.wav", np.full(RATE // 2, 0.5))
     assert set(clips.open("short.wav", "steps.wav").samples("short.wav")) == {16384}
     assert len(clips.folders) == 2
+
+
+def test_a_changed_middle_of_equal_size_and_time_is_decoded_anew(clips: Clips) -> None:
+    """The first and last 64 KiB, the size and the time of modification stay as they were."""
+    quiet, loud = np.zeros(20 * RATE), np.zeros(20 * RATE)
+    loud[10 * RATE : 11 * RATE] = 0.5
+    for wave, level in ((quiet, 0), (loud, 16384)):
+        clips.write("long.wav", wave)
+        os.utime(clips.root / "long.wav", ns=(10**18, 10**18))
+        assert clips.open("long.wav").samples("long.wav", 10 * RATE, RATE).max() == level
+
+
+def test_caches_of_earlier_releases_are_named_and_not_read(clips: Clips, caplog: pytest.LogCaptureFixture) -> None:
+    clips.open("short.wav", "steps.wav")
+    index = clips.folders[0] / "index.npz"
+    with np.load(index) as stored:
+        arrays = dict(stored)
+    np.savez(index, **{**arrays, "header": np.array([1, RATE])})
+    old = clips.folders[0].rename(clips.folders[0].with_name("0" * 32))
+    assert set(clips.open("short.wav", "steps.wav").samples("short.wav")) == {8192}
+    assert f"1 audio caches of earlier releases (0.00 GB) are no longer read, and can be deleted: {old}" in caplog.text
+    assert len(clips.folders) == 2
+
+
+def test_recordings_that_change_while_they_are_decoded_are_refused(
+    clips: Clips, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def build_and_change(*arguments: Any) -> None:
+        cache_build.build(*arguments)
+        clips.write("short.wav", np.full(RATE // 2, 0.5))
+
+    monkeypatch.setattr("sed_model.audio_cache.build", build_and_change)
+    with pytest.raises(DataError, match="changed while they were decoded; start again"):
+        clips.open("short.wav")
+    monkeypatch.undo()
+    assert set(clips.open("short.wav").samples("short.wav")) == {16384}
+    assert len(clips.folders) == 1
 
 
 def test_other_sample_rates_are_other_caches(clips: Clips) -> None:

@@ -118,6 +118,39 @@ def test_cutmix_cuts_log_mels_along_time_only() -> None:
     assert torch.equal(mixed[0], mixed[0, :1, :1].expand(2, 4, 10))
 
 
+def test_a_mix_is_judged_on_what_the_parts_of_both_have_in_common() -> None:
+    """The third and the first have a quarter in common, half of the shorter part; the last two less."""
+    parts = torch.tensor([[0.0, 1.0], [0.25, 0.75], [0.0, 0.5], [0.5, 1.0], [0.4, 0.9]])
+    drawn = ab.Mix("mixup", torch.tensor([1, 2, 0, 2, 2]), torch.full((5,), 0.25), torch.zeros(5))
+    mixed, together = ab.mix_within(drawn, parts)
+    expected = [[0.25, 0.75], [0.25, 0.5], [0.0, 0.5], [0.5, 1.0], [0.4, 0.9]]
+    torch.testing.assert_close(together, torch.tensor(expected))
+    assert mixed.share.tolist() == [0.25, 0.25, 0.25, 1, 1]
+    x = torch.arange(5.0)[:, None]
+    assert ab.apply_mix(x, mixed).flatten().tolist() == [0.75, 1.75, 0.5, 3, 4]
+    assert ab.mix_targets(torch.eye(5), mixed, "convex")[3].tolist() == [0, 0, 0, 1, 0]
+
+
+def test_cutmix_pastes_within_the_common_part() -> None:
+    """The partner has 40 % of the middle half, from its start on: 4 of 10 samples of 20."""
+    x = torch.stack([torch.zeros(20), torch.ones(20)])
+    drawn = ab.Mix("cutmix", torch.tensor([1, 0]), torch.tensor([0.6, 0.6]), torch.tensor([0.0, 0.0]))
+    mixed, together = ab.mix_within(drawn, torch.tensor([[0.0, 1.0], [0.25, 0.75]]))
+    assert together.tolist() == [[0.25, 0.75]] * 2
+    assert ab.apply_mix(x, mixed)[0].tolist() == [0] * 5 + [1] * 4 + [0] * 11
+    assert mixed.share.tolist() == pytest.approx([0.6, 0.6])
+
+
+def test_labels_for_the_whole_clips_change_no_mix() -> None:
+    whole = torch.tensor([[0.0, 1.0]] * 64)
+    drawn = ab.draw_mix(64, MixAugment(mixup_prob=0, cutmix_prob=1), Stage(cutmix_alpha=1), generator())
+    mixed, together = ab.mix_within(drawn, whole)
+    assert torch.equal(together, whole)
+    assert torch.equal(mixed.share, drawn.share)
+    x = noise(64, 1000)
+    assert torch.equal(ab.apply_mix(x, mixed), ab.apply_mix(x, drawn))
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_cutmix_label_share_is_the_share_pasted(seed: int) -> None:
     drawn = ab.draw_mix(64, MixAugment(prob=1, cutmix_share=1), Stage(cutmix_alpha=1), generator(seed))

@@ -54,6 +54,31 @@ def test_every_transform_can_be_built_and_does_something(prob: str) -> None:  # 
     assert not np.array_equal(out, clip())
 
 
+@pytest.mark.parametrize("rate", [0.8, 1.25])
+def test_what_sounds_at_a_moment_sounds_at_that_over_the_rate(rate: float) -> None:
+    """A burst from 0.9 to 1.1 s of two."""
+    wave = np.zeros(2 * RATE_HZ, np.float32)
+    wave[round(0.9 * RATE_HZ) : round(1.1 * RATE_HZ)] = clip(round(0.2 * RATE_HZ) + 1)[: round(0.2 * RATE_HZ)]
+    augment = WaveAugmenter(
+        only(stretch_prob=1.0, stretch_min_rate=min(rate, 1), stretch_max_rate=max(rate, 1)), RATE_HZ
+    )
+    out, told = augment.stretched(wave, seed=0)
+    power = np.square(out, dtype=np.float64)
+    assert told != 1
+    centre_s = float((power * np.arange(len(out))).sum() / power.sum()) / RATE_HZ
+    assert centre_s == pytest.approx(1 / told, abs=0.03)
+
+
+def test_a_clip_that_the_chain_leaves_alone_is_told_as_not_stretched() -> None:
+    """Also after one that it has stretched."""
+    augment = WaveAugmenter(only(prob=0.5, stretch_prob=1.0), RATE_HZ)
+    told = [
+        (np.array_equal(out, clip()), rate) for out, rate in (augment.stretched(clip(), seed) for seed in range(12))
+    ]
+    assert {same for same, _ in told} == {True, False}
+    assert all((rate == 1) == same for same, rate in told)
+
+
 @pytest.mark.parametrize("n_samples", [1, 100, 4001, 40_000])
 def test_all_transforms_together_keep_any_length(n_samples: int) -> None:
     augment = WaveAugmenter(WaveAugment(prob=1, **dict.fromkeys(PROBS, 1.0)), RATE_HZ)

@@ -75,7 +75,7 @@ def test_a_batch_is_halved_until_it_fits(
 
 
 def test_the_batch_of_a_small_set_is_halved_from_what_it_is(tiny_config: SedConfig, tiny_data: TrainingData) -> None:
-    config = tiny_config.with_overrides(EIGHT | {"optim.batch_size": 64, "optim.min_steps_per_epoch": 2})
+    config = tiny_config.with_overrides(EIGHT | {"optim.batch_size": None, "optim.min_steps_per_epoch": 2})
     fitting, told = with_fitting_batch(set_up(config, tiny_data, room_for=3)[1])
     assert told == "auto_batch: 6 clips do not fit, 3 a step x 2 accumulated"
     assert EpochLoaders(tiny_data, fitting, "pretrain_ce").batch_size == 3

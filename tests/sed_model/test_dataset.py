@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from sed_model.audio_cache import AudioCache, open_cache
 from sed_model.config import Data, SedConfig
-from sed_model.dataset import Batch, ClipKey, EpochLoaders, TrainingClips, ValidationWindows, batch_size_for, n_batches
+from sed_model.dataset import Batch, ClipKey, EpochLoaders, TrainingClips, ValidationWindows, n_batches
 from sed_model.errors import ConfigError, DataError
+from sed_model.samplers import batch_size_for
 from sed_model.training_data import TrainingData, open_training_data
 from sed_model.windows import context_of, cut, window_samples
 
@@ -206,11 +207,31 @@ def loader_config(config: SedConfig, batch_size: int, **overrides: object) -> Se
 
 @pytest.mark.parametrize(
     ("n_clips", "batch_size", "expected"),
-    [(28_564, 64, 64), (480, 64, 48), (100, 64, 10), (15, 64, 2), (3, 64, 2), (480, 8, 8), (480, 1, 1)],
+    [
+        *((28_564, None, 64), (480, None, 48), (100, None, 10), (15, None, 2), (3, None, 2), (1, None, 1)),
+        *((480, 64, 64), (480, 8, 8), (480, 1, 1), (64, 64, 64)),
+    ],
 )
-def test_small_sets_get_smaller_batches(n_clips: int, batch_size: int, expected: int) -> None:
+def test_small_sets_get_smaller_batches_where_nobody_gives_their_size(
+    n_clips: int, batch_size: int | None, expected: int
+) -> None:
     config = SedConfig().with_overrides({"optim.batch_size": batch_size, "optim.min_steps_per_epoch": 10})
     assert batch_size_for(n_clips, config) == expected
+
+
+def test_a_batch_of_more_than_all_recordings_is_refused() -> None:
+    config = SedConfig().with_overrides({"optim.batch_size": 64})
+    with pytest.raises(ConfigError, match=r"optim\.batch_size=64 is more than the 63 training recordings; lower it"):
+        batch_size_for(63, config)
+
+
+@pytest.mark.parametrize(("batch_size", "expected"), [(2, [2] * 6), (4, [4, 4, 4]), (6, [6, 6]), (None, [3] * 4)])
+def test_each_batch_size_has_an_effect(
+    tiny_data: TrainingData, tiny_config: SedConfig, batch_size: int | None, expected: list[int]
+) -> None:
+    """Of twelve recordings, though an epoch of four steps is asked for."""
+    config = tiny_config.with_overrides({"optim.batch_size": batch_size, "optim.min_steps_per_epoch": 4})
+    assert [len(batch) for batch in rows_of(EpochLoaders(tiny_data, config, "train_bce"), 1)] == expected
 
 
 def rows_of(loaders: EpochLoaders, epoch: int) -> list[list[int]]:

@@ -71,6 +71,16 @@ def test_golden_losses_of_a_seeded_run(tiny_config: SedConfig, tiny_data: Traini
     assert [result.val_loss for result in results] == pytest.approx(GOLDEN_VAL, abs=1e-4)
 
 
+def test_an_open_batch_size_is_recorded_as_what_was_used(
+    tiny_config: SedConfig, tiny_data: TrainingData, tmp_path: Path
+) -> None:
+    """Twelve recordings in at least five steps: two clips a step."""
+    config = short(tiny_config).with_overrides({"optim.batch_size": None, "optim.min_steps_per_epoch": 5})
+    run = fit(job(config, tmp_path), tiny_data)
+    next(run)
+    assert load_model(tmp_path).config.optim.batch_size == 2
+
+
 def test_epochs_count_through_the_stages(unbroken: tuple[Path, list[EpochResult]]) -> None:
     results = unbroken[1]
     assert [(r.stage, r.epoch, r.stage_epoch) for r in results] == [

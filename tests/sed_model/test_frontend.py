@@ -113,9 +113,9 @@ def test_the_second_log_mel_tells_when_the_first_tells_which() -> None:
 
 @pytest.mark.parametrize("place", range(4_000, 4_128, 16))
 def test_no_click_lies_between_short_frames(place: int) -> None:
-    clip = 1e-3 * torch.randn(2, 8_000, generator=torch.Generator().manual_seed(0))
+    clip = 1e-3 * torch.randn(1, 8_000, generator=torch.Generator().manual_seed(0))
     clip[0, place] = 1.0
-    with_click, without = LogMel(SETTINGS, short=True)(clip)
+    with_click = LogMel(SETTINGS, short=True)(clip)[0]
     # Loudest at the click, wherever it lies in the hop of 128 samples.
     assert abs(int(with_click.sum(dim=0).argmax()) - place / 128) <= 1
     assert with_click.sum(dim=0).max() > 1.2 * with_click.sum(dim=0).median()

@@ -59,7 +59,8 @@ def test_the_gradient_of_gem_is_that_of_its_formula() -> None:
     pool = FrequencyPool(Model(pool_type="gem", gem_p=3))
     maps = torch.tensor([1.0, 2.0]).reshape(1, 1, 2, 1).requires_grad_()
     pool(maps).sum().backward()
-    # m = ((1 + 8) / 2)^(1/3); dm/dx = x^2 / (2 m^2); dm/dp = m (mean(x^p ln x) / (p mean(x^p)) - ln(mean) / p^2), times p.
+    # m = ((1 + 8) / 2)^(1/3); dm/dx = x^2 / (2 m^2);
+    # dm/d(ln p) = p m (mean(x^p ln x) / (p mean(x^p)) - ln(mean(x^p)) / p^2).
     m = 4.5 ** (1 / 3)
     assert maps.grad is not None
     torch.testing.assert_close(maps.grad.flatten(), torch.tensor([1.0, 4.0]) / (2 * m**2))

@@ -129,12 +129,14 @@ def test_without_chances_the_real_clip_stays(tmp_path: Path, cache_dir: Path) ->
     assert mixer_of(tmp_path)(clip, np.random.default_rng(0)) is clip
 
 
-def test_a_replaced_clip_is_the_window_alone_with_its_soft_targets(tmp_path: Path, cache_dir: Path) -> None:
-    """The second window weighs nothing, so the first is drawn; one second of it fills two."""
-    clip = mixer_of(tmp_path, **REPLACED)(real_clip(), np.random.default_rng(0))
+def test_a_replaced_clip_is_the_window_in_its_soundscape_with_its_soft_targets(tmp_path: Path, cache_dir: Path) -> None:
+    """The first window weighs nothing, so that of the second second is drawn: with half a second on either side."""
+    config = tiny_config(**REPLACED)
+    source = source_of(tmp_path, config, levels=(0.1, 0.2, 0.3, 0.4), weights=(0.0, 0.5))
+    clip = PseudoMixer(source, CLASSES, config)(real_clip(), np.random.default_rng(0))
 
-    np.testing.assert_allclose(clip.waveform, 0.25, atol=1e-4)
-    assert clip.waveform.shape == (2 * RATE_HZ,)
+    np.testing.assert_allclose(clip.waveform, np.repeat([0.1, 0.2, 0.2, 0.3], RATE_HZ // 2), atol=1e-4)
+    assert clip.part == pytest.approx((0.25, 0.75))
     assert clip.truth.targets.tolist() == pytest.approx([0, 0.8, 0.3])
     assert float(clip.truth.weights) == pytest.approx(0.5)
 
@@ -145,22 +147,57 @@ def test_confidence_weighs_the_loss_by_its_power(tmp_path: Path, cache_dir: Path
     assert float(mixer(real_clip(), np.random.default_rng(0)).truth.weights) == pytest.approx(0.25)
 
 
-def test_an_added_window_joins_its_classes(tmp_path: Path, cache_dir: Path) -> None:
-    """Both levels are brought to 0.25 before they are shared out, so the sum has it too."""
+def test_a_window_at_the_end_of_a_short_soundscape_has_its_place_in_it(tmp_path: Path, cache_dir: Path) -> None:
+    """Two seconds in all, which fill three as `cut` does; the label is for the second one."""
+    config = tiny_config(**REPLACED)
+    source = source_of(tmp_path, config, weights=(0.0, 0.5))
+    clip = PseudoMixer(source, CLASSES, config)(real_clip(n_samples=3 * RATE_HZ), np.random.default_rng(0))
+
+    np.testing.assert_allclose(clip.waveform, np.repeat([0.25, 0.5, 0.25], RATE_HZ), atol=1e-4)
+    assert clip.part == pytest.approx((1 / 3, 2 / 3))
+
+
+def test_an_added_window_joins_its_classes_where_its_label_is(tmp_path: Path, cache_dir: Path) -> None:
+    """There both levels are brought to 0.25 before they are shared out, so the sum has it too."""
     clip = mixer_of(tmp_path, **ADDED)(real_clip(0.1), np.random.default_rng(0))
 
-    np.testing.assert_allclose(clip.waveform, 0.25, atol=1e-4)
+    assert clip.part == (0, 0.5)
+    np.testing.assert_allclose(clip.waveform[:RATE_HZ], 0.25, atol=1e-4)
+    assert (clip.waveform[RATE_HZ:] > 0.3).all()  # the louder second that follows in the soundscape
     assert clip.truth.targets.tolist() == pytest.approx([1, 0.8, 0.3])
     assert float(clip.truth.weights) == pytest.approx((1 + 0.5) / 2)
 
 
-def test_a_joined_window_follows_the_real_clip(tmp_path: Path, cache_dir: Path) -> None:
-    clip = mixer_of(tmp_path, **JOINED)(real_clip(0.1), np.random.default_rng(0))
+@pytest.mark.parametrize("seed", range(5))
+def test_a_joined_window_follows_the_real_clip_whole(tmp_path: Path, cache_dir: Path, seed: int) -> None:
+    """Then the soundscape goes on, for which there is no label."""
+    clip = mixer_of(tmp_path, **JOINED)(real_clip(0.1), np.random.default_rng(seed))
     n_real = int((np.abs(clip.waveform - 0.1) < 1e-4).sum())
 
-    assert 0.3 * len(clip.waveform) <= n_real <= 0.7 * len(clip.waveform)
-    np.testing.assert_allclose(clip.waveform[n_real:], 0.25, atol=1e-4)
+    assert 0.3 * len(clip.waveform) <= n_real <= 0.5 * len(clip.waveform)
+    np.testing.assert_allclose(clip.waveform[n_real : n_real + RATE_HZ], 0.25, atol=1e-4)
+    np.testing.assert_allclose(clip.waveform[n_real + RATE_HZ :], 0.5, atol=1e-4)
+    assert clip.part == (0, pytest.approx((n_real + RATE_HZ) / (2 * RATE_HZ)))
     assert clip.truth.targets.tolist() == pytest.approx([1, 0.8, 0.3])
+
+
+def test_a_joined_window_as_long_as_the_clip_is_cut(tmp_path: Path, cache_dir: Path) -> None:
+    clip = mixer_of(tmp_path, **JOINED)(real_clip(0.1, RATE_HZ), np.random.default_rng(0))
+    n_real = int((np.abs(clip.waveform - 0.1) < 1e-4).sum())
+
+    assert n_real == round(0.3 * RATE_HZ)
+    np.testing.assert_allclose(clip.waveform[n_real:], 0.25, atol=1e-4)
+    assert clip.part == (0, 1)
+
+
+def test_what_is_joined_at_the_end_of_a_soundscape_is_repeated(tmp_path: Path, cache_dir: Path) -> None:
+    config = tiny_config(**{"pseudo.join_prob": 1.0})
+    source = source_of(tmp_path, config, weights=(0.0, 0.5))
+    clip = PseudoMixer(source, CLASSES, config)(real_clip(0.1, 4 * RATE_HZ), np.random.default_rng(0))
+    n_real = int((np.abs(clip.waveform - 0.1) < 1e-4).sum())
+
+    np.testing.assert_allclose(clip.waveform[n_real:], 0.5, atol=1e-4)
+    assert clip.part == (0, pytest.approx((n_real + RATE_HZ) / (4 * RATE_HZ)))
 
 
 def test_windows_are_drawn_by_their_weights(tmp_path: Path, cache_dir: Path) -> None:

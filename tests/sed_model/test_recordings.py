@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -161,6 +162,21 @@ def test_the_fingerprint_follows_content_and_not_place(tmp_path: Path) -> None:
     grown = read_data_folder(moved).fingerprint
     relabelled = read_data_folder(write_folder(tmp_path / "one", "nan,[''],a/x.ogg,1,Ann\n")).fingerprint
     assert len({first, grown, relabelled}) == 3
+
+
+def test_the_fingerprint_sees_a_changed_middle_of_equal_size_and_time(tmp_path: Path) -> None:
+    root = write_folder(tmp_path, "a,[''],a/x.ogg,1,Ann\n", "a/x.ogg")
+    recording, soundscape = root / "train_audio/a/x.ogg", root / "train_soundscapes/s.ogg"
+    soundscape.parent.mkdir()
+    prints = []
+    for changed in (None, recording, soundscape):
+        for path in (recording, soundscape):
+            content = bytearray(300_000)
+            content[150_000] = path == changed
+            path.write_bytes(content)
+            os.utime(path, ns=(10**18, 10**18))
+        prints.append(read_data_folder(root).fingerprint)
+    assert len(set(prints)) == 3
 
 
 @given(st.lists(st.text(min_size=1).filter(lambda text: text.strip() == text), unique=True))

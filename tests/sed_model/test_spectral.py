@@ -278,3 +278,16 @@ def test_no_background_without_a_folder() -> None:
 def test_a_folder_that_cannot_be_used_is_an_error_at_start(tmp_path: Path, name: str) -> None:  # fault 4
     with pytest.raises(ConfigError, match=f"augment.wave.{name}_folder"):
         SpectralFrontEnd(FrontEnd(), WaveAugment(**{f"{name}_folder": tmp_path / "missing"}))
+
+
+def test_the_rate_that_is_told_is_the_one_that_was_drawn() -> None:
+    """A burst in the middle of a clip is at half the clip over the rate."""
+    front_end = FrontEnd()
+    settings = WaveAugment(prob=1, **{f"{name}_prob": 0.0 for name in ("gain", "pitch", "noise", "snr_noise", "room")})
+    settings = settings.model_copy(update={"stretch_prob": 1.0, "limiter_prob": 0.0, "time_mask_prob": 0.0})
+    settings = settings.model_copy(update={f"{name}_pass_prob": 0.0 for name in ("band", "high", "low")})
+    wave = np.zeros(4 * front_end.sample_rate_hz, np.float32)
+    wave[len(wave) // 2 - 800 : len(wave) // 2 + 800] = np.random.default_rng(0).normal(0, 0.1, 1600)
+    log_mel, rate = SpectralFrontEnd(front_end, settings).stretched(wave, seed=1)
+    assert rate != 1
+    assert int(log_mel.sum(axis=0).argmax()) / log_mel.shape[1] == pytest.approx(0.5 / rate, abs=0.02)

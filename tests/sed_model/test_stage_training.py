@@ -16,7 +16,8 @@ from sed_model.devices import Runtime
 from sed_model.errors import TrainingError
 from sed_model.model import SedModel, SedOutput
 from sed_model.optim import learning_rate
-from sed_model.stage_training import StageTraining
+from sed_model.shares import Share
+from sed_model.stage_training import Place, StageTraining, loudest_inside
 from sed_model.stages import plan_stages
 from sed_model.training_data import TrainingData
 
@@ -102,6 +103,44 @@ def test_the_spectral_backend_brings_log_mels(setting: Setting) -> None:
     loss = setting.loss("train_bce", augment__backend="spectral", augment__mix__domain="spectrogram")
     waveforms = setting.loss("train_bce", augment__mix__domain="spectrogram")
     assert loss == pytest.approx(waveforms, abs=0.01)  # no augmentation: the same log-mel up to rounding
+
+
+# --- the part that a label is for
+
+
+def test_frames_outside_the_part_are_not_told_to_have_the_label() -> None:
+    """Ten steps: a label for 0.2 to 0.6 is for steps 2 to 5."""
+    frames = torch.arange(10.0).repeat(2, 1)[:, :, None].requires_grad_()
+    loudest = loudest_inside(frames, torch.tensor([[0.2, 0.6], [0.0, 1.0]]))
+    assert loudest.flatten().tolist() == [5, 9]
+    loudest.sum().backward()
+    assert frames.grad is not None
+    assert frames.grad[:, :, 0].nonzero().tolist() == [[0, 5], [1, 9]]
+
+
+@pytest.mark.parametrize("part", [(0.0, 0.5), (0.5, 1.0)])
+def test_the_loss_is_that_of_the_part(setting: Setting, part: tuple[float, float]) -> None:
+    """Loud frames of the other half change nothing."""
+    half = int(part[0] > 0)
+
+    def spoilt(output: SedOutput, _: int) -> SedOutput:
+        frames = output.frame_logits.clone()
+        middle = frames.shape[1] // 2
+        frames[:, slice(0, middle) if half else slice(middle + 1, None)] += 50.0
+        return SedOutput(output.clip_logits, frames)
+
+    losses = []
+    for spoil in (None, spoilt):
+        training = setting.training(spoil=spoil, augment__mix__mixup_prob=0.0, augment__mix__cutmix_prob=0.0)
+        batch = Batch(*next(iter(training.loaders.training(1))))
+        batch = batch._replace(part=torch.tensor([part] * len(batch.row)))
+        training.model.eval()
+        losses.append(training.loss(batch, Place("train_bce", 1, 1, ()), Share(len(batch.row))).item())
+        whole = batch._replace(part=torch.tensor([[0.0, 1.0]] * len(batch.row)))
+        losses.append(training.loss(whole, Place("train_bce", 1, 1, ()), Share(len(batch.row))).item())
+    assert losses[0] == pytest.approx(losses[2])
+    assert losses[1] + 1 < losses[3]
+    assert losses[0] != losses[1]  # the clip score too is that of the part
 
 
 # --- the step

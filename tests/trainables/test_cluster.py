@@ -42,7 +42,7 @@ EPOCHS = 30
 LONG = (
     *("--scheduler", "none", "--no-pseudo-labels", "--set", "optim.early_stopping_epochs=0"),
     *("--set", "stages.pretrain_ce.epochs=1", "--set", f"stages.train_bce.epochs={EPOCHS - 1}"),
-    *("--set", "optim.min_steps_per_epoch=6"),
+    *("--set", "optim.batch_size=2"),
 )
 """Trials of two stages: the state that the first leaves is what a lost trial goes on from."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -235,6 +236,23 @@ def test_recordings_are_labelled_out_of_fold(tiny_root: Path, tiny_space: Path) 
     unknown = [LoadedModel(one.model, one.config, one.lineage.model_copy(update={"split": None})) for one in members]
     with pytest.raises(DataError, match="which of them it trained on"):
         out_of_fold(folder, ["XC0.wav"], data, unknown)
+
+
+def test_predictions_of_a_soundscape_whose_middle_changed_are_made_anew(
+    run: Path, tiny_root: Path, tmp_path: Path
+) -> None:
+    """Of equal size, and with its old time of modification."""
+    copy = Path(shutil.copytree(tiny_root / "train_soundscapes", tmp_path / "copy"))
+    first = plan(run, tiny_root, soundscapes=copy).rules.parts
+    again = plan(run, tiny_root, soundscapes=copy).rules.parts
+    path = copy / "U7.wav"
+    before, content = path.stat(), bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    assert again == first
+    assert plan(run, tiny_root, soundscapes=copy).rules.parts != first
 
 
 def test_a_damaged_member_is_refused(run: Path, tiny_root: Path) -> None:

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 LONG = (
     *("--scheduler", "none", "--max-concurrent", "1", "--set", "optim.early_stopping_epochs=0"),
     *("--set", "stages.pretrain_ce.epochs=3", "--set", "stages.train_bce.epochs=22"),
-    *("--set", "optim.min_steps_per_epoch=6"),
+    *("--set", "optim.batch_size=2"),
 )
 """Trials of two stages, the second long enough to be killed in it."""
 STAGE_EPOCHS, ALL_EPOCHS = 3, 25

@@ -144,7 +144,7 @@ def content_digests(root: Path, paths: Sequence[str], home: Path | None = None) 
     """
     stamps = {path: _stamp(root / path) for path in dict.fromkeys(paths)}
     if sum(max(0, size) for size, _, _ in stamps.values()) <= SMALL_BYTES:
-        known = _read_all(root, stamps)
+        known = _read_all(root, stamps, progress=False)
     else:
         known = _remembered(root, stamps, (home or default_cache_home()) / "digests")
     return [known[path].digest for path in paths]
@@ -195,7 +195,7 @@ def _changed(stamps: dict[str, _Stamp], known: dict[str, _Content]) -> list[str]
     return [path for path, stamp in stamps.items() if path not in known or known[path].stamp != stamp]
 
 
-def _read_all(root: Path, paths: Iterable[str]) -> dict[str, _Content]:
+def _read_all(root: Path, paths: Iterable[str], progress: bool = True) -> dict[str, _Content]:
     names = list(paths)
     on_terminal = sys.stderr.isatty()
     with ThreadPoolExecutor(min(32, os.cpu_count() or 1)) as pool:
@@ -204,6 +204,7 @@ def _read_all(root: Path, paths: Iterable[str]) -> dict[str, _Content]:
             total=len(names),
             desc="reading audio files for their digests",
             unit="file",
+            disable=not progress,  # a bar has a thread of its own, which stays
             delay=2.0 if on_terminal else QUIET_S,
             mininterval=0.1 if on_terminal else QUIET_S,
             dynamic_ncols=True,

@@ -14,6 +14,7 @@ import torch
 
 from sed_model import validation
 from sed_model.auto_batch import StageSetUp, halved_until_it_fits, with_fitting_batch
+from sed_model.checkpoint import read_config
 from sed_model.config import SedConfig
 from sed_model.dataset import EpochLoaders
 from sed_model.devices import Runtime, ran_out_of_memory
@@ -189,6 +190,8 @@ def test_memory_that_really_runs_out(
     assert ran_out_of_memory(RuntimeError(of_a_convolution))
 
     by_hand = config.with_overrides({"optim.batch_size": 6, "optim.accumulation_steps": 2})
+    recorded = read_config(tmp_path / "auto")
+    assert recorded == by_hand.with_overrides({"optim.auto_batch": True})
     expected = next(fit(FitJob(by_hand, plan_stages(by_hand, ["pretrain_ce"]), tmp_path / "by_hand"), tiny_data))
     assert halved["train_loss"] == pytest.approx(expected.train_loss, abs=1e-5)
     assert halved["val_loss"] == pytest.approx(expected.val_loss, abs=1e-5)

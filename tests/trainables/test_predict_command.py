@@ -132,10 +132,30 @@ def test_options_override_the_file_of_settings(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["--top-n", "3"], "--top-n 3: changes nothing without --file-power above 0"),
+        (["--keep-classes", "4"], "--keep-classes 4: changes nothing without --low-power above 1"),
+        (["--tta-shift-s", "1"], r"--tta-shift-s 1\.0: changes nothing without --tta"),
+    ],
+)
+def test_post_processing_that_would_change_nothing_is_refused(words: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        predict.post_settings(options(*words))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
         (["--out", "o", "--soundscapes", "s"], "--run --model"),
         (["--run", "r", "--out", "o"], "--soundscapes DIR is missing"),
         (["--run", "r", "--out", "o", "--tune-post", "--soundscapes", "s"], "labelled train soundscapes"),
         (["--model", "m", "--out", "o", "--soundscapes", "s", "--top-k", "2"], "repeat --model"),
+        (["--run", "r", "--out", "o", "--soundscapes", "s", "--event-high", "0.7"], "--event-high needs --events DIR"),
+        (["--run", "r", "--out", "o", "--soundscapes", "s", "--data", "d"], "--data is where --tune-post finds labels"),
+        (
+            ["--run", "r", "--out", "o", "--tune-post", "--smooth", "0.8", "--step-s", "2"],
+            "takes no --step-s, --smooth",
+        ),
+        (["--run", "r", "--out", "o", "--tune-post", "--event-gap-s", "0"], "--tune-post takes no --event-gap-s"),
     ],
 )
 def test_what_does_not_go_together_is_refused(

@@ -25,6 +25,7 @@ from sed_model.pseudo_clips import read_pseudo_labels
 from sed_model.recordings import read_data_folder
 from sed_model.stages import SUPERVISED_STAGES, plan_stages
 from sed_model.training_data import open_training_data
+from trainables import ensemble
 from trainables.ensemble_labels import joined_windows
 from trainables.ensemble_members import EnsembleJob
 from trainables.ensemble_plan import plan_ensemble, with_rules
@@ -134,6 +135,11 @@ def test_train_refuses_what_its_stage_ignores_and_tells_the_next_without_it(tmp_
         training_config(options, ("finetune",))
     assert command(words, "finetune") == "python -m trainables.train --stage finetune --data d --set=seed=1"
     assert command(words, "train_bce").endswith("--set stages.train_bce.lr=0.01 --set=seed=1")
+
+
+def test_named_members_take_no_number_of_the_best(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--top-k: --members names all of them"):
+        ensemble.main(["--run", str(tmp_path), "--members", "trial_0000,trial_0001", "--top-k", "1"])
 
 
 # --- what the work of the commands reads of a configuration

@@ -19,7 +19,8 @@ BASE = {
     "model": {"backbone": "mobilenetv3_small_050", "pretrained": False},
     "augment": {"wave": {"prob": 0.0}},
     "stages": {
-        "pretrain_ce": {"epochs": 2, "lr": 2.0e-3}, "train_bce": {"epochs": 1, "lr": 1.0e-3},
+        # A sigmoid from the first stage on: models that are best in it may join an ensemble.
+        "pretrain_ce": {"epochs": 2, "lr": 2.0e-3, "loss": "bce"}, "train_bce": {"epochs": 1, "lr": 1.0e-3},
         "finetune": {"epochs": 1, "lr": 1.0e-3},
     },
     "optim": {"batch_size": 4, "min_steps_per_epoch": 2, "ema_decay": 0.5, "precision": "fp32"},

@@ -29,8 +29,8 @@ TRIAL_FIELDS = pa.schema(
         ("cpu_ms_per_window", pa.float64()),
         ("fold", pa.int64()),
         ("seed", pa.int64()),
-        ("drawn_by", pa.string()),
         ("error", pa.string()),
+        ("drawn_by", pa.string()),
         ("on_front", pa.bool_()),
         ("refit_mean", pa.float64()),
         ("refit_sd", pa.float64()),
@@ -68,9 +68,9 @@ CURVE_FIELDS = pa.schema(
         ("train_loss", pa.float64()),
         ("val_loss", pa.float64()),
         ("macro_auc", pa.float64()),
-        ("best_macro_auc", pa.float64()),
         ("lr", pa.float64()),
         ("samples_per_s", pa.float64()),
+        ("best_macro_auc", pa.float64()),
     ]
 )
 """A row a trial and epoch. `best_macro_auc` is the best so far, which begins anew after a stage with cross-entropy; it

@@ -10,6 +10,8 @@ from typing import Any
 import optuna
 from optuna.trial import FixedTrial, FrozenTrial, TrialState
 
+from sed_model.config_earlier import EARLIER, renewed
+from sed_model.config_tree import flattened
 from sed_model.errors import DataError
 from trainables.asha import rung_reports
 from trainables.runs import RunFolder
@@ -78,7 +80,7 @@ def _frozen(
         score = row["macro_auc"] if last is None else min(row["macro_auc"], last)
     values: list[Any] = [score] if space.search.cost is None else [score, row.get(space.search.cost)]
     try:
-        point = space.point_of(row)
+        point = space.point_of({**_renewed(row), **row})
     except KeyError:
         return None  # written by a release that did not have the key
     known = {parameter.key: parameter.distribution for parameter in space.parameters}
@@ -95,6 +97,17 @@ def _frozen(
         intermediate_values=curve if space.search.cost is None else None,
         user_attrs={WARM_START: source},
     )
+
+
+def _renewed(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Today's columns for those of earlier releases' keys."""
+    tree: dict[str, dict[str, Any]] = {}
+    for name in EARLIER:
+        section, _, key = name.rpartition(".")
+        if f"config.{name}" in row:
+            tree.setdefault(section, {})[key] = row[f"config.{name}"]
+    found = renewed({"augment": {"mix": tree.get("augment.mix", {})}, "pseudo": tree.get("pseudo", {})})
+    return {f"config.{name}": value for name, value in flattened(found) if name not in EARLIER}
 
 
 def _is_number(value: Any) -> bool:

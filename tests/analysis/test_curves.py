@@ -37,6 +37,17 @@ def test_learning_curves_know_their_trial(tiny_run: Path) -> None:
     assert len(curves) == 14
 
 
+def test_the_best_so_far_is_that_of_comparable_stages_where_the_search_recorded_it(tiny_run: Path) -> None:
+    """After cross-entropy it begins anew: a rung that judged by a higher score of that stage would tell otherwise."""
+    run = read_run(tiny_run)
+    recorded = run.curves["macro_auc"].where(run.curves["epoch"] > 0, 0.9)  # the first epoch scored 0.9, they say
+    recorded = replace(run, curves=run.curves.assign(best_macro_auc=recorded))
+    curves = learning_curves(recorded).set_index(["trial_id", "epoch"])["best_so_far"]
+
+    assert curves["trial_0003"].tolist() == pytest.approx([0.9, 0.83, 0.84, 0.85])
+    assert rungs(recorded).iloc[0]["best_pruned"] == pytest.approx(0.9)
+
+
 def test_stages_lie_one_after_the_other(tiny_run: Path) -> None:
     spans = stage_spans(read_run(tiny_run).curves)
 

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from analysis.predictions import read_oof, read_pseudo_labels
-from analysis.tables import CURVE_COLUMNS, TRIAL_COLUMNS, RunFolderError, newest_run, read_run
+from analysis.tables import BEST_COLUMNS, CURVE_COLUMNS, TRIAL_COLUMNS, RunFolderError, newest_run, read_run
 
 
 def change_table(file: Path, change) -> None:
@@ -25,7 +25,8 @@ def test_tables_hold_the_contract_columns_in_their_types(tiny_run: Path) -> None
     run = read_run(tiny_run)
 
     assert list(run.trials.columns[: len(TRIAL_COLUMNS)]) == list(TRIAL_COLUMNS)
-    assert list(run.curves.columns) == list(CURVE_COLUMNS)
+    assert list(run.curves.columns) == [*CURVE_COLUMNS, *BEST_COLUMNS]
+    assert run.curves["best_macro_auc"].isna().all()  # as in runs of earlier releases
     assert run.search["seed"] == 0
     assert run.trials["epoch"].dtype == "Int64"
     assert run.trials["error"].dtype == "str"

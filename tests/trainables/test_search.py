@@ -76,7 +76,8 @@ def test_tensorboard_has_the_drawn_values_and_the_scores(finished_run: Path, tri
     assert b"stages.pretrain_ce.lr" in content
     assert b"model.pool_type" in content
     scores = [value.simple_value for value in values if value.tag == "macro_auc"]
-    assert max(scores) == pytest.approx(row["macro_auc"])
+    assert len(scores) == row["epochs"] == 3
+    assert scores[2] == pytest.approx(row["macro_auc"])  # after two epochs of cross-entropy
 
 
 def test_no_training_state_and_no_half_written_file_stays(finished_run: Path) -> None:
@@ -95,7 +96,8 @@ def test_some_trials_are_pruned(trials: pd.DataFrame) -> None:
 
 
 def test_a_trial_s_score_is_the_best_of_its_curve(trials: pd.DataFrame, curves: pd.DataFrame) -> None:
-    best = curves.loc[curves.groupby("trial_id")["macro_auc"].idxmax()].set_index("trial_id")
+    last = curves[curves["stage"] == curves.groupby("trial_id")["stage"].transform("last")]  # after cross-entropy
+    best = last.loc[last.groupby("trial_id")["macro_auc"].idxmax()].set_index("trial_id")
     shown = trials.set_index("trial_id")
 
     for name in ("macro_auc", "epoch", "stage"):
@@ -118,7 +120,8 @@ def test_complete_trials_ran_all_epochs_and_pruned_ones_fewer(trials: pd.DataFra
 def test_the_tables_have_the_contract_s_columns(trials: pd.DataFrame, curves: pd.DataFrame) -> None:
     assert list(trials.columns[: len(TRIAL_FIELDS)]) == TRIAL_FIELDS.names
     assert list(tables.TRIAL_COLUMNS) == TRIAL_FIELDS.names[: len(tables.TRIAL_COLUMNS)]
-    assert list(curves.columns) == list(tables.CURVE_COLUMNS) == CURVE_FIELDS.names
+    assert list(curves.columns) == [*tables.CURVE_COLUMNS, *tables.BEST_COLUMNS] == CURVE_FIELDS.names
+    assert trials["drawn_by"].to_list() == ["default", "quasi-random", "quasi-random", *["TPE"] * 5]
     assert all(name.startswith("config.") for name in trials.columns[len(TRIAL_FIELDS) :])
 
 
@@ -184,8 +187,9 @@ def test_search_yaml_tells_what_was_searched(finished_run: Path, tiny_root: Path
 
 def test_optuna_knows_pruned_trials_as_pruned_with_every_report(study: optuna.Study, curves: pd.DataFrame) -> None:
     pruned = [trial for trial in study.get_trials() if trial.state is TrialState.PRUNED]
-    best_so_far = curves.assign(best=curves.groupby("trial_id")["macro_auc"].cummax())
+    best_so_far = curves.assign(best=curves.groupby(["trial_id", "stage"])["macro_auc"].cummax())
 
+    assert best_so_far["best"].to_list() == curves["best_macro_auc"].to_list()
     assert pruned
     for trial in pruned:
         own = best_so_far[best_so_far["trial_id"] == f"trial_{trial.number:04d}"]

@@ -10,8 +10,9 @@ import pytest
 from optuna.trial import TrialState
 
 from sed_model.errors import DataError
+from trainables.distributions import parse_distribution
 from trainables.runs import RunFolder
-from trainables.search_space import SearchSpace
+from trainables.search_space import Parameter, SearchSpace
 from trainables.space import load_space
 from trainables.warm_start import earlier_trials
 
@@ -74,6 +75,24 @@ def test_two_objectives_take_both_values(space: SearchSpace, old: RunFolder) -> 
     complete, _ = earlier_trials(wanted, old.path, FINGERPRINT)
 
     assert complete.values == [0.7, 20.0]
+
+
+def test_trials_of_earlier_releases_lie_where_their_chances_are_today(space: SearchSpace, tmp_path: Path) -> None:
+    mix = Parameter("augment.mix.prob", parse_distribution({"uniform": [0, 1]}))
+    share = Parameter("augment.mix.cutmix_share", parse_distribution({"uniform": [0, 1]}))
+    mixing = replace(space, parameters=(mix, share))
+    row = trial(space, 0, {}, stage="pretrain_ce")
+    del row["config.augment.mix.prob"], row["config.augment.mix.cutmix_share"]
+    run = RunFolder(tmp_path / "earlier")
+    data = {"folder": "data", "fingerprint": FINGERPRINT}
+    run.write_search({"name": "earlier", "space_name": "tiny", "data": data, **mixing.as_dict()})
+    chances = {"config.augment.mix.mixup_prob": 0.6, "config.augment.mix.cutmix_prob": 0.2}
+    later = [row | {"stage": "train_bce"} for row in curve(0, 0.5, 0.55)[1:]]
+    run.write_tables([row | chances], [*curve(0, 0.7), *later])
+    (told,) = earlier_trials(mixing, run.path, FINGERPRINT)
+
+    assert told.params == pytest.approx({"augment.mix.prob": 0.8, "augment.mix.cutmix_share": 0.25})
+    assert told.value == 0.55  # the row's 0.7 is of the cross-entropy stage
 
 
 def test_what_is_left_out_is_counted(space: SearchSpace, old: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:

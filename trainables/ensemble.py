@@ -26,6 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if options.select == "top":
             raise ConfigError("--method greedy: is a selection, and --select top another; leave one of them out.")
         options.method, options.select = "mean", "greedy"
+    if options.recursive and options.soundscapes is None:
+        raise ConfigError("--recursive: is about the folders below --soundscapes DIR; name it, or leave both out.")
     if options.submit:
         from trainables.job_submission import submit
 

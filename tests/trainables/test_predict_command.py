@@ -135,6 +135,7 @@ def test_options_override_the_file_of_settings(tmp_path: Path) -> None:
         (["--out", "o", "--soundscapes", "s"], "--run --model"),
         (["--run", "r", "--out", "o"], "--soundscapes DIR is missing"),
         (["--run", "r", "--out", "o", "--tune-post", "--soundscapes", "s"], "labelled train soundscapes"),
+        (["--run", "r", "--out", "o", "--tune-post", "--recursive"], "labelled train soundscapes"),
         (["--model", "m", "--out", "o", "--soundscapes", "s", "--top-k", "2"], "repeat --model"),
     ],
 )

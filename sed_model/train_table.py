@@ -111,7 +111,7 @@ def _primary_labels(table: TrainTable, finder: LabelFinder, classes: tuple[str, 
 
 def _paths(table: TrainTable, labels: list[str], audio: AudioListing) -> list[str]:
     filenames = table.rows["filename"]
-    finder = FileFinder(audio, filenames, table.layout.in_label_folders)
+    finder = FileFinder(audio, filenames.to_list(), table.layout.in_label_folders)
     paths: list[str] = []
     first_line: dict[str, object] = {}
     n_hints = 0

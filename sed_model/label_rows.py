@@ -24,6 +24,8 @@ COLUMNS: dict[LabelForm, tuple[str, ...]] = {
 SEPARATORS: dict[LabelForm, str] = {"spans": ";|", "birds": " ;"}
 EDGE_TOLERANCE_S = 0.1
 """A window that lacks less of its end than this is a whole one (encoders cut a little)."""
+LONGEST_S = 86_400.0
+"""Of a soundscape; a damaged header may announce centuries, and a table name them."""
 Window = tuple[str, int]
 """Path of a soundscape, and the number of the window in it."""
 
@@ -152,7 +154,7 @@ def seconds_of(text: str) -> float:
         values = [float(part) for part in parts]
     except ValueError:
         return math.nan
-    good = len(parts) <= 3 and all(0 <= value < math.inf for value in values) and all(v < 60 for v in values[1:])
+    good = len(parts) <= 3 and all(0 <= value <= LONGEST_S for value in values) and all(v < 60 for v in values[1:])
     return sum(value * 60**power for power, value in enumerate(reversed(values))) if good else math.nan
 
 
@@ -160,7 +162,8 @@ def _add_windows_without_rows(cells: _Cells, root: Path) -> None:
     """The windows that the labelled soundscapes hold whole and the table does not name: nothing calls in them."""
     n_added = 0
     for path in sorted({path for path, _ in cells.windows}):
-        for number in range(int((duration_s(root / path) + EDGE_TOLERANCE_S) // cells.files.target_s)):
+        length_s = min(duration_s(root / path), LONGEST_S)
+        for number in range(int((length_s + EDGE_TOLERANCE_S) // cells.files.target_s)):
             n_added += (path, number) not in cells.windows
             cells.windows.setdefault((path, number), set())
     cells.notes.count(

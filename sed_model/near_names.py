@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import PurePosixPath
 
 from sed_model.audio_files import APPLE_DOUBLE, AUDIO_SUFFIXES, UNREADABLE_SUFFIXES, AudioListing
@@ -41,15 +42,20 @@ class Found:
 class FileFinder:
     """The audio files of a listing by the names that a table gives them."""
 
-    def __init__(self, listing: AudioListing, filenames: Iterable[str], in_label_folders: bool = False) -> None:
+    def __init__(self, listing: AudioListing, filenames: Collection[str], in_label_folders: bool = False) -> None:
         """
         Args:
             filenames: all that the table names: a file that one of them names exactly is meant by no other.
             in_label_folders: names have no folder, for it is that of the label (BirdCLEF 2021).
         """
         self._listing, self._in_label_folders = listing, in_label_folders
-        self._exact = {path for name in filenames if (path := self._join(name)) in listing.sizes}
+        self._filenames = filenames
         self._indices: dict[tuple[int, int], dict[str, list[str]]] = {}
+
+    @cached_property
+    def _exact(self) -> frozenset[str]:
+        """The files that the table names exactly; asked for when a name first is not."""
+        return frozenset(path for name in self._filenames if (path := self._join(name)) in self._listing.sizes)
 
     def _join(self, filename: str) -> str:
         return f"{self._listing.name}/{PurePosixPath(filename).as_posix()}"

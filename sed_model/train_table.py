@@ -73,7 +73,8 @@ def read_recordings(table: TrainTable, classes: tuple[str, ...], audio: AudioLis
     finder = LabelFinder(classes)
     labels = _primary_labels(table, finder, classes)
     paths = _paths(table, labels, audio)
-    absent = [label for label in classes if label not in set(labels)]
+    present = set(labels)
+    absent = [label for label in classes if label not in present]
     notes.count(f"classes without a recording ({some(absent)})", len(absent))
     folders = [PurePosixPath(path).parent.name for path in paths]
     elsewhere = sum(nfc(name) != nfc(label) for name, label in zip(folders, labels, strict=True))
@@ -110,7 +111,7 @@ def _primary_labels(table: TrainTable, finder: LabelFinder, classes: tuple[str, 
 
 def _paths(table: TrainTable, labels: list[str], audio: AudioListing) -> list[str]:
     filenames = table.rows["filename"]
-    finder = FileFinder(audio, filenames, table.layout.in_label_folders)
+    finder = FileFinder(audio, filenames.to_list(), table.layout.in_label_folders)
     paths: list[str] = []
     first_line: dict[str, object] = {}
     n_hints = 0

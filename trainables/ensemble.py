@@ -30,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options.method, options.select = "mean", "greedy"
     if options.members and options.top_k and options.select != "greedy":
         raise ConfigError("--top-k: --members names all of them; leave one of them out, or add --select greedy.")
+    if options.recursive and options.soundscapes is None:
+        raise ConfigError("--recursive: is about the folders below --soundscapes DIR; name it, or leave both out.")
     if options.submit:
         from trainables.job_submission import submit
 

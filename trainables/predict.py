@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if ignored := ignored_options(parser, options):
         parser.error(ignored)
     if options.tune_post:
-        if options.soundscapes or options.post or options.events:
+        if options.soundscapes or options.post or options.events or options.recursive:
             parser.error("--tune-post takes the labelled train soundscapes of the data folder, and no others")
     elif not options.soundscapes:
         parser.error("--soundscapes DIR is missing")
@@ -271,7 +271,7 @@ def predict(options: argparse.Namespace, ensemble: Ensemble) -> None:
         if not done.n_events:
             print(f"no event has a frame of {options.event_high:g}: a lower --event-high finds more", flush=True)
     if done.bad:
-        names = ", ".join(Path(item.path).name for item in done.bad)
+        names = ", ".join(os.path.relpath(item.path, options.soundscapes) for item in done.bad)
         print(f"{len(done.bad)} of {done.n_files} soundscapes cannot be read, their rows are 0: {names}", flush=True)
 
 

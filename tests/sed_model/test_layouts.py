@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
 
+from sed_model.decoding import duration_s
 from sed_model.errors import DataError
 from sed_model.recordings import DataFolder, read_data_folder
-from tests.hostile import refusal
+from tests.hostile import drawn, refusal, refused
 
 RATE_HZ = 8_000
 HEADER = "primary_label,secondary_labels,author,rating,filename\n"
 FILE_2026 = "BC2026_Train_0001_S08_20250606_030007.ogg"
 
 
-def audio(path: Path, duration_s: float | None = None) -> None:
+def audio(path: Path, length_s: float | None = None) -> None:
     """A file of this length, or an empty one where reading the tables does not ask for it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch()
-    if duration_s is not None:
-        soundfile.write(path, np.zeros(round(duration_s * RATE_HZ)), RATE_HZ)
+    if length_s is not None:
+        soundfile.write(path, np.zeros(round(length_s * RATE_HZ)), RATE_HZ)
 
 
 def windows(data: DataFolder) -> list[tuple[float, float, list[str]]]:
@@ -52,12 +56,12 @@ def write_2024(root: Path) -> None:
     audio(root / "unlabeled_soundscapes" / "460830.ogg")
 
 
-def write_2026(root: Path, rows: str, duration_s: float = 25.0) -> None:
+def write_2026(root: Path, rows: str, length_s: float | None = 25.0) -> None:
     for name in ("acafly", "amecro"):
         audio(root / "train_audio" / name / "XC1.ogg")
     (root / "train.csv").write_text(f"{HEADER}acafly,[],me,4.0,acafly/XC1.ogg\namecro,[],me,4.0,amecro/XC1.ogg\n")
     (root / "taxonomy.csv").write_text("primary_label\nacafly\namecro\n")
-    audio(root / "train_soundscapes" / FILE_2026, duration_s)
+    audio(root / "train_soundscapes" / FILE_2026, length_s)
     audio(root / "train_soundscapes" / "BC2026_Train_0002_S08_20250607_030007.ogg")
     (root / "train_soundscapes_labels.csv").write_text(f"filename,start,end,primary_label\n{rows}")
 
@@ -113,12 +117,12 @@ def test_2026_labels_are_rows_of_times(tmp_path: Path) -> None:
 
 
 def test_a_row_for_each_label_of_a_window_is_read_as_their_union(tmp_path: Path) -> None:
-    write_2026(tmp_path, f"{FILE_2026},0,5,acafly\n{FILE_2026},0,5,amecro\n", duration_s=5.0)
+    write_2026(tmp_path, f"{FILE_2026},0,5,acafly\n{FILE_2026},0,5,amecro\n", length_s=5.0)
     assert windows(read_data_folder(tmp_path)) == [(0, 5, ["acafly", "amecro"])]
 
 
 def test_a_table_of_other_separators_and_short_names_is_read(tmp_path: Path) -> None:
-    write_2026(tmp_path, f"{Path(FILE_2026).stem},0,5,acafly\n", duration_s=5.0)
+    write_2026(tmp_path, f"{Path(FILE_2026).stem},0,5,acafly\n", length_s=5.0)
     table = tmp_path / "train_soundscapes_labels.csv"
     table.write_text(table.read_text().replace(",", "\t"))
     data = read_data_folder(tmp_path)
@@ -144,8 +148,37 @@ def test_rows_that_cannot_be_read_are_named(tmp_path: Path, row: str, words: lis
 
 
 def test_a_minute_of_clock_time_is_sixty_seconds(tmp_path: Path) -> None:
-    write_2026(tmp_path, f"{FILE_2026},00:01:00,0:01:05,acafly\n", duration_s=65.0)
+    write_2026(tmp_path, f"{FILE_2026},00:01:00,0:01:05,acafly\n", length_s=65.0)
     assert [end_s for _, end_s, held in windows(read_data_folder(tmp_path)) if held] == [65.0]
+
+
+def test_a_header_that_announces_months_does_not_fill_the_memory(tmp_path: Path) -> None:
+    """The 36 bits of a FLAC's number of samples say 8.6 million seconds; decoding refuses the file later, by name."""
+    write_2026(tmp_path, "months.flac,0,5,acafly\n")
+    path = tmp_path / "train_soundscapes" / "months.flac"
+    audio(path, 6.0)
+    content = bytearray(path.read_bytes())
+    content[21] |= 0x0F
+    content[22:26] = b"\xff\xff\xff\xfe"
+    path.write_bytes(content)
+    assert duration_s(path) == pytest.approx(2**36 / RATE_HZ)
+    assert len(windows(read_data_folder(tmp_path))) == 86_400 / 5
+
+
+cells = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=6)
+times = cells | st.floats().map(repr) | st.lists(st.integers(-1, 99), max_size=4).map(lambda n: ":".join(map(str, n)))
+
+
+@drawn
+@given(
+    name=cells | st.just(FILE_2026), start=times, end=times, label=cells | st.sampled_from(["acafly;", "nocall", "nan"])
+)
+def test_any_row_is_a_window_or_refused(tmp_path: Path, name: str, start: str, end: str, label: str) -> None:
+    write_2026(tmp_path, "", length_s=None)
+    with (tmp_path / "train_soundscapes_labels.csv").open("a", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerow([name, start, end, label])
+    if not refused(lambda: read_data_folder(tmp_path), "train_soundscapes_labels.csv"):
+        assert all(end_s - start_s == 5.0 for start_s, end_s, _ in windows(read_data_folder(tmp_path)))
 
 
 def test_digits_mini_is_of_2026(shared_data: Path) -> None:

@@ -11,7 +11,9 @@ import torch
 
 from sed_model.config import SedConfig
 from sed_model.devices import Runtime
+from sed_model.errors import ConfigError
 from tests.models import random_model, save_random_model
+from trainables import ensemble
 from trainables.ensemble_members import EnsembleJob
 from trainables.ensemble_plan import plan_ensemble
 from trainables.ensemble_run import predict_shard
@@ -68,3 +70,8 @@ def test_folders_below_are_labelled_by_their_paths(
 def test_allowed_copies_of_labelled_soundscapes_are_marked(run: RunFolder, recorders: Path, tiny_root: Path) -> None:
     made = plan(run, tiny_root, soundscapes=recorders, recursive=True, allow_validation_soundscapes=True)
     assert made.sources.from_validation == {"B/L0.wav"}
+
+
+def test_recursive_needs_the_folder_that_it_is_about(run: RunFolder) -> None:
+    with pytest.raises(ConfigError, match="--recursive: is about the folders below --soundscapes DIR"):
+        ensemble.main(["--run", str(run.path), "--recursive"])

@@ -19,6 +19,7 @@ from typing import Any
 import psutil
 
 from sed_model.errors import ConfigError
+from trainables.ray_places import check_ray_folder, token_for_this_process
 
 QUIET_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -89,7 +90,8 @@ def ray_session(address: str | None = None, dashboard: bool = True) -> Iterator[
     stays as it is, and stays afterwards. A local dashboard listens on loopback only.
 
     Raises:
-        ConfigError: no cluster answers at the address, or it cannot be used from here.
+        ConfigError: no cluster answers at the address, or it cannot be used from here; or a local one has no place for
+            its sockets.
     """
     prepare_environment()
     import ray
@@ -100,6 +102,9 @@ def ray_session(address: str | None = None, dashboard: bool = True) -> Iterator[
         return
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING}
     if address is None:
+        check_ray_folder()
+        if note := token_for_this_process():
+            print(note, flush=True)
         options |= {
             "address": "local",
             "include_dashboard": dashboard,
@@ -140,7 +145,11 @@ def has_ended(process_id: int) -> bool:
 
 
 def machine_for(address: str | None) -> ClusterInfo | None:
-    """The most that trials could have, of this process's Ray or one started here; None where a cluster is joined."""
+    """The most that trials could have, of this process's Ray or one started here; None where a cluster is joined.
+
+    Raises:
+        ConfigError: one started here has no place for its sockets.
+    """
     import ray
     import torch
 
@@ -148,6 +157,7 @@ def machine_for(address: str | None) -> ClusterInfo | None:
         return _info("")
     if joined_address(address) is not None:
         return None
+    check_ray_folder()
     return ClusterInfo(os.cpu_count() or 1, torch.cuda.device_count(), "")
 
 

@@ -16,6 +16,7 @@ from sed_model.audio_cache import AudioCache, cache_home
 from sed_model.decoding import decode
 from sed_model.errors import DataError
 from tests.sed_model.clips import RATE, Clips
+from tests.sed_model.mp3_in_wav import mp3_frames, write_mp3_in_wav
 
 
 def test_what_a_dead_builder_left_is_cleaned_away(clips: Clips) -> None:
@@ -173,3 +174,14 @@ def test_builders_of_one_key_take_turns(clips: Clips) -> None:
         thread.join()
     assert [cache.n_samples("steps.wav") for cache in opened] == [6 * RATE] * 4
     assert len(clips.folders) == 1
+
+
+def test_files_that_are_shorter_than_they_say_are_counted(clips: Clips, caplog: pytest.LogCaptureFixture) -> None:
+    wave = 0.3 * np.sin(np.arange(7_840) / 3)
+    stream = b"".join(mp3_frames(clips.root / "x.mp3", wave, RATE))
+    write_mp3_in_wav(clips.root / "padded.wav", stream[:-30], RATE)
+    cache = clips.open("padded.wav", "short.wav")
+    assert cache.n_samples("padded.wav") == 15 * 576
+    assert [record.getMessage() for record in caplog.records] == [
+        "1 of 2 audio files are up to 0.08 s shorter than they say, as MP3 is; they are read"
+    ]

@@ -62,7 +62,7 @@ LABEL_RULES = (
     *("pseudo.max_share", "pseudo.max_per_class", "pseudo.balance", "pseudo.mean_exponent"),
 )
 """What makes predictions into pseudo-labels; a search writes them into its models, whose ensemble goes by them."""
-MIXING = ("pseudo.replace_prob", "pseudo.add_prob", "pseudo.join_prob", "pseudo.loss_power")
+MIXING = ("pseudo.prob", "pseudo.replace_share", "pseudo.join_share", "pseudo.loss_power")
 """How the stage pseudo mixes pseudo-labels in."""
 FROM_TEACHER = ("model.pretrained", "model.weights")
 LOSS_KEYS = {"focal": "focal_bce", "asymmetric": "asymmetric", "soft": "soft_auc"}
@@ -74,9 +74,16 @@ NEEDS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "data.sampler_power": ("data.sampler", ("inverse_frequency",)),
     "data.n_folds": ("data.validation", ("folds", "auto")),
     "data.fold": ("data.validation", ("folds", "auto")),
+    "data.split_seed": ("data.validation", ("folds", "auto")),
+    "optim.min_steps_per_epoch": ("optim.batch_size", (None,)),
     "model.pretrained": ("model.weights", (None,)),
 }
 """A key -> the other one, and the values of it that make use of the key."""
+NOTHING_LEFT = {
+    "augment.mix.domain": ("augment.mix.cutmix_share", "nothing is mixed up"),
+    "pseudo.join_share": ("pseudo.replace_share", "every clip is replaced"),
+}
+"""A key -> the share that leaves nothing to it where it is 1, and what that means."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +130,10 @@ def unused_reason(name: str, config: SedConfig, use: Use) -> str:
     if name.startswith("loss."):
         return _of_another_loss(name, config, use)
     known = config.flat() | ({"data.validation": use.validation} if use.validation else {})
-    if name.startswith("augment.") and not name.endswith(("prob", "_folder")):
+    share, meaning = NOTHING_LEFT.get(name, ("", ""))
+    if share and share not in use.searched and known[share] == 1:
+        return f"{share} is 1, so that {meaning}; lower that too."
+    if name.startswith(("augment.", *MIXING)) and not name.endswith(("prob", "_folder")):
         return _never_drawn(name, known, use)
     parent, values = NEEDS.get(name, ("", ()))
     if not parent or parent in use.searched or known[parent] in values:
@@ -168,7 +178,5 @@ def _never_drawn(name: str, known: Mapping[str, Any], use: Use) -> str:
     chances = [chance for chance in known if chance.endswith("_prob") and name.startswith(chance.removesuffix("prob"))]
     if not name.startswith("augment.spec.filter_"):
         chances.append(f"{name.rpartition('.')[0]}.prob")
-    if name == "augment.mix.domain":
-        chances = ["augment.mix.mixup_prob"]
     never = [chance for chance in chances if known.get(chance) == 0 and chance not in use.searched]
     return f"{never[0]} is 0, so that it is never drawn; raise that too." if never else ""

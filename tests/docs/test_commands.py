@@ -78,7 +78,7 @@ STAND_FOR = {
 SMALL_SETTINGS = {
     "model.backbone": "mobilenetv3_small_050", "model.pretrained": "false", "front_end.sample_rate_hz": "16000",
     "front_end.n_fft": "512", "front_end.hop_length": "512", "front_end.n_mels": "32", "front_end.f_max_hz": "8000",
-    "data.window_s": "5", "optim.batch_size": "8", "optim.min_steps_per_epoch": "1", "optim.precision": "fp32",
+    "data.window_s": "5", "optim.batch_size": "8", "optim.precision": "fp32",
 }  # fmt: skip
 SMALL_DATA = {"recordings_per_class": 2, "soundscapes": 4, "labelled": 2, "test_soundscapes": 1}
 

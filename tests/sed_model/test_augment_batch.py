@@ -143,7 +143,7 @@ def test_cutmix_pastes_within_the_common_part() -> None:
 
 def test_labels_for_the_whole_clips_change_no_mix() -> None:
     whole = torch.tensor([[0.0, 1.0]] * 64)
-    drawn = ab.draw_mix(64, MixAugment(mixup_prob=0, cutmix_prob=1), Stage(cutmix_alpha=1), generator())
+    drawn = ab.draw_mix(64, MixAugment(prob=1, cutmix_share=1), Stage(cutmix_alpha=1), generator())
     mixed, together = ab.mix_within(drawn, whole)
     assert torch.equal(together, whole)
     assert torch.equal(mixed.share, drawn.share)

@@ -191,7 +191,7 @@ def test_a_joined_window_as_long_as_the_clip_is_cut(tmp_path: Path, cache_dir: P
 
 
 def test_what_is_joined_at_the_end_of_a_soundscape_is_repeated(tmp_path: Path, cache_dir: Path) -> None:
-    config = tiny_config(**{"pseudo.join_prob": 1.0})
+    config = tiny_config(**JOINED)
     source = source_of(tmp_path, config, weights=(0.0, 0.5))
     clip = PseudoMixer(source, CLASSES, config)(real_clip(0.1, 4 * RATE_HZ), np.random.default_rng(0))
     n_real = int((np.abs(clip.waveform - 0.1) < 1e-4).sum())

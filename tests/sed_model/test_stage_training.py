@@ -131,7 +131,7 @@ def test_the_loss_is_that_of_the_part(setting: Setting, part: tuple[float, float
 
     losses = []
     for spoil in (None, spoilt):
-        training = setting.training(spoil=spoil, augment__mix__mixup_prob=0.0, augment__mix__cutmix_prob=0.0)
+        training = setting.training(spoil=spoil, augment__mix__prob=0.0)
         batch = Batch(*next(iter(training.loaders.training(1))))
         batch = batch._replace(part=torch.tensor([part] * len(batch.row)))
         training.model.eval()

@@ -41,7 +41,7 @@ USES = {
     "ensemble": Use("ensemble", ()),
     "power mean": Use("ensemble", (), method="power_mean"),
 }
-MIXING = {f"pseudo.{name}" for name in ("replace_prob", "add_prob", "join_prob", "loss_power")}
+MIXING = {f"pseudo.{name}" for name in ("prob", "replace_share", "join_share", "loss_power")}
 RULES = {name for name in known_keys() if name.startswith("pseudo.")} - MIXING
 RULES |= {"inference.overlap", "inference.smoothing_centre"}
 ASLEEP = {
@@ -104,7 +104,11 @@ def test_what_others_ask_for_is_used() -> None:
         ("augment.wave.noise_max_amplitude", {"augment.wave.snr_noise_prob": 0.0}, None, ""),
         ("augment.wave.pitch_max_semitones", {"augment.wave.prob": 0.0}, None, "augment.wave.prob is 0"),
         ("augment.spec.time_masks", {"augment.spec.prob": 0.0}, None, "augment.spec.prob is 0"),
-        ("augment.mix.domain", {"augment.mix.mixup_prob": 0.0}, None, "augment.mix.mixup_prob is 0"),
+        ("augment.mix.domain", {"augment.mix.prob": 0.0}, None, "augment.mix.prob is 0"),
+        ("augment.mix.domain", {"augment.mix.cutmix_share": 1.0}, None, "augment.mix.cutmix_share is 1, so that nothing"),
+        ("data.split_seed", {}, "soundscapes", "data.validation is soundscapes, and only folds asks for it"),
+        ("optim.min_steps_per_epoch", {"optim.batch_size": 8}, None, "optim.batch_size is 8, and only null asks"),
+        ("optim.min_steps_per_epoch", {}, None, ""),
     ],
 )
 def test_what_nothing_asks_for_is_refused(
@@ -116,9 +120,25 @@ def test_what_nothing_asks_for_is_refused(
     assert bool(said) == bool(reason)
 
 
+@pytest.mark.parametrize(
+    ("key", "changes", "reason"),
+    [
+        ("pseudo.replace_share", {"pseudo.prob": 0.0}, "pseudo.prob is 0"),
+        ("pseudo.loss_power", {"pseudo.prob": 0.0}, "pseudo.prob is 0"),
+        ("pseudo.join_share", {"pseudo.replace_share": 1.0}, "pseudo.replace_share is 1, so that every clip"),
+        ("pseudo.join_share", {}, ""),
+        ("pseudo.prob", {}, ""),
+    ],
+)
+def test_what_a_student_never_mixes_is_refused(key: str, changes: dict[str, Any], reason: str) -> None:
+    said = unused_reason(key, SedConfig().with_overrides(changes), Use("student", ("pseudo",)))
+    assert said.startswith(reason)
+    assert bool(said) == bool(reason)
+
+
 def test_the_ensemble_refuses_what_is_not_its_own() -> None:
-    with pytest.raises(ConfigError, match=r"--set pseudo\.add_prob=0\.3: would change nothing: only students mix"):
-        with_rules(SedConfig(), {"pseudo.add_prob": 0.3}, "mean")
+    with pytest.raises(ConfigError, match=r"--set pseudo\.join_share=0\.3: would change nothing: only students mix"):
+        with_rules(SedConfig(), {"pseudo.join_share": 0.3}, "mean")
     with pytest.raises(ConfigError, match=r"--set model\.gem_p: belongs to the trained models"):
         with_rules(SedConfig(), {"model.gem_p": 2.0}, "mean")
     with pytest.raises(ConfigError, match=r"--method mean has no exponent; add --method power_mean"):
@@ -177,7 +197,7 @@ def awake(tiny_base: SedConfig, tmp_path_factory: pytest.TempPathFactory) -> Sed
     wave = {f"augment.wave.{name}": value for name, value in (("prob", 1.0), ("band_pass_max_centre_hz", 3e3))}
     wave |= {"augment.wave.high_pass_max_hz": 3e3, "augment.wave.low_pass_max_hz": 3e3}
     epochs = {f"stages.{stage}.epochs": 1 for stage in (*SUPERVISED_STAGES, "pseudo")}
-    always = {"augment.mix.mixup_prob": 0.5, "augment.mix.cutmix_prob": 0.5, "augment.spec.prob": 1.0}
+    always = {"augment.mix.prob": 1.0, "augment.mix.cutmix_share": 0.5, "augment.spec.prob": 1.0}
     rest = {"data.on_bad_audio": "skip", "data.n_folds": 4, "stages.pseudo.loss": "soft_auc", "pseudo.loss_power": 0.5}
     sounds_key = {"augment.wave.background_folder": str(sounds)}
     return tiny_base.with_overrides(AWAKE | sounds_key | wave | epochs | always | rest)

@@ -3,6 +3,9 @@
 # mypy: disable-error-code="no-untyped-def"
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from numba import njit
 
@@ -10,14 +13,26 @@ VECTORISE = {"reassoc", "contract", "nsz"}
 """Sums may be reordered, which lets the compiler use vector registers; NaN and infinity keep their meaning."""
 
 
-@njit(cache=True, nogil=True)
+def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Numba's njit with a cache; without one where neither the package's folder nor the home can be written."""
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        try:
+            return njit(cache=True, **options)(function)
+        except RuntimeError:
+            return njit(**options)(function)
+
+    return decorate
+
+
+@compiled(nogil=True)
 def cut_frames(padded, centres, window, frames):
     for i in range(len(centres)):
         for n in range(len(window)):
             frames[i, n] = padded[centres[i] + n] * window[n]
 
 
-@njit(cache=True, nogil=True, fastmath=VECTORISE)
+@compiled(nogil=True, fastmath=VECTORISE)
 def sum_bands(spectrum, bands, power):
     """`spectrum` holds real and imaginary parts in turn, [frames, 2 bins]; `bands` are those of `pitched_bands`."""
     first, count, weights = bands
@@ -34,7 +49,7 @@ def sum_bands(spectrum, bands, power):
             power[t, m] = total
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def pitched_bands(filters, ratio):
     """First bin, number of bins and weights of each mel band over the bins of the unshifted spectrum.
 
@@ -61,7 +76,7 @@ def pitched_bands(filters, ratio):
     return first, count, weights
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def join_steps(steps):
     """Every second row of `steps` [steps, mels], half of it, and a quarter of the rows before and behind it."""
     last = steps.shape[0] - 1
@@ -74,7 +89,7 @@ def join_steps(steps):
     return out
 
 
-@njit(cache=True, nogil=True, fastmath=VECTORISE)
+@compiled(nogil=True, fastmath=VECTORISE)
 def convolve_frames(power, decay):
     """Each band of `power` [frames, mels] convolved over time with its column of `decay` [lags, mels]."""
     out = np.zeros_like(power)

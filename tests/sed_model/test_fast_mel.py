@@ -1,12 +1,16 @@
 """The fast log-mel has the values of the torchaudio one."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from numba import njit
 
 from sed_model.config import FrontEnd
 from sed_model.fast_mel import FastMel, scale_power
 from sed_model.frontend import LogMel
+from sed_model.mel_kernels import compiled
 
 RATE_HZ = 32_000
 FRONT_ENDS = [
@@ -79,3 +83,12 @@ def test_what_lies_after_the_end_of_a_faster_clip_is_silent() -> None:
     level = FastMel(FrontEnd()).mel_power(clip(4 * RATE_HZ), rate=2.0).sum(axis=1)
     assert (level[:125] > 0).all()
     assert not level[126:].any()
+
+
+def test_loops_are_compiled_where_nothing_can_be_kept() -> None:
+    """A function without a file has no place for its cache either, as one in a folder that cannot be written."""
+    names: dict[str, Any] = {}
+    exec("def double(x):\n    return 2 * x", names)  # noqa: S102
+    with pytest.raises(RuntimeError, match="no locator available"):
+        njit(cache=True)(names["double"])
+    assert compiled(nogil=True)(names["double"])(21) == 42

@@ -105,7 +105,7 @@ def test_what_others_ask_for_is_used() -> None:
         ("augment.wave.pitch_max_semitones", {"augment.wave.prob": 0.0}, None, "augment.wave.prob is 0"),
         ("augment.spec.time_masks", {"augment.spec.prob": 0.0}, None, "augment.spec.prob is 0"),
         ("augment.mix.domain", {"augment.mix.prob": 0.0}, None, "augment.mix.prob is 0"),
-        ("augment.mix.domain", {"augment.mix.cutmix_share": 1.0}, None, "augment.mix.cutmix_share is 1, so that nothing"),
+        ("augment.mix.domain", {"augment.mix.cutmix_share": 1.0}, None, "augment.mix.cutmix_share is 1, so that"),
         ("data.split_seed", {}, "soundscapes", "data.validation is soundscapes, and only folds asks for it"),
         ("optim.min_steps_per_epoch", {"optim.batch_size": 8}, None, "optim.batch_size is 8, and only null asks"),
         ("optim.min_steps_per_epoch", {}, None, ""),

@@ -127,7 +127,8 @@ def stage_loss(
 ) -> Scalar:
     """The loss of a stage: `clip_weight` of the clip scores' loss, the rest of the loudest frames' (max over time).
 
-    Both parts are computed whatever the split, so that every parameter has a gradient.
+    Both parts are computed whatever the split, so that every parameter has a gradient. `frame_truth` is what is true of
+    the loudest frames where that is not what is true of the clips.
 
     Raises:
         ConfigError: there is no loss of that name.

@@ -177,6 +177,23 @@ def test_cross_entropy_targets_are_always_convex() -> None:
     assert ab.label_rule(union, Stages().train_bce) == "union"
 
 
+@pytest.mark.parametrize(
+    ("kind", "labels", "stage", "rule"),
+    [
+        ("cutmix", "convex", "train_bce", "union"),  # a call in a tenth of the mix is as loud as it ever was
+        ("cutmix", "convex", "pretrain_ce", "convex"),  # targets of cross-entropy sum to 1
+        ("mixup", "convex", "train_bce", "convex"),
+        ("mixup", "union", "train_bce", "union"),
+        ("none", "convex", "train_bce", "convex"),
+    ],
+)
+def test_what_sounds_in_a_part_of_a_cut_mix_sounds_in_its_loudest_frame(
+    kind: str, labels: str, stage: str, rule: str
+) -> None:
+    drawn = mix(kind, [0.9, 0.9])
+    assert ab.loudest_rule(MixAugment(labels=labels), Stages()[stage], drawn) == rule  # type: ignore[arg-type]
+
+
 def test_weights_mix_by_share_and_masks_need_both() -> None:
     drawn = mix("mixup", [0.75, 0.5])
     torch.testing.assert_close(ab.mix_weights(torch.tensor([1.0, 0.2]), drawn), torch.tensor([0.8, 0.6]))

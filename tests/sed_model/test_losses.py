@@ -205,6 +205,15 @@ def test_stage_loss_splits_between_the_clip_and_its_loudest_frame(clip_weight: f
     assert _stage_loss(clip_weight) == pytest.approx(expected, abs=1e-6)
 
 
+def test_the_loudest_frame_may_have_a_truth_of_its_own() -> None:
+    """Half a target for the clip: -ln(1/2) whichever it is; a whole one for its frame of probability 0.75."""
+    mask, weights = torch.tensor([[True]]), torch.tensor([1.0])
+    of_clip, of_frame = (Truth(torch.tensor([[target]]), mask, weights) for target in (0.5, 1.0))
+    clip, frames = torch.tensor([[0.0]]), torch.tensor([[[-5.0], [LN_3]]])
+    loss = stage_loss("bce", clip, frames, of_clip, Loss(clip_weight=0.5), of_frame)
+    assert loss.item() == pytest.approx(0.5 * log(2) - 0.5 * log(0.75), abs=1e-6)
+
+
 @pytest.mark.parametrize("clip_weight", [0.0, 1.0])
 def test_both_kinds_of_score_have_a_gradient_whatever_the_split(clip_weight: float) -> None:
     truth = Truth(torch.tensor([[1.0]]), torch.tensor([[True]]), torch.tensor([1.0]))

@@ -143,6 +143,16 @@ def test_the_loss_is_that_of_the_part(setting: Setting, part: tuple[float, float
     assert losses[0] != losses[1]  # the clip score too is that of the part
 
 
+@pytest.mark.parametrize(("clip_weight", "differ"), [(1.0, True), (0.0, False)])
+def test_after_cutmix_the_loudest_frame_has_the_labels_of_both(
+    setting: Setting, clip_weight: float, differ: bool
+) -> None:
+    """Whatever the rule of labels: the loss of the clip scores alone depends on it."""
+    cut = {"augment__mix__prob": 1.0, "augment__mix__cutmix_share": 1.0, "loss__clip_weight": clip_weight}
+    convex, union = (setting.loss("train_bce", **cut, augment__mix__labels=rule) for rule in ("convex", "union"))
+    assert (convex != union) is differ
+
+
 # --- the step
 
 

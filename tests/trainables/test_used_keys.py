@@ -171,7 +171,10 @@ def reads_of(work: Callable[[], object]) -> set[str]:
     get = object.__getattribute__
 
     def noted(self: Section, name: str) -> Any:
-        if not name.startswith("_") and not Path(sys._getframe(1).f_code.co_filename).name.startswith("config"):
+        reader = sys._getframe(1)
+        while reader.f_back and isinstance(getattr(type(self), reader.f_code.co_name, None), property):
+            reader = reader.f_back  # a chance that follows from two keys
+        if not name.startswith("_") and not Path(reader.f_code.co_filename).name.startswith("config"):
             read.add(f"{type(self).__name__}.{name}")
         return get(self, name)
 

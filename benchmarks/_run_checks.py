@@ -123,10 +123,10 @@ def problems_of_trial(
         yield f"ran {row['epochs']} epochs, its curve has {[point['epoch'] for point in curve]}"
     if row["status"] == "failed":
         return
-    best, so_far, stage = float("-inf"), {}, ""
+    best, so_far, loss = float("-inf"), {}, ""
     for point in curve:
-        best = max(float("-inf") if stage == "pretrain_ce" != point["stage"] else best, point["macro_auc"])
-        stage = point["stage"]
+        before, loss = loss, row[f"config.stages.{point['stage']}.loss"]
+        best = max(float("-inf") if before == "ce" != loss else best, point["macro_auc"])
         so_far[point["epoch"]] = best
     if row["macro_auc"] != best:
         yield f"has the score {row['macro_auc']}, its curve reaches {best}"

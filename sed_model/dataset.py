@@ -210,7 +210,9 @@ class ValidationWindows(Dataset[Batch]):
     def _heard_recordings(self) -> tuple[HeardRecording, ...]:
         window_s, rate = self._config.data.window_s, self._config.front_end.sample_rate_hz
         result = []
-        for path, rows in pd.Series(range(len(self.paths))).groupby(self.paths, sort=False):
+        # An array: a list of one path would be taken for a list of keys.
+        by_path = pd.Series(range(len(self.paths))).groupby(np.array(self.paths, object), sort=False)
+        for path, rows in by_path:
             targets = np.asarray(rows, np.int64)
             target_s = float(self.end_s[targets[0]] - self.start_s[targets[0]])
             duration_s = self._cache.n_samples(str(path)) / rate

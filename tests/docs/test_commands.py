@@ -155,6 +155,8 @@ def recipe_of(target: str) -> str:
 def small(module: str, words: list[str]) -> list[str]:
     """Options that make a command small; where one is there already, the last counts."""
     given = {word.partition("=")[0] for word in words}
+    if "model.weights" in given:
+        given.add("model.pretrained")  # which weights of a file make no use of
     settings = [
         word for key, value in SMALL_SETTINGS.items() if key not in given for word in ("--set", f"{key}={value}")
     ]

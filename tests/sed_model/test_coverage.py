@@ -11,10 +11,12 @@ import pytest
 from sed_model.coverage import check_coverage, coverage
 from sed_model.errors import DataError
 from sed_model.recordings import DataFolder
+from sed_model.split_record import SplitRecord
 from sed_model.splits import Split
 
 CLASSES = tuple("abcdef")
-SOUNDSCAPES = Split("soundscapes", np.arange(3), np.empty(0, np.int64))
+RECORD = SplitRecord(kind="soundscapes", split_seed=0, fold=0, n_folds=5, digest="")
+SOUNDSCAPES = Split("soundscapes", np.arange(3), np.empty(0, np.int64), RECORD)
 
 
 def folder(held: list[str], recorded: str = "abc", secondary: str = "d") -> DataFolder:
@@ -68,7 +70,7 @@ def test_a_score_that_can_never_be_defined_is_refused_with_what_is_in_use(held: 
 
 
 def test_a_fold_of_one_class_is_refused_with_the_folds() -> None:
-    data, split = folder(["a", ""]), Split("folds", np.arange(2), np.array([2]))
+    data, split = folder(["a", ""]), Split("folds", np.arange(2), np.array([2]), RECORD)
     covered = coverage(data, split, np.array([[1, 0, 0, 0, 0, 0]], np.float32), ["train_audio/x.ogg"])
     with pytest.raises(DataError, match=r"validate on recordings of more classes: set another data\.fold"):
         check_coverage(covered, data, 1)

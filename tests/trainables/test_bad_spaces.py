@@ -105,7 +105,8 @@ SPACES = {
         ["search.metric", "accuracy"],
     ),
     "losses of stages that do not compare": (
-        "base: base.yaml\nsearch: {metric: val_loss, mode: min}\nspace: {model.pool_type: {choice: [avg]}}\n",
+        "base: base.yaml\nconfig: {stages.pretrain_ce.loss: ce}\nsearch: {metric: val_loss, mode: min}\n"
+        "space: {model.pool_type: {choice: [avg]}}\n",
         ["search.metric=val_loss", "pretrain_ce ce, train_bce bce", "metric: macro_auc"],
     ),
     "losses of trials that do not compare": (

@@ -238,7 +238,7 @@ def workers(place: Place, rng: np.random.Generator) -> bool:
         storm = Storm(kills, rng, psutil.Process())
         ledger = Ledger(run)
         options = ("--workers-per-trial", 1, "--max-concurrent", 1, "--address", address)
-        storm.rage(place.search("workers", n_trials, *options), " epoch ", lambda: [*ledger.look(), *not_given_back()])
+        storm.rage(place.search("workers", n_trials, *options), "  loss ", lambda: [*ledger.look(), *not_given_back()])
     problems = check_search(storm, run, n_trials)
     failed = int((pd.read_parquet(run / "trials.parquet")["status"] == "failed").sum())
     return report("workers", problems, trials=len(ledger), failed=failed, **storm_counts(storm))

@@ -34,9 +34,9 @@ ENDLESS = 60
 
 MOMENTS: dict[str, Callable[[Any], object]] = {
     "start-up": lambda search: (search.run / "search.yaml").exists(),
-    "in an epoch": lambda search: " epoch " in search.output,
+    "in an epoch": lambda search: "  loss " in search.output,
     "with a state to go on from": lambda search: (
-        " epoch " in search.output and any(search.run.glob("trials/*/state.pt"))
+        "  loss " in search.output and any(search.run.glob("trials/*/state.pt"))
     ),
     "between two trials": lambda search: ended(search.output),
     "while a file is written": lambda search: len(ended(search.output)) > 1 and any(search.run.glob("trials/*/.*.tmp")),
@@ -91,7 +91,7 @@ def test_a_search_whose_ray_is_killed_says_so_and_goes_on(
 ) -> None:  # fmt: skip
     """Ray itself would end the process after a quarter of a minute, without a word on how to go on."""
     search = start_search("--space", tiny_space, "--data", tiny_root, "--num-trials", N_TRIALS, *ARGUMENTS)
-    search.wait_until(lambda: " epoch " in search.output)
+    search.wait_until(lambda: "  loss " in search.output)
     (raylet,) = (process for process in search.started() if process.name() == "raylet")
     raylet.kill()
 

@@ -27,7 +27,7 @@ NO_CONFIGS = {kind: content for kind, content in ODD_JSON.items() if kind not in
 
 
 def configuration(path: Path | str) -> object:
-    return training_config(argparse.Namespace(config=str(path), data=None, overrides=[]))
+    return training_config(argparse.Namespace(config=str(path), data=None, overrides=[]), ("pretrain_ce",))
 
 
 @pytest.mark.parametrize("content", NO_CONFIGS.values(), ids=NO_CONFIGS)

@@ -72,6 +72,7 @@ def test_tables_come_back_as_they_were_written(tmp_path: Path) -> None:
         {
             "trial_id": "trial_0000", "stage": "pretrain_ce", "epoch": 1, "stage_epoch": 1, "train_loss": 0.5,
             "val_loss": 0.4, "macro_auc": 0.6, "lr": 1e-3, "samples_per_s": 10.0,
+            "best_macro_auc": 0.6,
         }
     ]  # fmt: skip
     run.write_tables(rows, curves)

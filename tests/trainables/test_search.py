@@ -234,7 +234,7 @@ def test_the_terminal_shows_every_epoch_the_leaderboard_and_what_to_type_next(
 ) -> None:
     output = finished_search.output
 
-    assert sum(" epoch " in line for line in output.splitlines()) == len(curves)
+    assert sum("  loss " in line for line in output.splitlines()) == len(curves)
     assert "leaderboard (8 trials" in output
     assert "[8 of 8 trials, best 0." in output
     run, best = finished_search.path, next((finished_search.path / "trials").glob("*/frames.parquet")).parent

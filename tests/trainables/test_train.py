@@ -67,7 +67,7 @@ def trained(train_stage: Train, pretrained: tuple[Path, str]) -> tuple[Path, str
 
 
 def epoch_lines(output: str) -> list[str]:
-    return [line.split("  loss")[0] for line in output.splitlines() if " epoch " in line]
+    return [line.split("  loss")[0] for line in output.splitlines() if "  loss " in line]
 
 
 def test_training_that_was_broken_off_goes_on(pretrained: tuple[Path, str]) -> None:
@@ -96,7 +96,7 @@ def test_each_stage_says_how_it_starts_and_which_one_follows(
 
     assert "pretrain_ce starts: 2 epochs; 1 worker, " in first
     assert f"--out {out} --stage train_bce\n" in first
-    assert f"--out {out} --stage finetune --set stages.train_bce.epochs=2\n" in second
+    assert f"--out {out} --stage finetune\n" in second  # without the keys of a stage that is over
     assert f"trainables.predict --model {out / 'train_bce'} --soundscapes " in second
 
 
@@ -137,7 +137,7 @@ class InterruptingOutput(io.StringIO):
     n_epochs = 0
 
     def write(self, text: str) -> int:
-        if " epoch " in text:
+        if "  loss " in text:
             self.n_epochs += 1
             if self.n_epochs == 1:
                 signal.raise_signal(signal.SIGINT)

@@ -98,7 +98,8 @@ def draws_by(settings: SearchSettings, number: int, n_earlier: int, known: Seque
         return DEFAULT
     if settings.searcher in LEARNS_FROM:
         n_scored = sum(trial.state in LEARNS_FROM[settings.searcher] for trial in known)
-        if number < n_startup_trials(settings.num_trials) or n_scored < LEAST_SCORED:
+        n_startup = settings.startup_trials or n_startup_trials(settings.num_trials)
+        if number < n_startup or n_scored < LEAST_SCORED:
             return QUASI_RANDOM
     return METHODS[settings.searcher]
 

@@ -45,6 +45,9 @@ class SearchSettings(_Section):
     stages: tuple[StageName, ...] = ("pretrain_ce", "train_bce", "finetune")
     scheduler: AshaSettings | None = Field(default_factory=AshaSettings)
     searcher: Searcher = Field("optuna", description="TPE, independent draws, a Gaussian process, or NSGA-II.")
+    startup_trials: int | None = Field(
+        None, ge=1, description="Trials before the searcher learns from scores; default: a quarter of them, 3 to 10."
+    )
     seed: int = Field(0, ge=0, lt=2**31)
     refit_folds: tuple[int, ...] = Field((), description="Folds, or offsets of the seed, that the best are trained on.")
 

@@ -10,7 +10,8 @@ import optuna
 import pytest
 
 from trainables.distributions import parse_distribution
-from trainables.sampling import n_startup_trials, sobol_point
+from trainables.sampling import draws_by, n_startup_trials, sobol_point
+from trainables.search_settings import SearchSettings
 from trainables.search_space import SearchSpace
 from trainables.searcher import WARM_START, SedSearcher
 from trainables.space import load_space
@@ -132,3 +133,13 @@ def test_a_share_of_the_draws_lies_below_its_value(distribution: dict[str, Any],
     assert drawn == (pytest.approx(value) if isinstance(value, float) else value)
     assert type(drawn) is type(value)
     assert known.contains(drawn)
+
+
+@pytest.mark.parametrize(
+    ("settings", "n_startup"), [({}, 10), ({"startup_trials": 2}, 2), ({"startup_trials": 40}, 40)]
+)
+def test_a_space_may_name_how_many_trials_start_its_search(settings: dict[str, int], n_startup: int) -> None:
+    search = SearchSettings(num_trials=60, **settings)  # type: ignore[arg-type]
+    scored = [optuna.trial.create_trial(value=0.5, params={}, distributions={}) for _ in range(60)]
+    drawn = [draws_by(search, number, 0, scored) for number in (0, 1, n_startup - 1, n_startup)]
+    assert drawn == ["default", "quasi-random", "quasi-random", "TPE"]

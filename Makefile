@@ -28,7 +28,7 @@ search: $(STAMP) ## search SPACE on the demo data, or with ARGS='--data DIR ..' 
 
 .PHONY: test
 test: $(STAMP) ## all tests
-	@echo "test: up to 12 minutes on 2 cores (make test-fast: about 4)"
+	@echo "test: about 15 minutes on 2 cores (make test-fast: about 4)"
 	@$(BIN)/python -m pytest -n 2 $(ARGS)
 
 .PHONY: test-fast

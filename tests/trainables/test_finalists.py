@@ -50,7 +50,7 @@ def refit_row(number: int, fold: int, score: float, error: str | None = None) ->
 
 def job(space: SearchSpace, *folds: int) -> SearchJob:
     search = space.search.model_copy(update={"refit_folds": folds})
-    whole = SearchSpace(space.name, space.base, search, space.parameters, space.repairs)
+    whole = SearchSpace(space.name, space.base, search, space.parameters)
     return SearchJob(whole, Path("data"), Path("run"), ("pretrain_ce", "train_bce"), 1.0, 1, 0, 0)
 
 

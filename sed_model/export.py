@@ -42,7 +42,7 @@ class ExportJob:
         out: folder of the export; that of the model, or one of its own.
         data_dir: data folder; its train soundscapes (else train recordings) are the real audio.
         max_difference: largest difference of a probability from PyTorch's; None: MAX_DIFFERENCE.
-        max_auc_loss: what macro AUC on the labelled train soundscapes may lose.
+        max_auc_loss: what macro AUC on the labelled train soundscapes may lose; None: MAX_AUC_LOSS.
     """
 
     model_dir: Path
@@ -51,7 +51,7 @@ class ExportJob:
     data_dir: Path
     precision: Precision = "fp32"
     max_difference: float | None = None
-    max_auc_loss: float = MAX_AUC_LOSS
+    max_auc_loss: float | None = None
 
 
 def check_job(runtime: GraphRuntime, precision: Precision) -> None:
@@ -76,7 +76,7 @@ def export_model(job: ExportJob, report: Callable[[str], None] = print) -> Expor
     """Export, compare, and only then put the files in place.
 
     Raises:
-        ConfigError: see `check_job`.
+        ConfigError: see `check_job`; or `max_auc_loss` has no labelled train soundscapes to be measured on.
         CheckpointError: the model cannot be used, or its graph is too far from it.
         DataError: the data folder cannot be used, or int8 finds no labelled train soundscapes.
         AudioError: no audio of it can be read.
@@ -84,6 +84,11 @@ def export_model(job: ExportJob, report: Callable[[str], None] = print) -> Expor
     check_job(job.runtime, job.precision)
     loaded = load_model(job.model_dir)
     audio = find_check_audio(job.data_dir, loaded, need_labels=job.precision == "int8")
+    if job.max_auc_loss is not None and audio.labelled is None:
+        raise ConfigError(
+            f"--max-auc-loss {job.max_auc_loss:g}: {job.data_dir} has no labelled train soundscapes to measure macro "
+            "AUC on; leave it out, or give other --data."
+        )
     with explained_full_disk(job.out):
         job.out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".export-", dir=job.out) as name:
@@ -176,14 +181,15 @@ def compare(
             f"{what}: {found} is above the limit {limit:g}; nothing is exported. Take --precision fp32."
         )
     before = after = None
+    may_lose = MAX_AUC_LOSS if job.max_auc_loss is None else job.max_auc_loss
     if audio.labelled:
         report(f"{what}: scoring {len(audio.labelled.tasks)} labelled soundscapes with the graph and with PyTorch")
         before, after = (labelled_auc(model, audio.labelled) for model in (loaded, graph))
         found = f"macro AUC {after:.4f}, PyTorch {before:.4f}, on {len(audio.labelled.tasks)} labelled soundscapes"
-        report(f"{what}: {found} (it may lose {job.max_auc_loss:g})")
-        if before - after > job.max_auc_loss:
+        report(f"{what}: {found} (it may lose {may_lose:g})")
+        if before - after > may_lose:
             raise CheckpointError(
-                f"{what}: {found}: loses {before - after:.4f}, more than --max-auc-loss {job.max_auc_loss:g}; nothing "
+                f"{what}: {found}: loses {before - after:.4f}, more than --max-auc-loss {may_lose:g}; nothing "
                 f"is exported. Take --precision {'fp32' if job.precision == 'bf16' else 'auto'}."
             )
     return ExportRecord(

@@ -143,7 +143,7 @@ def data_folder_of(run_dir: Path | None, model_dir: Path) -> Path:
 
 
 def export(options: argparse.Namespace, model_dir: Path, out: Path, data_dir: Path) -> None:
-    from sed_model.export import MAX_AUC_LOSS, ExportJob, export_model
+    from sed_model.export import ExportJob, export_model
 
     job = ExportJob(
         model_dir=model_dir,
@@ -152,7 +152,7 @@ def export(options: argparse.Namespace, model_dir: Path, out: Path, data_dir: Pa
         data_dir=data_dir,
         precision=options.precision,
         max_difference=options.max_difference,
-        max_auc_loss=MAX_AUC_LOSS if options.max_auc_loss is None else options.max_auc_loss,
+        max_auc_loss=options.max_auc_loss,
     )
     record = export_model(job, cli.say)
     size_mb = sum((out / name).stat().st_size for name in record.files) / 1e6

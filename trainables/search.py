@@ -130,7 +130,7 @@ def add_machine(parser: argparse.ArgumentParser) -> None:
 def add_afterwards(parser: argparse.ArgumentParser) -> None:
     """What follows the trials."""
     add = parser.add_argument_group("afterwards").add_argument
-    add("--top-k", type=cli.positive_int, default=3, metavar="K", help="trials in the ensemble (3)")
+    add("--top-k", type=cli.positive_int, metavar="K", help="trials in the ensemble, and that --refit-folds trains (3)")
     add(
         "--refit-folds",
         type=cli.whole_numbers,

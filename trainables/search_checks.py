@@ -119,6 +119,18 @@ def check_stages(stages: tuple[str, ...], teacher: Teacher | None) -> None:
         raise ConfigError(f"stages {','.join(stages)}: a search starts with pretrain_ce; put it first.")
 
 
+def check_top_k(top_k: int | None, pseudo_labels: bool, space: SearchSpace) -> None:
+    """
+    Raises:
+        ConfigError: --top-k was given, and nothing follows the trials that would take the best.
+    """
+    if top_k and not pseudo_labels and not space.search.refit_folds:
+        raise ConfigError(
+            f"--top-k {top_k} with --no-pseudo-labels: would change nothing, for neither an ensemble nor --refit-folds "
+            "takes the best trials; leave it out, or add --refit-folds 0,1,2."
+        )
+
+
 def check_one_split(space: SearchSpace) -> None:
     """Scores of trials that are validated on different recordings must not share a leaderboard."""
     drawn = [parameter.key for parameter in space.parameters if parameter.key in SPLIT_KEYS]

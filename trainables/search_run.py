@@ -49,6 +49,8 @@ from trainables.stage_trainer import RECORDS
 from trainables.stopping import StoppedError, run_tuner
 from trainables.trial import SearchJob, run_trial, training_data
 
+DEFAULT_TOP_K = 3
+
 
 def run_search(options: argparse.Namespace, is_last: bool = True) -> None:
     """Check everything, then search, rank and label; tell what to type next where this is the last of a command."""
@@ -84,7 +86,8 @@ def run_search(options: argparse.Namespace, is_last: bool = True) -> None:
                 print(f"scoring frames with {best['trial_id']}, for the report", flush=True)
                 write_frame_scores(run.trial(best["number"]), prepared.data.root)
             if options.pseudo_labels and unlabelled_soundscapes(prepared.data) and best_trials(run.read_trials(), 1):
-                label_soundscapes(plan_ensemble(EnsembleJob(run.path, job.data_dir, run.ensemble, top_k=options.top_k)))
+                top_k = options.top_k or DEFAULT_TOP_K
+                label_soundscapes(plan_ensemble(EnsembleJob(run.path, job.data_dir, run.ensemble, top_k=top_k)))
     print_places(prepared, board)
     if is_last:
         print_next_commands(prepared, board)
@@ -166,7 +169,7 @@ def refit_finalists(prepared: Prepared, cluster: ClusterInfo, options: argparse.
     if not prepared.space.search.refit_folds:
         return
     validation = training_data(job.data_dir, prepared.space.base).split.kind
-    plans = plan_refits(run.read_trials(), job, validation, options.top_k)
+    plans = plan_refits(run.read_trials(), job, validation, options.top_k or DEFAULT_TOP_K)
     refit(run, plans, job, cluster, options.max_concurrent or len(plans))
 
 

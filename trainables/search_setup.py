@@ -38,6 +38,7 @@ from trainables.search_checks import (
     check_same_data,
     check_same_split,
     check_stages,
+    check_top_k,
     check_unused,
     check_workers,
     front_ends,
@@ -86,6 +87,7 @@ def prepare(options: argparse.Namespace, machine: ClusterInfo | None = None) -> 
     check_place(options.out, options.name)
     check_workers(workers_per_trial(options), options.dashboard)
     run, space, data_dir = resumed(options) if options.resume else new_run(options)
+    check_top_k(options.top_k, options.pseudo_labels, space)
     if not options.dry_run:
         check_free(run.path)
     teacher_dir = teacher_folder(run, options)

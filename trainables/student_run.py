@@ -65,7 +65,8 @@ def train_round(number: int, teacher: Path, options: argparse.Namespace) -> Path
     words = search_arguments(number, teacher, options)
     if run.search_file.is_file():
         check_same_settings(run, options.overrides)
-        words = ["--resume", "--name", run.path.name, "--out", str(run.path.parent), "--top-k", str(options.top_k)]
+        words = ["--resume", "--name", run.path.name, "--out", str(run.path.parent)]
+        words += ["--top-k", str(options.top_k)] if options.top_k else []
     run_search(search.parse(words), is_last=False)
     return run.path
 

@@ -247,3 +247,13 @@ def test_nothing_is_left_of_a_refused_export(tiny_root: Path, tiny_models: list[
     with pytest.raises(CheckpointError, match="its classes are not those of the models"):
         export_model(ExportJob(tmp_path / "other", tmp_path / "other", "onnx", tiny_root))
     assert sorted((tmp_path / "other").iterdir()) == before
+
+
+def test_a_limit_of_macro_auc_is_refused_where_nothing_is_labelled(
+    tiny_root: Path, tiny_models: list[Path], tmp_path: Path
+) -> None:
+    root = Path(shutil.copytree(tiny_root, tmp_path / "data"))
+    (root / "train_soundscapes_labels.csv").unlink()
+    with pytest.raises(ConfigError, match=r"--max-auc-loss 0\.01: .* has no labelled train soundscapes"):
+        export_model(ExportJob(tiny_models[0], tmp_path / "out", "onnx", root, max_auc_loss=0.01))
+    assert not (tmp_path / "out").exists()

@@ -85,6 +85,10 @@ ARGUMENTS = {
     "empty name": (["--name", ""], ["--name", "''"]),
     "out that is a file": (["--out", "/dev/null"], ["/dev/null", "is a file"]),
     "unknown cost": (["--cost", "watts"], ["--cost", "'watts'", "params_m"]),
+    "finalists that nothing takes": (
+        ["--top-k", "5", "--no-pseudo-labels"],
+        ["--top-k 5", "--no-pseudo-labels", "--refit-folds 0,1,2"],
+    ),
     "folds in words": (["--refit-folds", "all"], ["--refit-folds", "'all'"]),
     "warm start from nowhere": (["--warm-start", "nowhere"], ["nowhere", "no run folder"]),
     "storage of an unknown kind": (["--storage", "ftp://host/runs"], ["--storage", "ftp://host/runs", "s3://"]),

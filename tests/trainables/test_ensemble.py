@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,12 @@ def label(finished_run: Path, out: Path) -> Label:
 
 def parts_in(out: Path) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in sorted(out.glob("predictions/*/part-*.parquet"))}
+
+
+def predicted(out: Path) -> np.ndarray:
+    """(windows, classes) scores of the first member."""
+    tables = [pd.read_parquet(path) for path in sorted(out.glob("predictions/*/part-*.parquet"))]
+    return np.stack(pd.concat(tables)["member_0"].to_numpy())
 
 
 def test_a_restart_predicts_only_what_is_missing(label: Label, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -140,15 +147,19 @@ def test_the_actors_of_an_ensemble_that_fails_end(finished_run: Path, tiny_root:
     assert failure.tb is not None
 
 
-def test_other_inference_settings_predict_anew_and_change_the_labels(
+def test_other_inference_settings_predict_anew_and_change_the_scores(
     label: Label, out: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    first, before = label("--set", "pseudo.keep_window=0"), parts_in(out)
-    second = label("--set", "pseudo.keep_window=0", "--set", "inference.frame_share=1.0")
+    """A window's score is the given share of its best frame's and the rest of its clip's: linear in the share."""
+    scores, parts = [], [parts_in(out)]
+    for share in (0.0, 0.5, 1.0):
+        label("--set", f"inference.frame_share={share}")
+        scores.append(predicted(out))
+        parts.append(parts_in(out))
 
-    assert all(parts_in(out)[name] > before[name] for name in before)
-    both = first.merge(second, on=["filename", "start_s"])
-    assert (both["confidence_x"] - both["confidence_y"]).abs().max() > 1e-6
+    assert all(after[name] > before[name] for before, after in pairwise(parts) for name in before)
+    np.testing.assert_allclose(scores[1], (scores[0] + scores[2]) / 2, atol=1e-6)
+    assert (scores[2] > scores[0]).mean() > 0.9
     assert "soundscapes are scored with inference.frame_share=1.0" in capsys.readouterr().out
 
 

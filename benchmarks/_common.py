@@ -13,7 +13,7 @@ from _result import print_result
 from torch import Tensor
 from torchaudio.transforms import AmplitudeToDB, MelSpectrogram
 
-from sed_model.config import FrontEnd
+from sed_model.config.sed_config import FrontEnd
 
 torch.set_num_threads(1)
 threadpoolctl.threadpool_limits(1)

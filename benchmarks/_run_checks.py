@@ -12,12 +12,12 @@ import optuna
 import pandas as pd
 from optuna.trial import TrialState
 
-from sed_model.checkpoint import load_model
-from sed_model.errors import CheckpointError
-from sed_model.files import sha256_of
-from trainables.leaderboard import rank
-from trainables.runs import RunFolder
-from trainables.searcher import STATUSES, STUDY_NAME, open_journal
+from sed_model.core.errors import CheckpointError
+from sed_model.core.files import sha256_of
+from sed_model.model.checkpoint import load_model
+from sed_model.run_folder.folder import RunFolder
+from sed_model.run_folder.leaderboard import rank
+from trainables.searching.searcher import STATUSES, STUDY_NAME, open_journal
 
 MEASURED = ["duration_s", "cpu_ms_per_window", "on_front", "samples_per_s"]
 """Columns that no two runs have in common: times, and what is ranked by them."""

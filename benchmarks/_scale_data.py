@@ -13,16 +13,16 @@ import pyarrow as pa
 import soundfile
 from _scale import N_CLASSES, N_MEMBERS, N_RECORDINGS, Points, rss_mb, timed
 
-from sed_model import pseudo
-from sed_model.audio_cache import open_cache
-from sed_model.config import Data, SedConfig
-from sed_model.files import write_json, write_parquet
-from sed_model.predict import target_starts
-from sed_model.pseudo_clips import read_pseudo_labels
-from sed_model.recordings import read_data_folder
-from sed_model.training_data import open_training_data
-from trainables.ensemble_labels import WINDOW_SCHEMA, joined_windows
-from trainables.ensemble_plan import FILES_PER_SHARD, Shard
+from sed_model.audio.cache import open_cache
+from sed_model.clips.pseudo_clips import read_pseudo_labels
+from sed_model.clips.training_data import open_training_data
+from sed_model.config.sed_config import Data, SedConfig
+from sed_model.core.files import write_json, write_parquet
+from sed_model.data.recordings import read_data_folder
+from sed_model.labels import pseudo
+from sed_model.predict.members import target_starts
+from trainables.labelling.plan import FILES_PER_SHARD, Shard
+from trainables.labelling.write_labels import WINDOW_SCHEMA, joined_windows
 
 SOUNDSCAPE_S = 60.0
 MEAN_RECORDING_S = 35

@@ -25,19 +25,19 @@ from _scale import N_NODES, N_TRIALS, Points, block_means, rss_mb, timed
 from ray.cluster_utils import Cluster
 from ray.tune.schedulers import TrialScheduler
 
-from sed_model.stages import StagePlan, plan_stages
-from trainables.asha import Asha
-from trainables.cluster import prepare_environment, ray_session
-from trainables.recorder import Recorder
-from trainables.runs import RunFolder
+from sed_model.config.stages import StagePlan, plan_stages
+from sed_model.run_folder.folder import RunFolder
+from trainables.on_ray.cluster import prepare_environment, ray_session
 from trainables.search import parse
-from trainables.search_run import search
-from trainables.search_settings import AshaSettings
-from trainables.search_setup import Prepared, with_settings
-from trainables.search_space import SearchSpace
-from trainables.searcher import SedSearcher
-from trainables.space import load_space
-from trainables.trial import SearchJob
+from trainables.searching.asha import Asha
+from trainables.searching.recorder import Recorder
+from trainables.searching.run import search
+from trainables.searching.searcher import SedSearcher
+from trainables.searching.setup import Prepared, with_settings
+from trainables.spaces.load import load_space
+from trainables.spaces.search_space import SearchSpace
+from trainables.spaces.settings import AshaSettings
+from trainables.trials.trial import SearchJob
 
 SPACE = "full.yaml"
 BLOCKS = 5

@@ -44,7 +44,7 @@ from _run_checks import Ledger, check_equal, ended, left_over, problems_of, star
 from _storm import GONE_WITHIN_S, VICTIMS, Storm, draw_kills
 from ray.util import placement_group_table
 
-from sed_model.demo_data import write_demo_data
+from sed_model.data.demo import write_demo_data
 
 SPACE = """
 base:

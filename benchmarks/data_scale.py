@@ -18,8 +18,8 @@ import soundfile
 from _result import print_result
 from _scale import rss_mb
 
-from sed_model.audio_cache import open_cache
-from sed_model.config import Data
+from sed_model.audio.cache import open_cache
+from sed_model.config.sed_config import Data
 
 N_RECORDINGS = 20_000
 SOURCE_RATE_HZ, SAMPLE_RATE_HZ = 8_000, 32_000

@@ -18,15 +18,15 @@ import torch
 from _common import Side, interleaved_ms, plain_log_mel, report
 from torch import Tensor
 
-from sed_model.audio_cache import AudioCache, open_cache
-from sed_model.augment_wave import WaveAugmenter
-from sed_model.config import SedConfig
-from sed_model.config_augment import WaveAugment
-from sed_model.decoding import decode
-from sed_model.frontend import LogMel
-from sed_model.sound_folders import open_rooms
-from sed_model.spectral import SpectralFrontEnd
-from sed_model.windows import cut
+from sed_model.audio.cache import AudioCache, open_cache
+from sed_model.audio.decoding import decode
+from sed_model.audio.windows import cut
+from sed_model.augment.sound_folders import open_rooms
+from sed_model.augment.spectral import SpectralFrontEnd
+from sed_model.augment.wave import WaveAugmenter
+from sed_model.config.augment import WaveAugment
+from sed_model.config.sed_config import SedConfig
+from sed_model.model.frontend import LogMel
 
 N_RECORDINGS, RECORDING_S = 8, 40
 WINDOWS_A_ROUND, N_ROUNDS = 48, 5

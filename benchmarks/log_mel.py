@@ -7,8 +7,8 @@ import sys
 import torch
 from _common import Side, interleaved_ms, plain_log_mel, report
 
-from sed_model.config import FrontEnd
-from sed_model.frontend import LogMel
+from sed_model.config.sed_config import FrontEnd
+from sed_model.model.frontend import LogMel
 
 BATCH, CLIP_S, N_ROUNDS = 32, 10, 7
 LIBRARY_TARGET, KERNEL_TARGET = 1.7, 4.0

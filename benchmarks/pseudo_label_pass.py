@@ -20,15 +20,15 @@ import torch
 from _common import Side, interleaved_ms, plain_log_mel, report
 from _result import print_result
 
-from sed_model.checkpoint import Lineage, LoadedModel
-from sed_model.config import SedConfig
-from sed_model.decoding import decode
-from sed_model.devices import Runtime
-from sed_model.export import write_onnx, write_openvino
-from sed_model.graph import GraphModel, fastest, open_openvino
-from sed_model.model import SedModel
-from sed_model.predict import predict_members, target_starts
-from sed_model.predict_job import Ensemble, PredictJob, predict_soundscapes
+from sed_model.audio.decoding import decode
+from sed_model.config.sed_config import SedConfig
+from sed_model.export.job import write_onnx, write_openvino
+from sed_model.model.checkpoint import Lineage, LoadedModel
+from sed_model.model.devices import Runtime
+from sed_model.model.graph import GraphModel, fastest, open_openvino
+from sed_model.model.network import SedModel
+from sed_model.predict.job import Ensemble, PredictJob, predict_soundscapes
+from sed_model.predict.members import predict_members, target_starts
 
 N_CLASSES, FILE_S, N_ROUNDS = 206, 60, 3
 CPU = Runtime(torch.device("cpu"), None, channels_last=False)

@@ -22,16 +22,16 @@ from typing import Any
 import torch
 from score_trial import score
 
-from sed_model.checkpoint import LoadedModel, load_model
-from sed_model.config import SedConfig
-from sed_model.fit import FitJob, fit
-from sed_model.recordings import read_data_folder
-from sed_model.stages import plan_stages
-from sed_model.training_data import open_training_data
-from trainables.leaderboard import best_trials
-from trainables.run_members import members_of
-from trainables.runs import RunFolder
-from trainables.student_run import round_name
+from sed_model.clips.training_data import open_training_data
+from sed_model.config.sed_config import SedConfig
+from sed_model.config.stages import plan_stages
+from sed_model.data.recordings import read_data_folder
+from sed_model.model.checkpoint import LoadedModel, load_model
+from sed_model.run_folder.folder import RunFolder
+from sed_model.run_folder.leaderboard import best_trials
+from sed_model.train.fit import FitJob, fit
+from trainables.labelling.run_members import members_of
+from trainables.searching.student_run import round_name
 
 SPACE = Path(__file__).parent / "chain.yaml"
 TOP_K = 3

@@ -22,12 +22,12 @@ from typing import Any
 import torch
 from score_trial import score
 
-from sed_model.config import SedConfig
-from sed_model.errors import UserError
-from sed_model.fit import FitJob, fit
-from sed_model.recordings import read_data_folder
-from sed_model.stages import plan_stages
-from sed_model.training_data import open_training_data
+from sed_model.clips.training_data import open_training_data
+from sed_model.config.sed_config import SedConfig
+from sed_model.config.stages import plan_stages
+from sed_model.core.errors import UserError
+from sed_model.data.recordings import read_data_folder
+from sed_model.train.fit import FitJob, fit
 
 BACKBONE = "tf_efficientnet_lite0"
 PLAIN: dict[str, Any] = {

@@ -23,13 +23,13 @@ from typing import Any
 import torch
 from score_trial import score
 
-from sed_model.config import load_config
-from sed_model.errors import UserError
-from sed_model.files import write_json
-from sed_model.fit import FitJob, fit
-from sed_model.recordings import read_data_folder
-from sed_model.stages import plan_stages
-from sed_model.training_data import open_training_data
+from sed_model.clips.training_data import open_training_data
+from sed_model.config.sed_config import load_config
+from sed_model.config.stages import plan_stages
+from sed_model.core.errors import UserError
+from sed_model.core.files import write_json
+from sed_model.data.recordings import read_data_folder
+from sed_model.train.fit import FitJob, fit
 
 CONFIG = Path(__file__).with_name("toggles.yaml")
 STAGES = ("pretrain_ce", "train_bce", "finetune")

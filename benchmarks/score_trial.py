@@ -14,14 +14,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sed_model.checkpoint import LoadedModel, load_model
-from sed_model.devices import Runtime, choose_runtime
-from sed_model.errors import UserError
-from sed_model.metrics import macro_auc
-from sed_model.predict import predict_soundscape
-from sed_model.scoring import check_members_fit
-from sed_model.soundscape_labels import read_soundscape_labels
-from sed_model.windows import decode_as_cached
+from sed_model.audio.windows import decode_as_cached
+from sed_model.core.errors import UserError
+from sed_model.data.soundscape_labels import read_soundscape_labels
+from sed_model.model.checkpoint import LoadedModel, load_model
+from sed_model.model.devices import Runtime, choose_runtime
+from sed_model.predict.members import predict_soundscape
+from sed_model.predict.scoring import check_members_fit
+from sed_model.scores.metrics import macro_auc
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -32,14 +32,14 @@ from _result import print_result
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search.optuna import OptunaSearch
 
-from sed_model.stages import plan_stages
-from trainables.asha import Asha
-from trainables.distributions import Choice
-from trainables.rungs import rung_epochs
-from trainables.search_settings import AshaSettings
-from trainables.search_space import SearchSpace
-from trainables.searcher import SedSearcher
-from trainables.space import load_space
+from sed_model.config.stages import plan_stages
+from trainables.searching.asha import Asha
+from trainables.searching.searcher import SedSearcher
+from trainables.spaces.distributions import Choice
+from trainables.spaces.load import load_space
+from trainables.spaces.rungs import rung_epochs
+from trainables.spaces.search_space import SearchSpace
+from trainables.spaces.settings import AshaSettings
 
 CURVES = Path(__file__).parent / "curves"
 METRIC = "best_macro_auc"

@@ -25,15 +25,15 @@ import pandas as pd
 import torch
 from _result import print_result
 
-from sed_model.config import SedConfig
-from sed_model.demo_data import write_demo_data
-from sed_model.fit import FitJob, fit
-from sed_model.recordings import read_data_folder
-from sed_model.stages import plan_stages
-from sed_model.training_data import open_training_data
-from trainables.cluster import ALLOCATOR_ENVIRONMENT
-from trainables.runs import RunFolder
-from trainables.space import load_space
+from sed_model.clips.training_data import open_training_data
+from sed_model.config.sed_config import SedConfig
+from sed_model.config.stages import plan_stages
+from sed_model.data.demo import write_demo_data
+from sed_model.data.recordings import read_data_folder
+from sed_model.run_folder.folder import RunFolder
+from sed_model.train.fit import FitJob, fit
+from trainables.on_ray.cluster import ALLOCATOR_ENVIRONMENT
+from trainables.spaces.load import load_space
 
 TARGET = 1.15
 RAY_NICENESS = 15

@@ -14,12 +14,12 @@ import torch
 from _common import Side, interleaved_ms, report
 from torch.nn import functional as F
 
-from sed_model.config import SedConfig, n_frames_in
-from sed_model.dataset import Batch
-from sed_model.devices import choose_runtime
-from sed_model.model import SedModel
-from sed_model.stage_training import StageTraining
-from sed_model.stages import plan_stages
+from sed_model.clips.dataset import Batch
+from sed_model.config.sed_config import SedConfig, n_frames_in
+from sed_model.config.stages import plan_stages
+from sed_model.model.devices import choose_runtime
+from sed_model.model.network import SedModel
+from sed_model.train.stage_training import StageTraining
 
 N_CLASSES = 206
 N_ROUNDS = 4

@@ -23,8 +23,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from sed_model.config import SedConfig
-from sed_model.files import write_text
+from sed_model.config.sed_config import SedConfig
+from sed_model.core.files import write_text
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("sed_model", "trainables", "analysis")
@@ -42,8 +42,6 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "sed_model.demo_data": (),
 }
 """Each command with its sub-commands."""
-PARSER_MODULES = {"trainables.space": "trainables.space_table", "trainables.runs": "trainables.runs_command"}
-"""Where `build_parser()` is, if not in the command's own module."""
 EDGES = {"ge": "from {}", "gt": "above {}", "le": "to {}", "lt": "below {}"}
 
 
@@ -146,7 +144,7 @@ def table(rows: Sequence[Key]) -> list[str]:
 
 def parser_of(command: str) -> argparse.ArgumentParser:
     """The arguments of a `python -m` command."""
-    module = importlib.import_module(PARSER_MODULES.get(command, command))
+    module = importlib.import_module(command)
     parser: argparse.ArgumentParser = module.build_parser()
     return parser
 
@@ -172,9 +170,9 @@ def modules_page() -> str:
     lines = ["# Modules", "", "What each module is for, and what it offers; read from the docstrings."]
     for package in PACKAGES:
         lines += ["", f"## {package}"]
-        for path in sorted((ROOT / package).glob("*.py")):
+        for path in sorted((ROOT / package).rglob("*.py"), key=lambda path: (path.parent, path.stem)):
             if not path.stem.startswith("_"):
-                lines += module_lines(path, f"{package}.{path.stem}")
+                lines += module_lines(path, ".".join(path.relative_to(ROOT).with_suffix("").parts))
     return "\n".join(lines) + "\n"
 
 

@@ -25,16 +25,18 @@ ON_RAY = ("test_commands",)
 
 UNCHECKED = {
     **dict.fromkeys(
-        ("augment_wave", "wave_transforms", "sound_folders"), "beartype draws from `random`, and a test watches it"
+        ("augment.wave", "augment.wave_transforms", "augment.sound_folders"),
+        "beartype draws from `random`, and a test watches it",
     ),
-    "metrics": "it checks shapes itself and raises an error that is the user's to mend",
+    "scores.metrics": "it checks shapes itself and raises an error that is the user's to mend",
 }
 
 
 def modules_that_name_shapes() -> list[str]:
     """Modules of sed_model whose shapes and types are checked in the tests."""
-    paths = sorted((ROOT / "sed_model").glob("*.py"))
-    return [f"sed_model.{p.stem}" for p in paths if p.stem not in UNCHECKED and "from jaxtyping" in p.read_text()]
+    paths = sorted((ROOT / "sed_model").rglob("*.py"))
+    names = {".".join(p.relative_to(ROOT / "sed_model").with_suffix("").parts): p.read_text() for p in paths}
+    return [f"sed_model.{name}" for name, text in names.items() if name not in UNCHECKED and "from jaxtyping" in text]
 
 
 # Before any of them is imported.
@@ -72,7 +74,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByGroup:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: PLACES.get(group_of(item.nodeid), PLACES.get(item.path.parent.name, 1)))
+    def place(item: pytest.Item) -> int:
+        last = PLACES["sed_model"] if "sed_model" in item.path.relative_to(ROOT).parts else 1
+        return PLACES.get(group_of(item.nodeid), last)
+
+    items.sort(key=place)
 
 
 @pytest.hookimpl(trylast=True)
@@ -115,7 +121,7 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The synthetic data set in BirdCLEF layout; read-only by agreement."""
-    from sed_model.demo_data import write_demo_data
+    from sed_model.data.demo import write_demo_data
 
     return write_demo_data(tmp_path_factory.mktemp("demo") / "data", seed=0)
 
@@ -125,7 +131,7 @@ def ray_cluster(cache_dir: Path) -> Iterator[None]:
     """One Ray of two CPUs for the whole suite; starting one takes about ten seconds."""
     import ray
 
-    from trainables.cluster import QUIET_ENVIRONMENT
+    from trainables.on_ray.cluster import QUIET_ENVIRONMENT
 
     with pytest.MonkeyPatch.context() as patch:
         for name, value in QUIET_ENVIRONMENT.items():

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from sed_model.errors import UserError
+from sed_model.core.errors import UserError
 
 EXAMPLES = int(os.environ.get("SED_HOSTILE_EXAMPLES", "40"))
 """Random examples that each property test draws."""

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from sed_model.checkpoint import Lineage, LoadedModel, save_model
-from sed_model.config import SedConfig
-from sed_model.model import SedModel
+from sed_model.config.sed_config import SedConfig
+from sed_model.model.checkpoint import Lineage, LoadedModel, save_model
+from sed_model.model.network import SedModel
 
 CLASSES = ("1139490", "abethr1", "grekis")
 """Those of the tiny data folders."""

@@ -16,8 +16,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
 
-from sed_model.errors import DiskFullError, TrainingError, UserError
-from sed_model.paths import PLACE_ERRORS, expanded, is_folder
+from sed_model.core.errors import DiskFullError, TrainingError, UserError
+from sed_model.core.paths import PLACE_ERRORS, expanded, is_folder
 
 EXIT_FAILURE = 1
 EXIT_USER_ERROR = 2

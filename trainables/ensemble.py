@@ -7,8 +7,8 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from sed_model.errors import ConfigError
-from sed_model.paths import check_folder
+from sed_model.core.errors import ConfigError
+from sed_model.core.paths import check_folder
 from trainables import cli
 
 DESCRIPTION = """The best trials of a run label unlabelled soundscapes. A Ray job: soundscapes are shared out over
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.recursive and options.soundscapes is None:
         raise ConfigError("--recursive: is about the folders below --soundscapes DIR; name it, or leave both out.")
     if options.submit:
-        from trainables.job_submission import submit
+        from trainables.on_ray.job_submission import submit
 
         submit("trainables.ensemble", sys.argv[1:] if arguments is None else arguments, options.address)
         return
@@ -89,13 +89,13 @@ def build_parser() -> argparse.ArgumentParser:
 def label(options: argparse.Namespace) -> None:
     """Choose members, label, and say where the labels are."""
     cli.say("choosing the members")
-    from trainables.cluster import ray_session
-    from trainables.driver_lock import check_free, only_driver
-    from trainables.ensemble_members import EnsembleJob
-    from trainables.ensemble_plan import plan_ensemble
-    from trainables.ensemble_run import label_soundscapes
-    from trainables.overrides import parse_overrides
-    from trainables.runs import RunFolder
+    from sed_model.run_folder.folder import RunFolder
+    from trainables.keeping.driver_lock import check_free, only_driver
+    from trainables.labelling.job import label_soundscapes
+    from trainables.labelling.members import EnsembleJob
+    from trainables.labelling.plan import plan_ensemble
+    from trainables.on_ray.cluster import ray_session
+    from trainables.spaces.overrides import parse_overrides
 
     run = RunFolder(options.run)
     data_dir = cli.path(run.read_search()["data"]["folder"])

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sed_model.paths import check_folder
+from sed_model.core.paths import check_folder
 from trainables import cli
 
 if TYPE_CHECKING:
-    from trainables.run_members import RunMembers
+    from trainables.labelling.run_members import RunMembers
 
 DESCRIPTION = """A trained model -> a graph for ONNX Runtime or OpenVINO, faster on CPUs than PyTorch.
 It is compared with PyTorch on real audio (train soundscapes without labels, else train recordings): the largest
@@ -43,9 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not options.format and not options.kaggle:
         parser.error("--format onnx|openvino is missing")
     cli.say("looking for the models")
-    from sed_model.devices import cpu_computes_in_bf16, emulation_note
-    from sed_model.export import check_job
-    from sed_model.graph import GraphRuntime, fastest
+    from sed_model.export.job import check_job
+    from sed_model.model.devices import cpu_computes_in_bf16, emulation_note
+    from sed_model.model.graph import GraphRuntime, fastest
 
     runtime: GraphRuntime = options.format or "openvino"
     options.precision = fastest(options.precision, runtime)
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     members = chosen_members(options)
     data_dir = options.data or data_folder_of(options.run, members.folders[0])
     if options.kaggle:
-        from trainables.kaggle_folder import KaggleJob, write_kaggle_folder
+        from trainables.kaggle.folder import KaggleJob, write_kaggle_folder
 
         job = KaggleJob(options.kaggle, members, runtime, options.post)
         write_kaggle_folder(job, lambda model, out: export(options, model, out, data_dir))
@@ -107,9 +107,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def chosen_members(options: argparse.Namespace) -> RunMembers:
     """The models of --run or --model, checked to be there."""
-    from sed_model.checkpoint import read_lineage
-    from sed_model.predict_job import Joining
-    from trainables.run_members import RunMembers, members_of
+    from sed_model.model.checkpoint import read_lineage
+    from sed_model.predict.job import Joining
+    from trainables.labelling.run_members import RunMembers, members_of
 
     if options.run:
         members = members_of(options.run, options.top_k)
@@ -127,8 +127,8 @@ def data_folder_of(run_dir: Path | None, model_dir: Path) -> Path:
     Raises:
         ConfigError: it is not known, or gone.
     """
-    from sed_model.errors import ConfigError, DataError
-    from trainables.runs import RunFolder
+    from sed_model.core.errors import ConfigError, DataError
+    from sed_model.run_folder.folder import RunFolder
 
     run = RunFolder(run_dir or model_dir.parent.parent)
     try:
@@ -143,7 +143,7 @@ def data_folder_of(run_dir: Path | None, model_dir: Path) -> Path:
 
 
 def export(options: argparse.Namespace, model_dir: Path, out: Path, data_dir: Path) -> None:
-    from sed_model.export import ExportJob, export_model
+    from sed_model.export.job import ExportJob, export_model
 
     job = ExportJob(
         model_dir=model_dir,

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from trainables import cli
 
 if TYPE_CHECKING:
-    from sed_model.checkpoint import LoadedModel
-    from sed_model.postprocess import PostSettings
-    from sed_model.predict_job import Ensemble
+    from sed_model.model.checkpoint import LoadedModel
+    from sed_model.predict.job import Ensemble
+    from sed_model.predict.postprocess import PostSettings
 
 DESCRIPTION = """Soundscapes -> submission.csv: a row every target window (data.target_s of the models, 5 s), row_id is
 <file stem>_<end second>, the columns are those of sample_submission.csv where it lies in or beside the soundscapes.
@@ -65,14 +65,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.model and options.top_k:
         parser.error("--top-k chooses among the trials of --run; repeat --model for several models")
     cli.say("loading the models")
-    from sed_model.errors import CheckpointError
-    from sed_model.exported import emulated_note
-    from sed_model.predict_job import load_ensemble
+    from sed_model.core.errors import CheckpointError
+    from sed_model.export.exported import emulated_note
+    from sed_model.predict.job import load_ensemble
 
     load = loader(options.runtime, options.threads)
     chosen = options.model
     if options.run:
-        from trainables.run_members import members_of
+        from trainables.labelling.run_members import members_of
 
         members = members_of(options.run, options.top_k)
         chosen = members.folders
@@ -209,8 +209,8 @@ def post_settings(options: argparse.Namespace) -> PostSettings:
     Raises:
         ConfigError: an option is out of its range, or would change nothing.
     """
-    from sed_model.errors import ConfigError
-    from sed_model.postprocess import PostSettings, change_post, read_post
+    from sed_model.core.errors import ConfigError
+    from sed_model.predict.postprocess import PostSettings, change_post, read_post
 
     changes: dict[str, Any] = {
         key: getattr(options, name) for name, key in POST_OPTIONS.items() if getattr(options, name) is not None
@@ -236,19 +236,19 @@ def loader(runtime: Literal["torch", "onnx", "openvino"], n_threads: int) -> Cal
         ConfigError: the runtime is not installed.
     """
     if runtime == "torch":
-        from sed_model.checkpoint import load_model
+        from sed_model.model.checkpoint import load_model
 
         return load_model
-    from sed_model.exported import load_exported
-    from sed_model.graph import check_installed
+    from sed_model.export.exported import load_exported
+    from sed_model.model.graph import check_installed
 
     check_installed(runtime)
     return partial(load_exported, runtime=runtime, n_threads=n_threads)
 
 
 def predict(options: argparse.Namespace, ensemble: Ensemble) -> None:
-    from sed_model.events import EventSettings
-    from sed_model.predict_job import PredictJob, predict_soundscapes
+    from sed_model.predict.events import EventSettings
+    from sed_model.predict.job import PredictJob, predict_soundscapes
 
     job = PredictJob(
         soundscapes=options.soundscapes,
@@ -276,9 +276,9 @@ def predict(options: argparse.Namespace, ensemble: Ensemble) -> None:
 
 
 def tune(options: argparse.Namespace, ensemble: Ensemble) -> None:
-    from sed_model.errors import ConfigError
-    from sed_model.tune_job import TuneJob, tune_post
-    from trainables.runs import RunFolder
+    from sed_model.core.errors import ConfigError
+    from sed_model.predict.tune_job import TuneJob, tune_post
+    from sed_model.run_folder.folder import RunFolder
 
     data = options.data
     if data is None:

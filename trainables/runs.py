@@ -1,123 +1,202 @@
-"""The run folder: its files by name, written and read. They are the contract between trainables and analysis."""
+"""`python -m trainables.runs list|show|prune`: which runs there are, what they found, and what of them can go."""
 
 from __future__ import annotations
 
+import argparse
+import json
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import pyarrow as pa
-import yaml
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
-from sed_model.errors import DataError
-from sed_model.files import write_parquet, write_text
-from sed_model.paths import is_file
-from sed_model.yaml_file import read_yaml
-from trainables.leaderboard import on_front, rank
-from trainables.run_tables import CURVE_FIELDS, REFIT_FIELDS, TRIAL_FIELDS, read_rows, trial_id, trial_table
+from sed_model.core.errors import DataError
+from sed_model.core.paths import expanded, is_file
+from sed_model.run_folder.folder import RunFolder, newest_runs
+from sed_model.run_folder.leaderboard import best_trials
+from trainables import cli
+from trainables.keeping.run_contents import COLUMNS, is_busy, removable, remove, size_of, summarise
 
-if TYPE_CHECKING:
-    import pandas as pd
+DESCRIPTION = """Look at the run folders of searches, and make room on the disk.
+
+A run is `complete` once all its trials have ended, `running` while a command writes to it (one of another machine:
+until it has written nothing for 10 minutes), else `interrupted`: a search that was stopped, killed, or ran out of its
+budget; --resume goes on with it.
+`prune` lists what can be remade or only serves to resume, and removes it with --yes: the training states of trials,
+Ray Tune's own folder, and predictions of the ensemble. Models, tables, labels and the study are never removed."""
+EXAMPLES = """  python -m trainables.runs list
+  python -m trainables.runs show arch-20261122-101500 --json
+  python -m trainables.runs prune                 (says what and how much)
+  python -m trainables.runs prune first --yes     (removes it)"""
+MAX_REASON = 300
+"""Characters of an error or another text of a run that are shown."""
+PARTS = ("trials", "ensemble", "tune")
+"""Folders of a run whose sizes are told apart."""
 
 
-@dataclass(frozen=True)
-class RunFolder:
-    path: Path
+def find_run(out: Path, name: str) -> RunFolder:
+    """A run by its name in `out`, or by its path.
 
-    @property
-    def search_file(self) -> Path:
-        return self.path / "search.yaml"
+    Raises:
+        DataError: there is no such run; lists those that there are.
+    """
+    for path in (out / name, expanded(name)):
+        if is_file(path / "search.yaml"):
+            return RunFolder(path.absolute())
+    known = ", ".join(path.name for path in newest_runs(out)) or "none"
+    raise DataError(f"{name}: no such run in {out} (there: {known}); give a name, a path, or another --out.")
 
-    @property
-    def journal(self) -> Path:
-        return self.path / "optuna.journal"
 
-    @property
-    def recent(self) -> Path:
-        """What the tables do not hold yet; there while a search runs, or after it was killed."""
-        return self.path / "recent.jsonl"
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = build_parser().parse_args(arguments)
+    {"list": list_runs, "show": show_run, "prune": prune_runs}[options.command](options)
 
-    @property
-    def ensemble(self) -> Path:
-        return self.path / "ensemble"
 
-    @property
-    def leaderboard(self) -> Path:
-        return self.path / "leaderboard.csv"
-
-    def trial(self, number: int) -> Path:
-        return self.path / "trials" / trial_id(number)
-
-    def refit(self, number: int, fold: int) -> Path:
-        """Folder of a finalist that was trained again; `fold` as in --refit-folds."""
-        return self.trial(number) / f"refit_{fold}"
-
-    def traceback_file(self, number: int) -> Path:
-        """Where Ray Tune leaves the traceback of a trial that raised."""
-        return self.path / "tune" / trial_id(number) / "error.txt"
-
-    def write_search(self, tree: Mapping[str, Any]) -> None:
-        write_text(self.search_file, yaml.safe_dump(dict(tree), sort_keys=False, allow_unicode=True))
-
-    def read_search(self) -> dict[str, Any]:
-        """The search that made the folder.
-
-        Raises:
-            DataError: there is none, or it is damaged.
-        """
-        if not is_file(self.search_file):
-            raise DataError(f"{self.path}: is no run folder (no search.yaml); give the folder of a search, runs/NAME.")
-        record = read_yaml(self.search_file)
-        data = record.get("data")
-        known = (
-            record.get("space_name"),
-            *([data.get("folder"), data.get("fingerprint")] if isinstance(data, dict) else []),
+def build_parser() -> argparse.ArgumentParser:
+    parser = cli.parser("trainables.runs", DESCRIPTION, EXAMPLES)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="list|show|prune")
+    listing = commands.add_parser("list", help="all runs: status, trials, best score, size")
+    show = commands.add_parser("show", help="one run: its best trials, failures, and where its bytes are")
+    show.add_argument("name", metavar="NAME", help="name of the run, or its path")
+    prune = commands.add_parser("prune", help="make room: says what can go, removes it with --yes")
+    prune.add_argument("names", metavar="NAME", nargs="*", help="names or paths of runs (all that do not run)")
+    prune.add_argument("--yes", action="store_true", help="remove it")
+    for command in (listing, show, prune):
+        command.add_argument(
+            "--out",
+            type=cli.path,
+            default=Path("runs").absolute(),
+            metavar="DIR",
+            help="where run folders are (runs)",
         )
-        if len(known) != 3 or not all(isinstance(value, str) for value in known):
-            raise DataError(
-                f"{self.search_file}: lacks space_name, data.folder or data.fingerprint, which the search writes; "
-                "restore the file, or start a new search."
-            )
-        return record
-
-    def write_tables(self, trials: Sequence[Mapping[str, Any]], curves: Sequence[Mapping[str, Any]]) -> None:
-        """The curves first: whenever the search is killed, a trial that is shown to have ended has its whole curve."""
-        write_parquet(self.path / "curves.parquet", pa.Table.from_pylist([dict(row) for row in curves], CURVE_FIELDS))
-        rows = [{**row, "on_front": front} for row, front in zip(trials, on_front(trials), strict=True)]
-        write_parquet(self.path / "trials.parquet", trial_table(rows))
-
-    def write_refits(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        write_parquet(self.path / "refits.parquet", pa.Table.from_pylist([dict(row) for row in rows], REFIT_FIELDS))
-
-    def read_refits(self) -> list[dict[str, Any]]:
-        return read_rows(self.path / "refits.parquet", REFIT_FIELDS)
-
-    def read_trials(self, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
-        """A row a trial: all columns, or some of TRIAL_FIELDS.
-
-        Raises:
-            DataError: the table is damaged, or no table of a search.
-        """
-        return read_rows(self.path / "trials.parquet", TRIAL_FIELDS, columns)
-
-    def read_curves(self) -> list[dict[str, Any]]:
-        return read_rows(self.path / "curves.parquet", CURVE_FIELDS)
-
-    def write_leaderboard(self) -> pd.DataFrame:
-        """Rank the trials, write leaderboard.csv and return it."""
-        table = rank(self.read_trials())
-        write_text(self.leaderboard, table.to_csv(index=False, float_format="%.6g"))
-        return table
+        command.add_argument("--json", action="store_true", help="one JSON object, for scripts")
+    return parser
 
 
-def newest_runs(out: Path) -> list[Path]:
-    """The run folders in `out`, the one that was started last in front."""
-    files = [path for path in out.glob("*/search.yaml") if is_file(path)]
-    return [path.parent for path in sorted(files, key=lambda path: path.stat().st_mtime_ns, reverse=True)]
+def list_runs(options: argparse.Namespace) -> None:
+    runs = [summarise(RunFolder(path)) for path in newest_runs(options.out)]
+    closed = closed_folders(options.out)
+    if options.json:
+        print_json({"runs": [asdict(run) for run in runs], "unreadable": closed})
+        return
+    if closed:
+        print(f"folders that cannot be read: {cli.printable(', '.join(closed))}")
+    if not runs:
+        print(f"no run in {options.out}")
+        return
+    table = Table(title=escape(f"runs in {options.out}"), title_justify="left")
+    for column in ("name", "status", "trials", "failed", "best macro AUC", "best trial", "size", "started"):
+        table.add_column(column, justify="right" if column in ("trials", "failed", "size") else "left", no_wrap=True)
+    for run in runs:
+        trials = "-" if run.n_ended is None else f"{run.n_ended} of {run.n_trials}"
+        table.add_row(
+            *(
+                escape(cli.printable(run.name)),
+                run.status,
+                trials,
+                text_of(run.n_failed),
+                score_text(run.best_macro_auc),
+            ),
+            *(text_of(run.best_trial), size_text(run.size_bytes), escape(text_of(run.started))),
+        )
+    console().print(table)
+    for run in runs:
+        if run.problem:
+            print(f"damaged: {run.problem}")
+
+
+def closed_folders(out: Path) -> list[str]:
+    """Folders in `out` that may be runs, for what can be seen."""
+    if not out.is_dir():
+        return []
+    return sorted(path.name for path in out.iterdir() if path.is_dir() and not os.access(path, os.R_OK | os.X_OK))
+
+
+def show_run(options: argparse.Namespace) -> None:
+    run = find_run(options.out, options.name)
+    summary = summarise(run)
+    if summary.problem:
+        raise DataError(summary.problem)
+    trials = run.read_trials(COLUMNS)
+    best = best_trials(trials, 5)
+    failures = {row["trial_id"]: row["error"] for row in trials if row["status"] == "failed"}
+    sizes = {part: size_of(run.path / part) for part in PARTS if (run.path / part).is_dir()}
+    can_go = sum(item.size_bytes for item in removable(run))
+    if options.json:
+        tree = {**asdict(summary), "best": best, "failures": failures, "sizes": sizes, "removable_bytes": can_go}
+        print_json(tree)
+        return
+    ended = f"{summary.status}: {summary.n_ended} of {summary.n_trials} trials have ended"
+    print(f"{cli.printable(summary.path)}\nstatus      {ended}")
+    print(f"space       {text_of(summary.space)}, started {text_of(summary.started)}, data {text_of(summary.data)}")
+    parts = ", ".join(f"{part} {size_text(size)}" for part, size in sizes.items())
+    print(f"size        {size_text(summary.size_bytes)} ({parts}); prune can free {size_text(can_go)}")
+    for place, row in enumerate(best, start=1):
+        minutes = "-" if row["duration_s"] is None else f"{row['duration_s'] / 60:.1f} min"
+        epochs = f"{text_of(row['epochs'])} epochs"
+        print(f"{place:>4}  {row['trial_id']}  {score_text(row['macro_auc'])}  {row['status']}, {epochs}, {minutes}")
+    for name, error in failures.items():
+        reason = next(iter((error or "").splitlines()), "") or "no reason recorded"
+        print(f"failed  {name}: {cli.printable(reason):.{MAX_REASON}}")
+
+
+def prune_runs(options: argparse.Namespace) -> None:
+    """Runs that were named have to be idle (an ensemble follows a search); without names, busy ones are passed over."""
+    runs = [find_run(options.out, name) for name in options.names] or list(map(RunFolder, newest_runs(options.out)))
+    busy = [run for run in runs if is_busy(run)]
+    if busy and options.names:
+        names = ", ".join(run.path.name for run in busy)
+        raise DataError(f"{names}: may still run (a command writes there); stop it, or wait.")
+    items = [item for run in runs if run not in busy for item in removable(run)]
+    size_bytes = sum(item.size_bytes for item in items)
+    if options.yes:
+        remove(items)
+    if options.json:
+        passed_over = [run.path.name for run in busy]
+        tree = {"removed": options.yes, "size_bytes": size_bytes, "passed_over": passed_over}
+        print_json({**tree, "items": [asdict(item) for item in items]})
+        return
+    for run in busy:
+        print(f"{run.path.name}: a command writes to it; passed over")
+    for item in items:
+        print(f"{item.run}: {item.what}, {size_text(item.size_bytes)}; lost: {item.effect}")
+    if not items:
+        print("nothing to remove")
+    else:
+        total = size_text(size_bytes)
+        print(f"removed {total}" if options.yes else f"{total} can go; the same command with --yes removes it")
+
+
+def console() -> Console:
+    """Without a terminal to measure, rich would cut the table at 80 columns."""
+    terminal = Console()
+    return terminal if terminal.is_terminal else Console(width=160)
+
+
+def print_json(tree: Mapping[str, Any]) -> None:
+    print(json.dumps(tree, indent=2, ensure_ascii=False))
+
+
+def size_text(size_bytes: float) -> str:
+    """In decimal units, as disks are sold."""
+    for unit in ("B", "kB", "MB"):
+        if size_bytes < 1000:
+            return f"{size_bytes:.0f} {unit}" if unit == "B" else f"{size_bytes:.1f} {unit}"
+        size_bytes /= 1000
+    return f"{size_bytes:.1f} GB"
+
+
+def score_text(score: float | None) -> str:
+    return "-" if score is None else f"{score:.4f}"
+
+
+def text_of(value: object) -> str:
+    return "-" if value is None else cli.printable(str(value))[:MAX_REASON]
 
 
 if __name__ == "__main__":
-    from trainables import cli, runs_command
-
-    cli.run(runs_command.main)
+    cli.run(main)

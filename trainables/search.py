@@ -22,10 +22,10 @@ EXAMPLES = """  python -m trainables.search --space arch.yaml
 def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(sys.argv[1:] if arguments is None else arguments)
     cli.say("checking the space and the data; recordings that are new are decoded")
-    from trainables.cluster import prepare_environment
+    from trainables.on_ray.cluster import prepare_environment
 
     prepare_environment()  # Ray reads some variables when it is imported
-    from trainables.search_run import run_search  # imports torch and ray, which --help can do without
+    from trainables.searching.run import run_search  # imports torch and ray, which --help can do without
 
     run_search(options)
 

@@ -1,42 +1,57 @@
-"""A search space: a base configuration, and what is drawn for each trial.
-
-`load_space("arch.yaml")` reads and checks a whole file before Ray starts; `SearchSpace.suggest(trial)` draws through
-Optuna; `SearchSpace.config(values)` makes the trial's configuration. `python -m trainables.space show FILE` prints it.
-
-A file has the sections `base` (another YAML file), `config` (dotted keys that replace the base's), `search` (settings
-of the search) and `space` (dotted keys that are drawn, some only `when` others have certain values). What is drawn is
-what runs: a space with combinations that the configuration refuses does not load.
-"""
+"""`python -m trainables.space show FILE`: a search space as a table, its size, and three samples."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+import argparse
+import sys
+from collections.abc import Sequence
 
-from sed_model.yaml_file import read_yaml
-from trainables.search_space import SearchSpace
-from trainables.space_check import find_file, parse_space
+from rich.console import Console
+
+from sed_model.config.stages import check_stage_names
+from sed_model.core.errors import UserError
+from trainables import cli
+from trainables.spaces.load import load_space
+from trainables.spaces.overrides import Use, check_used, parse_overrides
+from trainables.spaces.table import as_json, print_space
+
+EXAMPLES = """  python -m trainables.space show arch.yaml
+  python -m trainables.space show my_space.yaml --set model.backbone=efficientnet_b0 --json"""
 
 
-def load_space(
-    name_or_path: str | Path, overrides: Mapping[str, Any] | None = None, base: Path | None = None
-) -> SearchSpace:
-    """Read a search space and check all of it.
+def build_parser() -> argparse.ArgumentParser:
+    parser = cli.parser("trainables.space", "Look at a search space before it is searched.", EXAMPLES)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="show")
+    show = commands.add_parser("show", help="print the space as a table, its size and three samples")
+    show.add_argument("space", metavar="FILE", help="a YAML file, or a name in search_spaces/")
+    show.add_argument("--json", action="store_true", help="one JSON object, for scripts")
+    cli.add_set(show)
+    return parser
 
-    Args:
-        name_or_path: a YAML file, or the name of one in `search_spaces/`.
-        overrides: dotted keys with fixed values; they leave the search.
-        base: replaces the file's base.
 
-    Raises:
-        ConfigError: every problem of the file and of the overrides, a line each.
-    """
-    path = find_file(name_or_path)
-    return parse_space(read_yaml(path), path, overrides or {}, base)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; 2 when the space or an override is wrong."""
+    options = build_parser().parse_args(arguments)
+    try:
+        overrides = parse_overrides(options.overrides)
+        space = load_space(options.space, overrides)
+        check_used(
+            overrides, space.base, Use("space show", space.search.stages, tuple(p.key for p in space.parameters))
+        )
+        check_stage_names(space.search.stages)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return cli.exit_status(error)
+    if options.json:
+        print(as_json(space))
+        return 0
+    console = Console()
+    print_space(space, console if console.is_terminal else Console(width=120))
+    fixed = ", ".join(f"{name}={space.base.flat()[name]}" for name in overrides)
+    if fixed:
+        print(f"fixed: {fixed}")
+    return 0
 
 
 if __name__ == "__main__":
-    from trainables.space_table import main
-
     raise SystemExit(main())

@@ -18,7 +18,7 @@ EXAMPLES = """  python -m trainables.student --run runs/NAME --rounds 2
 def main(arguments: Sequence[str] | None = None) -> None:
     options = build_parser().parse_args(arguments)
     cli.say("looking for the model and the labels to learn from")
-    from trainables.student_run import run_rounds
+    from trainables.searching.student_run import run_rounds
 
     run_rounds(options)
 

@@ -22,13 +22,13 @@ import optuna
 import pandas as pd
 import torch
 
-from sed_model.errors import UserError
-from sed_model.files import write_text
-from sed_model.fit import FitJob, fit
-from sed_model.recordings import read_data_folder
-from sed_model.stages import plan_stages
-from sed_model.training_data import open_training_data
-from trainables.space import load_space
+from sed_model.clips.training_data import open_training_data
+from sed_model.config.stages import plan_stages
+from sed_model.core.errors import UserError
+from sed_model.core.files import write_text
+from sed_model.data.recordings import read_data_folder
+from sed_model.train.fit import FitJob, fit
+from trainables.spaces.load import load_space
 
 SPACE_FILE = Path(__file__).parent / "space.yaml"
 

@@ -19,9 +19,9 @@ import timm
 from safetensors.torch import save_file
 
 from scripts.make_reference import COMMANDS, PARSER_MODULES, parser_of
-from sed_model.demo_data import write_demo_data
+from sed_model.data.demo import write_demo_data
 from tests.documented import PAGES, ROOT, blocks, documented_commands, module_and_words
-from trainables.space import load_space
+from trainables.spaces.load import load_space
 
 NOT_RUN = {
     "make bench": "a quarter of an hour of measuring",

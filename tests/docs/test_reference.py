@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from scripts.make_reference import COMMANDS, PACKAGES, ROOT, Key, keys, main
-from sed_model.config import SedConfig, known_keys
+from sed_model.config.sed_config import SedConfig, known_keys
 
 KEYS = list(keys(SedConfig()))
 

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 import soundfile
 
-from sed_model.audio_cache import AudioCache, cache_home, open_cache
-from sed_model.config import Data
+from sed_model.audio.cache import AudioCache, cache_home, open_cache
+from sed_model.config.sed_config import Data
 
 RATE = 8_000
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from sed_model.config import Data, SedConfig
-from sed_model.recordings import read_data_folder
-from sed_model.training_data import TrainingData, open_training_data
+from sed_model.clips.training_data import TrainingData, open_training_data
+from sed_model.config.sed_config import Data, SedConfig
+from sed_model.data.recordings import read_data_folder
 from tests.models import save_random_model
 from tests.sed_model.clips import RATE, Clips
 from tests.sed_model.csv_folder import GOOD, LABELS, TAXONOMY

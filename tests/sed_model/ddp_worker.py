@@ -13,15 +13,15 @@ from pathlib import Path
 import torch
 from torch import distributed
 
-from sed_model.config import SedConfig, config_from_dict
-from sed_model.dataset import Batch
-from sed_model.devices import Runtime
-from sed_model.fit import FitJob, fit
-from sed_model.recordings import read_data_folder
-from sed_model.shares import Share
-from sed_model.stage_training import Place, StageTraining
-from sed_model.stages import plan_stages
-from sed_model.training_data import open_training_data
+from sed_model.clips.dataset import Batch
+from sed_model.clips.training_data import open_training_data
+from sed_model.config.sed_config import SedConfig, config_from_dict
+from sed_model.config.stages import plan_stages
+from sed_model.data.recordings import read_data_folder
+from sed_model.model.devices import Runtime
+from sed_model.model.shares import Share
+from sed_model.train.fit import FitJob, fit
+from sed_model.train.stage_training import Place, StageTraining
 
 
 def train(config: SedConfig, data_dir: Path, folder: Path, rank: int, world_size: int) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sed_model.config import SedConfig
-from sed_model.fit import FitJob
-from sed_model.stages import plan_stages
+from sed_model.config.sed_config import SedConfig
+from sed_model.config.stages import plan_stages
+from sed_model.train.fit import FitJob
 
 CHAIN = ("pretrain_ce", "train_bce")
 

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import torch
 
-from sed_model.config import config_from_dict
-from sed_model.errors import TrainingError
-from sed_model.fit import FitJob, fit
-from sed_model.recordings import read_data_folder
-from sed_model.stages import plan_stages
-from sed_model.training_data import open_training_data
+from sed_model.clips.training_data import open_training_data
+from sed_model.config.sed_config import config_from_dict
+from sed_model.config.stages import plan_stages
+from sed_model.core.errors import TrainingError
+from sed_model.data.recordings import read_data_folder
+from sed_model.train.fit import FitJob, fit
 
 ROOM_BYTES = 12 * 10**8
 """Address space beyond what Python and PyTorch have taken."""

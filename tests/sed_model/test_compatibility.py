@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 import torch
 
-from sed_model.backbones import Backbone
-from sed_model.config import Model, SedConfig
-from sed_model.dataset import EpochLoaders, ValidationWindows
-from sed_model.devices import Runtime
-from sed_model.model import SedModel
-from sed_model.predict import predict_dataset
-from sed_model.stage_training import StageTraining
-from sed_model.stages import plan_stages
-from sed_model.training_data import TrainingData
+from sed_model.clips.dataset import EpochLoaders, ValidationWindows
+from sed_model.clips.training_data import TrainingData
+from sed_model.config.sed_config import Model, SedConfig
+from sed_model.config.stages import plan_stages
+from sed_model.model.backbones import Backbone
+from sed_model.model.devices import Runtime
+from sed_model.model.network import SedModel
+from sed_model.predict.members import predict_dataset
+from sed_model.train.stage_training import StageTraining
 
 TOGGLES: dict[str, Sequence[Any]] = {
     "model.multi_resolution": (False, True),
@@ -82,7 +82,7 @@ def backbones_built_once() -> Iterator[None]:
         return copy.deepcopy(built[key])
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sed_model.model.Backbone", copy_of)
+        patch.setattr("sed_model.model.network.Backbone", copy_of)
         yield
 
 

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from sed_model.errors import DataError
-from sed_model.tables import Problems, nearest, read_text_table
+from sed_model.core.errors import DataError
+from sed_model.data.tables import Problems, nearest, read_text_table
 
 
 def write(tmp_path: Path, content: bytes) -> Path:

@@ -14,14 +14,14 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from sed_model.checkpoint import load_model
-from sed_model.config import SedConfig
-from sed_model.dataset import ValidationWindows
-from sed_model.devices import Runtime, choose_runtime
-from sed_model.fit import FitJob, fit
-from sed_model.predict import predict_dataset
-from sed_model.stages import plan_stages
-from sed_model.training_data import TrainingData
+from sed_model.clips.dataset import ValidationWindows
+from sed_model.clips.training_data import TrainingData
+from sed_model.config.sed_config import SedConfig
+from sed_model.config.stages import plan_stages
+from sed_model.model.checkpoint import load_model
+from sed_model.model.devices import Runtime, choose_runtime
+from sed_model.predict.members import predict_dataset
+from sed_model.train.fit import FitJob, fit
 
 pytestmark = pytest.mark.slow  # two more Python processes that import torch
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,13 +9,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from sed_model.checkpoint import load_model, read_lineage
-from sed_model.config import SedConfig
-from sed_model.devices import Runtime
-from sed_model.errors import CheckpointError, TrainingError
-from sed_model.files import sha256_of
-from sed_model.fit import fit
-from sed_model.training_data import TrainingData
+from sed_model.clips.training_data import TrainingData
+from sed_model.config.sed_config import SedConfig
+from sed_model.core.errors import CheckpointError, TrainingError
+from sed_model.core.files import sha256_of
+from sed_model.model.checkpoint import load_model, read_lineage
+from sed_model.model.devices import Runtime
+from sed_model.train.fit import fit
 from tests.sed_model.fit_jobs import CHAIN, job, short
 
 # --- what starts from what

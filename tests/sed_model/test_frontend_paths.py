@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from sed_model.config import FrontEnd
-from sed_model.frontend import InputImages, LogMel
+from sed_model.config.sed_config import FrontEnd
+from sed_model.model.frontend import InputImages, LogMel
 
 SETTINGS = FrontEnd(sample_rate_hz=16_000, n_fft=512, hop_length=256, n_mels=40, f_min_hz=100, f_max_hz=8_000)
 PATHS = ["forward", "by_torchaudio"]

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from sed_model.checkpoint import load_model
-from sed_model.config import SedConfig
-from sed_model.dataset import ValidationWindows
-from sed_model.devices import Runtime, choose_runtime
-from sed_model.errors import TrainingError
-from sed_model.fit import EpochResult, FitJob, fit
-from sed_model.oof import read_predictions
-from sed_model.predict import predict_dataset
-from sed_model.stages import plan_stages
-from sed_model.training_data import TrainingData
+from sed_model.clips.dataset import ValidationWindows
+from sed_model.clips.training_data import TrainingData
+from sed_model.config.sed_config import SedConfig
+from sed_model.config.stages import plan_stages
+from sed_model.core.errors import TrainingError
+from sed_model.model.checkpoint import load_model
+from sed_model.model.devices import Runtime, choose_runtime
+from sed_model.predict.members import predict_dataset
+from sed_model.scores.oof import read_predictions
+from sed_model.train.fit import EpochResult, FitJob, fit
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 CHAIN = ("pretrain_ce", "train_bce")

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sed_model.audio_files import list_audio
-from sed_model.decoding import LOUDEST, decode, duration_s
-from sed_model.sound_folders import find_sounds
+from sed_model.audio.audio_files import list_audio
+from sed_model.audio.decoding import LOUDEST, decode, duration_s
+from sed_model.augment.sound_folders import find_sounds
 from tests.hostile import drawn, in_time, overwritten, places, refusal, refused
 from tests.sed_model.sounds import N_SAMPLES, RATE_HZ, WHOLE, encoded, write
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sed_model.audio_cache import AudioCache, DamagedCacheError
-from sed_model.cache_build import join_text
+from sed_model.audio.cache import AudioCache, DamagedCacheError
+from sed_model.audio.cache_build import join_text
 from tests.hostile import drawn, in_time, overwritten, places
 
 

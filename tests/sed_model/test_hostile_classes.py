@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sed_model.recordings import read_data_folder
-from sed_model.submission import read_sample
-from sed_model.taxonomy import read_taxonomy
+from sed_model.data.recordings import read_data_folder
+from sed_model.data.taxonomy import read_taxonomy
+from sed_model.predict.submission import read_sample
 from tests.hostile import NO_FILES, drawn, refusal, refused
 from tests.sed_model.csv_folder import GOOD, LABELS
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sed_model.audio_cache import open_cache
-from sed_model.config import Data
-from sed_model.decoding import BLOCK_VALUES, decode, duration_s
-from sed_model.sound_folders import find_sounds
+from sed_model.audio.cache import open_cache
+from sed_model.audio.decoding import BLOCK_VALUES, decode, duration_s
+from sed_model.augment.sound_folders import find_sounds
+from sed_model.config.sed_config import Data
 from tests.hostile import refusal
 from tests.sed_model.sounds import N_SAMPLES, NOISE, RATE_HZ, WHOLE, encoded, flac_with, id3, wav_with, write
 
@@ -123,7 +123,7 @@ def test_a_flac_of_unknown_length_is_read_from_anywhere_and_counted(
     known, unknown = (
         write(tmp_path, name, content) for name, content in (("a.flac", WHOLE["flac"]), ("b.flac", flac_with(total=0)))
     )
-    monkeypatch.setattr("sed_model.decoding.BLOCK_VALUES", 998)
+    monkeypatch.setattr("sed_model.audio.decoding.BLOCK_VALUES", 998)
 
     assert duration_s(unknown) == duration_s(known) == N_SAMPLES / RATE_HZ
     for start_s, max_s in ((0.0, None), (0.125, 0.25), (0.4, 5.0), (0.4999, None)):
@@ -147,7 +147,7 @@ def test_sounds_of_unknown_length_are_counted(tmp_path: Path) -> None:
 def test_long_files_are_read_in_blocks_without_a_seam(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path, "two.wav", encoded("wav", np.stack([NOISE, NOISE], 1), subtype="FLOAT"))
     at_once = decode(path, RATE_HZ)
-    monkeypatch.setattr("sed_model.decoding.BLOCK_VALUES", 998)
+    monkeypatch.setattr("sed_model.audio.decoding.BLOCK_VALUES", 998)
 
     np.testing.assert_array_equal(decode(path, RATE_HZ), at_once)
     np.testing.assert_array_equal(decode(path, RATE_HZ, max_s=0.25, start_s=0.125), at_once[1000:3000])

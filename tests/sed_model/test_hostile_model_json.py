@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sed_model.checkpoint import load_model, read_config, read_lineage
-from sed_model.config import SedConfig
-from sed_model.exported import read_record
-from sed_model.postprocess import read_post
+from sed_model.config.sed_config import SedConfig
+from sed_model.export.exported import read_record
+from sed_model.model.checkpoint import load_model, read_config, read_lineage
+from sed_model.predict.postprocess import read_post
 from tests.hostile import ODD_JSON, drawn, refusal, refused, trees
 
 JSON_FILES = [(name, kind) for name in ("model.json", "config.json") for kind in ODD_JSON]

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from sed_model.recordings import read_data_folder
-from sed_model.sound_folders import find_sounds
-from sed_model.submission import find_soundscapes
+from sed_model.augment.sound_folders import find_sounds
+from sed_model.data.recordings import read_data_folder
+from sed_model.predict.submission import find_soundscapes
 from tests.hostile import NO_FILES, as_device, as_loop, deep_folder, put_in_place, refusal
 from tests.sed_model.csv_folder import HEADER
 

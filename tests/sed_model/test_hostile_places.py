@@ -16,13 +16,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from sed_model.bundle import Bundle, read_bundle, write_bundle
-from sed_model.event_files import EventWriter, check_stems
-from sed_model.events import EventSettings
-from sed_model.paths import LONGEST_NAME, check_folder, check_output, is_plain_name
-from sed_model.postprocess import PostSettings, read_post
-from sed_model.predict_job import Ensemble, Joining, PredictJob, load_ensemble, predict_soundscapes
-from sed_model.tune_job import TuneJob, refuse_test_soundscapes, tune_post
+from sed_model.core.paths import LONGEST_NAME, check_folder, check_output, is_plain_name
+from sed_model.export.bundle import Bundle, read_bundle, write_bundle
+from sed_model.predict.event_files import EventWriter, check_stems
+from sed_model.predict.events import EventSettings
+from sed_model.predict.job import Ensemble, Joining, PredictJob, load_ensemble, predict_soundscapes
+from sed_model.predict.postprocess import PostSettings, read_post
+from sed_model.predict.tune_job import TuneJob, refuse_test_soundscapes, tune_post
 from tests.hostile import (
     NO_FILES,
     ODD_JSON,

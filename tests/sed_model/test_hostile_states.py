@@ -12,7 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sed_model.checkpoint import load_state, save_state
+from sed_model.model.checkpoint import load_state, save_state
 from tests.hostile import drawn, in_time
 from tests.sed_model.pickles import pickled, zipped
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sed_model.recordings import DataFolder, read_data_folder
-from sed_model.tables import read_text_table
+from sed_model.data.recordings import DataFolder, read_data_folder
+from sed_model.data.tables import read_text_table
 from tests.hostile import drawn, refusal, refused
 from tests.sed_model.csv_folder import GOOD, HEADER
 

@@ -12,10 +12,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from sed_model.backbones import create_timm_model
-from sed_model.checkpoint import load_model
-from sed_model.config import SedConfig
-from sed_model.files import sha256_of
+from sed_model.config.sed_config import SedConfig
+from sed_model.core.files import sha256_of
+from sed_model.model.backbones import create_timm_model
+from sed_model.model.checkpoint import load_model
 from tests.hostile import DEEP, refusal, truncated
 from tests.sed_model.pickles import pickled, zipped
 

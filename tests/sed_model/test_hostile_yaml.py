@@ -11,10 +11,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sed_model.audio_cache import cache_home
-from sed_model.config import Data, SedConfig, config_from_dict, load_config
-from sed_model.errors import ConfigError
-from sed_model.yaml_file import MAX_DEPTH, MAX_VALUES, read_yaml
+from sed_model.audio.cache import cache_home
+from sed_model.config.sed_config import Data, SedConfig, config_from_dict, load_config
+from sed_model.core.errors import ConfigError
+from sed_model.core.yaml_file import MAX_DEPTH, MAX_VALUES, read_yaml
 from tests.hostile import drawn, refusal, refused, trees
 
 BOMB = "a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(

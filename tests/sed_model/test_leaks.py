@@ -15,14 +15,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sed_model.config import Data, SedConfig
-from sed_model.errors import CheckpointError
-from sed_model.fit import fit
-from sed_model.pseudo_clips import PseudoLabels, PseudoSource
-from sed_model.recordings import DataFolder
-from sed_model.split_record import Source, SplitRecord
-from sed_model.splits import Split, check_sources, heard, split
-from sed_model.training_data import TrainingData, check_leaks, open_training_data
+from sed_model.clips.pseudo_clips import PseudoLabels, PseudoSource
+from sed_model.clips.training_data import TrainingData, check_leaks, open_training_data
+from sed_model.config.sed_config import Data, SedConfig
+from sed_model.core.errors import CheckpointError
+from sed_model.data.recordings import DataFolder
+from sed_model.data.splits import Split, check_sources, heard, split
+from sed_model.run_folder.split_record import Source, SplitRecord
+from sed_model.train.fit import fit
 from tests.models import random_model
 from tests.sed_model.fit_jobs import job
 

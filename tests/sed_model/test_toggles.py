@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from sed_model.config import Model
-from sed_model.config_training import Loss
-from sed_model.heads import AttentionHead
-from sed_model.losses import stage_loss
-from sed_model.metrics import macro_auc
-from sed_model.targets import Truth
+from sed_model.config.sed_config import Model
+from sed_model.config.training import Loss
+from sed_model.data.targets import Truth
+from sed_model.model.heads import AttentionHead
+from sed_model.scores.metrics import macro_auc
+from sed_model.train.losses import stage_loss
 
 N_FEATURES, N_BANDS, N_STEPS, N_CLASSES = 32, 4, 12, 3
 COMBINATIONS = [

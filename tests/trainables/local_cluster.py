@@ -13,9 +13,9 @@ from pathlib import Path
 import ray
 from ray.cluster_utils import Cluster
 
-from sed_model.errors import ConfigError
-from trainables.cluster import ray_session
-from trainables.node_check import check_nodes
+from sed_model.core.errors import ConfigError
+from trainables.on_ray.cluster import ray_session
+from trainables.on_ray.node_check import check_nodes
 
 NODE = {"num_cpus": 1, "num_gpus": 0, "object_store_memory": 100 * 2**20}
 QUICK_DEATHS = {

@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from trainables.run_tables import CURVE_FIELDS, REFIT_FIELDS, TRIAL_FIELDS
+from sed_model.run_folder.run_tables import CURVE_FIELDS, REFIT_FIELDS, TRIAL_FIELDS
 
 TRIAL = {"trial_id": "trial_0000", "number": 0, "status": "complete", "macro_auc": 0.5, "fold": 0, "seed": 0}
 CURVE = {"trial_id": "trial_0000", "stage": "pretrain_ce", "epoch": 1, "stage_epoch": 1, "macro_auc": 0.5}

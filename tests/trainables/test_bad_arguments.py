@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from trainables.space import load_space
+from trainables.spaces.load import load_space
 
 # --- search
 

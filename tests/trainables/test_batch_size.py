@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sed_model.dataset import EpochLoaders
-from sed_model.errors import ConfigError
+from sed_model.clips.dataset import EpochLoaders
+from sed_model.core.errors import ConfigError
 from trainables import search
-from trainables.search_setup import Prepared, prepare
-from trainables.trial import training_data
+from trainables.searching.setup import Prepared, prepare
+from trainables.trials.trial import training_data
 
 NULL = ("--set", "optim.batch_size=null", "--set", "optim.min_steps_per_epoch=4")
 

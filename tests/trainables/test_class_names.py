@@ -12,18 +12,18 @@ import soundfile
 import torch
 
 from analysis.predictions import read_pseudo_labels
-from sed_model.config import SedConfig
-from sed_model.devices import Runtime
-from sed_model.files import write_parquet
-from sed_model.predict_job import PredictJob, load_ensemble, predict_soundscapes
-from sed_model.pseudo_clips import read_pseudo_labels as read_for_training
-from sed_model.recordings import read_data_folder
-from sed_model.taxonomy import RESERVED_LABELS
+from sed_model.clips.pseudo_clips import read_pseudo_labels as read_for_training
+from sed_model.config.sed_config import SedConfig
+from sed_model.core.files import write_parquet
+from sed_model.data.recordings import read_data_folder
+from sed_model.data.taxonomy import RESERVED_LABELS
+from sed_model.model.devices import Runtime
+from sed_model.predict.job import PredictJob, load_ensemble, predict_soundscapes
+from sed_model.run_folder.folder import RunFolder
 from tests.models import save_random_model
-from trainables.ensemble_members import EnsembleJob
-from trainables.ensemble_plan import EnsemblePlan, plan_ensemble
-from trainables.ensemble_run import label_soundscapes, predict_shard
-from trainables.runs import RunFolder
+from trainables.labelling.job import label_soundscapes, predict_shard
+from trainables.labelling.members import EnsembleJob
+from trainables.labelling.plan import EnsemblePlan, plan_ensemble
 
 RATE_HZ = 8_000
 NAMES = (

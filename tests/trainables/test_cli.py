@@ -15,7 +15,7 @@ import pytest
 
 from analysis import command
 from scripts.make_reference import COMMANDS
-from sed_model.errors import DataError, DiskFullError, TrainingError
+from sed_model.core.errors import DataError, DiskFullError, TrainingError
 from trainables import cli, search
 
 ROOT = Path(__file__).parents[2]

@@ -21,7 +21,7 @@ import pandas as pd
 import pytest
 
 from tests.documented import documented_commands
-from trainables.searcher import STUDY_NAME
+from trainables.searching.searcher import STUDY_NAME
 
 pytest.importorskip("optuna_dashboard")
 pytest.importorskip("tensorboard")

@@ -19,11 +19,11 @@ import pytest
 import ray
 import soundfile
 
-from sed_model.errors import AudioError
+from sed_model.core.errors import AudioError
 from trainables import ensemble
-from trainables.ensemble_members import EnsembleJob
-from trainables.ensemble_plan import plan_ensemble
-from trainables.ensemble_run import predict_shards
+from trainables.labelling.job import predict_shards
+from trainables.labelling.members import EnsembleJob
+from trainables.labelling.plan import plan_ensemble
 
 pytestmark = pytest.mark.slow
 Label = Callable[..., pd.DataFrame]

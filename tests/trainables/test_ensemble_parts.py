@@ -13,13 +13,13 @@ import pytest
 import soundfile
 import torch
 
-from sed_model.config import SedConfig
-from sed_model.devices import Runtime
+from sed_model.config.sed_config import SedConfig
+from sed_model.model.devices import Runtime
 from tests.models import CLASSES, random_model
-from trainables import ensemble_run
-from trainables.cluster import Node
-from trainables.ensemble_plan import PredictionRules, Shard
-from trainables.ensemble_run import actor_options, predict_shard
+from trainables.labelling import job as ensemble_run
+from trainables.labelling.job import actor_options, predict_shard
+from trainables.labelling.plan import PredictionRules, Shard
+from trainables.on_ray.cluster import Node
 
 CPU = Runtime(torch.device("cpu"), None)
 N_WINDOWS = {

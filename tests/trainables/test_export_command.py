@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sed_model.errors import ConfigError
+from sed_model.core.errors import ConfigError
 from tests.models import save_random_model
 from tests.trainables.tiny import tone, write_wav
 from trainables import export, predict

@@ -13,8 +13,8 @@ import yaml
 from optuna.trial import TrialState
 
 from analysis.tables import read_run
-from sed_model.errors import TrainingError
-from trainables.searcher import STUDY_NAME, open_journal
+from sed_model.core.errors import TrainingError
+from trainables.searching.searcher import STUDY_NAME, open_journal
 
 pytestmark = pytest.mark.slow
 SPACE = """
@@ -121,7 +121,7 @@ def test_a_trial_that_raises_is_tried_again_and_leaves_its_traceback(
     traceback = run / "tune" / "trial_0008" / "error.txt"
     assert output.count("trial_0008 broke off and starts again: IsADirectoryError: ") == 1
     assert f"(traceback: {traceback})" in output
-    assert 'trainables/trial.py", line' in traceback.read_text(encoding="utf-8")
+    assert 'trainables/trials/trial.py", line' in traceback.read_text(encoding="utf-8")
     assert "Traceback" not in output + capfd.readouterr().err
 
 

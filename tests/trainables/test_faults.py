@@ -19,11 +19,11 @@ import ray
 from _run_checks import Ledger, check_equal, ended, history, problems_of, started, tables
 from ray.util import placement_group_table
 
-from sed_model.errors import DiskFullError
-from trainables.leaderboard import best_trials
-from trainables.recorder import Recorder
-from trainables.run_tables import trial_id
-from trainables.runs import RunFolder
+from sed_model.core.errors import DiskFullError
+from sed_model.run_folder.folder import RunFolder
+from sed_model.run_folder.leaderboard import best_trials
+from sed_model.run_folder.run_tables import trial_id
+from trainables.searching.recorder import Recorder
 
 pytestmark = pytest.mark.slow
 ARGUMENTS = ("--max-concurrent", "1", "--no-pseudo-labels")

@@ -9,18 +9,18 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from sed_model.checkpoint import load_model, read_lineage
-from sed_model.config import SedConfig
+from sed_model.config.sed_config import SedConfig
+from sed_model.model.checkpoint import load_model, read_lineage
+from sed_model.run_folder.folder import RunFolder
+from sed_model.run_folder.leaderboard import best_trials, finalists
+from sed_model.run_folder.run_tables import trial_id
 from tests.models import save_random_model
-from trainables.ensemble_members import EnsembleJob, find_candidates
-from trainables.leaderboard import best_trials, finalists
-from trainables.refit import deliver, plan_refits, write_spread
-from trainables.run_members import members_of
-from trainables.run_tables import trial_id
-from trainables.runs import RunFolder
-from trainables.search_space import SearchSpace
-from trainables.space import load_space
-from trainables.trial import SearchJob
+from trainables.labelling.members import EnsembleJob, find_candidates
+from trainables.labelling.run_members import members_of
+from trainables.searching.refit import deliver, plan_refits, write_spread
+from trainables.spaces.load import load_space
+from trainables.spaces.search_space import SearchSpace
+from trainables.trials.trial import SearchJob
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ def searched(start_command: Callable[..., object], space: Path, data: Path, out:
 def test_only_who_reserves_a_gpu_sees_it(cache_dir: Path) -> None:
     program = (
         "import ray, torch\n"
-        "from trainables.cluster import ray_session\n"
+        "from trainables.on_ray.cluster import ray_session\n"
         "with ray_session(dashboard=False):\n"
         "    sees = ray.remote(lambda: torch.cuda.is_available())\n"
         "    print(ray.get([sees.options(num_gpus=share).remote() for share in (0, 0.25)]))\n"

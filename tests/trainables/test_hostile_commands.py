@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from sed_model.errors import DataError
+from sed_model.core.errors import DataError
 from tests.hostile import NO_FILES, ODD_JSON, refusal
 from tests.trainables.conftest import Outcome
-from trainables.train_run import training_config
+from trainables.searching.train_run import training_config
 
 NO_CONFIGS = {kind: content for kind, content in ODD_JSON.items() if kind not in ("a comment", "YAML")} | {
     "an unknown section": b'{"modle": {}}',

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from sed_model.predict_job import Joining
+from sed_model.predict.job import Joining
 from tests.hostile import NO_FILES, ODD_JSON, in_time, refusal
-from trainables.kaggle_folder import TEMPLATES, KaggleJob, write_kaggle_folder
-from trainables.run_members import RunMembers
+from trainables.kaggle.folder import TEMPLATES, KaggleJob, write_kaggle_folder
+from trainables.labelling.run_members import RunMembers
 
 BUNDLE = {
     "format": 1, "models": ["small"], "joining": {"weights": [1.0]}, "runtime": "onnx", "post": {},

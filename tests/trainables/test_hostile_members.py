@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sed_model.run_folder.folder import RunFolder
 from tests.hostile import NO_FILES, drawn, refusal, refused, scalars, trees
-from trainables.run_members import members_of
-from trainables.runs import RunFolder
+from trainables.labelling.run_members import members_of
 
 MEMBER: dict[str, Any] = {"trial_id": "trial_0000", "weight": 1.0}
 GOOD: dict[str, Any] = {"method": "mean", "members": [MEMBER]}

@@ -12,7 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.trainables.run_tables import TABLES
 
+from sed_model.run_folder.folder import RunFolder
+from sed_model.run_folder.leaderboard import best_trials
+from sed_model.run_folder.run_tables import TRIAL_FIELDS
 from tests.hostile import (
     NO_FILES,
     NO_TABLES,
@@ -26,10 +30,6 @@ from tests.hostile import (
     truncated,
     with_column,
 )
-from tests.trainables.run_tables import TABLES
-from trainables.leaderboard import best_trials
-from trainables.run_tables import TRIAL_FIELDS
-from trainables.runs import RunFolder
 
 
 def read(bare_run: RunFolder, name: str) -> list[dict[str, Any]]:

@@ -9,18 +9,18 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.trainables.run_tables import RECORD
 
+from sed_model.run_folder.folder import RunFolder
 from tests.hostile import NO_FILES, as_loop, deep_folder, refusal
 from tests.trainables.conftest import Outcome
-from tests.trainables.run_tables import RECORD
-from trainables import runs_command
-from trainables.run_contents import removable, remove
-from trainables.run_members import members_of
-from trainables.runs import RunFolder
-from trainables.runs_command import find_run
-from trainables.space import load_space
-from trainables.teacher import find_teacher
-from trainables.warm_start import earlier_trials
+from trainables.keeping import runs_command
+from trainables.keeping.run_contents import removable, remove
+from trainables.labelling.run_members import members_of
+from trainables.runs import find_run
+from trainables.searching.warm_start import earlier_trials
+from trainables.spaces.load import load_space
+from trainables.trials.teacher import find_teacher
 
 
 @pytest.mark.parametrize(

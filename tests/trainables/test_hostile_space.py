@@ -13,12 +13,12 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sed_model.config import SedConfig, config_from_dict
+from sed_model.config.sed_config import SedConfig, config_from_dict
 from tests.hostile import drawn, in_time, refusal, refused, scalars
 from trainables import cli
-from trainables.overrides import absolute_paths, parse_overrides
-from trainables.search_checks import check_place
-from trainables.space import load_space
+from trainables.searching.checks import check_place
+from trainables.spaces.load import load_space
+from trainables.spaces.overrides import absolute_paths, parse_overrides
 
 GEM = "space: {model.gem_p: {uniform: [1, 2]}}\n"
 LARGE = "1" + "0" * 400

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sed_model.errors import UserError
+from sed_model.core.errors import UserError
 from tests.hostile import drawn, in_time, refusal, refused, scalars, trees
-from trainables.trial_storage import MANIFEST, TrialFiles
+from trainables.on_ray.trial_storage import MANIFEST, TrialFiles
 
 MANIFESTS: dict[str, bytes] = {
     "nothing": b"",

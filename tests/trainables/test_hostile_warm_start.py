@@ -10,14 +10,14 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import yaml
-
-from tests.hostile import refusal
 from tests.trainables.run_tables import CURVE, RECORD, TRIAL
-from trainables.runs import RunFolder
-from trainables.search_settings import parse_search
-from trainables.search_space import SearchSpace
-from trainables.space import load_space
-from trainables.warm_start import check_comparable, earlier_trials
+
+from sed_model.run_folder.folder import RunFolder
+from tests.hostile import refusal
+from trainables.searching.warm_start import check_comparable, earlier_trials
+from trainables.spaces.load import load_space
+from trainables.spaces.search_space import SearchSpace
+from trainables.spaces.settings import parse_search
 
 RECORDS: dict[str, Any] = {
     "nothing": None,

@@ -12,18 +12,18 @@ import pandas as pd
 import pytest
 import yaml
 
-from sed_model.checkpoint import read_config, read_lineage
-from sed_model.config import load_config
-from sed_model.errors import ConfigError, DataError
-from sed_model.pseudo_clips import read_pseudo_labels
-from sed_model.recordings import read_data_folder
-from sed_model.split_record import SplitRecord
-from sed_model.splits import split
+from sed_model.clips.pseudo_clips import read_pseudo_labels
+from sed_model.config.sed_config import load_config
+from sed_model.core.errors import ConfigError, DataError
+from sed_model.data.recordings import read_data_folder
+from sed_model.data.splits import split
+from sed_model.model.checkpoint import read_config, read_lineage
+from sed_model.run_folder.folder import RunFolder
+from sed_model.run_folder.split_record import SplitRecord
 from tests.models import save_random_model
-from trainables.runs import RunFolder
-from trainables.search_checks import check_one_split, check_refit_folds, check_same_split
-from trainables.space import load_space
-from trainables.teacher import Teacher
+from trainables.searching.checks import check_one_split, check_refit_folds, check_same_split
+from trainables.spaces.load import load_space
+from trainables.trials.teacher import Teacher
 
 slow = pytest.mark.slow
 FOLDS = ("--set", "data.validation=folds", "--set", "data.n_folds=4")

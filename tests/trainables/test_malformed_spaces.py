@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sed_model.errors import ConfigError
-from tests.trainables.spaces import SMALL, load, write
-from trainables.space import load_space
+from sed_model.core.errors import ConfigError
+from tests.trainables.space_texts import SMALL, load, write
+from trainables.spaces.load import load_space
 
 KEY = "augment.wave.prob"
 MALFORMED = {

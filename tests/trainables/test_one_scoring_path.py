@@ -12,24 +12,24 @@ import pytest
 import soundfile
 import torch
 
-from sed_model.checkpoint import LoadedModel, load_model
-from sed_model.config import SedConfig
-from sed_model.devices import Runtime
-from sed_model.export_check import Labelled, labelled_auc
-from sed_model.fit import FitJob, fit
-from sed_model.frame_scores import FRAMES_FILE, write_frame_scores
-from sed_model.metrics import macro_auc
-from sed_model.oof import OutOfFold, read_predictions
-from sed_model.predict import predict_soundscape
-from sed_model.predict_job import Ensemble, PredictJob, predict_soundscapes
-from sed_model.recordings import read_data_folder
-from sed_model.stages import plan_stages
-from sed_model.training_data import open_training_data
-from sed_model.tune_job import labelled_windows
-from sed_model.windows import decode_as_cached
+from sed_model.audio.windows import decode_as_cached
+from sed_model.clips.training_data import open_training_data
+from sed_model.config.sed_config import SedConfig
+from sed_model.config.stages import plan_stages
+from sed_model.data.recordings import read_data_folder
+from sed_model.export.check import Labelled, labelled_auc
+from sed_model.model.checkpoint import LoadedModel, load_model
+from sed_model.model.devices import Runtime
+from sed_model.predict.frame_scores import FRAMES_FILE, write_frame_scores
+from sed_model.predict.job import Ensemble, PredictJob, predict_soundscapes
+from sed_model.predict.members import predict_soundscape
+from sed_model.predict.tune_job import labelled_windows
+from sed_model.scores.metrics import macro_auc
+from sed_model.scores.oof import OutOfFold, read_predictions
+from sed_model.train.fit import FitJob, fit
 from tests.trainables.tiny import PITCH_HZ, tone, write_data
-from trainables.ensemble_plan import PredictionRules, Shard
-from trainables.ensemble_run import predict_shard
+from trainables.labelling.job import predict_shard
+from trainables.labelling.plan import PredictionRules, Shard
 
 CPU = Runtime(torch.device("cpu"), None)
 ALIKE = {"rtol": 0, "atol": 2e-6}

@@ -13,14 +13,14 @@ import pandas as pd
 import pytest
 import soundfile
 
-from sed_model.checkpoint import read_lineage
-from sed_model.errors import CheckpointError, ConfigError
-from sed_model.postprocess import PostSettings
-from sed_model.predict_job import Joining
+from sed_model.core.errors import CheckpointError, ConfigError
+from sed_model.model.checkpoint import read_lineage
+from sed_model.predict.job import Joining
+from sed_model.predict.postprocess import PostSettings
+from sed_model.run_folder.folder import RunFolder
 from tests.models import save_random_model
 from trainables import predict
-from trainables.run_members import members_of
-from trainables.runs import RunFolder
+from trainables.labelling.run_members import members_of
 
 ROOT = Path(__file__).parents[2]
 

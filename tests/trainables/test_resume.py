@@ -13,9 +13,9 @@ import pandas as pd
 import pytest
 from _run_checks import left_over
 
-from sed_model.errors import ConfigError
-from sed_model.files import sha256_of
-from sed_model.frame_scores import FRAMES_FILE
+from sed_model.core.errors import ConfigError
+from sed_model.core.files import sha256_of
+from sed_model.predict.frame_scores import FRAMES_FILE
 
 pytestmark = pytest.mark.slow
 LONG = (

@@ -12,8 +12,8 @@ import optuna
 import pytest
 from _run_checks import Ledger, problems_of
 
-from trainables.runs import RunFolder
-from trainables.searcher import STUDY_NAME, open_journal
+from sed_model.run_folder.folder import RunFolder
+from trainables.searching.searcher import STUDY_NAME, open_journal
 
 pytestmark = pytest.mark.slow  # a finished search
 Rows = list[dict[str, Any]]

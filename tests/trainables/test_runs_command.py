@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from sed_model.errors import DataError
-from sed_model.files import write_json
-from trainables.driver_lock import HOLDER_FILE, Holder, only_driver
-from trainables.run_contents import STILL_RUNS_S
-from trainables.run_tables import trial_id
-from trainables.runs import RunFolder
-from trainables.runs_command import main, size_text
+from sed_model.core.errors import DataError
+from sed_model.core.files import write_json
+from sed_model.run_folder.folder import RunFolder
+from sed_model.run_folder.run_tables import trial_id
+from trainables.keeping.driver_lock import HOLDER_FILE, Holder, only_driver
+from trainables.keeping.run_contents import STILL_RUNS_S
+from trainables.runs import main, size_text
 
 ROOT = Path(__file__).parents[2]
 

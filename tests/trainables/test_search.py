@@ -23,10 +23,10 @@ from tensorboardX.proto import event_pb2
 from analysis import predictions, tables
 from analysis.metrics import macro_auc
 from analysis.ranks import rank_trials
-from sed_model.checkpoint import load_model
-from sed_model.errors import ConfigError
-from trainables.run_tables import CURVE_FIELDS, TRIAL_FIELDS
-from trainables.searcher import STUDY_NAME, open_journal
+from sed_model.core.errors import ConfigError
+from sed_model.model.checkpoint import load_model
+from sed_model.run_folder.run_tables import CURVE_FIELDS, TRIAL_FIELDS
+from trainables.searching.searcher import STUDY_NAME, open_journal
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow  # each of them alone would take the whole search

@@ -12,15 +12,16 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from sed_model.checkpoint import read_lineage
-from sed_model.errors import ConfigError, DataError
-from sed_model.pseudo_clips import read_pseudo_labels
-from trainables import student, student_run
-from trainables.runs import RunFolder
+from sed_model.clips.pseudo_clips import read_pseudo_labels
+from sed_model.core.errors import ConfigError, DataError
+from sed_model.model.checkpoint import read_lineage
+from sed_model.run_folder.folder import RunFolder
+from trainables import student
 from trainables.search import parse
-from trainables.space import load_space
-from trainables.student_run import check_same_settings, search_arguments
-from trainables.teacher import check_student_space, find_teacher
+from trainables.searching import student_run
+from trainables.searching.student_run import check_same_settings, search_arguments
+from trainables.spaces.load import load_space
+from trainables.trials.teacher import check_student_space, find_teacher
 
 slow = pytest.mark.slow
 SHORT = ("--set", "stages.pseudo.epochs=2", "--set", "stages.pseudo.warmup_epochs=0", "--set", "pseudo.balance=false")

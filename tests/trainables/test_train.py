@@ -15,16 +15,18 @@ import pytest
 import ray
 
 from analysis.tables import read_run
-from sed_model.checkpoint import read_lineage
-from sed_model.config import load_config
-from sed_model.errors import CheckpointError, ConfigError
-from sed_model.files import sha256_of
-from sed_model.fit import EpochResult, FitJob, fit
-from sed_model.recordings import read_data_folder
-from sed_model.stages import plan_stages
-from sed_model.training_data import open_training_data
-from trainables import abandoned_groups, train, train_run
-from trainables.stage_trainer import RayTrainJob, fit_with_ray_train
+from sed_model.clips.training_data import open_training_data
+from sed_model.config.sed_config import load_config
+from sed_model.config.stages import plan_stages
+from sed_model.core.errors import CheckpointError, ConfigError
+from sed_model.core.files import sha256_of
+from sed_model.data.recordings import read_data_folder
+from sed_model.model.checkpoint import read_lineage
+from sed_model.train.fit import EpochResult, FitJob, fit
+from trainables import train
+from trainables.on_ray import abandoned_groups
+from trainables.searching import train_run
+from trainables.trials.stage_trainer import RayTrainJob, fit_with_ray_train
 
 pytestmark = pytest.mark.slow
 Train = Callable[..., str]

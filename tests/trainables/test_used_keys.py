@@ -13,25 +13,25 @@ import numpy as np
 import pytest
 import soundfile
 
-from sed_model import pseudo
-from sed_model.checkpoint import load_model
-from sed_model.config import SedConfig, known_keys
-from sed_model.config_tree import Section
-from sed_model.devices import choose_runtime
-from sed_model.errors import ConfigError
-from sed_model.files import write_parquet
-from sed_model.fit import FitJob, fit
-from sed_model.pseudo_clips import read_pseudo_labels
-from sed_model.recordings import read_data_folder
-from sed_model.stages import SUPERVISED_STAGES, plan_stages
-from sed_model.training_data import open_training_data
+from sed_model.clips.pseudo_clips import read_pseudo_labels
+from sed_model.clips.training_data import open_training_data
+from sed_model.config.sed_config import SedConfig, known_keys
+from sed_model.config.stages import SUPERVISED_STAGES, plan_stages
+from sed_model.config.tree import Section
+from sed_model.core.errors import ConfigError
+from sed_model.core.files import write_parquet
+from sed_model.data.recordings import read_data_folder
+from sed_model.labels import pseudo
+from sed_model.model.checkpoint import load_model
+from sed_model.model.devices import choose_runtime
+from sed_model.train.fit import FitJob, fit
 from trainables import ensemble
-from trainables.ensemble_labels import joined_windows
-from trainables.ensemble_members import EnsembleJob
-from trainables.ensemble_plan import plan_ensemble, with_rules
-from trainables.ensemble_run import predict_shard
-from trainables.overrides import Use, unused_reason
-from trainables.train_run import command, training_config
+from trainables.labelling.job import predict_shard
+from trainables.labelling.members import EnsembleJob
+from trainables.labelling.plan import plan_ensemble, with_rules
+from trainables.labelling.write_labels import joined_windows
+from trainables.searching.train_run import command, training_config
+from trainables.spaces.overrides import Use, unused_reason
 
 USES = {
     "search": Use("search", SUPERVISED_STAGES),

@@ -13,15 +13,15 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from sed_model.audio_files import is_audio
-from sed_model.bundle import Bundle, read_bundle
-from sed_model.checkpoint import load_model
-from sed_model.errors import ConfigError, UserError
-from sed_model.exported import emulated_note, load_exported
-from sed_model.graph import check_installed
-from sed_model.paths import check_output
-from sed_model.predict_job import Ensemble, PredictJob, load_ensemble, predict_soundscapes
-from sed_model.submission import find_sample, read_sample
+from sed_model.audio.audio_files import is_audio
+from sed_model.core.errors import ConfigError, UserError
+from sed_model.core.paths import check_output
+from sed_model.export.bundle import Bundle, read_bundle
+from sed_model.export.exported import emulated_note, load_exported
+from sed_model.model.checkpoint import load_model
+from sed_model.model.graph import check_installed
+from sed_model.predict.job import Ensemble, PredictJob, load_ensemble, predict_soundscapes
+from sed_model.predict.submission import find_sample, read_sample
 
 FOLDER = Path(__file__).resolve().parent
 

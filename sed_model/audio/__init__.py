@@ -1,0 +1,1 @@
+"""Decoding, the cache of decoded recordings, windows of it."""

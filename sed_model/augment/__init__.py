@@ -1,0 +1,1 @@
+"""Augmentations of waveforms, of log-mels and of batches."""

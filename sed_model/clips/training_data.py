@@ -1,0 +1,83 @@
+"""A data folder opened for training: its tables, which rows train and validate, and the decoded audio."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sed_model.audio.cache import AudioCache, open_cache
+from sed_model.clips.pseudo_clips import PseudoLabels, PseudoSource
+from sed_model.config.sed_config import SedConfig
+from sed_model.core.errors import DataError
+from sed_model.data.recordings import DataFolder
+from sed_model.data.splits import Split, check_sources, split
+from sed_model.model.checkpoint import Lineage
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """A data folder opened for training: tables, split and decoded audio; pseudo-labels for a student."""
+
+    folder: DataFolder
+    split: Split
+    cache: AudioCache
+    pseudo: PseudoSource | None = None
+
+    @property
+    def bad_paths(self) -> frozenset[str]:
+        return frozenset(bad.path for bad in self.cache.bad)
+
+
+def n_training_recordings(folder: DataFolder, config: SedConfig) -> int:
+    """Recordings that an epoch draws from, unreadable ones included.
+
+    Raises:
+        DataError: the folder cannot be split as the configuration says.
+    """
+    return len(split(folder, config.data).train)
+
+
+def open_training_data(
+    folder: DataFolder, config: SedConfig, progress: bool = True, pseudo: PseudoLabels | None = None
+) -> TrainingData:
+    """Split the folder and decode what training and validation need (once; later calls map the decoded audio).
+
+    Raises:
+        DataError: a pseudo-labelled window is of a labelled soundscape.
+        AudioError: files cannot be decoded, and `data.on_bad_audio` is "fail".
+    """
+    parts = split(folder, config.data)
+    paths = list(folder.recordings["path"])
+    if parts.kind == "soundscapes" and folder.soundscape_labels is not None:
+        paths += sorted(folder.soundscape_labels["path"].unique())
+    cache = open_cache(folder.root, paths, config.front_end.sample_rate_hz, config.data, progress)
+    if pseudo is None:
+        return TrainingData(folder, parts, cache)
+    return TrainingData(folder, parts, cache, open_pseudo_source(folder, pseudo, config, progress))
+
+
+def open_pseudo_source(folder: DataFolder, pseudo: PseudoLabels, config: SedConfig, progress: bool) -> PseudoSource:
+    """Decode the soundscapes of the pseudo-labels. Labelled ones validate: nothing may learn from them."""
+    pseudo = pseudo.inside(folder.soundscapes_name)
+    paths = set(pseudo.paths)
+    labelled = paths & set(() if folder.soundscape_labels is None else folder.soundscape_labels["path"])
+    missing = paths - set(folder.soundscapes)
+    if labelled or missing:
+        path, problem = (min(labelled), "is labelled") if labelled else (min(missing), "is not in the data folder")
+        raise DataError(f"pseudo-labels: {path} {problem}; make the pseudo-labels again on this data.")
+    rate = config.front_end.sample_rate_hz
+    return PseudoSource(pseudo, open_cache(folder.root, sorted(paths), rate, config.data, progress))
+
+
+def check_leaks(data: TrainingData, parent: Lineage | None, name: str = "") -> None:
+    """Whether the parent, and who made the pseudo-labels, were trained on nothing that validates here.
+
+    Args:
+        name: of the parent, for the message (default: that of its stage).
+
+    Raises:
+        CheckpointError: they were, or may have been; the message names the repair.
+    """
+    sources = [] if parent is None else [parent.as_source(name or f"the {parent.stage} model")]
+    if data.pseudo is not None:
+        sources += data.pseudo.labels.sources()
+    check_sources(sources, data.split, data.folder)

@@ -1,0 +1,1 @@
+"""The frozen configuration, its YAML files, and the stages that it plans."""

@@ -1,0 +1,1 @@
+"""Errors, files, paths: what every other package stands on."""

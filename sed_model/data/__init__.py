@@ -1,0 +1,1 @@
+"""Data folders of every layout -> checked tables, splits and targets; demo data."""

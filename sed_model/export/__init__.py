@@ -1,0 +1,1 @@
+"""Graphs for other runtimes, and the parts of a folder for Kaggle."""

@@ -1,0 +1,1 @@
+"""Rules from predictions to pseudo-labels, and what these are worth."""

@@ -1,0 +1,1 @@
+"""Log-mel front end, backbone, attention head; their checkpoints and devices."""

@@ -1,0 +1,1 @@
+"""Windows of soundscapes -> scores -> submissions and events."""

@@ -1,0 +1,123 @@
+"""Frame scores -> sound events with onset and offset, as CSV, Audacity label tracks and Raven selection tables.
+
+Pure functions. Times are in seconds. Labels are data: what separates columns or lines in them becomes a space.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float, Float32
+from scipy.ndimage import median_filter
+
+from sed_model.core.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class EventSettings:
+    """When a class sounds: hysteresis thresholds on median-filtered frame scores.
+
+    Attributes:
+        high: an event has at least one frame that scores this much.
+        low: it reaches as far as the frames around that one score this much.
+        median_s: length of the median filter, which removes blips and holes of up to half of it; 0: none.
+        min_gap_s: shorter pauses between two events of a class join them.
+        min_event_s: shorter events are left out.
+    """
+
+    high: float = 0.5
+    low: float = 0.25
+    median_s: float = 0.5
+    min_gap_s: float = 0.5
+    min_event_s: float = 0.2
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.low <= self.high <= 1:
+            raise ConfigError(
+                f"event thresholds low={self.low:g} and high={self.high:g}: need 0 <= low <= high <= 1; change one."
+            )
+
+
+@dataclass(frozen=True)
+class Event:
+    """A class that sounds from onset to offset; `score` is its best frame."""
+
+    onset_s: float
+    offset_s: float
+    label: str
+    score: float
+
+
+def find_events(
+    frames: Float[np.ndarray, "frames classes"], frame_s: float, classes: Sequence[str], settings: EventSettings
+) -> list[Event]:
+    """The events of all classes, in the order of their onsets."""
+    smooth = filter_frames(frames, round(settings.median_s / frame_s))
+    events = [
+        Event(first * frame_s, end * frame_s, label, float(smooth[first:end, index].max()))
+        for index, label in enumerate(classes)
+        for first, end in find_runs(smooth[:, index], frame_s, settings)
+    ]
+    return sorted(events, key=lambda event: (event.onset_s, event.label))
+
+
+def filter_frames(frames: Float[np.ndarray, "frames classes"], length: int) -> Float32[np.ndarray, "frames classes"]:
+    """The median of `length` frames around each (the next odd number); the ends are repeated."""
+    if length < 2:
+        return frames.astype(np.float32)
+    return median_filter(frames.astype(np.float32), size=(length + 1 - length % 2, 1), mode="nearest")
+
+
+def find_runs(scores: Float[np.ndarray, " frames"], frame_s: float, settings: EventSettings) -> list[tuple[int, int]]:
+    """First frame and end (exclusive) of each event of one class: runs above `low` that reach `high`, then joined."""
+    runs = [(first, end) for first, end in _runs(scores >= settings.low) if scores[first:end].max() >= settings.high]
+    joined: list[tuple[int, int]] = []
+    for first, end in runs:
+        # Frames are counted, so that 0.1 s + 0.2 s is not more than 0.3 s.
+        if joined and first - joined[-1][1] < round(settings.min_gap_s / frame_s):
+            joined[-1] = (joined[-1][0], end)
+        else:
+            joined.append((first, end))
+    return [(first, end) for first, end in joined if end - first >= round(settings.min_event_s / frame_s)]
+
+
+def _runs(inside: Bool[np.ndarray, " frames"]) -> list[tuple[int, int]]:
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], inside, [False]]).astype(np.int8)))
+    return [(int(first), int(end)) for first, end in list(pairwise(edges))[::2]]
+
+
+def event_table(by_file: Sequence[tuple[str, Sequence[Event]]]) -> pd.DataFrame:
+    """filename, onset_s, offset_s, label, score: a row an event."""
+    rows = [
+        (name, round(event.onset_s, 3), round(event.offset_s, 3), event.label, round(event.score, 6))
+        for name, events in by_file
+        for event in events
+    ]
+    return pd.DataFrame(rows, columns=["filename", "onset_s", "offset_s", "label", "score"])
+
+
+def audacity_track(events: Sequence[Event]) -> str:
+    """A label track for Audacity's File > Import > Labels: onset, offset, label, separated by tabs."""
+    return "".join(f"{event.onset_s:.3f}\t{event.offset_s:.3f}\t{_cell(event.label)}\n" for event in events)
+
+
+def raven_table(events: Sequence[Event], f_min_hz: float, f_max_hz: float) -> str:
+    """A selection table for Raven; the boxes reach over the whole band, for only time was detected."""
+    header = (
+        *("Selection", "View", "Channel", "Begin Time (s)", "End Time (s)", "Low Freq (Hz)", "High Freq (Hz)"),
+        *("Label", "Score"),
+    )
+    rows = [
+        f"{number}\tSpectrogram 1\t1\t{event.onset_s:.3f}\t{event.offset_s:.3f}\t{f_min_hz:g}\t{f_max_hz:g}\t"
+        f"{_cell(event.label)}\t{event.score:.4f}"
+        for number, event in enumerate(events, start=1)
+    ]
+    return "\n".join(["\t".join(header), *rows]) + "\n"
+
+
+def _cell(label: str) -> str:
+    return " ".join(label.split())

@@ -1,0 +1,307 @@
+"""A folder of soundscapes -> submission.csv and sound events. Needs neither Ray nor a network."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float, Float32
+
+from sed_model.audio.decoding import BadAudio, duration_s
+from sed_model.core.errors import some
+from sed_model.core.paths import check_folder, check_output
+from sed_model.data.tables import Notes
+from sed_model.labels import pseudo
+from sed_model.model.checkpoint import LoadedModel, load_model
+from sed_model.model.devices import prediction_runtime
+from sed_model.predict.event_files import EventWriter, check_stems
+from sed_model.predict.events import EventSettings
+from sed_model.predict.members import target_starts
+from sed_model.predict.postprocess import PostSettings, blend, postprocess_files
+from sed_model.predict.scoring import (
+    ScoreOptions,
+    SoundscapeScores,
+    Task,
+    check_members_fit,
+    score_files,
+    score_soundscape,
+)
+from sed_model.predict.submission import (
+    Columns,
+    Sample,
+    ends_of,
+    find_sample,
+    find_soundscapes,
+    lists_every_file,
+    plan_columns,
+    read_sample,
+    row_id,
+    submission_table,
+    usual_count,
+    write_submission,
+)
+
+REPORT_EVERY_S = 10.0
+LABEL_SAMPLES = (("birds",), ("target",))
+"""Columns of samples that ask for labels, no scores."""
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Joining:
+    """How the probabilities of members become one.
+
+    Attributes:
+        weights: of the members, of any scale; None: equal.
+        method: one of pseudo.COMBINE_METHODS.
+        mean_exponent: of power_mean.
+    """
+
+    weights: tuple[float, ...] | None = None
+    method: str = "mean"
+    mean_exponent: float = 2.0
+
+
+def joining_problem(joining: Joining, n_members: int) -> str:
+    """What is wrong with a way to join `n_members` members, or nothing."""
+    weights = (1.0,) * n_members if joining.weights is None else joining.weights
+    if joining.method not in pseudo.COMBINE_METHODS:
+        return f"method {joining.method!r:.80} is none of {', '.join(pseudo.COMBINE_METHODS)}"
+    if not 0 < joining.mean_exponent < math.inf:
+        return f"mean_exponent {joining.mean_exponent!r} is no number above 0"
+    if len(weights) != n_members:
+        return f"there are {len(weights)} weights for {n_members} members"
+    good = all(0 <= weight < math.inf for weight in weights)
+    return "" if good and 0 < sum(weights) < math.inf else "weights have to be finite numbers from 0, not all 0"
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Models that predict together."""
+
+    members: tuple[LoadedModel, ...]
+    joining: Joining = Joining()
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.members[0].lineage.classes
+
+    @property
+    def target_s(self) -> float:
+        return self.members[0].config.data.target_s
+
+    def combine(
+        self, by_member: Float[np.ndarray, "members windows classes"]
+    ) -> Float32[np.ndarray, "windows classes"]:
+        weights = None if self.joining.weights is None else np.asarray(self.joining.weights)
+        return pseudo.combine(by_member, self.joining.method, weights, self.joining.mean_exponent)
+
+
+@dataclass(frozen=True)
+class PredictJob:
+    """What to predict, and what to write.
+
+    Attributes:
+        sample: sample_submission.csv; None: the one in or beside the soundscapes, where there is one.
+        step_s: from one row to the next; None: a target window.
+        silence_rms: None: `inference.silence_rms` of each member.
+        events: folder for sound events; None: none are written.
+        n_threads: files at a time.
+        recursive: take the soundscapes in folders below, too.
+    """
+
+    soundscapes: Path
+    out: Path
+    sample: Path | None = None
+    step_s: float | None = None
+    silence_rms: float | None = None
+    post: PostSettings = field(default_factory=PostSettings)
+    events: Path | None = None
+    event_settings: EventSettings = field(default_factory=EventSettings)
+    n_threads: int = 1
+    recursive: bool = False
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What was done, to be told."""
+
+    n_files: int
+    n_rows: int
+    bad: tuple[BadAudio, ...]
+    n_events: int = 0
+
+
+def load_ensemble(
+    folders: Sequence[Path], joining: Joining = Joining(), load: Callable[[Path], LoadedModel] = load_model
+) -> Ensemble:
+    """The models of some folders, checked to fit together.
+
+    Raises:
+        CheckpointError: a model is missing or damaged, or they do not fit together.
+    """
+    members = tuple(load(folder) for folder in folders)
+    check_members_fit(members, [folder.name for folder in folders])
+    return Ensemble(members, joining)
+
+
+def predict_soundscapes(job: PredictJob, ensemble: Ensemble, report: Report = print) -> Predicted:
+    """Predict a folder and write the submission (and the events).
+
+    A soundscape that cannot be read gets rows of 0, for a submission has to be complete.
+
+    Raises:
+        ConfigError: `out` is a folder, or `events` is none.
+        DataError: the folder or the sample cannot be used, or they do not fit the models.
+        CheckpointError: a member predicts what is no probability.
+        DiskFullError: there is no space for the results.
+    """
+    check_places(job)
+    notes = Notes()
+    files = find_soundscapes(job.soundscapes, job.recursive, notes)
+    for note in notes.lines():
+        report(f"left out: {note}")
+    if job.events:
+        check_stems(list(files), job.events)
+    sample = _sample_of(job, ensemble, report)
+    columns = plan_columns(ensemble.classes, sample)
+    asked = sample if sample and lists_every_file(sample, list(files)) else None
+    _report_plan(report, files, columns, sample, asked)
+    ends = {stem: ends_of(asked, stem, ensemble.target_s) if asked else None for stem in files}
+    tasks = [Task(path, _starts(ends[stem], ensemble.target_s)) for stem, path in files.items()]
+    band_hz = (ensemble.members[0].config.front_end.f_min_hz, ensemble.members[0].config.front_end.f_max_hz)
+    writer = EventWriter(job.events, ensemble.classes, job.event_settings, band_hz) if job.events else None
+    windows: dict[str, _Windows | BadAudio] = {}
+    for (stem, path), scores in zip(files.items(), score_all(ensemble, tasks, job, report), strict=True):
+        if isinstance(scores, BadAudio):
+            report(f"cannot be read, its rows are 0: {_name(path, job)}: {scores.reason}")
+            windows[stem] = scores
+            continue
+        ends_s = ends[stem] or tuple(scores.starts_s + ensemble.target_s)
+        windows[stem] = _Windows(ends_s, blend(scores.parts, job.post), scores.parts.silent_for_all)
+        if writer:
+            writer.add(_name(path, job), pseudo.silence(ensemble.combine(scores.frames), scores.silent_frames))
+    bad = tuple(item for item in windows.values() if isinstance(item, BadAudio))
+    complete = _with_empty_rows(windows, files, ends, job, ensemble)
+    table = _table(complete, asked, ensemble, columns, job.post)
+    write_submission(job.out, table)
+    n_events = writer.finish() if writer else 0
+    return Predicted(len(files), len(table), bad, n_events)
+
+
+def _name(path: Path, job: PredictJob) -> str:
+    return path.relative_to(job.soundscapes).as_posix()
+
+
+def _sample_of(job: PredictJob, ensemble: Ensemble, report: Report) -> Sample | None:
+    """The sample that was given, or the one in or beside the soundscapes, unless that asks for labels."""
+    sample_path = job.sample or find_sample(job.soundscapes)
+    sample = read_sample(sample_path) if sample_path else None
+    if sample and job.sample is None and sample.classes in LABEL_SAMPLES and sample.classes[0] not in ensemble.classes:
+        report(
+            f"left out: {sample.path.name}, whose column {sample.classes[0]} asks for labels (BirdCLEF 2021, 2022); "
+            "the submission has a column of scores for each class"
+        )
+        return None
+    return sample
+
+
+def check_places(job: PredictJob) -> None:
+    """
+    Raises:
+        ConfigError: the results could not be written in the end.
+    """
+    check_output(job.out, "--out")
+    if job.events:
+        check_folder(job.events, "--events")
+
+
+@dataclass(frozen=True)
+class _Windows:
+    """The windows of one soundscape."""
+
+    ends_s: tuple[float, ...]
+    by_member: Float32[np.ndarray, "members windows classes"]
+    silent: Bool[np.ndarray, " windows"]
+
+
+def score_all(
+    ensemble: Ensemble, tasks: Sequence[Task], job: PredictJob, report: Report
+) -> Iterator[SoundscapeScores | BadAudio]:
+    """The scores of each task in order; now and then a line about how far it is."""
+    runtime = prediction_runtime(ensemble.members[0].config.optim)
+    for member in ensemble.members:
+        runtime.place(member.model)
+    shift_s = 0.0 if job.post.tta_weight == 0 else job.post.tta_shift_s or ensemble.target_s / 2
+    options = ScoreOptions(job.step_s, shift_s, job.silence_rms)
+    score = partial(score_soundscape, ensemble.members, options=options, runtime=runtime)
+    start_s = last_s = time.monotonic()
+    for n_done, scores in enumerate(score_files(score, tasks, job.n_threads), start=1):
+        now_s = time.monotonic()
+        if now_s - last_s >= REPORT_EVERY_S or n_done == len(tasks):
+            last_s, rate = now_s, n_done / max(now_s - start_s, 1e-9)
+            report(f"{n_done}/{len(tasks)} files  {rate:.2f} files/s  {(len(tasks) - n_done) / rate:.0f} s left")
+        yield scores
+
+
+def _report_plan(
+    report: Report, files: Mapping[str, Path], columns: Columns, sample: Sample | None, asked: Sample | None
+) -> None:
+    if sample and asked is None:
+        known = sum(stem in sample.rows for stem in files)
+        report(f"{sample.path.name} lists {known} of {len(files)} soundscapes: taken as an example of the columns")
+    elif asked and (absent := [stem for stem in asked.rows if stem not in files]):
+        report(f"{len(absent)} soundscapes of {asked.path.name} are not there, their rows are 0: {some(absent)}")
+    if columns.unknown:
+        report(f"{len(columns.unknown)} classes that the models do not know get 0: {some(columns.unknown)}")
+
+
+def _starts(ends_s: Sequence[float] | None, target_s: float) -> tuple[float, ...] | None:
+    return None if ends_s is None else tuple(end_s - target_s for end_s in ends_s)
+
+
+def _with_empty_rows(
+    windows: Mapping[str, _Windows | BadAudio],
+    files: Mapping[str, Path],
+    ends: Mapping[str, tuple[float, ...] | None],
+    job: PredictJob,
+    ensemble: Ensemble,
+) -> dict[str, _Windows]:
+    """Damaged files with rows of 0: those asked for, else by the length in the header, else as many as most have."""
+    target_s, step_s = ensemble.target_s, job.step_s or ensemble.target_s
+    usual = usual_count([len(item.ends_s) for item in windows.values() if isinstance(item, _Windows)])
+    complete: dict[str, _Windows] = {}
+    for stem, item in windows.items():
+        if isinstance(item, _Windows):
+            complete[stem] = item
+            continue
+        length_s = duration_s(files[stem])
+        starts_s = target_starts(length_s, target_s, step_s) if length_s > 0 else np.arange(usual) * step_s
+        ends_s = ends[stem] or tuple(starts_s + target_s)
+        shape = (len(ensemble.members), len(ends_s), len(ensemble.classes))
+        complete[stem] = _Windows(ends_s, np.zeros(shape, np.float32), np.ones(len(ends_s), bool))
+    return complete
+
+
+def _table(
+    windows: Mapping[str, _Windows], asked: Sample | None, ensemble: Ensemble, columns: Columns, post: PostSettings
+) -> pd.DataFrame:
+    by_member = np.concatenate([item.by_member for item in windows.values()], axis=1)
+    silent = np.concatenate([item.silent for item in windows.values()])
+    joined = pseudo.silence(ensemble.combine(by_member), silent)
+    better = postprocess_files(joined, [len(item.ends_s) for item in windows.values()], post)
+    # Once more: a silent window is not what its neighbours are.
+    probabilities = pseudo.silence(better, silent)
+    if asked is None:
+        row_ids = [row_id(stem, end_s) for stem, item in windows.items() for end_s in item.ends_s]
+        return submission_table(row_ids, probabilities, columns)
+    names = [asked.rows[stem][end_s] for stem, item in windows.items() for end_s in item.ends_s]
+    place, empty = {name: index for index, name in enumerate(names)}, len(names)
+    padded = np.pad(probabilities, ((0, 1), (0, 0)))
+    return submission_table(asked.row_ids, padded[[place.get(name, empty) for name in asked.row_ids]], columns)

@@ -1,0 +1,1 @@
+"""Metrics, out-of-fold predictions, the choice of members, scores of frames."""

@@ -1,0 +1,1 @@
+"""Losses, optimisers, the epoch loop, validation."""

@@ -1,0 +1,328 @@
+"""The training loop: a generator that trains a chain of stages and yields a result an epoch. It resumes."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sed_model.clips.dataset import EpochLoaders
+from sed_model.clips.samplers import with_batch_size
+from sed_model.clips.training_data import TrainingData, check_leaks
+from sed_model.config.sed_config import SedConfig
+from sed_model.config.stages import StagePlan
+from sed_model.config.training import STAGE_NAMES
+from sed_model.core.errors import CheckpointError
+from sed_model.model.checkpoint import (
+    PREVIOUS_STATE_FILE,
+    STATE_FILE,
+    Lineage,
+    LoadedModel,
+    Parent,
+    load_state,
+    save_model,
+    save_state,
+    start_from,
+    weights_digest,
+    without_pretraining,
+)
+from sed_model.model.devices import Runtime, choose_runtime
+from sed_model.model.network import SedModel
+from sed_model.scores.oof import OOF_FILE, write_predictions
+from sed_model.train.auto_batch import StageSetUp, with_fitting_batch
+from sed_model.train.stage_training import StageTraining
+from sed_model.train.validation import Validated, Validation
+
+
+@dataclass(frozen=True)
+class EpochResult:
+    """What one epoch gave. Epochs count from 1; `epoch` runs on through the stages, `epochs` is where they all end.
+
+    `best_macro_auc` is the best so far, of `best_epoch` in `best_stage`: that of the model that is kept. After a stage
+    with cross-entropy it begins anew, since its softmax orders windows otherwise than the sigmoids that follow.
+    `finished` marks the last result of a run (a stage that stops early leaves `epoch` short of `epochs`).
+    """
+
+    stage: str
+    epoch: int
+    stage_epoch: int
+    epochs: int
+    train_loss: float
+    val_loss: float
+    macro_auc: float
+    best_macro_auc: float
+    best_stage: str
+    best_epoch: int
+    lr: float
+    samples_per_s: float
+    finished: bool
+    note: str = ""
+    """What the user ought to know of this epoch (a batch that was halved), or ""."""
+
+
+@dataclass(frozen=True)
+class FitJob:
+    """A chain of stages to train. `folder` gets the best model, its validation predictions and the training state.
+
+    With `repeat_results` a run that resumes first yields the results of the epochs that it does not train again.
+    """
+
+    config: SedConfig
+    plans: tuple[StagePlan, ...]
+    folder: Path
+    parent: LoadedModel | None = None
+    round: int = 0
+    checkpoint_every_s: float = 20.0
+    repeat_results: bool = False
+
+
+@dataclass
+class Progress:
+    """What a resumed run needs to know, beside the stage's own state."""
+
+    epoch: int = 0
+    best_score: float = -math.inf
+    best_stage: str = ""
+    best_epoch: int = 0
+    stage_best_score: float = -math.inf
+    stage_best: dict[str, Tensor] = field(default_factory=dict)
+    epochs_without_gain: int = 0
+    parent: Parent | None = None
+    results: list[EpochResult] = field(default_factory=list)
+
+
+def fit(job: FitJob, data: TrainingData, runtime: Runtime | None = None) -> Iterator[EpochResult]:
+    """Train the stages of `job` one after the other, each from the best weights of the one before.
+
+    The best model is written as it appears: of all epochs, or of those after a stage with cross-entropy. The state goes
+    to the folder at least every `checkpoint_every_s` seconds (looked at after each epoch) and at the end of each stage,
+    and a new call continues from it; `checkpoint.delete_state` removes it once nobody needs it. An epoch's random draws
+    depend only on the seed and its number, so a resumed run gives the same losses.
+
+    With `runtime.world_size` processes (torch.distributed is initialised; each calls this with its rank) the result is
+    that of one process, up to dropout, stochastic depth and, on CPUs, the batch statistics of BatchNorm.
+
+    Raises:
+        TrainingError: a non-finite loss, with step and files, or memory that ran out.
+        CheckpointError: the folder holds the state of another run, or the parent does not fit; it or who made the
+            pseudo-labels was trained on what validates here.
+    """
+    return _Run(job, data, runtime or choose_runtime(job.config.optim)).epochs()
+
+
+class _Run:
+    def __init__(self, job: FitJob, data: TrainingData, runtime: Runtime) -> None:
+        self.job, self.data, self.runtime = job, data, runtime
+        self.config = with_batch_size(job.config, len(data.split.train), self.runtime.world_size)
+        check_leaks(data, job.parent.lineage if job.parent else None)
+        self.state, self.note = load_state(job.folder)
+        torch.manual_seed(self.config.seed)
+        starts_afresh = job.parent is None and self.state is None
+        config = self.config if starts_afresh else without_pretraining(self.config)
+        self.model = SedModel(config, len(data.folder.classes))
+        if job.parent is not None:
+            start_from(self.model, job.parent, self.config, data.folder.classes)
+        runtime.place(self.model)
+        self.validation = Validation(self.model, data, self.config, runtime)
+        self.progress = Progress(parent=job.parent.as_parent if job.parent else None)
+        self.notes: list[str] = []
+        self.last_save_s = time.monotonic()
+        if runtime.world_size > 1 and runtime.device.type == "cpu" and has_batch_norm(self.model):
+            self._tell("BatchNorm normalises by each worker's own clips: PyTorch exchanges its statistics on GPUs only")
+
+    def epochs(self) -> Iterator[EpochResult]:
+        if self.note:
+            print(self.note, flush=True)
+        stage_state = self._restore(self.state) if self.state else None
+        self.state = None
+        earlier = self.progress.results
+        if self.job.repeat_results:
+            yield from tuple(earlier)
+        elif earlier and earlier[-1].finished:
+            yield earlier[-1]  # broken off after the last epoch, before anyone heard of it
+        for plan in self.job.plans:
+            if plan.last_epoch > self.progress.epoch:
+                yield from self._stage(plan, stage_state)
+                stage_state = None
+
+    def _stage(self, plan: StagePlan, state: dict[str, Any] | None) -> Iterator[EpochResult]:
+        progress = self.progress
+        training = self._training(plan)
+        if state:
+            training.load_state_dict(state)
+        else:
+            progress.stage_best_score, progress.epochs_without_gain = -math.inf, 0
+            if self._is_first_after_cross_entropy(plan):
+                progress.best_score = -math.inf
+        while progress.epoch < plan.last_epoch:
+            stage_epoch = progress.epoch - plan.first_epoch + 1
+            torch.manual_seed(epoch_seed(self.config.seed, plan.name, stage_epoch, self.runtime.rank))
+            stats = training.train_epoch(stage_epoch)
+            validated = self.validation.of(training, self._tell)
+            progress.epoch += 1
+            self._keep_best(training, plan, validated)
+            patience = self.config.optim.early_stopping_epochs
+            stop_early = 0 < patience <= progress.epochs_without_gain
+            result = EpochResult(
+                plan.name,
+                progress.epoch,
+                stage_epoch,
+                self.job.plans[-1].last_epoch,
+                stats.loss,
+                validated.loss,
+                validated.macro_auc,
+                progress.best_score,
+                progress.best_stage,
+                progress.best_epoch,
+                stats.lr,
+                stats.samples_per_s,
+                finished=plan is self.job.plans[-1] and (stop_early or progress.epoch == plan.last_epoch),
+                note="; ".join(self.notes),
+            )
+            self.notes.clear()
+            progress.results.append(result)
+            if stop_early or progress.epoch == plan.last_epoch:
+                self._end_stage(plan)
+            elif time.monotonic() - self.last_save_s >= self.job.checkpoint_every_s:
+                self._save(plan, training.state_dict())
+            yield result
+
+    def _is_first_after_cross_entropy(self, plan: StagePlan) -> bool:
+        """Whether the scores so far are those of a softmax, and this stage's will not be."""
+        place = self.job.plans.index(plan)
+        if place == 0:
+            return False
+        before, own = (self.config.stages[name].loss for name in (self.job.plans[place - 1].name, plan.name))
+        return before == "ce" != own
+
+    def _training(self, plan: StagePlan) -> StageTraining:
+        """The stage, with a batch that fits where `optim.auto_batch` says so."""
+        rank, world_size = self.runtime.rank, self.runtime.world_size
+        loaders = EpochLoaders(self.data, self.config, plan.name, rank, world_size)
+        if not self.config.optim.auto_batch:
+            return StageTraining(self.model, plan, self.config, loaders, self.runtime)
+        config, note = with_fitting_batch(StageSetUp(self.model, plan, self.config, loaders, self.runtime))
+        if note:
+            self._tell(note)
+            loaders = EpochLoaders(self.data, config, plan.name, rank, world_size)
+        return StageTraining(self.model, plan, config, loaders, self.runtime)
+
+    def _tell(self, note: str) -> None:
+        """For the log at once, and for whoever hears of the epoch."""
+        self.notes.append(note)
+        if self.runtime.rank == 0:
+            print(note, flush=True)
+
+    def _keep_best(self, training: StageTraining, plan: StagePlan, validated: Validated) -> None:
+        progress, score = self.progress, validated.macro_auc
+        progress.epochs_without_gain += 1
+        if score > progress.stage_best_score:
+            weights = training.averaged_weights()
+            progress.stage_best = {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
+            progress.stage_best_score, progress.epochs_without_gain = score, 0
+        if score > progress.best_score:
+            progress.best_score, progress.best_stage, progress.best_epoch = score, plan.name, progress.epoch
+            if self.runtime.rank == 0:
+                self._write_best(plan, validated, training.config)
+
+    def _write_best(self, plan: StagePlan, validated: Validated, config: SedConfig) -> None:
+        """`config` is the stage's own, with the batch that fitted."""
+        lineage = Lineage(
+            stage=plan.name,
+            loss=self.config.stages[plan.name].loss,
+            epoch=self.progress.epoch,
+            parent=self.progress.parent,
+            classes=self.data.folder.classes,
+            data_fingerprint=self.data.folder.fingerprint,
+            validation=self.data.split.kind,
+            seed=self.config.seed,
+            metrics={"macro_auc": validated.macro_auc, "val_loss": validated.loss},
+            round=max(self.job.round, self.job.parent.lineage.round if self.job.parent else 0),
+            teachers=self.data.pseudo.labels.teachers if self.data.pseudo else (),
+            pseudo_labels=self.data.pseudo.labels.fingerprint if self.data.pseudo else None,
+            split=self.data.split.record,
+        )
+        save_model(self.job.folder, self.progress.stage_best, config, lineage)
+        write_predictions(
+            self.job.folder / OOF_FILE, self.validation.windows, validated.probabilities, self.data.folder.classes
+        )
+
+    def _end_stage(self, plan: StagePlan) -> None:
+        """The next stage starts from this one's best weights. A stage that stopped early gives up its other epochs."""
+        progress = self.progress
+        progress.epoch = plan.last_epoch
+        progress.parent = Parent(stage=plan.name, weights_sha256=weights_digest(progress.stage_best))
+        self.model.load_state_dict(progress.stage_best)
+        self._save(plan, None)
+
+    def _save(self, plan: StagePlan, stage_state: dict[str, Any] | None) -> None:
+        self.last_save_s = time.monotonic()
+        if self.runtime.rank != 0:
+            return
+        progress = self.progress
+        state = {
+            "run": self._identity(),
+            "stage": plan.name,
+            "stage_state": stage_state,
+            "model": self.model.state_dict(),
+            "epoch": progress.epoch,
+            "best_score": progress.best_score,
+            "best_stage": progress.best_stage,
+            "best_epoch": progress.best_epoch,
+            "stage_best_score": progress.stage_best_score,
+            "stage_best": progress.stage_best,
+            "epochs_without_gain": progress.epochs_without_gain,
+            "parent": progress.parent.model_dump() if progress.parent else None,
+            "results": [asdict(result) for result in progress.results],
+        }
+        save_state(self.job.folder, state)
+
+    def _identity(self) -> dict[str, str]:
+        """What a run has in common with the one that it continues."""
+        return {
+            "configuration": self.config.model_dump_json(),
+            "chain of stages": ",".join(f"{plan.name}:{plan.epochs}" for plan in self.job.plans),
+            "data folder content": self.data.folder.fingerprint,
+            "table of pseudo-labels": self.data.pseudo.labels.fingerprint if self.data.pseudo else "none",
+        }
+
+    def _restore(self, state: dict[str, Any]) -> dict[str, Any] | None:
+        """Take up a saved state; the part of it that belongs to an unfinished stage is returned."""
+        saved = state.get("run", {})
+        differing = [name for name, value in self._identity().items() if saved.get(name) != value]
+        if differing:
+            raise CheckpointError(
+                f"{self.job.folder}: holds the training state of a run with another {' and another '.join(differing)}; "
+                f"use another folder, or delete {STATE_FILE} and {PREVIOUS_STATE_FILE} in it to start anew."
+            )
+        self.model.load_state_dict(state["model"])
+        self.progress = Progress(
+            epoch=state["epoch"],
+            best_score=state["best_score"],
+            best_stage=state["best_stage"],
+            best_epoch=state["best_epoch"],
+            stage_best_score=state["stage_best_score"],
+            stage_best=state["stage_best"],
+            epochs_without_gain=state["epochs_without_gain"],
+            parent=Parent(**state["parent"]) if state["parent"] else None,
+            results=[EpochResult(**result) for result in state["results"]],
+        )
+        stage_state: dict[str, Any] | None = state["stage_state"]
+        return stage_state
+
+
+def has_batch_norm(model: nn.Module) -> bool:
+    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
+
+
+def epoch_seed(seed: int, stage_name: str, stage_epoch: int, rank: int = 0) -> int:
+    """Seed of an epoch's dropout and stochastic depth in one process."""
+    words = np.random.SeedSequence([seed, STAGE_NAMES.index(stage_name), stage_epoch, rank]).generate_state(1)
+    return int(words[0])

@@ -1,0 +1,93 @@
+"""Parts of the search command: the terminal's leaderboard, and what fits a cluster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sed_model.core.errors import ConfigError
+from sed_model.run_folder.folder import RunFolder
+from sed_model.run_folder.leaderboard import rank
+from trainables.on_ray.cluster import ClusterInfo
+from trainables.searching.leaderboard_text import leaderboard_text
+from trainables.searching.resources import check_room, room, trial_resources
+from trainables.searching.run import resume_command
+from trainables.spaces.load import load_space
+from trainables.spaces.search_space import SearchSpace
+from trainables.trials.trial import SearchJob
+
+
+@pytest.fixture(scope="module")
+def space(tiny_space: Path) -> SearchSpace:
+    return load_space(tiny_space)
+
+
+def job_of(space: SearchSpace, cpus: int = 1, gpus: float = 0, workers: int = 0) -> SearchJob:
+    return SearchJob(space, Path("data"), Path("runs/x"), ("pretrain_ce",), 1.0, cpus, gpus, workers)
+
+
+def test_the_leaderboard_shows_settings_only_where_they_matter(space: SearchSpace) -> None:
+    common = {"stage": "train_bce", "epoch": 2, "params_m": 1.0, "cpu_ms_per_window": 5.0}
+    scores = [("complete", 0.81, 3, 90.0, "gem", 2.5, 1e-3), ("failed", None, None, None, "avg", 3.0, 2e-3)]
+    names = ("status", "macro_auc", "epochs", "duration_s", "config.model.pool_type", "config.model.gem_p")
+    rows = [
+        {"trial_id": f"trial_000{number}", "number": number, **common}
+        | dict(zip((*names, "config.stages.pretrain_ce.lr"), row, strict=True))
+        for number, row in enumerate(scores)
+    ]
+    lines = leaderboard_text(rank(rows), space).splitlines()
+
+    assert lines[0].split() == [
+        "rank",
+        "trial_id",
+        "status",
+        "macro_auc",
+        "epochs",
+        "minutes",
+        "pool_type",
+        "gem_p",
+        "lr",
+    ]
+    assert lines[1].split() == ["1", "trial_0000", "complete", "0.8100", "3", "1.5", "gem", "2.5", "0.001"]
+    assert lines[2].split() == ["2", "trial_0001", "failed", "-", "-", "-", "avg", "-", "0.002"]
+
+
+@pytest.mark.parametrize(
+    ("cpus", "gpus", "workers", "trials"), [(1, 0, 0, 8), (3, 0, 0, 2), (1, 0.5, 0, 4), (2, 1, 2, 1), (1, 0, 8, 1)]
+)
+def test_trials_that_fit_eight_cpus_and_two_gpus(
+    space: SearchSpace, cpus: int, gpus: float, workers: int, trials: int
+) -> None:
+    assert room(job_of(space, cpus, gpus, workers), ClusterInfo(8, 2, "")) == trials
+
+
+@pytest.mark.parametrize(("cpus", "gpus", "workers"), [(9, 0, 0), (1, 3, 0), (2, 0, 5), (1, 1, 3)])
+def test_a_trial_that_does_not_fit_is_refused(space: SearchSpace, cpus: int, gpus: float, workers: int) -> None:
+    with pytest.raises(ConfigError, match=r"does not fit this machine, which has 8 CPUs and 2 GPUs; lower"):
+        check_room(job_of(space, cpus, gpus, workers), ClusterInfo(8, 2, ""))
+
+
+def test_a_machine_without_gpus_says_what_to_leave_out(space: SearchSpace) -> None:
+    with pytest.raises(ConfigError, match=r"1 GPUs does not fit .* 8 CPUs and 0 GPUs; leave --gpus-per-trial out"):
+        check_room(job_of(space, gpus=1), ClusterInfo(8, 0, ""))
+
+
+def test_a_trial_reserves_what_it_uses(space: SearchSpace) -> None:
+    assert trial_resources(job_of(space, cpus=2)) == {"CPU": 2}
+    assert trial_resources(job_of(space, gpus=0.5)) == {"CPU": 1, "GPU": 0.5}
+
+
+def test_a_trial_with_workers_leaves_the_cpus_to_them(space: SearchSpace) -> None:
+    resources = trial_resources(job_of(space, cpus=2, gpus=1, workers=2))
+
+    assert resources["CPU"] == 0
+    assert "GPU" not in resources
+
+
+def test_how_to_go_on_can_be_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = "python -m trainables.search --resume --name 'my run'"
+
+    assert resume_command(RunFolder(tmp_path / "runs" / "my run")) == command
+    assert resume_command(RunFolder(tmp_path / "my run")) == f"{command} --out {tmp_path}"

@@ -1,0 +1,1 @@
+"""The folder that predicts by itself on Kaggle."""

@@ -1,0 +1,1 @@
+"""The ensemble: its members, its soundscapes, its pseudo-labels."""

@@ -1,0 +1,218 @@
+"""The ensemble job: share soundscapes out over actors, join the members' predictions, apply the label rules."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import ray
+import torch
+from ray.exceptions import RayActorError
+from ray.util import ActorPool
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from sed_model.audio.windows import decode_as_cached
+from sed_model.core.errors import AudioError, TrainingError
+from sed_model.core.files import write_json, write_parquet
+from sed_model.labels import pseudo
+from sed_model.model.checkpoint import LoadedModel
+from sed_model.model.devices import Runtime, prediction_runtime
+from sed_model.predict.members import predict_soundscape, target_starts, window_rms
+from trainables.labelling.members import table_lines
+from trainables.labelling.plan import EnsemblePlan, PredictionRules, Shard, members_record
+from trainables.labelling.write_labels import WINDOW_SCHEMA, joined_windows, label_quality, print_result, summary
+from trainables.on_ray.cluster import cluster_nodes
+from trainables.on_ray.node_check import nodes_with
+
+RETRIES = 2
+"""Restarts of an actor that dies, and tries of the part that it was at."""
+GPUS_PER_WORKER = 0.25
+LISTED_BAD_FILES = 10
+SCORE_KEYS = ("inference.frame_share", "inference.silence_rms")
+"""What a score is made with; members are chosen by scores of their validation."""
+
+
+def label_soundscapes(plan: EnsemblePlan) -> None:
+    """Predict every soundscape, then keep the confident windows as pseudo-labels. Ray has to run.
+
+    Raises:
+        AudioError: no soundscape can be read; or any cannot, and the job is to fail then.
+    """
+    shards, labelled = plan.shards(), plan.labelled_shards()
+    n_known = sum(len(shard.filenames) for shard in labelled)
+    compared = f", and {n_known} labelled ones to compare with" if n_known else ""
+    n_members, method = len(plan.choice.members), plan.job.method
+    print(f"ensemble of {n_members} ({method}); {len(plan.filenames)} soundscapes to label{compared}", flush=True)
+    print("\n".join(table_lines(plan.choice)), flush=True)
+    if changed := {name: value for name, value in plan.rules.inference.items() if name in SCORE_KEYS}:
+        given = ", ".join(f"{name}={value}" for name, value in changed.items())
+        print(f"members were chosen by scores with their own settings; soundscapes are scored with {given}", flush=True)
+    for reason, count in plan.sources.left_out.items():
+        print(f"{count} files are left out: {reason}", flush=True)
+    remove_stale(plan.rules.parts)
+    predict_shards(plan, [*labelled, *shards])
+    bad = [file for shard in shards for file in _bad_files(shard.part)]
+    report_bad(bad, plan)
+    table = joined_windows(plan, shards)
+    labels, counts = pseudo.apply_rules(table, plan.classes, plan.config.pseudo, len(plan.data.recordings))
+    quality = label_quality(plan, labelled)
+    write_parquet(
+        plan.job.out / "pseudo_labels" / "part-00000.parquet", pseudo.to_arrow(labels, plan.classes, n_members)
+    )
+    write_json(plan.job.out / "members.json", members_record(plan))
+    write_json(plan.job.out / "summary.json", summary(plan, labels, counts, bad) | {"labelled": quality})
+    print_result(labels, counts, plan.config.pseudo, quality)
+
+
+def report_bad(bad: Sequence[tuple[str, str]], plan: EnsemblePlan) -> None:
+    """Say which files cannot be read.
+
+    Raises:
+        AudioError: there are any and the job is to fail then, or there are no others.
+    """
+    if not bad:
+        return
+    lines = [f"  {name}: {reason}" for name, reason in bad[:LISTED_BAD_FILES]]
+    if len(bad) > LISTED_BAD_FILES:
+        lines.append(f"  and {len(bad) - LISTED_BAD_FILES} more, in summary.json")
+    message = f"{len(bad)} of {len(plan.filenames)} soundscapes cannot be read:\n" + "\n".join(lines)
+    if plan.job.fail_on_bad_audio:
+        raise AudioError(f"{message}\nRemove them, or leave out --fail-on-bad-audio.")
+    if len(bad) == len(plan.filenames):
+        raise AudioError(f"{message}\nGive a folder of readable audio.")
+    print(message, flush=True)
+
+
+def remove_stale(parts: Path) -> None:
+    """Remove the predictions of earlier ensembles, and nothing else that may lie in the folder."""
+    for folder in parts.parent.glob("*"):
+        if folder != parts and re.fullmatch("[0-9a-f]{16}", folder.name) and folder.is_dir():
+            shutil.rmtree(folder)
+
+
+def predict_shards(plan: EnsemblePlan, shards: Sequence[Shard]) -> None:
+    """Predict the shards that have no part file yet.
+
+    Raises:
+        TrainingError: an actor dies again and again.
+    """
+    missing = [shard for shard in shards if not shard.part.is_file()]
+    if len(missing) < len(shards):
+        print(f"{len(shards) - len(missing)} of {len(shards)} parts are there already", flush=True)
+    if not missing:
+        return
+    places = actor_options(plan.rules, [missing[0].root, missing[-1].root], plan.job.gpus_per_worker)
+    n_actors = min(len(missing), plan.job.workers or len(places), len(places))
+    workers: list[Any] = []
+    start_s = time.monotonic()
+    n_files, n_done = sum(len(shard.filenames) for shard in missing), 0
+    try:
+        workers.extend(_LabelWorker.options(**place).remote(plan.rules) for place in places[:n_actors])  # type: ignore[attr-defined]
+        results = ActorPool(workers).map_unordered(lambda worker, shard: worker.label.remote(shard), missing)
+        for n_predicted in results:
+            n_done += n_predicted
+            rate = n_done / (time.monotonic() - start_s)
+            left_s = (n_files - n_done) / rate
+            print(f"predicted {n_done}/{n_files} files  {rate:.1f} files/s  {left_s:.0f} s left", flush=True)
+    except RayActorError:
+        raise TrainingError(
+            f"a process that predicts soundscapes was killed {RETRIES + 1} times, perhaps for want of memory; lower "
+            "--workers. What is predicted is kept: the same command goes on."
+        ) from None
+    finally:  # also where a model or the disk fails, or the user interrupts: they would hold on to their CPUs
+        for worker in workers:
+            ray.kill(worker)
+
+
+def actor_options(rules: PredictionRules, roots: Sequence[Path], gpus: float | None) -> list[dict[str, Any]]:
+    """A place for each actor, on the machines that see soundscapes, members and parts, or else on this one.
+
+    One for each CPU; on machines with GPUs one for each `gpus` of a GPU (None: GPUS_PER_WORKER; 0: use none).
+    """
+    share = GPUS_PER_WORKER if gpus is None else gpus
+    seeing = nodes_with(cluster_nodes(), rules.parts, [*roots, *rules.members])
+    places: list[tuple[str, int, float]] = []
+    for node in seeing:
+        on_gpus = int(node.gpus / share + 1e-6) if share else 0
+        count = min(on_gpus, int(node.cpus)) or int(node.cpus)
+        places += [(node.id, 1, share if on_gpus else 0)] * count
+    return [
+        {
+            "num_cpus": cpus,
+            "num_gpus": gpu_share,
+            "max_restarts": RETRIES,
+            "max_task_retries": RETRIES,
+            "scheduling_strategy": NodeAffinitySchedulingStrategy(node_id, soft=False),
+        }
+        for node_id, cpus, gpu_share in places or [(ray.get_runtime_context().get_node_id(), 0, 0)]
+    ]
+
+
+@ray.remote
+class _LabelWorker:
+    """Holds the members and predicts shards, each into a file of its own."""
+
+    def __init__(self, rules: PredictionRules) -> None:
+        torch.set_num_threads(1)
+        self.members = rules.load()
+        self.runtime = prediction_runtime(self.members[0].config.optim)
+        for member in self.members:
+            self.runtime.place(member.model)
+
+    def label(self, shard: Shard) -> int:
+        """Write the part; how many files it is about comes back."""
+        write_parquet(shard.part, predict_shard(self.members, shard, self.runtime))
+        return len(shard.filenames)
+
+
+def predict_shard(members: Sequence[LoadedModel], shard: Shard, runtime: Runtime) -> pa.Table:
+    """Each member's probabilities for every window; the unreadable files with their reasons are in the metadata."""
+    n_classes = len(members[0].lineage.classes)
+    vectors = pa.list_(pa.float32(), n_classes)
+    schema = pa.schema([*WINDOW_SCHEMA, *((f"member_{number}", vectors) for number in range(len(members)))])
+    tables, bad = [], []
+    for name in shard.filenames:
+        try:
+            columns = predict_file(members, shard.root / name, shard.step_s, runtime)
+            columns["filename"] = [name] * len(columns["start_s"])  # with the folders that it is in below the root
+        except AudioError as error:
+            bad.append((name, str(error)))
+            continue
+        by_member = columns.pop("by_member")
+        arrays = [pa.array(columns[field.name], field.type) for field in WINDOW_SCHEMA]
+        arrays += [pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), n_classes) for rows in by_member]
+        tables.append(pa.Table.from_arrays(arrays, schema=schema))
+    table = pa.concat_tables(tables) if tables else schema.empty_table()
+    return table.replace_schema_metadata({"bad": json.dumps(bad)})
+
+
+def predict_file(members: Sequence[LoadedModel], path: Path, step_s: float, runtime: Runtime) -> dict[str, Any]:
+    """The windows of one soundscape, decoded once: filename, start_s, end_s, rms [windows] and by_member.
+
+    Raises:
+        UnreadableAudioError: the file cannot be decoded.
+    """
+    config = members[0].config
+    rate, target_s = config.front_end.sample_rate_hz, config.data.target_s
+    waveform = decode_as_cached(path, rate)
+    starts_s = target_starts(len(waveform) / rate, target_s, step_s)
+    return {
+        "filename": [path.name] * len(starts_s),
+        "start_s": starts_s.astype(np.float32),
+        "end_s": (starts_s + target_s).astype(np.float32),
+        "rms": window_rms(waveform, starts_s, target_s, rate),
+        "by_member": predict_soundscape(members, waveform, starts_s, runtime),
+    }
+
+
+def _bad_files(path: Path) -> Iterator[tuple[str, str]]:
+    metadata = pq.read_schema(path).metadata or {}
+    yield from json.loads(metadata.get(b"bad", b"[]"))

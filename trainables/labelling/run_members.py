@@ -1,0 +1,97 @@
+"""Which models of a run predict: those of its ensemble, or the best of its leaderboard. Needs no Ray."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sed_model.core.errors import CheckpointError, some
+from sed_model.core.paths import is_file
+from sed_model.model.checkpoint import read_lineage
+from sed_model.predict.job import Joining, joining_problem
+from sed_model.run_folder.folder import RunFolder
+from sed_model.run_folder.leaderboard import best_trials
+
+DEFAULT_TOP_K = 5
+TRIAL_NAME = re.compile(r"trial_\d{4,}", re.ASCII)
+
+
+@dataclass(frozen=True)
+class RunMembers:
+    """Folders of models, how they are joined, and where that is written."""
+
+    folders: tuple[Path, ...]
+    joining: Joining
+    source: str
+
+
+def members_of(run_dir: Path, top_k: int | None = None) -> RunMembers:
+    """The members of RUN/ensemble/members.json; the `top_k` best trials where it is not there, or top_k is given.
+
+    Raises:
+        CheckpointError: there is no model, members.json is damaged, or a member has been trained anew since.
+    """
+    run = RunFolder(run_dir)
+    members_file = run.ensemble / "members.json"
+    if top_k is None and os.path.lexists(members_file):
+        return _read_members(members_file, run.path / "trials")
+    trials = run.read_trials()
+    ranked = [run.path / "trials" / row["trial_id"] for row in best_trials(trials, len(trials))]
+    if not ranked:
+        raise CheckpointError(f"{run.path}: no trial with a model; give the folder of a search, or --model DIR.")
+    return _best_alike(ranked, top_k or DEFAULT_TOP_K)
+
+
+def _best_alike(ranked: Sequence[Path], top_k: int) -> RunMembers:
+    """The first `top_k` models; softmax ones, which do not mix with sigmoids, only where there are no others."""
+    sigmoids: list[Path] = []
+    softmaxes: list[Path] = []
+    for folder in ranked:
+        if len(sigmoids) == top_k:
+            break
+        (softmaxes if read_lineage(folder, with_weights=False).scores == "softmax" else sigmoids).append(folder)
+    folders = sigmoids or softmaxes[:top_k]
+    source = f"the {len(folders)} best of the leaderboard"
+    if sigmoids and softmaxes:
+        names = some([folder.name for folder in softmaxes])
+        source += f" ({len(softmaxes)} left out, whose best epoch is of a cross-entropy stage: {names})"
+    return RunMembers(tuple(folders), Joining(), source)
+
+
+def _read_members(path: Path, trials: Path) -> RunMembers:
+    try:
+        if not is_file(path):
+            raise ValueError("it is no file")
+        tree = json.loads(path.read_text(encoding="utf-8"))
+        method, rows, exponent = tree["method"], tree["members"], tree.get("mean_exponent", Joining.mean_exponent)
+        names, weights = [row["trial_id"] for row in rows], [row.get("weight", 1.0) for row in rows]
+        joining = Joining(tuple(float(weight) for weight in weights), method, float(exponent))
+        problem = _problem(names, [*weights, exponent]) or joining_problem(joining, len(names))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        problem = f"{type(error).__name__}: {error}"
+    if problem:
+        raise CheckpointError(f"{path}: cannot be used ({problem}); run trainables.ensemble again, or give --top-k.")
+    for row in rows:
+        wanted = row.get("weights_sha256")
+        if wanted and read_lineage(trials / row["trial_id"]).weights_sha256 != wanted:
+            raise CheckpointError(
+                f"{row['trial_id']}: is not the model that {path} names (its weights_sha256 differs); run "
+                "trainables.ensemble again, or give --top-k."
+            )
+    return RunMembers(tuple(trials / name for name in names), joining, "ensemble/members.json")
+
+
+def _problem(names: list[Any], numbers: list[Any]) -> str:
+    """What is wrong with names and numbers of members, or nothing. Names are plain: none leads out of the run."""
+    if not names:
+        return "it has no members"
+    if odd := [name for name in names if not isinstance(name, str) or not TRIAL_NAME.fullmatch(name)]:
+        return f"trial_id {odd[0]!r:.80} is no name of a trial"
+    if not all(isinstance(number, int | float) for number in numbers):
+        return "weights and mean_exponent have to be finite numbers"
+    return "a trial is there twice" if len(set(names)) < len(names) else ""

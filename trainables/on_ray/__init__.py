@@ -1,0 +1,1 @@
+"""The cluster: nodes, places, storage, jobs, and what Ray loses."""

@@ -1,0 +1,60 @@
+"""The leaderboard for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from trainables.spaces.search_space import SearchSpace
+
+
+def leaderboard_text(board: pd.DataFrame, space: SearchSpace, n_rows: int = 10) -> str:
+    """The top of the leaderboard for a terminal: scores, and the settings that differ under their last names.
+
+    A setting that a trial's other settings leave without effect is shown as `-`.
+    """
+    fixed = ["rank", "trial_id", "status", "macro_auc", "epochs"]
+    names = list(board.columns)
+    settings = names[names.index("on_front") + 1 :]
+    top = board.head(n_rows)
+    cost = space.search.cost
+    if cost is not None:
+        fixed[4:4] = [cost, "on_front"]
+        top = top.assign(
+            on_front=top["on_front"].map({True: "yes", False: ""}), **{cost: top[cost].map("{:.3g}".format)}
+        )
+    if "refit_mean" in top:
+        fixed.insert(4, "refits")
+        top = top.assign(refits=[refit_text(row) for row in top.to_dict("records")])
+    shown = top[fixed].assign(
+        macro_auc=top["macro_auc"].map("{:.4f}".format, na_action="ignore"),
+        epochs=top["epochs"].map("{:.0f}".format, na_action="ignore"),
+        minutes=(top["duration_s"] / 60).map("{:.1f}".format, na_action="ignore"),
+    )
+    leaves = [name.rsplit(".", 1)[-1] for name in settings]
+    for name, leaf in zip(settings, leaves, strict=True):
+        title = leaf if leaves.count(leaf) == 1 else ".".join(name.rsplit(".", 2)[-2:])
+        shown[title] = [setting_text(space, row, name) for row in top.to_dict("records")]
+    return shown.fillna("-").to_string(index=False)
+
+
+def refit_text(row: Mapping[Any, Any]) -> str:
+    """Mean and standard deviation of a finalist's scores, and their number."""
+    if pd.isna(row["refit_mean"]):
+        return "-"
+    spread = "" if pd.isna(row["refit_sd"]) else f" +- {row['refit_sd']:.4f}"
+    return f"{row['refit_mean']:.4f}{spread} ({row['n_refits']:.0f})"
+
+
+def setting_text(space: SearchSpace, row: Mapping[Any, Any], name: str) -> str:
+    drawn = {**space.base.flat(), **row}
+    if not all(parameter.active(drawn) for parameter in space.parameters if parameter.key == name):
+        return "-"
+    return f"{row[name]:.3g}" if isinstance(row[name], float) else str(row[name])
+
+
+def print_leaderboard(board: pd.DataFrame, space: SearchSpace, duration_s: float) -> None:
+    table = leaderboard_text(board, space)
+    print(f"\nleaderboard ({len(board)} trials, {duration_s / 60:.1f} minutes)\n{table}\n", flush=True)

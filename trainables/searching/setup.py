@@ -1,0 +1,294 @@
+"""From the options of the search command to a search whose input is right; nothing is written for a wrong one."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from optuna.trial import FrozenTrial
+
+from sed_model.clips.pseudo_clips import read_pseudo_labels
+from sed_model.clips.training_data import TrainingData, check_leaks
+from sed_model.config.sed_config import load_config
+from sed_model.core.errors import ConfigError, DataError
+from sed_model.data.demo import write_demo_data
+from sed_model.data.recordings import DataFolder, read_data_folder
+from sed_model.data.splits import validation_kind
+from sed_model.model.checkpoint import CONFIG_FILE, read_lineage
+from sed_model.model.devices import emulation_note
+from sed_model.run_folder.folder import RunFolder, newest_runs
+from trainables.keeping.driver_lock import check_free
+from trainables.on_ray.cluster import ClusterInfo
+from trainables.on_ray.trial_storage import Storage, join_uri
+from trainables.searching.checks import (
+    check_backbones,
+    check_data,
+    check_method,
+    check_metric,
+    check_one_split,
+    check_place,
+    check_refit_folds,
+    check_same_data,
+    check_same_split,
+    check_stages,
+    check_top_k,
+    check_unused,
+    check_workers,
+    front_ends,
+    tell_data,
+    with_known_batch,
+)
+from trainables.searching.resources import check_room
+from trainables.searching.warm_start import earlier_trials
+from trainables.spaces.check import GONE, SECTIONS, SPACES_DIR, parse_space
+from trainables.spaces.load import load_space
+from trainables.spaces.overrides import Use, absolute_paths, check_used, parse_overrides
+from trainables.spaces.search_space import SearchSpace
+from trainables.spaces.settings import AshaSettings, parse_search
+from trainables.trials.teacher import check_student_space, find_teacher
+from trainables.trials.trial import SearchJob
+
+DEMO_TRIALS = 10
+FIXED_BY_RESUME = (
+    "space", "stages", "epochs_scale", "searcher", "scheduler", "cost", "seed", "overrides", "warm_start",
+    "storage", "teacher",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A search whose input is right. `record` is what search.yaml holds; nothing has been written yet.
+
+    `earlier` are trials of other searches that a new one starts from.
+    """
+
+    run: RunFolder
+    space: SearchSpace
+    job: SearchJob
+    data: DataFolder
+    record: Mapping[str, Any]
+    earlier: tuple[FrozenTrial, ...] = ()
+
+
+def prepare(options: argparse.Namespace, machine: ClusterInfo | None = None) -> Prepared:
+    """Read and check all input, a new search's or that of the one to go on with: what is quick to check first.
+
+    `machine` is the one that trials have to fit, where no cluster is asked.
+
+    Raises:
+        UserError: of the kind of the input that is wrong.
+    """
+    check_place(options.out, options.name)
+    check_workers(workers_per_trial(options), options.dashboard)
+    run, space, data_dir = resumed(options) if options.resume else new_run(options)
+    check_top_k(options.top_k, options.pseudo_labels, space)
+    if not options.dry_run:
+        check_free(run.path)
+    teacher_dir = teacher_folder(run, options)
+    teacher = None if teacher_dir is None else find_teacher(teacher_dir)
+    check_method(space)
+    check_metric(space)
+    check_stages(space.search.stages, teacher)
+    check_one_split(space)
+    if teacher is not None:
+        check_student_space(space)
+    data = None if data_dir is None else read_data_folder(data_dir, space.base.data.target_s)
+    for note in filter(None, [*check_backbones(space), emulation_note(space.base.optim.precision)]):
+        print(note, flush=True)
+    if data is None:
+        data = demo_data(space)
+    kind = validation_kind(data, space.base.data)
+    check_used(parse_overrides(options.overrides), space.base, use_of(space, teacher is not None, kind))
+    space = with_known_batch(space, data, max(1, workers_per_trial(options)))
+    if options.resume:
+        record = run.read_search()
+        check_same_data(run, record, data)
+    else:
+        record = search_record(run, space, data, options.words) | storage_record(options.storage, run)
+        if teacher_dir is not None:
+            check_same_data(RunFolder(teacher_dir), RunFolder(teacher_dir).read_search(), data)
+            record["teacher"] = str(teacher_dir)
+    tell_data(data)
+    job = replace(search_job(run, space, data.root, options, record.get("storage")), teacher=teacher)
+    if machine is not None:
+        check_room(job, machine)
+    labels = None if teacher is None else read_pseudo_labels(teacher.labels)
+    for number, config in enumerate(front_ends(space)):
+        training = check_data(data, config, space.search.stages[0], labels, tell_score=number == 0)
+    earlier = [trial for folder in options.warm_start for trial in earlier_trials(space, folder, data.fingerprint)]
+    check_split(options, job, training, record)
+    return Prepared(run, space, job, data, record, tuple(earlier))
+
+
+def check_split(options: argparse.Namespace, job: SearchJob, training: TrainingData, record: dict[str, Any]) -> None:
+    """Whether all that the search takes over fits to what validates here; a new search puts that into its record.
+
+    Raises:
+        UserError: of the kind of what does not fit.
+    """
+    split = training.split.record
+    if job.teacher is not None:
+        check_leaks(training, read_lineage(job.teacher.model), f"--teacher {job.teacher.model}")
+    if options.resume:
+        check_same_split(f"--resume {job.run_dir}", record, split)
+    else:
+        record["data"]["split"] = split.model_dump()
+    for folder in options.warm_start:
+        check_same_split(f"--warm-start {folder}", RunFolder(folder).read_search(), split)
+    check_refit_folds(job.space, split, job.teacher)
+
+
+def demo_data(space: SearchSpace) -> DataFolder:
+    root = Path("demo_data").absolute()
+    print(f"no --data: using the demo data in {root} with the small settings of demo.yaml", flush=True)
+    return read_data_folder(write_demo_data(root), space.base.data.target_s)
+
+
+def teacher_folder(run: RunFolder, options: argparse.Namespace) -> Path | None:
+    """The run that a student learns from: that of --teacher, or of the search that is gone on with."""
+    if not options.resume:
+        teacher: Path | None = options.teacher
+        return teacher
+    known = run.read_search().get("teacher")
+    return None if known is None else Path(known)
+
+
+def workers_per_trial(options: argparse.Namespace) -> int:
+    """`auto`: one Ray Train worker where trials have a GPU (they last long), none elsewhere (it costs 30 s)."""
+    return int(options.gpus_per_trial > 0) if options.workers_per_trial is None else int(options.workers_per_trial)
+
+
+def new_run(options: argparse.Namespace) -> tuple[RunFolder, SearchSpace, Path | None]:
+    """The space with all that the command line replaces in it; no data folder stands for the demo data."""
+    if options.space is None:
+        raise ConfigError("--space is missing; name a search space, e.g. --space arch.yaml (or go on with --resume).")
+    overrides = absolute_paths(parse_overrides(options.overrides))
+    if options.seed is not None:
+        overrides.setdefault("seed", options.seed)
+    base, data_dir = None, options.data
+    if options.teacher is not None:
+        base = find_teacher(options.teacher).model / CONFIG_FILE
+        data_dir = data_dir or Path(RunFolder(options.teacher).read_search()["data"]["folder"])
+    if data_dir is None:
+        base = SPACES_DIR / "demo.yaml"
+        overrides.setdefault("model.backbone", load_config(base).model.backbone)
+    space = load_space(options.space, overrides, base)
+    updates = search_updates(options, space)
+    if data_dir is None:
+        updates.setdefault("num_trials", min(DEMO_TRIALS, space.search.num_trials))
+    space = with_settings(space, updates)
+    check_used(parse_overrides(options.overrides), space.base, use_of(space, options.teacher is not None))
+    run = RunFolder(options.out / (options.name or f"{space.name}-{time.strftime('%Y%m%d-%H%M%S')}"))
+    check_unused(run)
+    return run, space, data_dir
+
+
+def use_of(space: SearchSpace, is_student: bool, validation: str | None = None) -> Use:
+    """What a search makes of a configuration."""
+    searched = tuple(parameter.key for parameter in space.parameters)
+    command = "student" if is_student else "search"
+    return Use(command, space.search.stages, searched, validation=validation)
+
+
+def resumed(options: argparse.Namespace) -> tuple[RunFolder, SearchSpace, Path]:
+    """The run of --name, or the newest one, with its own space and settings; the number of trials may be raised."""
+    given = [name for name in FIXED_BY_RESUME if getattr(options, name) not in (None, [])]
+    if given:
+        flags = ", ".join("--set" if name == "overrides" else f"--{name.replace('_', '-')}" for name in given)
+        raise ConfigError(f"--resume goes on with the settings of the run's search.yaml; leave out {flags}.")
+    folders = [options.out / options.name] if options.name else newest_runs(options.out)
+    if not folders:
+        raise DataError(f"--resume: no run folder in {options.out}; name one with --name, or start a new search.")
+    run = RunFolder(folders[0])
+    record = run.read_search()
+    space = parse_space({name: record[name] for name in (*SECTIONS, GONE) if name in record}, run.search_file, {})
+    space = replace(space, name=record["space_name"])
+    updates = {"num_trials": options.num_trials, "refit_folds": options.refit_folds}
+    space = with_settings(space, {name: value for name, value in updates.items() if value is not None})
+    return run, space, options.data or Path(record["data"]["folder"])
+
+
+def search_updates(options: argparse.Namespace, space: SearchSpace) -> dict[str, Any]:
+    """The settings of the search that the command line replaces."""
+    given = {
+        "num_trials": options.num_trials,
+        "epochs_scale": options.epochs_scale,
+        "searcher": options.searcher,
+        "cost": options.cost,
+        "refit_folds": options.refit_folds,
+        "seed": options.seed,
+    }
+    updates = {name: value for name, value in given.items() if value is not None}
+    if options.stages is not None:
+        updates["stages"] = [name.strip() for name in options.stages.split(",") if name.strip()]
+    if options.scheduler == "none":
+        updates["scheduler"] = "none"
+    elif options.scheduler == "asha" and space.search.scheduler is None:
+        updates["scheduler"] = AshaSettings()
+    return updates
+
+
+def with_settings(space: SearchSpace, updates: Mapping[str, Any]) -> SearchSpace:
+    """The space with settings of its search replaced, and checked."""
+    settings, problems = parse_search({**space.search.as_dict(), **updates})
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return replace(space, search=settings)
+
+
+def search_record(run: RunFolder, space: SearchSpace, data: DataFolder, words: Sequence[str]) -> dict[str, Any]:
+    """search.yaml: all that a reader, or --resume, needs to know."""
+    return {
+        "name": run.path.name,
+        "space_name": space.name,
+        "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "command": shlex.join(["python", "-m", "trainables.search", *words]),
+        "seed": space.search.seed,
+        "versions": {
+            name: version(name) for name in ("sed-search", "torch", "timm", "ray", "optuna", "audiomentations")
+        },
+        "data": {
+            "folder": str(data.root),
+            "fingerprint": data.fingerprint,
+            "classes": list(data.classes),
+            "recordings": len(data.recordings),
+        },
+        **space.as_dict(),
+    }
+
+
+def storage_record(uri: str | None, run: RunFolder) -> dict[str, str]:
+    """Where the files of a new run's trials go, unless into the run folder.
+
+    Raises:
+        ConfigError: the URI is wrong, or trials of another run are there.
+    """
+    if uri is None:
+        return {}
+    place = join_uri(uri, run.path.name)
+    Storage(uri)
+    if Storage(join_uri(place, "trials")).exists():
+        raise ConfigError(f"--storage {place}: holds the trials of a run; choose another --name, or --resume that run.")
+    return {"storage": place}
+
+
+def search_job(
+    run: RunFolder, space: SearchSpace, data_dir: Path, options: argparse.Namespace, storage: str | None
+) -> SearchJob:
+    return SearchJob(
+        space=space,
+        data_dir=data_dir,
+        run_dir=run.path,
+        stages=space.search.stages,
+        epochs_scale=space.search.epochs_scale,
+        cpus_per_trial=options.cpus_per_trial,
+        gpus_per_trial=options.gpus_per_trial,
+        workers_per_trial=workers_per_trial(options),
+        storage=storage,
+    )

@@ -1,0 +1,107 @@
+"""What the student command does: a search a round, as long as the validation score rises."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+from sed_model.core.errors import ConfigError
+from sed_model.run_folder.folder import RunFolder
+from sed_model.run_folder.leaderboard import best_trials
+from trainables import cli, search
+from trainables.on_ray.cluster import joined_address, ray_session
+from trainables.searching.run import run_search
+from trainables.trials.teacher import find_teacher
+
+PASSED_ON = (
+    "data", "num_trials", "top_k", "max_concurrent", "cpus_per_trial", "gpus_per_trial", "workers_per_trial", "address",
+)  # fmt: skip
+"""Options that each round's search is given."""
+
+
+def run_rounds(options: argparse.Namespace) -> None:
+    """Train round after round. Rounds that are done are kept; one that was broken off is gone on with.
+
+    Raises:
+        UserError: the run has no model or no pseudo-labels, or an option is refused.
+    """
+    teacher = options.run
+    scores = [find_teacher(teacher).macro_auc]
+    with ray_session(joined_address(options.address)):
+        for number in range(1, options.rounds + 1):
+            print(f"\nround {number}: the teacher is {teacher.name} (macro AUC {scores[-1]:.4f})", flush=True)
+            try:
+                teacher = train_round(number, teacher, options)
+            except KeyboardInterrupt:  # with the hint of the round's search, which would go on with that round alone
+                raise KeyboardInterrupt from None
+            scores.append(best_score(teacher))
+            print(f"round {number}: macro AUC {scores[-1]:.4f}, {scores[-1] - scores[-2]:+.4f}", flush=True)
+            if scores[-1] <= scores[-2]:
+                print("the validation score no longer rises: no further round", flush=True)
+                break
+    best = max(range(len(scores)), key=scores.__getitem__)
+    name = options.run.name if best == 0 else round_name(options.run, best)
+    folder = RunFolder(options.run.parent / name)
+    print(
+        f"\nbest round      {best} (macro AUC {scores[best]:.4f})\n"
+        f"best model      {folder.trial(best_trials(folder.read_trials(), 1)[0]['number'])}"
+    )
+    data_dir = Path(folder.read_search()["data"]["folder"])
+    name, scapes = (shlex.quote(str(path)) for path in (folder.path, data_dir / "test_soundscapes"))
+    cli.print_next(
+        f"python -m analysis.report --run {name}",
+        f"python -m trainables.predict --run {name} --tune-post --out post.json",
+        f"python -m trainables.predict --run {name} --soundscapes {scapes} --post post.json --out submission.csv",
+        f"python -m trainables.export --run {name} --kaggle kaggle --post post.json",
+    )
+
+
+def train_round(number: int, teacher: Path, options: argparse.Namespace) -> Path:
+    """Run folder of the round's search, new or gone on with; its ensemble has labelled the soundscapes."""
+    run = RunFolder(options.run.parent / round_name(options.run, number))
+    words = search_arguments(number, teacher, options)
+    if run.search_file.is_file():
+        check_same_settings(run, options.overrides)
+        words = ["--resume", "--name", run.path.name, "--out", str(run.path.parent)]
+        words += ["--top-k", str(options.top_k)] if options.top_k else []
+    run_search(search.parse(words), is_last=False)
+    return run.path
+
+
+def check_same_settings(run: RunFolder, overrides: Sequence[str]) -> None:
+    """A round that is gone on with keeps its settings.
+
+    Raises:
+        ConfigError: others are set.
+    """
+    words = shlex.split(str(run.read_search().get("command", "")))
+    began = [text for word, text in pairwise(words) if word == "--set"]
+    if overrides and sorted(overrides) != sorted(began):
+        raise ConfigError(
+            f"--set {' '.join(overrides)}: {run.path.name} was begun with {' '.join(began) or 'nothing set'}, and goes "
+            "on with that; leave --set out, or remove that run to train the round anew."
+        )
+
+
+def best_score(run_dir: Path) -> float:
+    return float(best_trials(RunFolder(run_dir).read_trials(), 1)[0]["macro_auc"])
+
+
+def search_arguments(round_number: int, teacher: Path, options: object) -> list[str]:
+    """The search of one round as a command line; `teacher` is the run that it learns from."""
+    values = vars(options)
+    words = ["--space", values["space"], "--teacher", teacher, "--name", round_name(values["run"], round_number)]
+    words += ["--out", values["run"].parent]
+    for name in PASSED_ON:
+        if values[name] is not None:
+            words += [f"--{name.replace('_', '-')}", values[name]]
+    words += [word for text in values["overrides"] for word in ("--set", text)]
+    return [str(word) for word in words]
+
+
+def round_name(run: Path, round_number: int) -> str:
+    """Name of the run folder of a round."""
+    return f"{run.name}-student-{round_number}"

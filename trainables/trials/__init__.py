@@ -1,0 +1,1 @@
+"""One trial: a chain of stages, in a Tune actor or in Ray Train."""

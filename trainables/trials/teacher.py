@@ -1,0 +1,70 @@
+"""The run that a student learns from: its best model, which the student starts from, and its pseudo-labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sed_model.clips.pseudo_clips import read_pseudo_labels
+from sed_model.core.errors import ConfigError, DataError
+from sed_model.model.checkpoint import load_model, read_lineage
+from sed_model.run_folder.folder import RunFolder
+from sed_model.run_folder.leaderboard import best_trials
+from trainables.spaces.search_space import SearchSpace
+
+FREE_OF_WEIGHTS = (
+    "model.drop_rate",
+    "model.drop_path_rate",
+    "model.final_dropout",
+    "model.pretrained",
+    "model.weights",
+)
+"""Keys of the model that leave its weights as they are."""
+BOUND = ("model.", "front_end.", "data.target_s")
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """Folders of a run's best model and of its ensemble's labels; `round` is 0 for a search, n for a student."""
+
+    model: Path
+    labels: Path
+    round: int
+    macro_auc: float
+
+
+def find_teacher(run_dir: Path) -> Teacher:
+    """The best trial of a run that has labelled soundscapes.
+
+    Raises:
+        DataError: it has no trial with a model, or no pseudo-labels.
+        CheckpointError: the model is damaged.
+    """
+    run = RunFolder(run_dir)
+    run.read_search()
+    best = best_trials(run.read_trials(), 1)
+    if not best:
+        raise DataError(f"--teacher {run_dir}: no trial has a model; go on with that search first.")
+    read_pseudo_labels(run.ensemble)
+    folder = run.trial(best[0]["number"])
+    load_model(folder)
+    return Teacher(folder, run.ensemble, read_lineage(folder).round, best[0]["macro_auc"])
+
+
+def check_student_space(space: SearchSpace) -> None:
+    """A student has the weights of its teacher: what they belong to cannot be searched.
+
+    Raises:
+        ConfigError: the space draws such keys, or has other stages than pseudo.
+    """
+    bound = [p.key for p in space.parameters if p.key.startswith(BOUND) and p.key not in FREE_OF_WEIGHTS]
+    if bound:
+        raise ConfigError(
+            f"--teacher: a student starts from its teacher's weights, so {', '.join(bound)} cannot be searched; fix "
+            "them with --set as they were, or use --space pseudo.yaml."
+        )
+    if space.search.stages != ("pseudo",):
+        raise ConfigError(
+            f"--teacher: a student trains the stage pseudo alone, not {','.join(space.search.stages)}; use "
+            "--space pseudo.yaml, or --stages pseudo."
+        )

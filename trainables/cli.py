@@ -11,10 +11,10 @@ import shlex
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from sed_model.core.errors import DiskFullError, TrainingError, UserError
 from sed_model.core.paths import PLACE_ERRORS, expanded, is_folder
@@ -70,6 +70,16 @@ def activation() -> str:
     if not activate.is_file() or (python and Path(python).parent == activate.parent):
         return ""
     return f"source {shlex.quote(str(activate))}"
+
+
+def typed(module: str, words: Sequence[str]) -> str:
+    """A command as the user typed it."""
+    return shlex.join(["python", "-m", module, *words])
+
+
+def frozen(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Parsed options, lists as tuples: the fields of a command's frozen dataclass."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
 
 
 def say(line: str) -> None:
@@ -132,10 +142,10 @@ def add_models(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--top-k", type=positive_int, metavar="K", help=help_text)
 
 
-def chosen_models(options: argparse.Namespace) -> str:
-    """The models that `add_models` read, as words of another command."""
-    words = ["--run", options.run] if options.run else [word for model in options.model for word in ("--model", model)]
-    words += ["--top-k", options.top_k] if options.top_k else []
+def chosen_models(run: Path | None, models: Sequence[Path] | None, top_k: int | None) -> str:
+    """What `add_models` read, as words of another command."""
+    words = ["--run", run] if run else [word for model in models or () for word in ("--model", model)]
+    words += ["--top-k", top_k] if top_k else []
     return shlex.join(map(str, words))
 
 

@@ -67,10 +67,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             options, model, (options.out / model.name if several else options.out) if options.out else model, data_dir
         )
     if not options.out:
+        chosen = cli.chosen_models(options.run, options.model, options.top_k)
         scapes = shlex.quote(str(data_dir / "test_soundscapes"))
         cli.print_next(
-            f"python -m trainables.predict {cli.chosen_models(options)} --runtime {runtime} --soundscapes {scapes} "
-            "--out submission.csv"
+            f"python -m trainables.predict {chosen} --runtime {runtime} --soundscapes {scapes} --out submission.csv"
         )
 
 

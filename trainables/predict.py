@@ -290,11 +290,9 @@ def tune(options: argparse.Namespace, ensemble: Ensemble) -> None:
     shift_s = options.tta_shift_s
     tune_post(TuneJob(data, options.out, shift_s, options.threads, options.silence_rms), ensemble, cli.say)
     print(f"post-processing {options.out}", flush=True)
+    chosen = cli.chosen_models(options.run, options.model, options.top_k)
     scapes, post = shlex.quote(str(data / "test_soundscapes")), shlex.quote(str(options.out))
-    cli.print_next(
-        f"python -m trainables.predict {cli.chosen_models(options)} --soundscapes {scapes} --post {post} "
-        "--out submission.csv"
-    )
+    cli.print_next(f"python -m trainables.predict {chosen} --soundscapes {scapes} --post {post} --out submission.csv")
 
 
 def _cpus() -> int:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trainables import cli
+from trainables.searching.options import SearchOptions
 
 DESCRIPTION = """Search a space of SED settings: Ray Tune runs the trials, Optuna draws them, ASHA stops the weak ones.
 Without --data a small synthetic data set is made (once) and searched with small settings."""
@@ -30,17 +31,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     run_search(options)
 
 
-def parse(words: Sequence[str]) -> argparse.Namespace:
-    """The options of a search; `words` are kept, for the run folder tells how it was made.
-
-    With --resume, --name may be the path of a run as well.
-    """
+def parse(words: Sequence[str]) -> SearchOptions:
+    """The options of a search. With --resume, --name may be the path of a run as well."""
     parser = build_parser()
-    options = parser.parse_args(words)
-    if options.resume and "/" in (options.name or "") and options.out == parser.get_default("out"):
-        run = cli.path(options.name)
-        options.out, options.name = run.parent, run.name
-    return argparse.Namespace(**vars(options), words=list(words))
+    given = vars(parser.parse_args(words))
+    if given["resume"] and "/" in (given["name"] or "") and given["out"] == parser.get_default("out"):
+        run = cli.path(given["name"])
+        given |= {"out": run.parent, "name": run.name}
+    return SearchOptions(cli.typed("trainables.search", words), **cli.frozen(given))
 
 
 def build_parser() -> argparse.ArgumentParser:

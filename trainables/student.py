@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 
 from trainables import cli
@@ -16,11 +17,12 @@ EXAMPLES = """  python -m trainables.student --run runs/NAME --rounds 2
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    options = build_parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    options = build_parser().parse_args(words)
     cli.say("looking for the model and the labels to learn from")
-    from trainables.searching.student_run import run_rounds
+    from trainables.searching.student_run import StudentOptions, run_rounds
 
-    run_rounds(options)
+    run_rounds(StudentOptions(cli.typed("trainables.student", words), **cli.frozen(vars(options))))
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -18,12 +18,12 @@ import pyarrow.parquet as pq
 import pytest
 import ray
 from filelock import FileLock
-from tests.trainables.run_tables import TABLES
 
 from sed_model.config.sed_config import SedConfig, config_from_dict
 from sed_model.run_folder.folder import RunFolder
 from tests.hostile import in_time
 from tests.trainables.processes import CommandProcess, SearchProcess
+from tests.trainables.run_tables import TABLES
 from tests.trainables.tiny import BASE, write_data, write_space
 from trainables import cli, ensemble, search, train
 from trainables.searching.recorder import Recorder

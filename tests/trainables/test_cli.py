@@ -89,7 +89,8 @@ def test_a_run_is_named_by_its_path_or_its_name_in_runs(
 def test_the_models_of_a_command_are_named_for_the_next_one(words: str) -> None:
     parser = argparse.ArgumentParser()
     cli.add_models(parser)
-    assert cli.chosen_models(parser.parse_args(shlex.split(words))) == words
+    given = parser.parse_args(shlex.split(words))
+    assert cli.chosen_models(given.run, given.model, given.top_k) == words
 
 
 def test_a_run_to_go_on_with_is_named_by_its_path_as_well(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import errno
 import os
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 from sed_model.core.errors import DataError
 from tests.hostile import NO_FILES, ODD_JSON, refusal
 from tests.trainables.conftest import Outcome
-from trainables.searching.train_run import training_config
+from trainables.searching.train_run import TrainOptions, training_config
 
 NO_CONFIGS = {kind: content for kind, content in ODD_JSON.items() if kind not in ("a comment", "YAML")} | {
     "an unknown section": b'{"modle": {}}',
@@ -27,7 +26,7 @@ NO_CONFIGS = {kind: content for kind, content in ODD_JSON.items() if kind not in
 
 
 def configuration(path: Path | str) -> object:
-    return training_config(argparse.Namespace(config=str(path), data=None, overrides=[]), ("pretrain_ce",))
+    return training_config(TrainOptions((), "pretrain_ce", config=str(path)), ("pretrain_ce",))
 
 
 @pytest.mark.parametrize("content", NO_CONFIGS.values(), ids=NO_CONFIGS)

@@ -12,7 +12,6 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.trainables.run_tables import TABLES
 
 from sed_model.run_folder.folder import RunFolder
 from sed_model.run_folder.leaderboard import best_trials
@@ -30,6 +29,7 @@ from tests.hostile import (
     truncated,
     with_column,
 )
+from tests.trainables.run_tables import TABLES
 
 
 def read(bare_run: RunFolder, name: str) -> list[dict[str, Any]]:

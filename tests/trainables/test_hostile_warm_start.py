@@ -10,10 +10,10 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from tests.trainables.run_tables import CURVE, RECORD, TRIAL
 
 from sed_model.run_folder.folder import RunFolder
 from tests.hostile import refusal
+from tests.trainables.run_tables import CURVE, RECORD, TRIAL
 from trainables.searching.warm_start import check_comparable, earlier_trials
 from trainables.spaces.load import load_space
 from trainables.spaces.search_space import SearchSpace

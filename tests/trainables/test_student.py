@@ -17,9 +17,8 @@ from sed_model.core.errors import ConfigError, DataError
 from sed_model.model.checkpoint import read_lineage
 from sed_model.run_folder.folder import RunFolder
 from trainables import student
-from trainables.search import parse
 from trainables.searching import student_run
-from trainables.searching.student_run import check_same_settings, search_arguments
+from trainables.searching.student_run import StudentOptions, check_same_settings, round_search
 from trainables.spaces.load import load_space
 from trainables.trials.teacher import check_student_space, find_teacher
 
@@ -104,19 +103,16 @@ def test_the_best_round_is_named(two_rounds: str) -> None:
 
 
 def test_a_round_s_search_gets_the_resources_that_were_asked_for() -> None:
-    options = student.build_parser().parse_args(
-        ["--run", "/runs/x", "--gpus-per-trial", "0.25", "--workers-per-trial", "0"]
-    )
-    words = search_arguments(2, Path("/runs/x-student-1"), options)
-    search_options = parse(words)
-    assert (search_options.gpus_per_trial, search_options.workers_per_trial) == (0.25, 0)
-    assert search_options.name == "x-student-2"
+    options = StudentOptions("student --run x", Path("/runs/x"), gpus_per_trial=0.25, workers_per_trial=0)
+    search = round_search(RunFolder(Path("/runs/x-student-2")), Path("/runs/x-student-1"), options)
+    assert (search.gpus_per_trial, search.n_workers) == (0.25, 0)
+    assert (search.out, search.name, search.teacher) == (Path("/runs"), "x-student-2", Path("/runs/x-student-1"))
 
 
 def test_a_round_that_is_gone_on_with_keeps_its_settings(bare_run: RunFolder) -> None:
     data = {"folder": "d", "fingerprint": "f"}
-    command = "python -m trainables.search --set seed=1 --set optim.batch_size=4"
-    bare_run.write_search({"space_name": "tiny", "data": data, "command": command, "seed": 1, "versions": {}})
+    record = {"space_name": "tiny", "data": data, "seed": 1, "versions": {}}
+    bare_run.write_search(record | {"set": ["seed=1", "optim.batch_size=4"]})
     for same in (["optim.batch_size=4", "seed=1"], []):
         check_same_settings(bare_run, same)
     with pytest.raises(ConfigError, match=r"--set seed=2: run was begun with seed=1 optim\.batch_size=4, and goes on"):

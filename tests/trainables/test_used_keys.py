@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -30,7 +29,7 @@ from trainables.labelling.job import predict_shard
 from trainables.labelling.members import EnsembleJob
 from trainables.labelling.plan import plan_ensemble, with_rules
 from trainables.labelling.write_labels import joined_windows
-from trainables.searching.train_run import command, training_config
+from trainables.searching.train_run import TrainOptions, command, training_config
 from trainables.spaces.overrides import Use, unused_reason
 
 USES = {
@@ -147,7 +146,7 @@ def test_the_ensemble_refuses_what_is_not_its_own() -> None:
 
 def test_train_refuses_what_its_stage_ignores_and_tells_the_next_without_it(tmp_path: Path) -> None:
     words = ["--stage", "train_bce", "--data", "d", "--set", "stages.train_bce.lr=0.01", "--set=seed=1"]
-    options = argparse.Namespace(config=None, data=tmp_path, overrides=["stages.train_bce.lr=0.01", "seed=1"])
+    options = TrainOptions(tuple(words), "train_bce", data=tmp_path, overrides=("stages.train_bce.lr=0.01", "seed=1"))
     assert training_config(options, ("train_bce",)).stages.train_bce.lr == 0.01
     with pytest.raises(
         ConfigError, match=r"stages\.train_bce\.lr=0\.01: .* is not trained, but finetune; add the stage"

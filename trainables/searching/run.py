@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import math
 import shlex
 import shutil
@@ -40,6 +39,7 @@ from trainables.searching.checks import check_unused
 from trainables.searching.dry_run import print_dry_run
 from trainables.searching.fetch import Fetcher, fetch_all
 from trainables.searching.leaderboard_text import print_leaderboard
+from trainables.searching.options import DEFAULT_TOP_K, SearchOptions
 from trainables.searching.recorder import Recorder
 from trainables.searching.refit import deliver, plan_refits, refit
 from trainables.searching.resources import check_room, room, trial_resources, unused_gpus
@@ -50,11 +50,9 @@ from trainables.trials import model_costs
 from trainables.trials.stage_trainer import RECORDS
 from trainables.trials.trial import SearchJob, run_trial, training_data
 
-DEFAULT_TOP_K = 3
 
-
-def run_search(options: argparse.Namespace, is_last: bool = True) -> None:
-    """Check everything, then search, rank and label; tell what to type next where this is the last of a command."""
+def run_search(options: SearchOptions) -> None:
+    """Check everything, then search, rank and label; tell what to type next where the command ends with it."""
     start_s = time.monotonic()
     machine = machine_for(options.address)
     prepared = prepare(options, machine)
@@ -90,7 +88,7 @@ def run_search(options: argparse.Namespace, is_last: bool = True) -> None:
                 top_k = options.top_k or DEFAULT_TOP_K
                 label_soundscapes(plan_ensemble(EnsembleJob(run.path, job.data_dir, run.ensemble, top_k=top_k)))
     print_places(prepared, board)
-    if is_last:
+    if options.is_last:
         print_next_commands(prepared, board)
 
 
@@ -108,7 +106,7 @@ def trainable_of(job: SearchJob) -> Callable[..., None]:
 def search(
     prepared: Prepared,
     cluster: ClusterInfo,
-    options: argparse.Namespace,
+    options: SearchOptions,
     trainable_of: Callable[[SearchJob], Callable[..., None]] = trainable_of,
 ) -> None:
     """Run the trials that are still to be run. `trainable_of` is what a trial does (benchmarks replace it).
@@ -164,7 +162,7 @@ def search(
     end_of_search(run, settings.num_trials)
 
 
-def refit_finalists(prepared: Prepared, cluster: ClusterInfo, options: argparse.Namespace) -> None:
+def refit_finalists(prepared: Prepared, cluster: ClusterInfo, options: SearchOptions) -> None:
     """Train the best trials on the folds (or with the seeds) that the search names, where it names some."""
     run, job = prepared.run, prepared.job
     if not prepared.space.search.refit_folds:

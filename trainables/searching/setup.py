@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
-import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -44,6 +42,7 @@ from trainables.searching.checks import (
     tell_data,
     with_known_batch,
 )
+from trainables.searching.options import SearchOptions
 from trainables.searching.resources import check_room
 from trainables.searching.warm_start import earlier_trials
 from trainables.spaces.check import GONE, SECTIONS, SPACES_DIR, parse_space
@@ -76,7 +75,7 @@ class Prepared:
     earlier: tuple[FrozenTrial, ...] = ()
 
 
-def prepare(options: argparse.Namespace, machine: ClusterInfo | None = None) -> Prepared:
+def prepare(options: SearchOptions, machine: ClusterInfo | None = None) -> Prepared:
     """Read and check all input, a new search's or that of the one to go on with: what is quick to check first.
 
     `machine` is the one that trials have to fit, where no cluster is asked.
@@ -85,7 +84,7 @@ def prepare(options: argparse.Namespace, machine: ClusterInfo | None = None) -> 
         UserError: of the kind of the input that is wrong.
     """
     check_place(options.out, options.name)
-    check_workers(workers_per_trial(options), options.dashboard)
+    check_workers(options.n_workers, options.dashboard)
     run, space, data_dir = resumed(options) if options.resume else new_run(options)
     check_top_k(options.top_k, options.pseudo_labels, space)
     if not options.dry_run:
@@ -105,12 +104,12 @@ def prepare(options: argparse.Namespace, machine: ClusterInfo | None = None) -> 
         data = demo_data(space)
     kind = validation_kind(data, space.base.data)
     check_used(parse_overrides(options.overrides), space.base, use_of(space, teacher is not None, kind))
-    space = with_known_batch(space, data, max(1, workers_per_trial(options)))
+    space = with_known_batch(space, data, max(1, options.n_workers))
     if options.resume:
         record = run.read_search()
         check_same_data(run, record, data)
     else:
-        record = search_record(run, space, data, options.words) | storage_record(options.storage, run)
+        record = search_record(run, space, data, options) | storage_record(options.storage, run)
         if teacher_dir is not None:
             check_same_data(RunFolder(teacher_dir), RunFolder(teacher_dir).read_search(), data)
             record["teacher"] = str(teacher_dir)
@@ -126,7 +125,7 @@ def prepare(options: argparse.Namespace, machine: ClusterInfo | None = None) -> 
     return Prepared(run, space, job, data, record, tuple(earlier))
 
 
-def check_split(options: argparse.Namespace, job: SearchJob, training: TrainingData, record: dict[str, Any]) -> None:
+def check_split(options: SearchOptions, job: SearchJob, training: TrainingData, record: dict[str, Any]) -> None:
     """Whether all that the search takes over fits to what validates here; a new search puts that into its record.
 
     Raises:
@@ -150,21 +149,15 @@ def demo_data(space: SearchSpace) -> DataFolder:
     return read_data_folder(write_demo_data(root), space.base.data.target_s)
 
 
-def teacher_folder(run: RunFolder, options: argparse.Namespace) -> Path | None:
+def teacher_folder(run: RunFolder, options: SearchOptions) -> Path | None:
     """The run that a student learns from: that of --teacher, or of the search that is gone on with."""
     if not options.resume:
-        teacher: Path | None = options.teacher
-        return teacher
+        return options.teacher
     known = run.read_search().get("teacher")
     return None if known is None else Path(known)
 
 
-def workers_per_trial(options: argparse.Namespace) -> int:
-    """`auto`: one Ray Train worker where trials have a GPU (they last long), none elsewhere (it costs 30 s)."""
-    return int(options.gpus_per_trial > 0) if options.workers_per_trial is None else int(options.workers_per_trial)
-
-
-def new_run(options: argparse.Namespace) -> tuple[RunFolder, SearchSpace, Path | None]:
+def new_run(options: SearchOptions) -> tuple[RunFolder, SearchSpace, Path | None]:
     """The space with all that the command line replaces in it; no data folder stands for the demo data."""
     if options.space is None:
         raise ConfigError("--space is missing; name a search space, e.g. --space arch.yaml (or go on with --resume).")
@@ -196,9 +189,9 @@ def use_of(space: SearchSpace, is_student: bool, validation: str | None = None) 
     return Use(command, space.search.stages, searched, validation=validation)
 
 
-def resumed(options: argparse.Namespace) -> tuple[RunFolder, SearchSpace, Path]:
+def resumed(options: SearchOptions) -> tuple[RunFolder, SearchSpace, Path]:
     """The run of --name, or the newest one, with its own space and settings; the number of trials may be raised."""
-    given = [name for name in FIXED_BY_RESUME if getattr(options, name) not in (None, [])]
+    given = [name for name in FIXED_BY_RESUME if getattr(options, name) not in (None, ())]
     if given:
         flags = ", ".join("--set" if name == "overrides" else f"--{name.replace('_', '-')}" for name in given)
         raise ConfigError(f"--resume goes on with the settings of the run's search.yaml; leave out {flags}.")
@@ -214,9 +207,9 @@ def resumed(options: argparse.Namespace) -> tuple[RunFolder, SearchSpace, Path]:
     return run, space, options.data or Path(record["data"]["folder"])
 
 
-def search_updates(options: argparse.Namespace, space: SearchSpace) -> dict[str, Any]:
+def search_updates(options: SearchOptions, space: SearchSpace) -> dict[str, Any]:
     """The settings of the search that the command line replaces."""
-    given = {
+    given: dict[str, Any] = {
         "num_trials": options.num_trials,
         "epochs_scale": options.epochs_scale,
         "searcher": options.searcher,
@@ -242,13 +235,14 @@ def with_settings(space: SearchSpace, updates: Mapping[str, Any]) -> SearchSpace
     return replace(space, search=settings)
 
 
-def search_record(run: RunFolder, space: SearchSpace, data: DataFolder, words: Sequence[str]) -> dict[str, Any]:
+def search_record(run: RunFolder, space: SearchSpace, data: DataFolder, options: SearchOptions) -> dict[str, Any]:
     """search.yaml: all that a reader, or --resume, needs to know."""
     return {
         "name": run.path.name,
         "space_name": space.name,
         "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "command": shlex.join(["python", "-m", "trainables.search", *words]),
+        "command": options.command,
+        "set": list(options.overrides),
         "seed": space.search.seed,
         "versions": {
             name: version(name) for name in ("sed-search", "torch", "timm", "ray", "optuna", "audiomentations")
@@ -279,7 +273,7 @@ def storage_record(uri: str | None, run: RunFolder) -> dict[str, str]:
 
 
 def search_job(
-    run: RunFolder, space: SearchSpace, data_dir: Path, options: argparse.Namespace, storage: str | None
+    run: RunFolder, space: SearchSpace, data_dir: Path, options: SearchOptions, storage: str | None
 ) -> SearchJob:
     return SearchJob(
         space=space,
@@ -289,6 +283,6 @@ def search_job(
         epochs_scale=space.search.epochs_scale,
         cpus_per_trial=options.cpus_per_trial,
         gpus_per_trial=options.gpus_per_trial,
-        workers_per_trial=workers_per_trial(options),
+        workers_per_trial=options.n_workers,
         storage=storage,
     )

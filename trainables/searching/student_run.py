@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
-import argparse
 import shlex
 from collections.abc import Sequence
-from itertools import pairwise
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sed_model.core.errors import ConfigError
 from sed_model.run_folder.folder import RunFolder
 from sed_model.run_folder.leaderboard import best_trials
-from trainables import cli, search
+from trainables import cli
 from trainables.on_ray.cluster import joined_address, ray_session
+from trainables.searching.options import SearchOptions
 from trainables.searching.run import run_search
 from trainables.trials.teacher import find_teacher
 
-PASSED_ON = (
-    "data", "num_trials", "top_k", "max_concurrent", "cpus_per_trial", "gpus_per_trial", "workers_per_trial", "address",
-)  # fmt: skip
-"""Options that each round's search is given."""
+
+@dataclass(frozen=True)
+class StudentOptions:
+    """The options of the student command, as its --help explains them; `command` is what the user typed."""
+
+    command: str
+    run: Path
+    rounds: int = 2
+    data: Path | None = None
+    space: str = "pseudo.yaml"
+    num_trials: int = 1
+    top_k: int = 3
+    max_concurrent: int | None = None
+    cpus_per_trial: int = 1
+    gpus_per_trial: float = 0.0
+    workers_per_trial: int | None = None
+    address: str | None = None
+    overrides: tuple[str, ...] = ()
 
 
-def run_rounds(options: argparse.Namespace) -> None:
+def run_rounds(options: StudentOptions) -> None:
     """Train round after round. Rounds that are done are kept; one that was broken off is gone on with.
 
     Raises:
@@ -59,15 +73,14 @@ def run_rounds(options: argparse.Namespace) -> None:
     )
 
 
-def train_round(number: int, teacher: Path, options: argparse.Namespace) -> Path:
+def train_round(number: int, teacher: Path, options: StudentOptions) -> Path:
     """Run folder of the round's search, new or gone on with; its ensemble has labelled the soundscapes."""
     run = RunFolder(options.run.parent / round_name(options.run, number))
-    words = search_arguments(number, teacher, options)
+    search = round_search(run, teacher, options)
     if run.search_file.is_file():
         check_same_settings(run, options.overrides)
-        words = ["--resume", "--name", run.path.name, "--out", str(run.path.parent)]
-        words += ["--top-k", str(options.top_k)] if options.top_k else []
-    run_search(search.parse(words), is_last=False)
+        search = replace(search, resume=True, num_trials=None, space=None, teacher=None, overrides=())
+    run_search(search)
     return run.path
 
 
@@ -77,8 +90,7 @@ def check_same_settings(run: RunFolder, overrides: Sequence[str]) -> None:
     Raises:
         ConfigError: others are set.
     """
-    words = shlex.split(str(run.read_search().get("command", "")))
-    began = [text for word, text in pairwise(words) if word == "--set"]
+    began = run.read_search().get("set", overrides)  # earlier releases did not record it
     if overrides and sorted(overrides) != sorted(began):
         raise ConfigError(
             f"--set {' '.join(overrides)}: {run.path.name} was begun with {' '.join(began) or 'nothing set'}, and goes "
@@ -90,16 +102,25 @@ def best_score(run_dir: Path) -> float:
     return float(best_trials(RunFolder(run_dir).read_trials(), 1)[0]["macro_auc"])
 
 
-def search_arguments(round_number: int, teacher: Path, options: object) -> list[str]:
-    """The search of one round as a command line; `teacher` is the run that it learns from."""
-    values = vars(options)
-    words = ["--space", values["space"], "--teacher", teacher, "--name", round_name(values["run"], round_number)]
-    words += ["--out", values["run"].parent]
-    for name in PASSED_ON:
-        if values[name] is not None:
-            words += [f"--{name.replace('_', '-')}", values[name]]
-    words += [word for text in values["overrides"] for word in ("--set", text)]
-    return [str(word) for word in words]
+def round_search(run: RunFolder, teacher: Path, options: StudentOptions) -> SearchOptions:
+    """The search of one round; `teacher` is the run that it learns from."""
+    return SearchOptions(
+        command=options.command,
+        space=options.space,
+        data=options.data,
+        out=run.path.parent,
+        name=run.path.name,
+        teacher=teacher,
+        num_trials=options.num_trials,
+        overrides=options.overrides,
+        max_concurrent=options.max_concurrent,
+        cpus_per_trial=options.cpus_per_trial,
+        gpus_per_trial=options.gpus_per_trial,
+        workers_per_trial=options.workers_per_trial,
+        address=options.address,
+        top_k=options.top_k,
+        is_last=False,
+    )
 
 
 def round_name(run: Path, round_number: int) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import shlex
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sed_model.clips.samplers import batch_size_for, with_batch_size
@@ -43,7 +42,31 @@ UNFINISHED = ".unfinished"
 """In the folder of a stage until its last epoch: its best model is there after the first, and a state only later."""
 
 
-def run_training(options: argparse.Namespace) -> None:
+@dataclass(frozen=True)
+class TrainOptions:
+    """The options of the train command, as its --help explains them; None: found out.
+
+    Attributes:
+        words: what the user typed, to tell how to go on.
+        stage: one of the supervised stages, or `all`.
+        overrides: `key=value` of each --set.
+    """
+
+    words: tuple[str, ...]
+    stage: str
+    config: str | None = None
+    data: Path | None = None
+    out: Path = Path("runs/train")
+    epochs_scale: float = 1.0
+    workers: int = 1
+    cpus_per_worker: int | None = None
+    gpus_per_worker: float | None = None
+    resume: bool = False
+    address: str | None = None
+    overrides: tuple[str, ...] = ()
+
+
+def run_training(options: TrainOptions) -> None:
     """Check everything, then train the stages one after the other, each in its own TorchTrainer."""
     stages = SUPERVISED_STAGES if options.stage == "all" else (options.stage,)
     config = training_config(options, stages)
@@ -94,7 +117,7 @@ def run_training(options: argparse.Namespace) -> None:
 
 
 @contextmanager
-def hint_to_resume(options: argparse.Namespace) -> Iterator[None]:
+def hint_to_resume(options: TrainOptions) -> Iterator[None]:
     """Whoever interrupts is told how to go on."""
     try:
         yield
@@ -125,7 +148,7 @@ def without_stages(words: Sequence[str], stages: Sequence[str]) -> list[str]:
     return kept
 
 
-def training_config(options: argparse.Namespace, stages: Sequence[str]) -> SedConfig:
+def training_config(options: TrainOptions, stages: Sequence[str]) -> SedConfig:
     """--config with --set put in; without --config base.yaml, or demo.yaml for the demo data.
 
     Raises:
@@ -140,7 +163,7 @@ def training_config(options: argparse.Namespace, stages: Sequence[str]) -> SedCo
 
 
 def train_stage(
-    options: argparse.Namespace, cluster: ClusterInfo, config: SedConfig, data_dir: Path, place: tuple[str, Path | None]
+    options: TrainOptions, cluster: ClusterInfo, config: SedConfig, data_dir: Path, place: tuple[str, Path | None]
 ) -> None:
     """Train one stage, from its parent's model where it has one."""
     stage, parent = place
@@ -166,7 +189,7 @@ def train_stage(
     (job.folder / UNFINISHED).unlink()
 
 
-def worker_resources(options: argparse.Namespace, cluster: ClusterInfo) -> tuple[int, float]:
+def worker_resources(options: TrainOptions, cluster: ClusterInfo) -> tuple[int, float]:
     """CPUs and GPUs of a worker.
 
     Raises:

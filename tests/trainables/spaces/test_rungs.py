@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from tests.trainables.spaces.test_space import SPACE_FILES
 
 from sed_model.config.stages import StagePlan, plan_stages
+from tests.trainables.spaces.test_space import SPACE_FILES
 from trainables.spaces.check import SPACES_DIR
 from trainables.spaces.load import load_space
 from trainables.spaces.rungs import describe_rungs, ideal_saving, rung_epochs

@@ -146,7 +146,7 @@ def measure_driver(n_trials: int, folder: Path) -> Mapping[str, Points]:
     """What the driver's own parts cost for a trial, and what they leave behind."""
     space = with_settings(load_space(Path(SPACE)), {"num_trials": n_trials})
     plans = plan_stages(space.base, space.search.stages, space.search.epochs_scale)
-    scheduler = Asha(space.search.scheduler or AshaSettings(), plans, seed=0)
+    scheduler = Asha(space.search.scheduler or AshaSettings(), plans)
     scheduler.set_search_properties("best_macro_auc", "max")
     run, clock = RunFolder(folder), Clock()
     recorder = Recorder(run, space.config, n_trials, {})

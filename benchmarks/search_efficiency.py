@@ -147,7 +147,7 @@ def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def searcher_and_scheduler(method: str, seed: int, space: SearchSpace, folder: Path) -> tuple[Any, TrialScheduler]:
     plans = plan_stages(space.base, space.search.stages)
-    asha = Asha(space.search.scheduler or AshaSettings(), plans, seed)
+    asha = Asha(space.search.scheduler or AshaSettings(), plans)
     if method == "stock":
         first = [space.base_point()]
         stock = OptunaSearch(space, METRIC, "max", points_to_evaluate=first, seed=seed)

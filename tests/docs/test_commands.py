@@ -18,7 +18,7 @@ import pytest
 import timm
 from safetensors.torch import save_file
 
-from scripts.make_reference import COMMANDS, PARSER_MODULES, parser_of
+from scripts.make_reference import COMMANDS, parser_of
 from sed_model.data.demo import write_demo_data
 from tests.documented import PAGES, ROOT, blocks, documented_commands, module_and_words
 from trainables.spaces.load import load_space
@@ -125,7 +125,7 @@ class Workplace:
             found = module_and_words(command)
             assert found, f"{command}: is neither run nor in NOT_RUN"
             module, words = found
-            main = importlib.import_module(PARSER_MODULES.get(module, module)).main
+            main = importlib.import_module(module).main
             with redirect_stdout(io.StringIO()) as output:
                 status = main([*words, *small(module, words)])
             assert not status

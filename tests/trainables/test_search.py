@@ -180,7 +180,7 @@ def test_search_yaml_tells_what_was_searched(finished_run: Path, tiny_root: Path
     assert record["data"]["folder"] == str(tiny_root)
     assert record["data"]["classes"] == ["1139490", "abethr1", "grekis"]
     assert record["search"]["num_trials"] == 8
-    assert record["search"]["scheduler"] == {"asha": {"grace_period": 1, "reduction_factor": 2.0, "brackets": 1}}
+    assert record["search"]["scheduler"] == {"asha": {"grace_period": 1, "reduction_factor": 2.0}}
     assert record["base"]["data"]["window_s"] == 1.5
     assert {"torch", "ray", "optuna", "timm"} <= set(record["versions"])
 

@@ -1,12 +1,12 @@
-"""ASHA (Li et al. 2020) that takes up a broken-off search, and that draws brackets from the search's seed."""
+"""ASHA (Li et al. 2020) that takes up a broken-off search."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 
 from sed_model.config.stages import StagePlan
@@ -25,8 +25,7 @@ class Asha(AsyncHyperBandScheduler):
 
     Its rungs are those of `rungs.rung_epochs`. The default configuration, which all others are compared with, is never
     stopped. Ray does not save the rungs, so that after a restart the first trials would pass them all; `refill` plays
-    back what the finished trials reported. Ray draws the brackets from numpy's global state; here a trial's follows
-    from `seed` and its number alone, so that after a restart each trial is in the bracket that it was in.
+    back what the finished trials reported.
 
     Args:
         plans: the stages of every trial.
@@ -34,30 +33,17 @@ class Asha(AsyncHyperBandScheduler):
             other of its rung is better at no higher cost.
     """
 
-    def __init__(self, settings: AshaSettings, plans: Sequence[StagePlan], seed: int, cost: str | None = None) -> None:
+    def __init__(self, settings: AshaSettings, plans: Sequence[StagePlan], cost: str | None = None) -> None:
         super().__init__(
             time_attr="epoch",
             # A trial that reaches the last epoch ends by itself: it must not count as stopped.
             max_t=plans[-1].last_epoch + 1,
             reduction_factor=settings.reduction_factor,
-            brackets=settings.brackets,
         )
-        rungs = rung_epochs(settings, plans)
-        for place, bracket in enumerate(self._brackets):
-            bracket._rungs = [(epoch, {}) for epoch in reversed(rungs[place:])]
-        self._seed = seed
+        (self._only_bracket,) = self._brackets
+        self._only_bracket._rungs = [(epoch, {}) for epoch in reversed(rung_epochs(settings, plans))]
         self._cost = cost
         self._costs: dict[str, float] = {}
-
-    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        self._trial_info[trial.trial_id] = self._bracket(trial.config["number"])
-
-    def _bracket(self, number: int) -> Any:
-        """The bracket of a trial: those with more rungs, which stop earlier, are more likely, as in Ray."""
-        n_rungs = np.array([len(bracket._rungs) for bracket in self._brackets])
-        weights = np.exp(n_rungs - n_rungs.max())
-        rng = np.random.default_rng([self._seed, number])
-        return self._brackets[rng.choice(len(weights), p=weights / weights.sum())]
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         if self._cost in result:
@@ -76,10 +62,10 @@ class Asha(AsyncHyperBandScheduler):
 
     def _on_front(self, trial_id: str) -> bool:
         """Whether no other trial of the rung that judges this one is better at a cost that is no higher."""
-        rung = next(recorded for _, recorded in self._trial_info[trial_id]._rungs if trial_id in recorded)
+        rung = next(recorded for _, recorded in self._only_bracket._rungs if trial_id in recorded)
         highest = self._costs[trial_id] * SAME_COST
         return not any(
-            value >= rung[trial_id] and self._costs.get(other, np.inf) <= highest
+            value >= rung[trial_id] and self._costs.get(other, math.inf) <= highest
             for other, value in rung.items()
             if other != trial_id
         )
@@ -87,7 +73,7 @@ class Asha(AsyncHyperBandScheduler):
     def refill(
         self, reports: Iterable[tuple[int, int, float]], mode: str, costs: Mapping[str, float] | None = None
     ) -> None:
-        """Put earlier reports (a trial's number, epoch, value) into the rungs of their brackets; `mode` is max or min.
+        """Put earlier reports (a trial's number, epoch, value) into the rungs; `mode` is max or min.
 
         Give the finished trials only: those that go on report again, under a new name of Ray's. `costs` has the second
         objective of each trial, by its name.
@@ -96,7 +82,7 @@ class Asha(AsyncHyperBandScheduler):
         sign = 1.0 if mode == "max" else -1.0
         for number, epoch, value in sorted(reports):
             trial: Any = SimpleNamespace(trial_id=trial_id(number))
-            self._bracket(number).on_result(trial, epoch, sign * value)
+            self._only_bracket.on_result(trial, epoch, sign * value)
 
 
 def rung_reports(

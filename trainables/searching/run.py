@@ -221,7 +221,7 @@ def scheduler(prepared: Prepared, finished: dict[int, str]) -> TrialScheduler:
     if search_settings.scheduler is None:
         return FIFOScheduler()
     plans = plan_stages(prepared.space.base, prepared.job.stages, prepared.job.epochs_scale)
-    asha = Asha(search_settings.scheduler, plans, search_settings.seed, search_settings.cost)
+    asha = Asha(search_settings.scheduler, plans, search_settings.cost)
     reports = rung_reports(prepared.run.read_curves(), finished, search_settings.metric)
     costs = {row["trial_id"]: row[search_settings.cost] for row in prepared.run.read_trials() if search_settings.cost}
     asha.refill(reports, search_settings.mode, costs)

@@ -1,4 +1,4 @@
-"""OptunaSearch that tells Optuna the truth about stopped trials, and that can take up a broken-off study."""
+"""Draws the points of a search with Optuna, tells it the truth about stopped trials, takes up a broken-off study."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any
 
 import optuna
 from optuna.samplers import NSGAIISampler
+from optuna.storages.journal import JournalFileBackend
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
-from ray.tune.search.optuna import OptunaSearch
 
 from sed_model.core.files import drop_torn_line
-from trainables.searching.journal import TrialJournal
 from trainables.searching.sampling import draws_by, make_sampler
 from trainables.spaces.search_space import SearchSpace
 from trainables.spaces.settings import DEFAULT, QUASI_RANDOM, TUNE_METRICS
@@ -26,10 +26,11 @@ WARM_START = "warm_start"
 """User attribute of a trial that another search ran: the name of its run folder."""
 DRAWN_BY = "drawn_by"
 """User attribute of a trial of this search: how it was drawn."""
+DIRECTIONS = {"max": StudyDirection.MAXIMIZE, "min": StudyDirection.MINIMIZE}
 STATUSES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 
 
-class SedSearcher(OptunaSearch):
+class SedSearcher(Searcher):
     """Draws points of a search space; each trial gets its Optuna number, which names its folder.
 
     Ray's own OptunaSearch hands stopped trials to Optuna as complete, with their last value, and leaves out the report
@@ -55,18 +56,17 @@ class SedSearcher(OptunaSearch):
         metric = TUNE_METRICS[settings.metric]
         self.objectives = (metric,) if settings.cost is None else (metric, settings.cost)
         modes: list[str] = [settings.mode, "min"]
-        self._journal = new_journal(drop_torn_line(journal))
-        super().__init__(
-            space=space,
-            metric=metric if settings.cost is None else list(self.objectives),
-            mode=settings.mode if settings.cost is None else modes,
-            study_name=STUDY_NAME,
-            storage=optuna.storages.JournalStorage(self._journal),
+        super().__init__(*((metric, modes[0]) if settings.cost is None else (list(self.objectives), modes)))
+        self._storage = open_journal(drop_torn_line(journal))
+        directions = [DIRECTIONS[mode] for mode in modes[: len(self.objectives)]]
+        self.study = optuna.create_study(
+            storage=self._storage, study_name=STUDY_NAME, directions=directions, load_if_exists=True
         )
-        self.study: optuna.Study = self._ot_study  # type: ignore[assignment]
         known = self.study.get_trials(deepcopy=False)
-        self._space_to_draw = space
-        self._drawn_by: dict[str, str] = {}
+        self._space = space
+        self._trials: dict[str, optuna.trial.Trial] = {}
+        self._points: dict[str, dict[str, Any]] = {}
+        self._ended: set[str] = set()
         self._unfinished = [trial for trial in known if trial.state is TrialState.RUNNING]
         self._deadline_s = math.inf if time_budget_s is None else time.monotonic() + time_budget_s
         self._epochs_left = epoch_budget
@@ -86,17 +86,21 @@ class SedSearcher(OptunaSearch):
 
         Searcher.FINISHED once the budget is used up.
         """
-        if trial_id not in self._ot_trials:
+        if trial_id not in self._trials:
             if time.monotonic() > self._deadline_s or self._epochs_left <= 0:
                 return Searcher.FINISHED
-            self._ot_trials[trial_id], self._drawn_by[trial_id] = self._next_trial()
-        trial, drawn_by = self._ot_trials[trial_id], self._drawn_by[trial_id]
-        with self._journal.forced_once(), warnings.catch_warnings():
-            # Gaussian processes take their second: Ray would take it for training.
-            warnings.filterwarnings("ignore", message="Define-by-run function", category=UserWarning)
-            values = super().suggest(trial_id)
+            trial, drawn_by = self._next_trial()
+            values = self._space.suggest(trial)
             trial.set_user_attr(DRAWN_BY, drawn_by)
-        return {"number": trial.number, "values": values, DRAWN_BY: drawn_by}
+            self._trials[trial_id] = trial
+            self._points[trial_id] = {"number": trial.number, "values": values, DRAWN_BY: drawn_by}
+        return self._points[trial_id]
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: Tune asks for it all the time, and the journal has all."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing, see `save`."""
 
     def _next_trial(self) -> tuple[optuna.trial.Trial, str]:
         """A trial that was broken off, or a new one; and how it is drawn.
@@ -107,7 +111,9 @@ class SedSearcher(OptunaSearch):
         if self._unfinished:
             known = self._unfinished.pop(0)
             drawn_by = known.user_attrs.get(DRAWN_BY) or self._set_sampler(known.number)
-            return optuna.trial.Trial(self.study, known._trial_id), drawn_by
+            study = self._storage.get_study_id_from_name(STUDY_NAME)
+            place = self._storage.get_trial_id_from_study_id_trial_number(study, known.number)
+            return optuna.trial.Trial(self.study, place), drawn_by
         trials = self.study.get_trials(deepcopy=False)
         drawn_by = self._set_sampler(sum(trial.state is not TrialState.WAITING for trial in trials))
         trial = self.study.ask()
@@ -119,7 +125,7 @@ class SedSearcher(OptunaSearch):
 
     def _set_sampler(self, number: int) -> str:
         """The sampler that draws trial `number`; how it draws comes back."""
-        space, known = self._space_to_draw, self.study.get_trials(deepcopy=False)
+        space, known = self._space, self.study.get_trials(deepcopy=False)
         drawn_by = draws_by(space.search, number, self._n_earlier, known)
         self.study.sampler = make_sampler(space, number, self._n_earlier, drawn_by)
         return drawn_by
@@ -127,13 +133,13 @@ class SedSearcher(OptunaSearch):
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         if "failure" not in result:
             self._epochs_left -= 1
-            self._report(self._ot_trials[trial_id], result)
+            self._report(self._trials[trial_id], result)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        if trial_id in self._completed_trials:
+        if trial_id in self._ended:
             return
-        self._completed_trials.add(trial_id)
-        trial = self._ot_trials[trial_id]
+        self._ended.add(trial_id)
+        trial = self._trials[trial_id]
         values: list[Any] = [(result or {}).get(name) for name in self.objectives]
         if error or result is None or any(value is None or not math.isfinite(value) for value in values):
             self.study.tell(trial, state=TrialState.FAIL)
@@ -158,11 +164,7 @@ class SedSearcher(OptunaSearch):
 
 def open_journal(path: Path) -> optuna.storages.JournalStorage:
     """Optuna's storage in one file; optuna-dashboard opens it, also while the search runs."""
-    return optuna.storages.JournalStorage(new_journal(path))
-
-
-def new_journal(path: Path) -> TrialJournal:
     path.parent.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return TrialJournal(path)
+        return optuna.storages.JournalStorage(JournalFileBackend(str(path)))

@@ -15,7 +15,7 @@ LEAST_EPOCHS = 2
 
 
 def rung_epochs(settings: AshaSettings, plans: Sequence[StagePlan]) -> tuple[int, ...]:
-    """The global epochs after which trials of the first bracket are compared, in order; all before the last epoch.
+    """The global epochs after which trials are compared, in order; all before the last epoch.
 
     Without a grace period they lie at RUNG_SHARES of the second stage (or of the only one), else at the grace period
     times powers of the reduction factor.
@@ -59,8 +59,7 @@ def describe_rungs(settings: AshaSettings | None, plans: Sequence[StagePlan]) ->
     places = [f"{epoch} ({_place(epoch, plans)})" for epoch in rungs]
     saving = ideal_saving(rungs, last_epoch, settings.reduction_factor)
     text = f"after epoch {', '.join(places)} of {last_epoch}, one of {settings.reduction_factor:g} goes on: "
-    brackets = f"; {settings.brackets} brackets, each with a later first rung" if settings.brackets > 1 else ""
-    return f"{text}ideally {100 * saving:.0f} % of the epochs are saved{brackets}"
+    return f"{text}ideally {100 * saving:.0f} % of the epochs are saved"
 
 
 def _place(epoch: int, plans: Sequence[StagePlan]) -> str:

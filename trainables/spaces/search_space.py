@@ -57,10 +57,6 @@ class SearchSpace:
         """Draw through Optuna, which knows the parameters by their dotted keys."""
         return self.draw(lambda parameter: parameter.distribution.suggest(trial, parameter.key))
 
-    def __call__(self, trial: optuna.trial.BaseTrial) -> None:
-        """Draw as OptunaSearch wants it: it records the suggestions itself, and the space has to be picklable."""
-        self.suggest(trial)
-
     def base_point(self) -> dict[str, Any]:
         """The base's own values where the space holds them: a good first trial. Other parameters are left out."""
         flat = self.base.flat()

@@ -33,7 +33,6 @@ class AshaSettings(_Section):
         None, ge=1, description="Epochs that every trial may run; default: rungs within the second stage."
     )
     reduction_factor: float = Field(3.0, gt=1, le=100, description="One trial of so many goes on at each rung.")
-    brackets: int = Field(1, ge=1, le=10, description="Number of brackets, each with a later first rung.")
 
 
 class SearchSettings(_Section):
@@ -74,7 +73,10 @@ class SearchSettings(_Section):
         if value == "asha":
             return AshaSettings()
         if isinstance(value, dict) and list(value) == ["asha"]:
-            return value["asha"] or AshaSettings()
+            settings = value["asha"] or AshaSettings()
+            if isinstance(settings, dict) and settings.get("brackets") == 1:  # earlier releases recorded it
+                settings = {name: setting for name, setting in settings.items() if name != "brackets"}
+            return settings
         if isinstance(value, AshaSettings):
             return value
         raise ValueError(f"is {value!r}; write none, asha or {{asha: {{reduction_factor: 3}}}}.")

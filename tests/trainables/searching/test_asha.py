@@ -1,4 +1,4 @@
-"""ASHA: its rungs after a restart, and its seeded brackets."""
+"""ASHA: its rungs, also after a restart, and the front of score and cost."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ CONTINUE, STOP = TrialScheduler.CONTINUE, TrialScheduler.STOP
 EIGHT_EPOCHS = (StagePlan("pretrain_ce", 0, 8),)
 
 
-def make_asha(mode: str = "max", brackets: int = 1, seed: int = 0) -> Asha:
+def make_asha(mode: str = "max") -> Asha:
     """Rungs at epochs 1, 2, 4 and 8; the better half passes each."""
-    settings = AshaSettings(grace_period=1, reduction_factor=2, brackets=brackets)
-    scheduler = Asha(settings, EIGHT_EPOCHS, seed=seed)
+    settings = AshaSettings(grace_period=1, reduction_factor=2)
+    scheduler = Asha(settings, EIGHT_EPOCHS)
     assert scheduler.set_search_properties("score", mode)
     return scheduler
 
 
 def make_cost_asha() -> Asha:
     """Four trials in the first rung, whose median is 0.65; costs in milliseconds."""
-    scheduler = Asha(AshaSettings(grace_period=1, reduction_factor=2), EIGHT_EPOCHS, seed=0, cost="ms")
+    scheduler = Asha(AshaSettings(grace_period=1, reduction_factor=2), EIGHT_EPOCHS, cost="ms")
     assert scheduler.set_search_properties("score", "max")
     reports = [(0, 1, 0.5), (1, 1, 0.6), (2, 1, 0.7), (3, 1, 0.8)]
     scheduler.refill(reports, "max", {"trial_0000": 10.0, "trial_0001": 20.0, "trial_0002": 30.0, "trial_0003": 40.0})
@@ -72,10 +72,9 @@ def test_refilled_rungs_judge_a_new_trial(score: float, decision: str) -> None:
     assert decide(scheduler, 3, epoch=1, score=score) == decision  # the median of the rung is 0.7
 
 
-@pytest.mark.parametrize("brackets", [1, 3])
-def test_refilled_rungs_equal_those_filled_by_trials(brackets: int) -> None:
+def test_refilled_rungs_equal_those_filled_by_trials() -> None:
     reports = [(number, epoch, 0.1 * number + 0.01 * epoch) for number in range(6) for epoch in (1, 2, 4)]
-    filled, refilled = make_asha(brackets=brackets, seed=3), make_asha(brackets=brackets, seed=3)
+    filled, refilled = make_asha(), make_asha()
     for number, epoch, score in reports:
         decide(filled, number, epoch, score)
     refilled.refill(reports, "max")
@@ -100,7 +99,7 @@ def test_a_trial_at_the_last_epoch_is_not_stopped() -> None:
 
 @pytest.mark.parametrize("grace_period", [4, 50])
 def test_a_rung_that_saves_no_epoch_is_none(grace_period: int) -> None:
-    scheduler = Asha(AshaSettings(grace_period=grace_period), (StagePlan("pretrain_ce", 0, 4),), seed=0)
+    scheduler = Asha(AshaSettings(grace_period=grace_period), (StagePlan("pretrain_ce", 0, 4),))
     scheduler.set_search_properties("score", "max")
     scheduler.refill([(0, 4, 0.9)], "max")
 
@@ -118,21 +117,6 @@ def test_the_default_configuration_is_never_stopped(epoch: int) -> None:
     assert scheduler.on_trial_result(None, trial, {"epoch": epoch, "score": 0.1}) == CONTINUE
     assert "num_stopped=0" in scheduler.debug_string()
     assert decide(scheduler, 6, epoch=epoch, score=0.1) == STOP  # any other one is
-
-
-def test_a_bracket_follows_from_seed_and_number() -> None:
-    """Only the first bracket has a rung at epoch 1, so that a bad score shows which one a trial is in."""
-
-    def stopped(numbers: list[int], seed: int = 3) -> list[str]:
-        scheduler = make_asha(brackets=2, seed=seed)
-        scheduler.refill([(number, 1, 0.9) for number in range(100, 120)], "max")
-        return [decide(scheduler, number, epoch=1, score=0.1) for number in numbers]
-
-    unbroken = stopped(list(range(20)))
-
-    assert set(unbroken) == {CONTINUE, STOP}
-    assert stopped(list(range(12, 20))) == unbroken[12:]  # a search that goes on with trial 12
-    assert stopped(list(range(20)), seed=4) != unbroken
 
 
 def test_reports_are_the_best_so_far_of_finished_trials() -> None:
@@ -160,7 +144,7 @@ def test_a_cross_entropy_score_is_not_reported_as_the_best_of_later_stages() -> 
 
 def test_without_a_grace_period_the_second_stage_is_heard_first() -> None:
     plans = (StagePlan("pretrain_ce", 0, 6), StagePlan("train_bce", 6, 5))
-    scheduler = Asha(AshaSettings(), plans, seed=0)
+    scheduler = Asha(AshaSettings(), plans)
     assert scheduler.set_search_properties("score", "max")
     scheduler.refill([(0, 8, 0.9), (1, 8, 0.9)], "max")
 
@@ -170,7 +154,7 @@ def test_without_a_grace_period_the_second_stage_is_heard_first() -> None:
 
 def test_there_is_a_second_rung_in_the_second_stage() -> None:
     plans = (StagePlan("pretrain_ce", 0, 6), StagePlan("train_bce", 6, 5), StagePlan("finetune", 11, 3))
-    scheduler = Asha(AshaSettings(), plans, seed=0)
+    scheduler = Asha(AshaSettings(), plans)
     assert scheduler.set_search_properties("score", "max")
     scheduler.refill([(0, 10, 0.9), (1, 10, 0.9)], "max")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
-from trainables.searching.searcher import WARM_START, SedSearcher, open_journal
+from trainables.searching.searcher import WARM_START, SedSearcher
 from trainables.spaces.load import load_space
 from trainables.spaces.search_space import SearchSpace
 
@@ -47,19 +46,6 @@ def test_the_first_trial_is_the_base(space: SearchSpace, journal: Path) -> None:
 
     values = {"model.pool_type": "avg", "stages.pretrain_ce.lr": 0.002}
     assert suggestion == {"number": 0, "values": values, "drawn_by": "default"}
-
-
-def test_a_draw_waits_for_the_disk_once_however_many_parameters(journal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    searcher = SedSearcher(load_space(Path("full.yaml")), journal)
-    searcher.suggest("ray_1")
-    waits: list[int] = []
-    monkeypatch.setattr(os, "fsync", waits.append)
-    point = searcher.suggest("ray_2")
-
-    assert isinstance(point, dict)
-    assert len(point["values"]) > 25
-    assert len(waits) == 2  # the new trial, and all of its values
-    assert open_journal(journal).get_trial(1).params == point["values"]
 
 
 def test_a_finished_trial_is_complete_with_its_score(space: SearchSpace, journal: Path) -> None:

@@ -51,11 +51,10 @@ def test_the_ideal_saving_of_nine_trials_by_hand() -> None:
 
 
 def test_the_description_names_places_and_saving() -> None:
-    text = describe_rungs(AshaSettings(brackets=2), chain(6, 5, 3))
+    text = describe_rungs(AshaSettings(), chain(6, 5, 3))
     assert text.startswith(
         "after epoch 8 (train_bce 2 of 5), 10 (train_bce 4 of 5) of 14, one of 3 goes on: ideally 35 %"
     )
-    assert "2 brackets" in text
     assert describe_rungs(None, chain(6, 5, 3)) == "none: every trial runs its 14 epochs"
     assert "no trial is stopped early" in describe_rungs(AshaSettings(), chain(2, 1))
 

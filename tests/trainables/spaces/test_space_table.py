@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.trainables.space_texts import NESTED, load, write
+from trainables.space import main
 from trainables.spaces.search_space import combinations
-from trainables.spaces.table import main
 
 
 def test_combinations_count_conditional_values_only_where_they_are_drawn(tmp_path: Path) -> None:

@@ -150,7 +150,11 @@ def searcher_and_scheduler(method: str, seed: int, space: SearchSpace, folder: P
     asha = Asha(space.search.scheduler or AshaSettings(), plans)
     if method == "stock":
         first = [space.base_point()]
-        stock = OptunaSearch(space, METRIC, "max", points_to_evaluate=first, seed=seed)
+
+        def draw(trial: optuna.Trial) -> None:
+            space.suggest(trial)
+
+        stock = OptunaSearch(draw, METRIC, "max", points_to_evaluate=first, seed=seed)
         scheduler: TrialScheduler = AsyncHyperBandScheduler(
             "epoch",
             max_t=plans[-1].last_epoch,

@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 import torch
-from jaxtyping import Float32
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from sed_model.audio.windows import context_of, cut, level_of, stretched, window_samples
+from sed_model.audio.windows import cut, stretched, window_samples
 from sed_model.augment.spectral import SpectralFrontEnd
 from sed_model.augment.wave import WaveAugmenter
 from sed_model.clips.pseudo_clips import Clip, PseudoMixer
 from sed_model.clips.samplers import EpochSampler, batch_size_for, recording_weights
 from sed_model.clips.training_data import TrainingData
-from sed_model.config.sed_config import Data, SedConfig
-from sed_model.config.training import STAGE_NAMES, Stage
-from sed_model.core.errors import DataError
+from sed_model.config.sed_config import SedConfig
+from sed_model.config.training import STAGE_NAMES
 from sed_model.data.targets import TargetBuilder
-from sed_model.model.fast_mel import INT16_SCALE
-from sed_model.scores.frames import Hearing, hearing
 
 
 class Batch(NamedTuple):
@@ -141,127 +134,6 @@ def _mixer(data: TrainingData, config: SedConfig, stage_name: str) -> PseudoMixe
     if stage_name != "pseudo" or data.pseudo is None:
         return None
     return PseudoMixer(data.pseudo, data.folder.classes, config)
-
-
-@dataclass(frozen=True)
-class HeardRecording:
-    """A recording of which windows are scored.
-
-    Attributes:
-        targets: the rows of these in the tables of `ValidationWindows`.
-        hearing: the windows that hear them.
-        contexts_s: where these, with their contexts, start.
-    """
-
-    path: str
-    targets: NDArray[np.int64]
-    hearing: Hearing
-    contexts_s: NDArray[np.float64]
-
-
-class ValidationWindows(Dataset[Batch]):
-    """The windows that score a model: labelled soundscape windows in context, or the loudest of held-out recordings.
-
-    The tables (`paths`, `start_s`, `end_s`, `targets`) have a row a scored window. The items of the dataset are the
-    windows that hear these (`frames.hearing`), one recording after the other: mostly the same ones.
-    """
-
-    def __init__(self, data: TrainingData, config: SedConfig, rows: Sequence[int] | None = None) -> None:
-        """
-        Args:
-            rows: those of the tables that are kept; default: all.
-        """
-        self._cache, self._config = data.cache, config
-        self._n_samples = window_samples(config)
-        classes = data.folder.classes
-        builder = TargetBuilder(classes)
-        table = data.folder.soundscape_labels
-        if data.split.kind == "soundscapes" and table is not None:
-            table = table[~table["path"].isin(data.bad_paths)]
-            self.paths: list[str] = table["path"].tolist()
-            self.start_s: np.ndarray = table["start_s"].to_numpy(float)
-            self.end_s: np.ndarray = table["end_s"].to_numpy(float)
-            labels = table[list(classes)].to_numpy(np.float32)
-            truths = [builder.for_soundscape(row) for row in labels]
-        else:
-            held_out = data.folder.recordings.iloc[data.split.validation]
-            held_out = held_out[~held_out["path"].isin(data.bad_paths)]
-            self.paths = held_out["path"].tolist()
-            rate = config.front_end.sample_rate_hz
-            loudest = [data.cache.loudest_start(path, config.data.window_s) / rate for path in self.paths]
-            self.start_s = np.asarray(loudest, dtype=float)
-            self.end_s = self.start_s + config.data.window_s
-            # A default stage counts secondary labels as absent, and unrated recordings weigh 1 in every score. To leave
-            # secondary labels out would be fairer (the loudest seconds may hold them), but then oof.parquet would need
-            # a mask: analysis and ensembles compute scores from its targets, which say present or absent.
-            truths = [builder.for_recording(label, (), 0, Stage(), Data()) for label in held_out["primary_label"]]
-        self.targets: np.ndarray = np.stack([truth.targets for truth in truths])
-        self._check_ends()
-        if rows is not None:
-            self.paths = [self.paths[row] for row in rows]
-            self.start_s, self.end_s, self.targets = (
-                table[list(rows)] for table in (self.start_s, self.end_s, self.targets)
-            )
-        self.recordings = self._heard_recordings()
-        self._items = [
-            (recording, place) for recording in self.recordings for place in range(len(recording.contexts_s))
-        ]
-
-    def _heard_recordings(self) -> tuple[HeardRecording, ...]:
-        window_s, rate = self._config.data.window_s, self._config.front_end.sample_rate_hz
-        result = []
-        # An array: a list of one path would be taken for a list of keys.
-        by_path = pd.Series(range(len(self.paths))).groupby(np.array(self.paths, object), sort=False)
-        for path, rows in by_path:
-            targets = np.asarray(rows, np.int64)
-            target_s = float(self.end_s[targets[0]] - self.start_s[targets[0]])
-            duration_s = self._cache.n_samples(str(path)) / rate
-            heard = hearing(self.start_s[targets], target_s, duration_s, window_s)
-            contexts_s = [context_of(start, start + target_s, duration_s, window_s).start_s for start in heard.heard_s]
-            result.append(HeardRecording(str(path), targets, heard, np.array(contexts_s)))
-        return tuple(result)
-
-    @cached_property
-    def rms(self) -> Float32[np.ndarray, " windows"]:
-        """Levels of the scored windows, full scale 1."""
-        rate = self._config.front_end.sample_rate_hz
-        levels = []
-        for path, start_s, end_s in zip(self.paths, self.start_s, self.end_s, strict=True):
-            first, end = round(start_s * rate), round(end_s * rate)
-            levels.append(level_of(self._cache.samples(path, first, end - first) * INT16_SCALE))
-        return np.asarray(levels, np.float32)
-
-    def _check_ends(self) -> None:
-        """Audio that is not there, or not decoded, must not be scored by what is next to it."""
-        settings, rate = self._config.data, self._config.front_end.sample_rate_hz
-        beyond = [row for row, path in enumerate(self.paths) if self.start_s[row] * rate >= self._cache.n_samples(path)]
-        if beyond:
-            path, end_s = self.paths[beyond[0]], self.end_s[beyond].max()
-            raise DataError(
-                f"{len(beyond)} labelled windows lie beyond the end of their audio, first in {path} at "
-                f"{self.start_s[beyond[0]]:g} s (decoded: {self._cache.n_samples(path) / rate:g} s); repair "
-                f"the labels, or raise data.max_recording_s={settings.max_recording_s:g} to {end_s:g}."
-            )
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    def __getitem__(self, item: int) -> Batch:
-        """A window that is heard; its targets are those of the window itself where it is scored, else 0."""
-        recording, place = self._items[item]
-        heard, rate = recording.hearing, self._config.front_end.sample_rate_hz
-        start_s = float(heard.heard_s[place])
-        context = context_of(start_s, start_s + heard.target_s, heard.duration_s, self._config.data.window_s)
-        scored = recording.targets[heard.own == place]
-        targets = torch.from_numpy(self.targets[scored[0]] if len(scored) else np.zeros_like(self.targets[0]))
-        return Batch(
-            torch.from_numpy(cut(self._cache, recording.path, round(context.start_s * rate), self._n_samples)),
-            targets,
-            torch.ones_like(targets, dtype=torch.bool),
-            torch.tensor(1.0),
-            torch.tensor(context.part, dtype=torch.float32),
-            torch.tensor(item),
-        )
 
 
 class EpochLoaders:

@@ -20,8 +20,7 @@ from sed_model.data.tables import Notes
 from sed_model.labels import pseudo
 from sed_model.model.checkpoint import LoadedModel, load_model
 from sed_model.model.devices import prediction_runtime
-from sed_model.predict.event_files import EventWriter, check_stems
-from sed_model.predict.events import EventSettings
+from sed_model.predict.events import EventSettings, EventWriter, check_stems
 from sed_model.predict.members import target_starts
 from sed_model.predict.postprocess import PostSettings, blend, postprocess_files
 from sed_model.predict.scoring import (

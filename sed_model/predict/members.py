@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from sed_model.audio.windows import Context, context_of, level_of, window_samples
-from sed_model.clips.dataset import Batch, ValidationWindows
-from sed_model.clips.window_images import WindowImages
+from sed_model.clips.dataset import Batch
+from sed_model.clips.validation_windows import ValidationWindows, WindowImages
 from sed_model.config.sed_config import Inference, SedConfig
 from sed_model.labels.pseudo import silence
 from sed_model.model.checkpoint import LoadedModel

@@ -11,9 +11,8 @@ import torch
 from jaxtyping import Float32
 from torch import distributed
 
-from sed_model.clips.dataset import ValidationWindows
 from sed_model.clips.training_data import TrainingData
-from sed_model.clips.window_images import WindowImages
+from sed_model.clips.validation_windows import ValidationWindows, WindowImages
 from sed_model.config.sed_config import SedConfig
 from sed_model.model.devices import Runtime
 from sed_model.model.network import SedModel

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from sed_model.clips.dataset import EpochLoaders, ValidationWindows
+from sed_model.clips.dataset import EpochLoaders
 from sed_model.clips.training_data import TrainingData
+from sed_model.clips.validation_windows import ValidationWindows
 from sed_model.config.sed_config import Model, SedConfig
 from sed_model.config.stages import plan_stages
 from sed_model.model.backbones import Backbone

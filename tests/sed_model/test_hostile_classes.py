@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sed_model.data.recordings import read_data_folder
-from sed_model.data.taxonomy import read_taxonomy
+from sed_model.data.train_table import read_taxonomy
 from sed_model.predict.submission import read_sample
 from tests.hostile import NO_FILES, drawn, refusal, refused
 from tests.sed_model.csv_folder import GOOD, LABELS

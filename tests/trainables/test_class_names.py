@@ -16,7 +16,7 @@ from sed_model.clips.pseudo_clips import read_pseudo_labels as read_for_training
 from sed_model.config.sed_config import SedConfig
 from sed_model.core.files import write_parquet
 from sed_model.data.recordings import read_data_folder
-from sed_model.data.taxonomy import RESERVED_LABELS
+from sed_model.data.train_table import RESERVED_LABELS
 from sed_model.model.devices import Runtime
 from sed_model.predict.job import PredictJob, load_ensemble, predict_soundscapes
 from sed_model.run_folder.folder import RunFolder

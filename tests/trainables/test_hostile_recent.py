@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.hostile import drawn, refusal, refused
-from trainables.searching.recent import RecentEntries
+from trainables.searching.recorder import RecentEntries
 
 ENTRY = {"name": "trial_0000", "updates": {"epochs": 1}, "curve": {"epoch": 1}}
 LINES = {

@@ -16,7 +16,7 @@ from ray.tune import Callback, TuneError
 from sed_model.core.errors import DiskFullError, TrainingError, UserError
 from sed_model.core.files import explained_full_disk, tells_of_full_disk
 from trainables.on_ray.cluster import has_ended, own_raylets
-from trainables.on_ray.trial_errors import error_text
+from trainables.on_ray.repairs import error_text
 
 LEAST_FREE_BYTES = 2**20
 """Tune stops before the disk is quite full: tables and journal can still be written then."""

@@ -10,10 +10,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from sed_model.clips.dataset import TrainingClips, ValidationWindows, n_batches
+from sed_model.clips.dataset import TrainingClips, n_batches
 from sed_model.clips.pseudo_clips import PseudoLabels
 from sed_model.clips.samplers import batch_size_for, with_batch_size
 from sed_model.clips.training_data import TrainingData, n_training_recordings, open_training_data
+from sed_model.clips.validation_windows import ValidationWindows
 from sed_model.config.sed_config import SedConfig, n_frames_in
 from sed_model.config.stages import check_stage_names
 from sed_model.core.errors import ConfigError, DataError

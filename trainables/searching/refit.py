@@ -21,11 +21,9 @@ from sed_model.run_folder.folder import RunFolder
 from sed_model.run_folder.leaderboard import finalists
 from sed_model.run_folder.run_tables import trial_id
 from sed_model.scores.oof import OOF_FILE
-from trainables.on_ray.abandoned_groups import AbandonedGroups
 from trainables.on_ray.cluster import ClusterInfo
-from trainables.on_ray.node_losses import NodeLosses
+from trainables.on_ray.repairs import AbandonedGroups, NodeLosses, trial_error
 from trainables.on_ray.stopping import StoppingCallback, run_tuner
-from trainables.on_ray.trial_errors import trial_error
 from trainables.searching.fetch import Fetcher, fetch_all
 from trainables.searching.recorder import epoch_line
 from trainables.searching.resources import room, trial_resources

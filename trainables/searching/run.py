@@ -29,10 +29,9 @@ from trainables.keeping.driver_lock import only_driver
 from trainables.labelling.job import label_soundscapes
 from trainables.labelling.members import EnsembleJob
 from trainables.labelling.plan import plan_ensemble
-from trainables.on_ray.abandoned_groups import AbandonedGroups
 from trainables.on_ray.cluster import ClusterInfo, machine_for, ray_session
 from trainables.on_ray.node_check import check_nodes
-from trainables.on_ray.node_losses import NodeLosses
+from trainables.on_ray.repairs import AbandonedGroups, NodeLosses
 from trainables.on_ray.stopping import StoppedError, run_tuner
 from trainables.searching.asha import Asha, rung_reports
 from trainables.searching.checks import check_unused

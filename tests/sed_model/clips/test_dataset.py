@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from sed_model.audio.cache import AudioCache, open_cache
 from sed_model.audio.windows import context_of, cut, window_samples
-from sed_model.clips.dataset import Batch, ClipKey, EpochLoaders, TrainingClips, ValidationWindows, n_batches
+from sed_model.clips.dataset import Batch, ClipKey, EpochLoaders, TrainingClips, n_batches
 from sed_model.clips.samplers import batch_size_for
 from sed_model.clips.training_data import TrainingData, open_training_data
+from sed_model.clips.validation_windows import ValidationWindows
 from sed_model.config.sed_config import Data, SedConfig
 from sed_model.core.errors import ConfigError, DataError
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from sed_model.core.errors import DataError
-from sed_model.data.taxonomy import read_taxonomy
+from sed_model.data.train_table import read_taxonomy
 
 
 def write(tmp_path: Path, text: str) -> Path:

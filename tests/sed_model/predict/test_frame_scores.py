@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from sed_model.audio.decoding import decode
-from sed_model.clips.dataset import ValidationWindows
 from sed_model.clips.training_data import TrainingData
+from sed_model.clips.validation_windows import ValidationWindows
 from sed_model.config.sed_config import SedConfig
 from sed_model.model.checkpoint import load_model
 from sed_model.model.devices import choose_runtime

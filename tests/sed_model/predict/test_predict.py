@@ -12,8 +12,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sed_model.clips.dataset import ValidationWindows
 from sed_model.clips.training_data import TrainingData
+from sed_model.clips.validation_windows import ValidationWindows
 from sed_model.config.sed_config import Inference, SedConfig
 from sed_model.model.devices import Runtime
 from sed_model.predict.members import (

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from sed_model.clips.dataset import ValidationWindows
 from sed_model.clips.training_data import TrainingData
+from sed_model.clips.validation_windows import ValidationWindows
 from sed_model.config.sed_config import SedConfig
 from sed_model.core.errors import CheckpointError
 from sed_model.core.files import sha256_of

@@ -14,7 +14,7 @@ from sed_model.core.files import sha256_of
 from trainables.on_ray import node_check
 from trainables.on_ray.cluster import Node
 from trainables.on_ray.node_check import Needs, check_nodes, look, marked
-from trainables.on_ray.node_losses import NodeLosses
+from trainables.on_ray.repairs import NodeLosses
 
 OWL, WREN = Node("a", "owl (10.0.0.1)", 8, 0), Node("b", "wren (10.0.0.2)", 8, 0)
 

@@ -13,7 +13,7 @@ import pytest
 from sed_model.config.sed_config import SedConfig
 from sed_model.core.errors import DiskFullError, TrainingError
 from sed_model.run_folder.folder import RunFolder
-from trainables.on_ray.trial_errors import error_line
+from trainables.on_ray.repairs import error_line
 from trainables.searching.recorder import Recorder
 
 

@@ -8,7 +8,7 @@ import ray
 from ray.util import placement_group, placement_group_table
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 
-from trainables.on_ray.abandoned_groups import AbandonedGroups
+from trainables.on_ray.repairs import AbandonedGroups
 
 
 @ray.remote(num_cpus=0)

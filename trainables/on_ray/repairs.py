@@ -1,9 +1,11 @@
-"""Resources that Ray Train has reserved for the workers of a trial are given back when the trial is killed."""
+"""What Ray leaves to its users: trials lost with their machine, reservations of dead actors, the error of a trial."""
 
 from __future__ import annotations
 
 import math
+import re
 import time
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -11,6 +13,37 @@ from ray._private.state import state
 from ray.core.generated.gcs_pb2 import PlacementGroupTableData  # type: ignore[attr-defined]  # made at run time
 from ray.tune import Callback
 from ray.util.placement_group import PlacementGroup, remove_placement_group
+
+
+def trial_error(trial: Any) -> str:
+    """The error in one line."""
+    return error_line(error_text(trial))
+
+
+def error_text(trial: Any) -> str:
+    """All that Tune wrote of a trial's errors; it is copied into the run folder a little later."""
+    file = Path(trial.error_file) if trial.error_file else None
+    return file.read_text(encoding="utf-8") if file is not None and file.is_file() else ""
+
+
+def error_line(traceback: str) -> str:
+    """The line of a traceback that names the error: the last that begins with its type, or the last of all."""
+    lines = [line.strip() for line in traceback.splitlines() if line.strip()]
+    named = [line for line in lines if re.match(r"[A-Za-z_][\w.]*(Error|Exception|Interrupt|Exit)\b", line)]
+    return (named or lines or ["unknown error"])[-1]
+
+
+# Of a machine that is taken away with notice Ray knows itself that the trial is not to blame.
+NODE_DEATH = re.compile("actor.s node was terminated")
+
+
+class NodeLosses(Callback):
+    """Tune callback: a trial that was lost with its machine goes on elsewhere, and keeps its retry after an error."""
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        if NODE_DEATH.search(trial_error(trial)):
+            trial.run_metadata.num_failures -= 1
+
 
 LOOK_EVERY_S = 5.0
 

@@ -19,7 +19,7 @@ from sed_model.clips.training_data import open_training_data
 from sed_model.config.sed_config import Data, SedConfig
 from sed_model.core.files import write_json, write_parquet
 from sed_model.data.recordings import read_data_folder
-from sed_model.labels import pseudo
+from sed_model.labels import rules
 from sed_model.predict.members import target_starts
 from trainables.labelling.plan import FILES_PER_SHARD, Shard
 from trainables.labelling.write_labels import WINDOW_SCHEMA, joined_windows
@@ -127,8 +127,8 @@ def write_labels(shards: list[Shard], out: Path) -> None:
         choice=SimpleNamespace(members=[SimpleNamespace(weight=1.0)] * N_MEMBERS),
         sources=SimpleNamespace(may_label={}, from_validation=frozenset()),
     )
-    labels, _ = pseudo.apply_rules(joined_windows(plan, shards), classes, config.pseudo, N_RECORDINGS)
-    write_parquet(out / "pseudo_labels" / "part-00000.parquet", pseudo.to_arrow(labels, classes, N_MEMBERS))
+    labels, _ = rules.apply_rules(joined_windows(plan, shards), classes, config.pseudo, N_RECORDINGS)
+    write_parquet(out / "pseudo_labels" / "part-00000.parquet", rules.to_arrow(labels, classes, N_MEMBERS))
     write_json(out / "members.json", {"members": [{"weights_sha256": "0"}]})
 
 

@@ -27,7 +27,8 @@ from sed_model.model.checkpoint import Lineage, LoadedModel
 from sed_model.model.devices import Runtime
 from sed_model.model.graph import GraphModel, fastest, open_openvino
 from sed_model.model.network import SedModel
-from sed_model.predict.job import Ensemble, PredictJob, predict_soundscapes
+from sed_model.predict.ensemble import Ensemble
+from sed_model.predict.job import PredictJob, predict_soundscapes
 from sed_model.predict.members import predict_members, target_starts
 
 N_CLASSES, FILE_S, N_ROUNDS = 206, 60, 3

@@ -108,7 +108,7 @@ def build_parser() -> argparse.ArgumentParser:
 def chosen_members(options: argparse.Namespace) -> RunMembers:
     """The models of --run or --model, checked to be there."""
     from sed_model.model.checkpoint import read_lineage
-    from sed_model.predict.job import Joining
+    from sed_model.predict.ensemble import Joining
     from trainables.labelling.run_members import RunMembers, members_of
 
     if options.run:

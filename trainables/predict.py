@@ -14,7 +14,7 @@ from trainables import cli
 
 if TYPE_CHECKING:
     from sed_model.model.checkpoint import LoadedModel
-    from sed_model.predict.job import Ensemble
+    from sed_model.predict.ensemble import Ensemble
     from sed_model.predict.postprocess import PostSettings
 
 DESCRIPTION = """Soundscapes -> submission.csv: a row every target window (data.target_s of the models, 5 s), row_id is
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cli.say("loading the models")
     from sed_model.core.errors import CheckpointError
     from sed_model.export.exported import emulated_note
-    from sed_model.predict.job import load_ensemble
+    from sed_model.predict.ensemble import load_ensemble
 
     load = loader(options.runtime, options.threads)
     chosen = options.model

@@ -28,7 +28,7 @@ from sed_model.config.sed_config import SedConfig
 from sed_model.core.errors import DataError
 from sed_model.core.files import sha256_of
 from sed_model.data.targets import TargetBuilder, Truth, union
-from sed_model.labels.pseudo import PSEUDO_LABEL_SCHEMA
+from sed_model.labels.rules import PSEUDO_LABEL_SCHEMA
 from sed_model.model.fast_mel import INT16_SCALE
 from sed_model.run_folder.split_record import Source, SplitRecord
 

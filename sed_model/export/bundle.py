@@ -11,7 +11,7 @@ from sed_model.core.errors import ConfigError
 from sed_model.core.files import write_text
 from sed_model.core.paths import is_file, is_plain_name
 from sed_model.model.graph import GraphRuntime
-from sed_model.predict.job import Joining, joining_problem
+from sed_model.predict.ensemble import Joining, joining_problem
 from sed_model.predict.postprocess import PostSettings
 
 BUNDLE_FILE = "bundle.json"

@@ -16,7 +16,7 @@ from sed_model.core.errors import AudioError, DataError
 from sed_model.data.recordings import DataFolder, read_data_folder
 from sed_model.model.checkpoint import LoadedModel
 from sed_model.model.devices import Runtime
-from sed_model.predict.job import Ensemble
+from sed_model.predict.ensemble import Ensemble
 from sed_model.predict.members import contexts, probabilities_of, target_starts
 from sed_model.predict.post_tuning import LabelledWindows
 from sed_model.predict.postprocess import PostSettings, blend

@@ -11,7 +11,7 @@ from jaxtyping import Bool
 
 from sed_model.config.sed_config import Pseudo
 from sed_model.data.targets import POSITIVE_FROM
-from sed_model.labels import pseudo
+from sed_model.labels import rules
 
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
@@ -24,7 +24,7 @@ def quality(
     A label is a class of a kept window in `labels`; recall counts what is in the windows that were not kept, too.
 
     Args:
-        table: windows as `pseudo.label_table` makes them.
+        table: windows as `rules.label_table` makes them.
         truth: which classes are heard in them.
     """
     said = labelled_classes(table, classes, settings)
@@ -47,7 +47,7 @@ def labelled_classes(
 ) -> Bool[np.ndarray, "windows classes"]:
     """Which classes the rules write on each window; none on a window that is not kept."""
     numbered = table.assign(row=range(len(table)))
-    kept = pseudo.keep_confident(pseudo.keep_agreeing(numbered, settings.max_disagreement), classes, settings)
+    kept = rules.keep_confident(rules.keep_agreeing(numbered, settings.max_disagreement), classes, settings)
     said = np.zeros((len(table), len(classes)), bool)
     columns = {label: column for column, label in enumerate(classes)}
     for row, labels in zip(kept["row"], kept["labels"], strict=True):

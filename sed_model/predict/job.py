@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,15 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float, Float32
+from jaxtyping import Bool, Float32
 
 from sed_model.audio.decoding import BadAudio, duration_s
 from sed_model.core.errors import some
 from sed_model.core.paths import check_folder, check_output
 from sed_model.data.tables import Notes
-from sed_model.labels import pseudo
-from sed_model.model.checkpoint import LoadedModel, load_model
 from sed_model.model.devices import prediction_runtime
+from sed_model.predict.ensemble import Ensemble
 from sed_model.predict.events import EventSettings, EventWriter, check_stems
 from sed_model.predict.members import target_starts
 from sed_model.predict.postprocess import PostSettings, blend, postprocess_files
@@ -27,7 +25,6 @@ from sed_model.predict.scoring import (
     ScoreOptions,
     SoundscapeScores,
     Task,
-    check_members_fit,
     score_files,
     score_soundscape,
 )
@@ -45,61 +42,12 @@ from sed_model.predict.submission import (
     usual_count,
     write_submission,
 )
+from sed_model.scores import smoothing
 
 REPORT_EVERY_S = 10.0
 LABEL_SAMPLES = (("birds",), ("target",))
 """Columns of samples that ask for labels, no scores."""
 Report = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Joining:
-    """How the probabilities of members become one.
-
-    Attributes:
-        weights: of the members, of any scale; None: equal.
-        method: one of pseudo.COMBINE_METHODS.
-        mean_exponent: of power_mean.
-    """
-
-    weights: tuple[float, ...] | None = None
-    method: str = "mean"
-    mean_exponent: float = 2.0
-
-
-def joining_problem(joining: Joining, n_members: int) -> str:
-    """What is wrong with a way to join `n_members` members, or nothing."""
-    weights = (1.0,) * n_members if joining.weights is None else joining.weights
-    if joining.method not in pseudo.COMBINE_METHODS:
-        return f"method {joining.method!r:.80} is none of {', '.join(pseudo.COMBINE_METHODS)}"
-    if not 0 < joining.mean_exponent < math.inf:
-        return f"mean_exponent {joining.mean_exponent!r} is no number above 0"
-    if len(weights) != n_members:
-        return f"there are {len(weights)} weights for {n_members} members"
-    good = all(0 <= weight < math.inf for weight in weights)
-    return "" if good and 0 < sum(weights) < math.inf else "weights have to be finite numbers from 0, not all 0"
-
-
-@dataclass(frozen=True)
-class Ensemble:
-    """Models that predict together."""
-
-    members: tuple[LoadedModel, ...]
-    joining: Joining = Joining()
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        return self.members[0].lineage.classes
-
-    @property
-    def target_s(self) -> float:
-        return self.members[0].config.data.target_s
-
-    def combine(
-        self, by_member: Float[np.ndarray, "members windows classes"]
-    ) -> Float32[np.ndarray, "windows classes"]:
-        weights = None if self.joining.weights is None else np.asarray(self.joining.weights)
-        return pseudo.combine(by_member, self.joining.method, weights, self.joining.mean_exponent)
 
 
 @dataclass(frozen=True)
@@ -137,19 +85,6 @@ class Predicted:
     n_events: int = 0
 
 
-def load_ensemble(
-    folders: Sequence[Path], joining: Joining = Joining(), load: Callable[[Path], LoadedModel] = load_model
-) -> Ensemble:
-    """The models of some folders, checked to fit together.
-
-    Raises:
-        CheckpointError: a model is missing or damaged, or they do not fit together.
-    """
-    members = tuple(load(folder) for folder in folders)
-    check_members_fit(members, [folder.name for folder in folders])
-    return Ensemble(members, joining)
-
-
 def predict_soundscapes(job: PredictJob, ensemble: Ensemble, report: Report = print) -> Predicted:
     """Predict a folder and write the submission (and the events).
 
@@ -185,7 +120,7 @@ def predict_soundscapes(job: PredictJob, ensemble: Ensemble, report: Report = pr
         ends_s = ends[stem] or tuple(scores.starts_s + ensemble.target_s)
         windows[stem] = _Windows(ends_s, blend(scores.parts, job.post), scores.parts.silent_for_all)
         if writer:
-            writer.add(_name(path, job), pseudo.silence(ensemble.combine(scores.frames), scores.silent_frames))
+            writer.add(_name(path, job), smoothing.silence(ensemble.combine(scores.frames), scores.silent_frames))
     bad = tuple(item for item in windows.values() if isinstance(item, BadAudio))
     complete = _with_empty_rows(windows, files, ends, job, ensemble)
     table = _table(complete, asked, ensemble, columns, job.post)
@@ -293,10 +228,10 @@ def _table(
 ) -> pd.DataFrame:
     by_member = np.concatenate([item.by_member for item in windows.values()], axis=1)
     silent = np.concatenate([item.silent for item in windows.values()])
-    joined = pseudo.silence(ensemble.combine(by_member), silent)
+    joined = smoothing.silence(ensemble.combine(by_member), silent)
     better = postprocess_files(joined, [len(item.ends_s) for item in windows.values()], post)
     # Once more: a silent window is not what its neighbours are.
-    probabilities = pseudo.silence(better, silent)
+    probabilities = smoothing.silence(better, silent)
     if asked is None:
         row_ids = [row_id(stem, end_s) for stem, item in windows.items() for end_s in item.ends_s]
         return submission_table(row_ids, probabilities, columns)

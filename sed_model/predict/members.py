@@ -20,12 +20,12 @@ from sed_model.audio.windows import Context, context_of, level_of, window_sample
 from sed_model.clips.dataset import Batch
 from sed_model.clips.validation_windows import ValidationWindows, WindowImages
 from sed_model.config.sed_config import Inference, SedConfig
-from sed_model.labels.pseudo import silence
 from sed_model.model.checkpoint import LoadedModel
 from sed_model.model.devices import Runtime
 from sed_model.model.graph import GraphModel
 from sed_model.model.network import SedModel
 from sed_model.scores.frames import EDGE_TOLERANCE_S, Hearing, MemberScores, best_frames, hearing
+from sed_model.scores.smoothing import silence
 
 
 @dataclass(frozen=True)

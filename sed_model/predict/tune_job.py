@@ -22,12 +22,13 @@ from sed_model.data.layouts import label_form
 from sed_model.data.recordings import DataFolder, read_data_folder
 from sed_model.data.soundscape_labels import parse_row_id
 from sed_model.data.tables import Notes, columns_of, read_text_table
-from sed_model.labels import pseudo
-from sed_model.predict.job import Ensemble, PredictJob, score_all
+from sed_model.predict.ensemble import Ensemble
+from sed_model.predict.job import PredictJob, score_all
 from sed_model.predict.members import target_starts
 from sed_model.predict.post_tuning import LabelledWindows, Tuned, grid, tune
 from sed_model.predict.postprocess import PostSettings, ScoreParts, blend, change_post, write_post
 from sed_model.predict.scoring import Task
+from sed_model.scores import smoothing
 
 CACHE_FORMAT = 3
 SCORES = ("clip", "shifted", "best", "best_alone")
@@ -71,7 +72,7 @@ def tune_post(job: TuneJob, ensemble: Ensemble, report: Callable[[str], None] = 
         # As `predict` would score them: without shifted windows where these have no share.
         best = scores["best" if settings.tta_weight > 0 else "best_alone"]
         parts = ScoreParts(scores["clip"], scores["shifted"], best, scores["silent"], shares)
-        return pseudo.silence(ensemble.combine(blend(parts, settings)), parts.silent_for_all)
+        return smoothing.silence(ensemble.combine(blend(parts, settings)), parts.silent_for_all)
 
     settings = list(grid(len(ensemble.classes), with_tta=True))
     tuned = tune(join, windows, settings)

@@ -18,8 +18,9 @@ from hypothesis import given
 
 from sed_model.core.paths import LONGEST_NAME, check_folder, check_output, is_plain_name
 from sed_model.export.bundle import Bundle, read_bundle, write_bundle
+from sed_model.predict.ensemble import Ensemble, Joining, load_ensemble
 from sed_model.predict.events import EventSettings, EventWriter, check_stems
-from sed_model.predict.job import Ensemble, Joining, PredictJob, load_ensemble, predict_soundscapes
+from sed_model.predict.job import PredictJob, predict_soundscapes
 from sed_model.predict.postprocess import PostSettings, read_post
 from sed_model.predict.tune_job import TuneJob, refuse_test_soundscapes, tune_post
 from tests.hostile import (

@@ -18,7 +18,8 @@ from sed_model.core.files import write_parquet
 from sed_model.data.recordings import read_data_folder
 from sed_model.data.train_table import RESERVED_LABELS
 from sed_model.model.devices import Runtime
-from sed_model.predict.job import PredictJob, load_ensemble, predict_soundscapes
+from sed_model.predict.ensemble import load_ensemble
+from sed_model.predict.job import PredictJob, predict_soundscapes
 from sed_model.run_folder.folder import RunFolder
 from tests.models import save_random_model
 from trainables.labelling.job import label_soundscapes, predict_shard

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sed_model.predict.job import Joining
+from sed_model.predict.ensemble import Joining
 from tests.hostile import NO_FILES, ODD_JSON, in_time, refusal
 from trainables.kaggle.folder import TEMPLATES, KaggleJob, write_kaggle_folder
 from trainables.labelling.run_members import RunMembers

@@ -15,7 +15,7 @@ import soundfile
 
 from sed_model.core.errors import CheckpointError, ConfigError
 from sed_model.model.checkpoint import read_lineage
-from sed_model.predict.job import Joining
+from sed_model.predict.ensemble import Joining
 from sed_model.predict.postprocess import PostSettings
 from sed_model.run_folder.folder import RunFolder
 from tests.models import save_random_model

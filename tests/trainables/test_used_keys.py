@@ -20,7 +20,7 @@ from sed_model.config.tree import Section
 from sed_model.core.errors import ConfigError
 from sed_model.core.files import write_parquet
 from sed_model.data.recordings import read_data_folder
-from sed_model.labels import pseudo
+from sed_model.labels import rules
 from sed_model.model.checkpoint import load_model
 from sed_model.model.devices import choose_runtime
 from sed_model.train.fit import FitJob, fit
@@ -232,7 +232,7 @@ def labelled(finished_run: Path, tiny_root: Path, tmp_path_factory: pytest.TempP
         for shard in shards:
             runtime = choose_runtime(members[0].config.optim)
             write_parquet(shard.part, predict_shard(members, shard, runtime))
-        pseudo.apply_rules(joined_windows(plan, shards), plan.classes, plan.config.pseudo, 12)
+        rules.apply_rules(joined_windows(plan, shards), plan.classes, plan.config.pseudo, 12)
 
     return reads_of(label)
 

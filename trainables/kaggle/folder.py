@@ -16,7 +16,7 @@ from sed_model.core.paths import check_folder, is_plain_name
 from sed_model.export.bundle import BUNDLE_FILE, Bundle, read_bundle, write_bundle
 from sed_model.model.checkpoint import WEIGHTS_FILE
 from sed_model.model.graph import PACKAGES, GraphRuntime
-from sed_model.predict.job import load_ensemble
+from sed_model.predict.ensemble import load_ensemble
 from sed_model.predict.postprocess import PostSettings, read_post
 from trainables.labelling.run_members import RunMembers
 

@@ -20,7 +20,8 @@ from sed_model.export.bundle import Bundle, read_bundle
 from sed_model.export.exported import emulated_note, load_exported
 from sed_model.model.checkpoint import load_model
 from sed_model.model.graph import check_installed
-from sed_model.predict.job import Ensemble, PredictJob, load_ensemble, predict_soundscapes
+from sed_model.predict.ensemble import Ensemble, load_ensemble
+from sed_model.predict.job import PredictJob, predict_soundscapes
 from sed_model.predict.submission import find_sample, read_sample
 
 FOLDER = Path(__file__).resolve().parent

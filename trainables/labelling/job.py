@@ -22,7 +22,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from sed_model.audio.windows import decode_as_cached
 from sed_model.core.errors import AudioError, TrainingError
 from sed_model.core.files import write_json, write_parquet
-from sed_model.labels import pseudo
+from sed_model.labels import rules
 from sed_model.model.checkpoint import LoadedModel
 from sed_model.model.devices import Runtime, prediction_runtime
 from sed_model.predict.members import predict_soundscape, target_starts, window_rms
@@ -62,10 +62,10 @@ def label_soundscapes(plan: EnsemblePlan) -> None:
     bad = [file for shard in shards for file in _bad_files(shard.part)]
     report_bad(bad, plan)
     table = joined_windows(plan, shards)
-    labels, counts = pseudo.apply_rules(table, plan.classes, plan.config.pseudo, len(plan.data.recordings))
+    labels, counts = rules.apply_rules(table, plan.classes, plan.config.pseudo, len(plan.data.recordings))
     quality = label_quality(plan, labelled)
     write_parquet(
-        plan.job.out / "pseudo_labels" / "part-00000.parquet", pseudo.to_arrow(labels, plan.classes, n_members)
+        plan.job.out / "pseudo_labels" / "part-00000.parquet", rules.to_arrow(labels, plan.classes, n_members)
     )
     write_json(plan.job.out / "members.json", members_record(plan))
     write_json(plan.job.out / "summary.json", summary(plan, labels, counts, bad) | {"labelled": quality})

@@ -14,11 +14,10 @@ from sed_model.config.sed_config import SedConfig
 from sed_model.core.errors import CheckpointError, ConfigError, some
 from sed_model.data.recordings import DataFolder
 from sed_model.data.tables import nearest
-from sed_model.labels import pseudo
 from sed_model.model.checkpoint import Lineage, read_lineage
 from sed_model.run_folder.folder import RunFolder
 from sed_model.run_folder.leaderboard import best_trials
-from sed_model.scores import selection
+from sed_model.scores import combine, selection
 from sed_model.scores.metrics import macro_auc
 from sed_model.scores.oof import OutOfFold, read_predictions
 
@@ -240,7 +239,7 @@ def choose_members(job: EnsembleJob, found: Found, config: SedConfig, data: Data
 
 def joining(method: str, config: SedConfig) -> selection.Join:
     """(probabilities, weights) -> their combination."""
-    return lambda by_model, weights: pseudo.combine(by_model, method, weights, config.pseudo.mean_exponent)
+    return lambda by_model, weights: combine.combine(by_model, method, weights, config.pseudo.mean_exponent)
 
 
 def cross_validation(

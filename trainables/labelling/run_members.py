@@ -13,7 +13,7 @@ from typing import Any
 from sed_model.core.errors import CheckpointError, some
 from sed_model.core.paths import is_file
 from sed_model.model.checkpoint import read_lineage
-from sed_model.predict.job import Joining, joining_problem
+from sed_model.predict.ensemble import Joining, joining_problem
 from sed_model.run_folder.folder import RunFolder
 from sed_model.run_folder.leaderboard import best_trials
 

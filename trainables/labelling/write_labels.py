@@ -12,7 +12,8 @@ import pyarrow as pa
 
 from sed_model.config.sed_config import Pseudo
 from sed_model.core.files import read_parquet
-from sed_model.labels import pseudo, pseudo_report
+from sed_model.labels import pseudo_report, rules
+from sed_model.scores import combine, smoothing
 from trainables.labelling.members import joining
 from trainables.labelling.plan import EnsemblePlan, Shard
 
@@ -23,7 +24,7 @@ WINDOW_SCHEMA = pa.schema(
 
 
 def joined_windows(plan: EnsemblePlan, shards: Sequence[Shard]) -> pd.DataFrame:
-    """The predictions of all members, joined and smoothed, as a table of `pseudo.label_table`; silent windows are 0."""
+    """The predictions of all members, joined and smoothed, as a table of `rules.label_table`; silent windows are 0."""
     tables = [read_parquet(shard.part, WINDOW_SCHEMA) for shard in shards]
     whole = pa.concat_tables(table.replace_schema_metadata() for table in tables)
     windows = whole.select(WINDOW_SCHEMA.names).to_pandas(use_threads=False)
@@ -32,11 +33,11 @@ def joined_windows(plan: EnsemblePlan, shards: Sequence[Shard]) -> pd.DataFrame:
     )
     weights = member_weights(plan, windows["filename"])
     joined = joining(plan.job.method, plan.config)(by_member, weights)
-    joined = pseudo.smooth_files(joined, windows["filename"].tolist(), plan.config.inference.smoothing_centre)
-    joined = pseudo.silence(joined, windows["rms"].to_numpy() <= plan.silence_rms)
-    windows["disagreement"] = pseudo.disagreement(by_member, weights)
+    joined = smoothing.smooth_files(joined, windows["filename"].tolist(), plan.config.inference.smoothing_centre)
+    joined = smoothing.silence(joined, windows["rms"].to_numpy() <= plan.silence_rms)
+    windows["disagreement"] = combine.disagreement(by_member, weights)
     windows["from_validation"] = windows["filename"].isin(plan.sources.from_validation)
-    return pseudo.label_table(windows, joined, plan.classes)
+    return rules.label_table(windows, joined, plan.classes)
 
 
 def member_weights(plan: EnsemblePlan, filenames: pd.Series) -> np.ndarray:

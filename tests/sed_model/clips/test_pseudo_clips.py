@@ -21,7 +21,7 @@ from sed_model.clips.pseudo_clips import Clip, PseudoMixer, PseudoSource, added,
 from sed_model.config.sed_config import SedConfig
 from sed_model.core.errors import DataError
 from sed_model.data.targets import TargetBuilder
-from sed_model.labels.pseudo import to_arrow
+from sed_model.labels.rules import to_arrow
 from sed_model.run_folder.split_record import SplitRecord
 
 RATE_HZ = 8_000

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from sed_model.config.sed_config import Pseudo
-from sed_model.labels import pseudo, pseudo_report
+from sed_model.labels import pseudo_report, rules
 
 CLASSES = ("abethr1", "grekis")
 RULES = Pseudo(keep_class=0.6, keep_window=0.7)
@@ -17,7 +17,7 @@ TRUTH = np.array([[True, False], [True, True], [True, False], [False, True]])
 
 def table() -> pd.DataFrame:
     windows = pd.DataFrame({"filename": "S.ogg", "start_s": range(4), "end_s": range(1, 5), "disagreement": 0.0})
-    return pseudo.label_table(windows, ROWS, CLASSES)
+    return rules.label_table(windows, ROWS, CLASSES)
 
 
 def test_labels_are_counted_against_the_truth() -> None:

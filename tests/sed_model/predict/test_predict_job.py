@@ -15,7 +15,8 @@ from sed_model.audio.decoding import decode
 from sed_model.core.errors import CheckpointError, ConfigError
 from sed_model.model.checkpoint import load_model
 from sed_model.model.devices import Runtime
-from sed_model.predict.job import Ensemble, Joining, PredictJob, load_ensemble, predict_soundscapes
+from sed_model.predict.ensemble import Ensemble, Joining, load_ensemble
+from sed_model.predict.job import PredictJob, predict_soundscapes
 from sed_model.predict.members import predict_members
 from sed_model.predict.postprocess import PostSettings
 from sed_model.predict.scoring import ScoreOptions, Task, score_soundscape

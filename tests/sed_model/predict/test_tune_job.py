@@ -10,7 +10,7 @@ import pytest
 
 from sed_model.core.errors import CheckpointError, DataError
 from sed_model.data.recordings import read_data_folder
-from sed_model.predict.job import load_ensemble
+from sed_model.predict.ensemble import load_ensemble
 from sed_model.predict.postprocess import read_post
 from sed_model.predict.tune_job import TuneJob, labelled_windows, refuse_test_soundscapes, tune_post
 

@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from sed_model.labels import pseudo
-from sed_model.scores import selection
+from sed_model.scores import combine, selection
 from sed_model.scores.metrics import macro_auc
 
 # One class, four windows, the first two positive.
@@ -26,7 +25,7 @@ def models(*columns: list[float]) -> np.ndarray:
 
 
 def mean(by_model: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    return pseudo.combine(by_model, "mean", weights)
+    return combine.combine(by_model, "mean", weights)
 
 
 def test_greedy_starts_with_the_best_and_adds_what_helps_most() -> None:
@@ -58,7 +57,7 @@ def test_each_step_gains_and_none_is_worse_than_the_best_model(by_model: np.ndar
     truth = np.tile([[1.0, 0.0], [0.0, 1.0]], (4, 1))
 
     def join(rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        return pseudo.combine(rows, method, weights)
+        return combine.combine(rows, method, weights)
 
     steps = selection.greedy(truth, by_model, join, max_members=3)
     scores = [step.score for step in steps]

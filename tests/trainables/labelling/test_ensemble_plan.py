@@ -21,7 +21,7 @@ from sed_model.data.recordings import read_data_folder
 from sed_model.data.splits import split
 from sed_model.model.checkpoint import Lineage, LoadedModel
 from sed_model.model.network import SedModel
-from sed_model.predict.job import load_ensemble
+from sed_model.predict.ensemble import load_ensemble
 from sed_model.run_folder.folder import RunFolder
 from trainables.labelling.members import EnsembleJob, table_lines
 from trainables.labelling.plan import members_record, plan_ensemble

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from sed_model.clips.dataset import EpochLoaders
 from sed_model.clips.samplers import with_batch_size
@@ -37,34 +37,9 @@ from sed_model.model.devices import Runtime, choose_runtime
 from sed_model.model.network import SedModel
 from sed_model.scores.oof import OOF_FILE, write_predictions
 from sed_model.train.auto_batch import StageSetUp, with_fitting_batch
+from sed_model.train.progress import EpochResult, Progress
 from sed_model.train.stage_training import StageTraining
 from sed_model.train.validation import Validated, Validation
-
-
-@dataclass(frozen=True)
-class EpochResult:
-    """What one epoch gave. Epochs count from 1; `epoch` runs on through the stages, `epochs` is where they all end.
-
-    `best_macro_auc` is the best so far, of `best_epoch` in `best_stage`: that of the model that is kept. After a stage
-    with cross-entropy it begins anew, since its softmax orders windows otherwise than the sigmoids that follow.
-    `finished` marks the last result of a run (a stage that stops early leaves `epoch` short of `epochs`).
-    """
-
-    stage: str
-    epoch: int
-    stage_epoch: int
-    epochs: int
-    train_loss: float
-    val_loss: float
-    macro_auc: float
-    best_macro_auc: float
-    best_stage: str
-    best_epoch: int
-    lr: float
-    samples_per_s: float
-    finished: bool
-    note: str = ""
-    """What the user ought to know of this epoch (a batch that was halved), or ""."""
 
 
 @dataclass(frozen=True)
@@ -81,21 +56,6 @@ class FitJob:
     round: int = 0
     checkpoint_every_s: float = 20.0
     repeat_results: bool = False
-
-
-@dataclass
-class Progress:
-    """What a resumed run needs to know, beside the stage's own state."""
-
-    epoch: int = 0
-    best_score: float = -math.inf
-    best_stage: str = ""
-    best_epoch: int = 0
-    stage_best_score: float = -math.inf
-    stage_best: dict[str, Tensor] = field(default_factory=dict)
-    epochs_without_gain: int = 0
-    parent: Parent | None = None
-    results: list[EpochResult] = field(default_factory=list)
 
 
 def fit(job: FitJob, data: TrainingData, runtime: Runtime | None = None) -> Iterator[EpochResult]:
@@ -266,21 +226,12 @@ class _Run:
         self.last_save_s = time.monotonic()
         if self.runtime.rank != 0:
             return
-        progress = self.progress
         state = {
             "run": self._identity(),
             "stage": plan.name,
             "stage_state": stage_state,
             "model": self.model.state_dict(),
-            "epoch": progress.epoch,
-            "best_score": progress.best_score,
-            "best_stage": progress.best_stage,
-            "best_epoch": progress.best_epoch,
-            "stage_best_score": progress.stage_best_score,
-            "stage_best": progress.stage_best,
-            "epochs_without_gain": progress.epochs_without_gain,
-            "parent": progress.parent.model_dump() if progress.parent else None,
-            "results": [asdict(result) for result in progress.results],
+            **self.progress.as_state(),
         }
         save_state(self.job.folder, state)
 
@@ -303,17 +254,7 @@ class _Run:
                 f"use another folder, or delete {STATE_FILE} and {PREVIOUS_STATE_FILE} in it to start anew."
             )
         self.model.load_state_dict(state["model"])
-        self.progress = Progress(
-            epoch=state["epoch"],
-            best_score=state["best_score"],
-            best_stage=state["best_stage"],
-            best_epoch=state["best_epoch"],
-            stage_best_score=state["stage_best_score"],
-            stage_best=state["stage_best"],
-            epochs_without_gain=state["epochs_without_gain"],
-            parent=Parent(**state["parent"]) if state["parent"] else None,
-            results=[EpochResult(**result) for result in state["results"]],
-        )
+        self.progress = Progress.from_state(state)
         stage_state: dict[str, Any] | None = state["stage_state"]
         return stage_state
 

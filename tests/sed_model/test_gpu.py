@@ -18,7 +18,8 @@ from sed_model.model.checkpoint import load_model
 from sed_model.model.devices import Runtime, choose_runtime
 from sed_model.predict.members import predict_dataset
 from sed_model.scores.oof import read_predictions
-from sed_model.train.fit import EpochResult, FitJob, fit
+from sed_model.train.fit import FitJob, fit
+from sed_model.train.progress import EpochResult
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 CHAIN = ("pretrain_ce", "train_bce")

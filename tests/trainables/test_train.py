@@ -22,7 +22,8 @@ from sed_model.core.errors import CheckpointError, ConfigError
 from sed_model.core.files import sha256_of
 from sed_model.data.recordings import read_data_folder
 from sed_model.model.checkpoint import read_lineage
-from sed_model.train.fit import EpochResult, FitJob, fit
+from sed_model.train.fit import FitJob, fit
+from sed_model.train.progress import EpochResult
 from trainables import train
 from trainables.on_ray import abandoned_groups
 from trainables.searching import train_run

@@ -14,7 +14,7 @@ from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.proto.summary_pb2 import Summary
 from tensorboardX.summary import hparams, scalar
 
-from sed_model.train.fit import EpochResult
+from sed_model.train.progress import EpochResult
 
 SCALARS = ("train_loss", "val_loss", "macro_auc", "lr", "samples_per_s")
 

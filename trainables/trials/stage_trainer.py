@@ -26,7 +26,8 @@ from sed_model.core.errors import UserError
 from sed_model.data.recordings import read_data_folder
 from sed_model.model.checkpoint import load_model
 from sed_model.model.devices import choose_runtime
-from sed_model.train.fit import EpochResult, FitJob, fit
+from sed_model.train.fit import FitJob, fit
+from sed_model.train.progress import EpochResult
 from trainables.on_ray.trial_storage import working_files
 from trainables.trials.event_file import EventFile
 

@@ -25,7 +25,8 @@ from sed_model.model.backbones import BACKBONE_ERRORS
 from sed_model.model.checkpoint import load_model, without_pretraining
 from sed_model.model.model_trial import try_model
 from sed_model.run_folder.folder import RunFolder
-from sed_model.train.fit import EpochResult, FitJob, fit
+from sed_model.train.fit import FitJob, fit
+from sed_model.train.progress import EpochResult
 from trainables.on_ray.trial_storage import join_uri, working_files
 from trainables.spaces.search_space import SearchSpace
 from trainables.spaces.settings import TUNE_METRICS, Cost

@@ -9,7 +9,7 @@ from typing import Any
 
 from tensorboardX.proto.event_pb2 import Event
 
-from sed_model.train.fit import EpochResult
+from sed_model.train.progress import EpochResult
 from trainables.trials.event_file import EventFile
 
 

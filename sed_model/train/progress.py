@@ -1,0 +1,79 @@
+"""How far a run is: the result of each epoch, the best model so far, and both as a training state."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from sed_model.model.checkpoint import (
+    Parent,
+)
+
+
+@dataclass(frozen=True)
+class EpochResult:
+    """What one epoch gave. Epochs count from 1; `epoch` runs on through the stages, `epochs` is where they all end.
+
+    `best_macro_auc` is the best so far, of `best_epoch` in `best_stage`: that of the model that is kept. After a stage
+    with cross-entropy it begins anew, since its softmax orders windows otherwise than the sigmoids that follow.
+    `finished` marks the last result of a run (a stage that stops early leaves `epoch` short of `epochs`).
+    """
+
+    stage: str
+    epoch: int
+    stage_epoch: int
+    epochs: int
+    train_loss: float
+    val_loss: float
+    macro_auc: float
+    best_macro_auc: float
+    best_stage: str
+    best_epoch: int
+    lr: float
+    samples_per_s: float
+    finished: bool
+    note: str = ""
+    """What the user ought to know of this epoch (a batch that was halved), or ""."""
+
+
+@dataclass
+class Progress:
+    """What a resumed run needs to know, beside the stage's own state."""
+
+    epoch: int = 0
+    best_score: float = -math.inf
+    best_stage: str = ""
+    best_epoch: int = 0
+    stage_best_score: float = -math.inf
+    stage_best: dict[str, Tensor] = field(default_factory=dict)
+    epochs_without_gain: int = 0
+    parent: Parent | None = None
+    results: list[EpochResult] = field(default_factory=list)
+
+    def as_state(self) -> dict[str, Any]:
+        """The fields by name, as `checkpoint.save_state` takes them."""
+        kept = {name: getattr(self, name) for name in FIELDS}
+        return {
+            **kept,
+            "parent": self.parent.model_dump() if self.parent else None,
+            "results": [asdict(result) for result in self.results],
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Progress:
+        return cls(
+            **{name: state[name] for name in FIELDS},
+            parent=Parent(**state["parent"]) if state["parent"] else None,
+            results=[EpochResult(**result) for result in state["results"]],
+        )
+
+
+FIELDS = (
+    *("epoch", "best_score", "best_stage", "best_epoch"),
+    *("stage_best_score", "stage_best", "epochs_without_gain"),
+)
+"""Of `Progress`, those that a state holds as they are."""

@@ -31,9 +31,9 @@ from trainables.on_ray.cluster import prepare_environment, ray_session
 from trainables.search import parse
 from trainables.searching.asha import Asha
 from trainables.searching.recorder import Recorder
-from trainables.searching.run import search
 from trainables.searching.searcher import SedSearcher
 from trainables.searching.setup import Prepared, with_settings
+from trainables.searching.tune_run import search
 from trainables.spaces.load import load_space
 from trainables.spaces.search_space import SearchSpace
 from trainables.spaces.settings import AshaSettings

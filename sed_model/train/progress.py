@@ -9,9 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from sed_model.model.checkpoint import (
-    Parent,
-)
+from sed_model.model.checkpoint import Parent
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from sed_model.run_folder.folder import RunFolder
 from sed_model.run_folder.leaderboard import rank
 from trainables.on_ray.cluster import ClusterInfo
 from trainables.searching.leaderboard_text import leaderboard_text
+from trainables.searching.next_steps import resume_command
 from trainables.searching.resources import check_room, room, trial_resources
-from trainables.searching.run import resume_command
 from trainables.spaces.load import load_space
 from trainables.spaces.search_space import SearchSpace
 from trainables.trials.trial import SearchJob

@@ -18,7 +18,7 @@ def vector_problems(name: str, vectors: pd.Series, n_classes: int) -> list[str]:
     if wrong:
         return [
             f"{name} has {examples(lengths[lengths != n_classes].unique())} values in {wrong} rows, "
-            f"but the file names {n_classes} classes; write one value a class."
+            f"but the file names {n_classes} classes; write one value per class."
         ]
     values = matrix(vectors, n_classes)
     outside = int((~((values >= 0) & (values <= 1))).any(axis=1).sum())
@@ -42,7 +42,7 @@ def unknown(name: str, values: pd.Series, known: Sequence[str]) -> str:
 def duplicates(name: str, values: pd.Series) -> str:
     """Values that should name a row each, and name several."""
     twice = values[values.duplicated()].unique()
-    return f"{name} {examples(twice)} stands in more than one row; keep one row a trial." if len(twice) else ""
+    return f"{name} {examples(twice)} stands in more than one row; keep one row per trial." if len(twice) else ""
 
 
 def no_names(name: str, values: pd.Series) -> str:

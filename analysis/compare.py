@@ -17,7 +17,8 @@ RUN_COLUMNS = ("run", "n_trials", "n_complete", "best_trial", "macro_auc", "low"
 
 
 def runs_side_by_side(runs: Mapping[str, RunFacts]) -> pd.DataFrame:
-    """A row a run, the best first: run, n_trials, n_complete, best_trial, macro_auc, low, high, epochs_run, core_hours.
+    """One row per run, the best first: run, n_trials, n_complete, best_trial, macro_auc, low, high, epochs_run,
+    core_hours.
 
     low and high are the 95 % interval over resampled validation files, NaN without predictions.
     """
@@ -68,7 +69,7 @@ def differing_settings(runs: Mapping[str, RunFacts]) -> pd.DataFrame:
 
 
 def classes_side_by_side(runs: Mapping[str, RunFacts]) -> pd.DataFrame:
-    """ROC-AUC of each class that all runs with predictions score: label, a column a run, range; widest range first."""
+    """ROC-AUC of each class that all runs with predictions score: label, a column for each run, range; widest first."""
     columns = {
         name: class_table(facts.oof, n_resamples=1).set_index("label")["auc"]
         for name, facts in runs.items()

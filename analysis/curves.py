@@ -57,8 +57,9 @@ def stage_gains(run: Run) -> pd.DataFrame:
     A trial that was stopped within a stage does not count for it: its gain is that of fewer epochs.
 
     Returns:
-        A row a stage in running order: stage, n_trials, median_start and median_end (macro_auc at its first and best
-        epoch), median_gain (best of the stage minus best of the stages before; for the first stage minus its own first
+        One row per stage in running order: stage, n_trials, median_start and median_end (macro_auc at its first and
+        best epoch), median_gain (best of the stage minus best of the stages before; for the first stage minus its own
+        first
         epoch).
     """
     columns = ["stage", "n_trials", "median_start", "median_end", "median_gain"]

@@ -79,7 +79,7 @@ def history_figure(history: pd.DataFrame) -> go.Figure:
 
 
 def curves_figure(curves: pd.DataFrame, spans: Sequence[StageSpan], rungs: pd.DataFrame, n_best: int = 3) -> go.Figure:
-    """A line a trial over the global epochs, the best in colour; stages shaded, rungs dotted."""
+    """One line per trial over the global epochs, the best in colour; stages shaded, rungs dotted."""
     figure = blank("epoch (all stages)", SCORE_LABEL, 420)
     curves = curves.dropna(subset="macro_auc")
     scores = curves[curves["status"] != "failed"].groupby("trial_id")["macro_auc"].max()

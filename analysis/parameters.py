@@ -33,7 +33,9 @@ def varied_parameters(run: Run) -> list[Parameter]:
 
 
 def parameter_values(run: Run, parameters: list[Parameter]) -> pd.DataFrame:
-    """A row a trial (in the order of run.trials), a column a parameter's name; NA where the parameter was inactive."""
+    """One row per trial (in the order of run.trials), a column a parameter's name; NA where the parameter was
+    inactive.
+    """
     values = _active_values(run)
     columns = {}
     for parameter in parameters:

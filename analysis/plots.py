@@ -35,7 +35,7 @@ def draw_history(history: pd.DataFrame, axes: Axes) -> None:
 
 
 def draw_learning_curves(curves: pd.DataFrame, spans: list[StageSpan], axes: Axes, n_best: int = 3) -> None:
-    """A line a trial over the global epochs, pruned trials faint up to where they were stopped, the best in colour.
+    """One line per trial over the global epochs, pruned trials faint up to where they were stopped, the best in colour.
 
     Takes `curves.learning_curves` and `curves.stage_spans`.
     """

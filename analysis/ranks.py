@@ -88,8 +88,9 @@ def bootstrap_spread(
         confidence: the share of the resamples between low and high, in 0..1.
 
     Returns:
-        A row a trial, best first: trial_id, macro_auc (from the predictions), macro_auc_reported (of trials.parquet),
-        low, high, p_leader_better (the share of resamples in which the first row beats this one, ties a half; NaN for
+        One row per trial, best first: trial_id, macro_auc (from the predictions), macro_auc_reported (of
+        trials.parquet), low, high, p_leader_better (the share of resamples in which the first row beats this one,
+        ties a half; NaN for
         the first row itself), n_files, n_windows.
 
     Raises:

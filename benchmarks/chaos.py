@@ -10,8 +10,8 @@ workers   trials whose Ray Train workers, controllers and actors are killed
 ensemble  a labelling job whose driver and actors are killed; its labels have to equal those of an undisturbed one
 
 Kills are drawn from --seed; when they strike depends on the machine as well. Each part has --kills of them (workers a
-third, where one costs half a minute), and runs to its end afterwards. A JSON line a part, with counts; the exit status
-is 1 when something does not hold.
+third, where one costs half a minute), and runs to its end afterwards. One JSON line per part, with counts; the exit
+status is 1 when something does not hold.
 
 Ray leaves two things behind that it has no setting for. They are counted, and bounded: `agents_gone_s`, how long the
 agents of a killed node lived on (they try for a minute to tell a GCS that is dead as well), and `ray_leftovers`, a

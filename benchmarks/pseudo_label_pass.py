@@ -1,4 +1,4 @@
-"""Soundscapes -> probabilities of all members: windows a second of one thread, and the time a competition takes.
+"""Soundscapes -> probabilities of all members: windows per second of one thread, and the time a competition takes.
 
 Plain: each model decodes each window and makes its log-mel with torchaudio, eager fp32. Ours: a soundscape decoded
 once, one log-mel for all members, graphs of OpenVINO in what the CPU is fast at (bf16 or fp32). Random weights: speed

@@ -36,7 +36,7 @@ METRICS = {
     "first trials, all started after": Metric("s", N_NODES),
     "trials that end": Metric("trials/s", N_TRIALS),
     "driver, memory": Metric("MB", N_TRIALS),
-    "files of Tune and tables": Metric("files a trial", N_TRIALS),
+    "files of Tune and tables": Metric("files per trial", N_TRIALS),
     "data folder, read by a process": Metric("s CPU", N_RECORDINGS),
     "data folder, opened by a trial": Metric("s CPU", N_RECORDINGS, SHORTEST_TRIAL_S / 10),
     "audio cache, build": Metric("s CPU", N_RECORDINGS),

@@ -89,7 +89,7 @@ def train(run: Run) -> dict[str, Any]:
 
 
 def summary(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A row a data set and toggle: mean and spread of its test scores, and of their paired differences from plain."""
+    """One row per data set and toggle: mean and spread of its test scores, and of the paired differences from plain."""
     tests: dict[tuple[str, str], dict[int, float]] = defaultdict(dict)
     for row in rows:
         tests[row["data"], row["toggle"]][row["seed"]] = row["test"]

@@ -107,8 +107,8 @@ def add_machine(parser: argparse.ArgumentParser) -> None:
     """What trials get, and where they run."""
     add = parser.add_argument_group("machine").add_argument
     add("--max-concurrent", type=cli.positive_int, metavar="N", help="trials at a time (as many as fit)")
-    add("--cpus-per-trial", type=cli.positive_int, default=1, metavar="N", help="CPUs a trial or worker (1)")
-    add("--gpus-per-trial", type=cli.nonnegative_float, default=0.0, metavar="X", help="GPUs a trial or worker (0)")
+    add("--cpus-per-trial", type=cli.positive_int, default=1, metavar="N", help="CPUs per trial or worker (1)")
+    add("--gpus-per-trial", type=cli.nonnegative_float, default=0.0, metavar="X", help="GPUs per trial or worker (0)")
     add(
         "--workers-per-trial",
         type=cli.workers,

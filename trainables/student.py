@@ -32,11 +32,11 @@ def build_parser() -> argparse.ArgumentParser:
     add("--rounds", type=cli.positive_int, default=2, metavar="N", help="rounds at most (2)")
     add("--data", type=cli.path, metavar="DIR", help="the run's data folder, if it has moved")
     add("--space", default="pseudo.yaml", metavar="FILE", help="what each round's trials are drawn from (pseudo.yaml)")
-    add("--num-trials", type=cli.positive_int, default=1, metavar="N", help="trials a round; 1: the defaults (1)")
+    add("--num-trials", type=cli.positive_int, default=1, metavar="N", help="trials per round; 1: the defaults (1)")
     add("--top-k", type=cli.positive_int, default=3, metavar="K", help="trials that teach the next round (3)")
     add("--max-concurrent", type=cli.positive_int, metavar="N", help="trials at a time (as many as fit)")
-    add("--cpus-per-trial", type=cli.positive_int, default=1, metavar="N", help="CPUs a trial or worker (1)")
-    add("--gpus-per-trial", type=cli.nonnegative_float, default=0.0, metavar="X", help="GPUs a trial or worker (0)")
+    add("--cpus-per-trial", type=cli.positive_int, default=1, metavar="N", help="CPUs per trial or worker (1)")
+    add("--gpus-per-trial", type=cli.nonnegative_float, default=0.0, metavar="X", help="GPUs per trial or worker (0)")
     add(
         "--workers-per-trial",
         type=cli.workers,

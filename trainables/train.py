@@ -45,12 +45,12 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("--epochs-scale", type=cli.positive_float, default=1.0, metavar="X", help="multiplies the epochs of each stage")
     add("--workers", type=cli.positive_int, default=1, metavar="N", help="data-parallel workers (1)")
-    add("--cpus-per-worker", type=cli.positive_int, metavar="N", help="CPUs a worker (default: all, shared out)")
+    add("--cpus-per-worker", type=cli.positive_int, metavar="N", help="CPUs per worker (default: all, shared out)")
     add(
         "--gpus-per-worker",
         type=cli.nonnegative_float,
         metavar="X",
-        help="GPUs a worker (default: 1 where there are any)",
+        help="GPUs per worker (default: 1 where there are any)",
     )
     add("--resume", action="store_true", help="go on with training that was broken off in --out")
     add("--address", help="a running Ray cluster: auto, or host:6379 (default: a local Ray)")

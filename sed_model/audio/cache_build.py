@@ -33,7 +33,7 @@ FULL_SCALE = 32_768.0
 """int16 value of a sample of 1.0."""
 SAMPLES_FILE, ENERGIES_FILE, INDEX_FILE = "samples.int16", "energies.float32", "index.npz"
 DONE_FILE = "done.jsonl"
-"""A line a recording, as long as a cache is being built."""
+"""One line per recording, as long as a cache is being built."""
 SPARE_BYTES = 16 * 2**20
 _log = logging.getLogger(__name__)
 _KEY = re.compile("[0-9a-f]{32}")

@@ -60,7 +60,7 @@ class ClipBatches(Sampler[list[ClipKey]]):
 
 
 def n_batches(n_clips: int, batch_size: int, world_size: int = 1) -> int:
-    """Batches of an epoch. A last one with less than two clips a process is left out, unless it is the only one.
+    """Batches of an epoch. A last one with less than two clips per process is left out, unless it is the only one.
 
     Batch statistics of a single clip are undefined in layers after a global pooling.
     """

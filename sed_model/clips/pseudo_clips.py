@@ -43,7 +43,7 @@ SILENT_RMS = 1e-30
 
 @dataclass(frozen=True)
 class PseudoLabels:
-    """Pseudo-labels of a data folder's soundscapes, a row a window. `paths` are relative to the data folder.
+    """Pseudo-labels of a data folder's soundscapes, one row per window. `paths` are relative to the data folder.
 
     Attributes:
         probabilities: [windows, classes] float32, 0..1, in the order of `classes`.

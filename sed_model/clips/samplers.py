@@ -25,7 +25,7 @@ def batch_size_for(n_clips: int, config: SedConfig, world_size: int = 1) -> int:
     """How many of `n_clips` training recordings a step takes, over all workers.
 
     `optim.batch_size` as it is; null stands for 64, or less where an epoch would have under
-    `optim.min_steps_per_epoch` steps, but at least two clips a worker.
+    `optim.min_steps_per_epoch` steps, but at least two clips per worker.
 
     Raises:
         ConfigError: a step would take more clips than there are, or a worker of several less than two.
@@ -40,7 +40,8 @@ def batch_size_for(n_clips: int, config: SedConfig, world_size: int = 1) -> int:
     if given > n_clips:
         raise ConfigError(
             f"optim.batch_size={given} is more than the {n_clips} training recordings; lower it, or set it to null, "
-            f"which takes as many as leave optim.min_steps_per_epoch={config.optim.min_steps_per_epoch} steps an epoch."
+            f"which takes as many as leave optim.min_steps_per_epoch={config.optim.min_steps_per_epoch} steps "
+            "per epoch."
         )
     return given
 

@@ -1,4 +1,4 @@
-"""Tables of labelled soundscapes with the labels in cells: a row a window (or a label), as in 2021 and 2026."""
+"""Tables of labelled soundscapes with the labels in cells: one row per window (or a label), as in 2021 and 2026."""
 
 from __future__ import annotations
 

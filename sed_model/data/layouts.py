@@ -15,7 +15,7 @@ LabelForm = Literal["columns", "spans", "birds"]
 TABLES = ("train.csv", "train_metadata.csv")
 LABEL_TABLES = ("train_soundscapes_labels.csv", "train_soundscape_labels.csv")
 FORMS: dict[LabelForm, str] = {
-    "columns": "row_id and a column a class",
+    "columns": "row_id and one column per class",
     "spans": "filename, start, end, primary_label",
     "birds": "row_id and birds",
 }

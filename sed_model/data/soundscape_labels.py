@@ -1,7 +1,7 @@
 """Tables of labelled soundscapes, in each form that the competitions gave them.
 
-`row_id` (`<file stem>_<end second>`) and a 0/1 column a class; `filename,start,end,primary_label` (2026); `row_id` and
-`birds` (2021).
+`row_id` (`<file stem>_<end second>`) and one 0/1 column per class; `filename,start,end,primary_label` (2026);
+`row_id` and `birds` (2021).
 """
 
 from __future__ import annotations

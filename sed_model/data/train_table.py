@@ -1,4 +1,4 @@
-"""The table of the recordings: classes, and a checked row a recording."""
+"""The table of the recordings: classes, and one checked row per recording."""
 
 from __future__ import annotations
 
@@ -216,7 +216,7 @@ def _rating(text: str) -> tuple[float, str]:
 
 
 RESERVED_LABELS = frozenset({"row_id", "path", "start_s", "end_s"})
-"""Names of columns that stand beside one column a class."""
+"""Names of columns that stand beside one column per class."""
 
 
 def read_taxonomy(path: Path, notes: Notes | None = None) -> tuple[str, ...]:

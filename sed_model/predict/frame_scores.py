@@ -40,8 +40,8 @@ N_EACH = 8
 def write_frame_scores(folder: Path, root: Path) -> None:
     """Write frames.parquet beside the model in `folder`, from its oof.parquet and the recordings under `root`.
 
-    A row a window and class: the classes that are there, and the one with the highest score. The equally long frames of
-    `scores` lie between `frames_start_s` and `frames_end_s`. Recordings that cannot be read are left out.
+    One row per window and class: the classes that are there, and the one with the highest score. The equally long
+    frames of `scores` lie between `frames_start_s` and `frames_end_s`. Recordings that cannot be read are left out.
 
     Raises:
         CheckpointError: model or predictions are missing or damaged.

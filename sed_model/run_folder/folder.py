@@ -94,7 +94,7 @@ class RunFolder:
         return read_rows(self.path / "refits.parquet", REFIT_FIELDS)
 
     def read_trials(self, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
-        """A row a trial: all columns, or some of TRIAL_FIELDS.
+        """One row per trial: all columns, or some of TRIAL_FIELDS.
 
         Raises:
             DataError: the table is damaged, or no table of a search.

@@ -38,7 +38,7 @@ TRIAL_FIELDS = pa.schema(
         ("split", pa.string()),
     ]
 )
-"""A row a trial; `macro_auc` is its best, reached in `stage` and `epoch`; `epochs` is how many it ran.
+"""One row per trial; `macro_auc` is its best, reached in `stage` and `epoch`; `epochs` is how many it ran.
 
 `split` is the digest of the files that validated it. `drawn_by`: default (the base configuration), quasi-random, or the
 method that learned from the scores so far. `on_front`: no other trial has a better score at no higher CPU time.
@@ -73,8 +73,8 @@ CURVE_FIELDS = pa.schema(
         ("best_macro_auc", pa.float64()),
     ]
 )
-"""A row a trial and epoch. `best_macro_auc` is the best so far, which begins anew after a stage with cross-entropy; it
-is what rungs and Optuna compare. Runs of earlier releases lack it."""
+"""One row per trial and epoch. `best_macro_auc` is the best so far, which begins anew after a stage with
+cross-entropy; it is what rungs and Optuna compare. Runs of earlier releases lack it."""
 STATUSES = ("complete", "pruned", "failed", "running")
 NEVER_MISSING = frozenset({"trial_id", "number", "status", "macro_auc"})
 """What no table of trials lacks, whichever release wrote it."""

@@ -1,4 +1,4 @@
-"""Validation predictions as a table: what was true and what the model said, a row a window."""
+"""Validation predictions as a table: what was true and what the model said, one row per window."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ OOF_SCHEMA = pa.schema(
 
 @runtime_checkable
 class ScoredWindows(Protocol):
-    """A row a window that was scored: its file, its bounds in seconds, and what is true of it (windows, classes)."""
+    """One row per scored window: its file, its bounds in seconds, and what is true of it (windows, classes)."""
 
     paths: list[str]
     start_s: np.ndarray

@@ -51,7 +51,7 @@ def with_fitting_batch(stage: StageSetUp) -> tuple[SedConfig, str]:
     remainder where an odd number was halved). Of several processes the one with the least room decides for all.
 
     Raises:
-        TrainingError: not even two clips a process fit.
+        TrainingError: not even two clips per process fit.
     """
     n_clips, least = stage.loaders.batch_size, LEAST_CLIPS * stage.runtime.world_size
     hint = (

@@ -1,4 +1,4 @@
-"""The training loop: a generator that trains a chain of stages and yields a result an epoch. It resumes."""
+"""The training loop: a generator that trains a chain of stages and yields one result per epoch. It resumes."""
 
 from __future__ import annotations
 

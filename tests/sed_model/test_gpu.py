@@ -120,7 +120,7 @@ def test_loader_processes_and_pinned_memory_change_nothing(
 
 @pytest.fixture
 def little_memory(tiny_config: SedConfig, tiny_data: TrainingData, tmp_path: Path) -> Iterator[SedConfig]:
-    """A configuration, and three quarters of the GPU memory that its epochs take: too little for 12 clips a step.
+    """A configuration, and three quarters of the GPU memory that its epochs take: too little for 12 clips per step.
 
     An H100 took 366 MB for 12 clips, 273 for 6, 220 for 3, 203 for 2, and 65 for what stays from stage to stage.
     """

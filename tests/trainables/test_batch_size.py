@@ -34,11 +34,11 @@ def drawing(space: Path, folder: Path, values: list[int | None]) -> Path:
 def test_an_open_batch_size_is_settled_and_told_before_trials_start(
     tiny_space: Path, tiny_root: Path, tmp_path: Path, cache_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Twelve recordings in at least four steps: three clips a step."""
+    """Twelve recordings in at least four steps: three clips per step."""
     prepared = prepare_with(tiny_space, tiny_root, tmp_path, *NULL)
     config = prepared.job.config({})
 
-    assert "batch: 3 clips a step: 4 steps an epoch of 12 recordings\n" in capsys.readouterr().out
+    assert "batch: 3 clips per step: 4 steps per epoch of 12 recordings\n" in capsys.readouterr().out
     assert config.optim.batch_size == prepared.record["base"]["optim"]["batch_size"] == 3
     assert EpochLoaders(training_data(tiny_root, config), config, "pretrain_ce").steps_per_epoch == 4
 
@@ -48,7 +48,7 @@ def test_a_drawn_batch_size_is_the_one_that_trains(
 ) -> None:
     prepared = prepare_with(drawing(tiny_space, tmp_path, [3, 4, 12]), tiny_root, tmp_path, *NULL[2:])
 
-    assert "batch: 3, 4, 12 clips a step: 4, 3, 1 steps an epoch of 12 recordings\n" in capsys.readouterr().out
+    assert "batch: 3, 4, 12 clips per step: 4, 3, 1 steps per epoch of 12 recordings\n" in capsys.readouterr().out
     for size, n_steps in ((3, 4), (4, 3), (12, 1)):
         config = prepared.job.config({"optim.batch_size": size})
         assert config.flat()["optim.batch_size"] == size

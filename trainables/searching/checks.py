@@ -233,7 +233,7 @@ def batch_line(batch_sizes: Sequence[int], n_clips: int) -> str:
     """What a step takes, and how many of them an epoch has; several numbers are those that a search draws."""
     steps = [n_batches(n_clips, size) for size in batch_sizes]
     sizes = ", ".join(map(str, batch_sizes))
-    return f"batch: {sizes} clips a step: {', '.join(map(str, steps))} steps an epoch of {n_clips} recordings"
+    return f"batch: {sizes} clips per step: {', '.join(map(str, steps))} steps per epoch of {n_clips} recordings"
 
 
 def check_data(

@@ -41,7 +41,7 @@ def print_dry_run(prepared: Prepared, cluster: ClusterInfo, max_concurrent: int 
 
 
 def machine_lines(job: SearchJob, cluster: ClusterInfo) -> list[str]:
-    """A line a machine: what it has, and how many trials, or workers of trials, it holds."""
+    """One line per machine: what it has, and how many trials, or workers of trials, it holds."""
     what = "workers" if job.workers_per_trial > 1 else "trials"
     return [
         f"{node.name:<40} {node.cpus:>4g} CPUs {node.gpus:>3g} GPUs   room for {slots(job, node)} {what}"

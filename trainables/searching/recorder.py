@@ -1,4 +1,4 @@
-"""Writes a search's tables as it goes, and one clear line an epoch."""
+"""Writes a search's tables as it goes, and one clear line per epoch."""
 
 from __future__ import annotations
 

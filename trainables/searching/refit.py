@@ -169,7 +169,7 @@ def _copy_model(source: Path, target: Path) -> None:
 
 
 class RefitRecorder(StoppingCallback):
-    """Tune callback: refits.parquet and one line an epoch. It stops Tune when the disk is full."""
+    """Tune callback: refits.parquet and one line per epoch. It stops Tune when the disk is full."""
 
     def __init__(self, run: RunFolder, job: SearchJob) -> None:
         super().__init__(run.path)

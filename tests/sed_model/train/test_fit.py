@@ -75,7 +75,7 @@ def test_golden_losses_of_a_seeded_run(tiny_config: SedConfig, tiny_data: Traini
 def test_an_open_batch_size_is_recorded_as_what_was_used(
     tiny_config: SedConfig, tiny_data: TrainingData, tmp_path: Path
 ) -> None:
-    """Twelve recordings in at least five steps: two clips a step."""
+    """Twelve recordings in at least five steps: two clips per step."""
     config = short(tiny_config).with_overrides({"optim.batch_size": None, "optim.min_steps_per_epoch": 5})
     run = fit(job(config, tmp_path), tiny_data)
     next(run)

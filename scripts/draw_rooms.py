@@ -58,7 +58,7 @@ def purpose(path: Path) -> str:
 
 
 def modules(folder: Path) -> tuple[str, ...]:
-    return tuple(sorted(path.stem for path in folder.glob("*.py") if path.stem != "__init__"))
+    return tuple(sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("__")))
 
 
 def boxes(room: str) -> Iterator[Box]:
@@ -71,7 +71,7 @@ def boxes(room: str) -> Iterator[Box]:
         if folder.is_dir():
             yield Box(layer, purpose(folder / "__init__.py"), modules(folder))
         else:
-            names = tuple(name.strip() for name in layer.split("|"))
+            names = tuple(name.strip() for name in layer.split("|") if name.strip() != "__main__")
             one = len(names) == 1
             yield Box(layer if one else "commands", purpose(folder.with_suffix(".py")) if one else "", names)
 

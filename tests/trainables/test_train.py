@@ -25,7 +25,7 @@ from sed_model.model.checkpoint import read_lineage
 from sed_model.train.fit import FitJob, fit
 from sed_model.train.progress import EpochResult
 from trainables import train
-from trainables.on_ray import abandoned_groups
+from trainables.on_ray import repairs
 from trainables.searching import train_run
 from trainables.trials.stage_trainer import RayTrainJob, fit_with_ray_train
 
@@ -232,8 +232,8 @@ def test_trials_can_train_in_ray_train(
     run_search: Callable[..., str], tiny_space: Path, tiny_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One of them well, one with an error in its worker; and the search looks for what killed trials have reserved."""
-    remove, looks = abandoned_groups.remove_abandoned_groups, []
-    monkeypatch.setattr(abandoned_groups, "remove_abandoned_groups", lambda: looks.append(remove()))
+    remove, looks = repairs.remove_abandoned_groups, []
+    monkeypatch.setattr(repairs, "remove_abandoned_groups", lambda: looks.append(remove()))
     (tmp_path / "base.yaml").write_text((tiny_space.parent / "base.yaml").read_text(encoding="utf-8"))
     (tmp_path / "space.yaml").write_text(
         "base: base.yaml\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import warnings
 from collections.abc import Iterator
@@ -20,8 +21,8 @@ SHARED_DATA = ROOT.parent / "shared" / "data"
 KILLS = ("test_cluster", "test_faults", "test_resume")
 """Their searches run in processes of their own: they wait for Ray to start, again and again, while others compute."""
 
-ON_RAY = ("test_commands",)
-"""Tests outside tests/trainables that need Ray."""
+RAY_FIXTURES = ("ray_cluster", "run_search", "finished_run", "finished_search")
+"""Fixtures that need the Ray of a process."""
 
 UNCHECKED = {
     **dict.fromkeys(
@@ -50,21 +51,23 @@ settings.load_profile("shared machine")
 torch.set_num_threads(1)
 
 
-PLACES = {"kills": 0, "ray": 2, "sed_model": 3}
-"""The kills first, for they wait much; what else needs Ray after other folders, so that short groups end the run."""
+PLACES = {"kills": 0, "ray": 1}
+"""The two long groups first; what the short ones of a file each take then fills the two processes evenly."""
 
 
-def group_of(nodeid: str) -> str:
-    """What `make test` gives to one of its two processes as a whole: tests that share a Ray, or a file's fixtures."""
-    path = Path(nodeid.partition("::")[0])
-    if "trainables" not in path.parts and path.stem not in ON_RAY:
-        return path.stem
-    return "kills" if path.stem in KILLS else "ray"
+@functools.cache
+def group_of(file: str) -> str:
+    """What one process of `make test` runs as a whole: the kills, the tests that share a Ray, or a file."""
+    path = Path(file)
+    if path.stem in KILLS:
+        return "kills"
+    text = (ROOT / path).read_text(encoding="utf-8")
+    return "ray" if any(fixture in text for fixture in RAY_FIXTURES) else path.stem
 
 
 class ByGroup(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
-        return group_of(nodeid)
+        return group_of(nodeid.partition("::")[0])
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -74,11 +77,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByGroup:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    def place(item: pytest.Item) -> int:
-        last = PLACES["sed_model"] if "sed_model" in item.path.relative_to(ROOT).parts else 1
-        return PLACES.get(group_of(item.nodeid), last)
-
-    items.sort(key=place)
+    items.sort(key=lambda item: PLACES.get(group_of(item.nodeid.partition("::")[0]), 2))
 
 
 @pytest.hookimpl(trylast=True)

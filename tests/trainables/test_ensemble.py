@@ -25,7 +25,7 @@ from trainables.labelling.job import predict_shards
 from trainables.labelling.members import EnsembleJob
 from trainables.labelling.plan import plan_ensemble
 
-pytestmark = pytest.mark.slow
+slow = pytest.mark.slow
 Label = Callable[..., pd.DataFrame]
 
 
@@ -69,6 +69,7 @@ def test_a_restart_predicts_only_what_is_missing(label: Label, out: Path, capsys
     pd.testing.assert_frame_equal(first, second)
 
 
+@slow
 def test_another_method_needs_no_new_predictions(label: Label, out: Path) -> None:
     mean, before = pd.read_parquet(out / "pseudo_labels" / "part-00000.parquet"), parts_in(out)
     highest, after = label("--method", "max"), parts_in(out)
@@ -77,6 +78,7 @@ def test_another_method_needs_no_new_predictions(label: Label, out: Path) -> Non
     assert highest["confidence"].mean() > mean["confidence"].mean()
 
 
+@slow
 def test_what_each_rule_leaves_is_told(label: Label, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """No window, where the best class has to be sure."""
     table = label("--set", "pseudo.keep_window=0.99", "--set", "pseudo.max_disagreement=0.5")
@@ -88,6 +90,7 @@ def test_what_each_rule_leaves_is_told(label: Label, out: Path, capsys: pytest.C
     assert next(line for line in output.splitlines() if line.endswith("  in use")).split()[:2] == ["0.99", "0"]
 
 
+@slow
 def test_another_overlap_starts_anew_and_leaves_other_files_alone(label: Label, out: Path) -> None:
     notes = out / "predictions" / "mine" / "notes.txt"
     notes.parent.mkdir()
@@ -102,6 +105,7 @@ def test_another_overlap_starts_anew_and_leaves_other_files_alone(label: Label, 
     assert summary["windows"] == 10 * 4
 
 
+@slow
 def test_damaged_soundscapes_are_counted_or_an_error(
     label: Label, out: Path, tiny_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -124,6 +128,7 @@ def test_damaged_soundscapes_are_counted_or_an_error(
     assert (summary["soundscapes"], summary["windows"]) == (3, 7)
 
 
+@slow
 def test_a_threshold_that_no_window_reaches_leaves_an_empty_table(label: Label, out: Path) -> None:
     labels = label("--set", "pseudo.keep_window=1.0")
 
@@ -131,6 +136,7 @@ def test_a_threshold_that_no_window_reaches_leaves_an_empty_table(label: Label, 
     assert json.loads((out / "summary.json").read_text(encoding="utf-8"))["pseudo_labels"] == 0
 
 
+@slow
 def test_the_actors_of_an_ensemble_that_fails_end(finished_run: Path, tiny_root: Path, tmp_path: Path) -> None:
     """Else they would keep their CPUs from the rest of the session."""
     plan = plan_ensemble(EnsembleJob(finished_run, tiny_root, tmp_path / "out", workers=1))
@@ -189,6 +195,7 @@ def test_soundscapes_that_validated_are_labelled_only_when_allowed_and_marked(
     assert summary["from_validation"] == labels["from_validation"].sum() > 0
 
 
+@slow
 def test_a_killed_job_goes_on_and_ends_with_the_same_labels(
     label: Label, out: Path, finished_run: Path, tiny_root: Path, tmp_path: Path, start_command: Callable[..., Any]
 ) -> None:

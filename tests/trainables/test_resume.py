@@ -17,7 +17,7 @@ from sed_model.core.errors import ConfigError
 from sed_model.core.files import sha256_of
 from sed_model.predict.frame_scores import FRAMES_FILE
 
-pytestmark = pytest.mark.slow
+slow = pytest.mark.slow
 LONG = (
     *("--scheduler", "none", "--max-concurrent", "1", "--set", "optim.early_stopping_epochs=0"),
     *("--set", "stages.pretrain_ce.epochs=3", "--set", "stages.train_bce.epochs=22"),
@@ -27,6 +27,7 @@ LONG = (
 STAGE_EPOCHS, ALL_EPOCHS = 3, 25
 
 
+@slow
 def test_more_trials_leave_the_finished_ones_alone(
     run_search: Callable[..., str], finished_run: Path, tmp_path: Path
 ) -> None:

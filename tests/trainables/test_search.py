@@ -29,7 +29,7 @@ from sed_model.run_folder.run_tables import CURVE_FIELDS, TRIAL_FIELDS
 from trainables.searching.searcher import STUDY_NAME, open_journal
 
 ROOT = Path(__file__).parents[2]
-pytestmark = pytest.mark.slow  # each of them alone would take the whole search
+slow = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -256,6 +256,7 @@ def test_a_missing_gpu_is_told_before_audio_is_decoded(
         run_search("--space", tiny_space, "--data", data, "--out", tmp_path, "--gpus-per-trial", 1000)
 
 
+@slow
 def test_the_same_seed_gives_the_same_trials_and_scores(
     finished_run: Path, run_search: Callable[..., str], tiny_root: Path, tiny_space: Path, tmp_path: Path
 ) -> None:
@@ -272,6 +273,7 @@ def test_the_same_seed_gives_the_same_trials_and_scores(
         pd.testing.assert_frame_equal(first, second, check_exact=True)
 
 
+@slow
 def test_the_notebook_ranks_the_run(finished_run: Path, trials: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SED_RUN", str(finished_run))
     notebook = nbformat.read(ROOT / "analysis" / "rank_trials.ipynb", as_version=4)

@@ -38,7 +38,6 @@ def lineage_of(run: Path) -> Any:
     return read_lineage(RunFolder(run).trial(0))
 
 
-@slow
 def test_the_first_student_starts_from_the_best_model_and_names_its_teachers(
     two_rounds: str, finished_run: Path
 ) -> None:
@@ -54,7 +53,6 @@ def test_the_first_student_starts_from_the_best_model_and_names_its_teachers(
     assert lineage.pseudo_labels == labels.fingerprint
 
 
-@slow
 def test_each_round_is_a_run_whose_labels_teach_the_next(two_rounds: str, finished_run: Path) -> None:
     first = finished_run.parent / "done-student-1"
     trials = pd.read_parquet(first / "trials.parquet")
@@ -70,7 +68,6 @@ def test_each_round_is_a_run_whose_labels_teach_the_next(two_rounds: str, finish
         assert lineage_of(second).teachers == (lineage_of(first).weights_sha256,)
 
 
-@slow
 def test_a_round_records_the_search_that_makes_it_again(two_rounds: str, finished_run: Path) -> None:
     words = RunFolder(finished_run.parent / "done-student-1").read_search()["command"].split()
     assert words[:3] == ["python", "-m", "trainables.search"]
@@ -91,7 +88,6 @@ def test_ctrl_c_in_a_round_is_followed_by_the_same_command(
         student.main(["--run", str(finished_run)])
 
 
-@slow
 def test_the_best_round_is_named(two_rounds: str) -> None:
     assert "best round" in two_rounds
     best = two_rounds.rpartition("best model      ")[2].partition("/trials/")[0]
@@ -142,7 +138,6 @@ def test_any_student_of_that_space_can_teach_the_next_one(tmp_path: Path) -> Non
         assert load_space("pseudo.yaml", base=teacher).parameters == space.parameters
 
 
-@slow
 def test_the_stage_pseudo_needs_a_teacher(run_search: Callable[..., str], tiny_root: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="with --teacher"):
         run_search("--space", "pseudo.yaml", "--data", tiny_root, "--out", tmp_path)

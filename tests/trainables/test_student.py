@@ -68,10 +68,12 @@ def test_each_round_is_a_run_whose_labels_teach_the_next(two_rounds: str, finish
         assert lineage_of(second).teachers == (lineage_of(first).weights_sha256,)
 
 
-def test_a_round_records_the_search_that_makes_it_again(two_rounds: str, finished_run: Path) -> None:
-    words = RunFolder(finished_run.parent / "done-student-1").read_search()["command"].split()
-    assert words[:3] == ["python", "-m", "trainables.search"]
-    assert parse(words[3:]).teacher == finished_run
+def test_a_round_records_the_command_that_makes_it_again(two_rounds: str, finished_run: Path) -> None:
+    record = RunFolder(finished_run.parent / "done-student-1").read_search()
+    words = [*("python", "-m", "trainables.student", "--run", str(finished_run), "--rounds", "2"), *SHORT]
+    assert record["command"].split() == words
+    assert record["set"] == [word for word in SHORT if word != "--set"]
+    assert record["teacher"] == str(finished_run)
 
 
 @slow

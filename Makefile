@@ -68,6 +68,11 @@ chaos: $(STAMP) ## searches and ensembles under random kills; fails when somethi
 	@echo "chaos: about 7 minutes on 2 idle cores"
 	@$(BIN)/python benchmarks/chaos.py $(ARGS)
 
+.PHONY: mutants
+mutants: $(STAMP) ## mutate the core; fails when the tests do not see a mutant
+	@echo "mutants: mutate the core, every mutant must be caught; about 5 minutes on 2 cores"
+	@$(BIN)/python tests/mutants.py $(ARGS)
+
 .PHONY: lint
 lint: $(STAMP) ## ruff, mypy and the import rules
 	@echo "lint: about 1 minute, 10 s the second time"

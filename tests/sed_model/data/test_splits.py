@@ -105,6 +105,12 @@ def test_min_rating_thins_out_training_and_keeps_unrated_and_validation() -> Non
     assert thinned.validation.tolist() == whole.validation.tolist()
 
 
+def test_a_rating_of_min_rating_is_enough() -> None:
+    data = folder(recordings(EVEN, [3.0 if row % 2 else 2.5 for row in range(len(EVEN))]))
+    whole, thinned = split(data, Data()), split(data, Data(min_rating=3))
+    assert thinned.train.tolist() == [row for row in whole.train if row % 2]
+
+
 def test_a_rating_that_empties_a_class_is_refused() -> None:
     ratings = [1.0 if label == "b" else 5.0 for label, _ in EVEN]
     with pytest.raises(DataError, match=r"min_rating=3 leaves 1 classes without training recordings \(b\)"):

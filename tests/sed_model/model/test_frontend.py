@@ -58,6 +58,12 @@ def test_decibels_are_scaled_by_hand() -> None:
     torch.testing.assert_close(scale_power(power, 40.0), torch.tensor([[[1.0, 0.0, 0.0]]]))
 
 
+def test_decibels_are_relative_to_the_clip_not_to_its_batch() -> None:
+    """-10 dB is the loudest point of the second clip, and -50 dB half of 80 dB below it."""
+    power = torch.tensor([[[1.0, 1e-4]], [[0.1, 1e-5]]])
+    torch.testing.assert_close(scale_power(power, 80.0), torch.tensor([[[1.0, 0.5]], [[1.0, 0.5]]]))
+
+
 @pytest.mark.parametrize("duration_s", [1.0, 0.37, 2.5])
 def test_the_number_of_frames_is_the_one_that_is_reckoned_with(duration_s: float) -> None:
     clip = torch.zeros(1, round(duration_s * 8_000))

@@ -122,6 +122,16 @@ def test_frames_tell_where_they_lie() -> None:
     assert not torch.allclose(one(frames).roll(2, dims=1), one(moved), atol=1e-3)
 
 
+def test_self_attention_leaves_alone_what_a_frame_scores() -> None:
+    """It decides how much a frame counts: the first five score the same whatever the last one holds."""
+    one, maps = head(multi_head_attention=True), features(1, 8, 4, 6)
+    assert one.self_attention is not None
+    torch.nn.init.normal_(one.self_attention.attention.out_proj.weight)
+    changed = maps.clone()
+    changed[..., 5] += 1
+    torch.testing.assert_close(one(changed)[1][:, :5], one(maps)[1][:, :5])
+
+
 def test_one_frame_would_leave_attention_without_a_gradient() -> None:
     """What the reference does: with the time axis pooled away, the weight of the one frame is 1 whatever it holds."""
     one = head()
@@ -159,6 +169,7 @@ def test_the_whole_window_is_the_default_target() -> None:
         ([0.0, 1.0], [0, 1, 2, 3]),
         ([0.0, 0.5], [0, 1]),
         ([0.25, 0.75], [1, 2]),
+        ([0.0, 0.375], [0]),  # ends at the centre of the second frame, which is the next target's
         ([0.3, 0.36], [1]),  # no centre lies in it: the nearest one
         ([0.9, 1.0], [3]),
         ([1.0, 1.0], [3]),

@@ -58,6 +58,12 @@ def test_low_ranked_classes_are_lowered() -> None:
     np.testing.assert_allclose(lower_low_ranked(rows, 0, 2.0), rows**2, rtol=1e-6)
 
 
+def test_classes_rank_by_their_best_window_not_by_their_mean() -> None:
+    """Best windows 0.9 and 0.6; means 0.5 and 0.6."""
+    rows = np.array([[0.9, 0.6], [0.1, 0.6]], np.float32)
+    np.testing.assert_allclose(lower_low_ranked(rows, 1, 2.0), [[0.9, 0.36], [0.1, 0.36]], rtol=1e-6)
+
+
 def test_at_equal_scores_the_first_class_stays() -> None:
     np.testing.assert_allclose(lower_low_ranked(np.full((1, 3), 0.5, np.float32), 1, 2.0), [[0.5, 0.25, 0.25]])
 

@@ -61,6 +61,11 @@ def test_shifted_windows_hear_too_and_end_with_the_recording() -> None:
     assert heard.around[0].tolist() == [-1, -1, -1, -1, 0, 1, 2, 3, 4]  # -7 -5 -3 -2 0 2 3 5 7
 
 
+def test_a_window_that_only_touches_a_target_does_not_hear_it() -> None:
+    """Contexts of 10 s around 2.5..7.5 s and 17.5..22.5 s end at 10 s and begin at 15 s: the target's ends."""
+    assert hearing(np.array([10.0]), 5.0, 60.0, 10.0, shift_s=2.5).heard_s.tolist() == [5, 7.5, 10, 12.5, 15]
+
+
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=5), st.floats(0.5, 20), st.floats(1, 3), st.floats(1, 120))
 def test_a_target_needs_the_same_windows_whatever_else_is_asked_for(
     starts_s: list[float], target_s: float, times: float, duration_s: float

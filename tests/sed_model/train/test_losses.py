@@ -88,6 +88,18 @@ def test_soft_auc_weights_the_negatives_of_a_positive() -> None:
     assert loss.item() == pytest.approx((3 * log(4) + log(2)) / 4, abs=1e-6)
 
 
+def test_a_soft_negative_counts_by_what_it_lacks() -> None:
+    """A positive at 0 against a negative at ln 3 (softplus: ln 4), and one of target 0.25 at 0 (ln 2, by 0.75)."""
+    loss = _loss("soft_auc", [[0.0], [LN_3], [0.0]], [[1], [0], [0.25]])
+    assert loss.item() == pytest.approx((log(4) + 0.75 * log(2)) / 1.75, abs=1e-6)
+
+
+def test_a_soft_positive_counts_by_its_target() -> None:
+    """Positives of 1 at ln 3 (softplus: ln 4/3) and of 0.5 at 0 (ln 2) against a negative at 0."""
+    loss = _loss("soft_auc", [[LN_3], [0.0], [0.0]], [[1], [0.5], [0]])
+    assert loss.item() == pytest.approx((log(4 / 3) + 0.5 * log(2)) / 1.5, abs=1e-6)
+
+
 def test_soft_auc_passes_over_classes_without_a_pair() -> None:
     loss = _loss("soft_auc", [[LN_3, 1.0], [0.0, 2.0]], [[1, 1], [0, 1]])
     assert loss.item() == pytest.approx(log(4 / 3), abs=1e-6)
@@ -190,6 +202,13 @@ def test_smoothing_keeps_the_expected_number_of_classes() -> None:
         _loss("bce", [[LN_3] * 4], [[1, 0.5, 0, 0]], settings=Loss(label_smoothing=share)) for share in (0, 0.2)
     )
     assert smooth.item() == pytest.approx(plain.item(), abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["bce", "focal_bce", "asymmetric"])
+def test_losses_of_single_classes_see_smoothed_targets(name: str) -> None:
+    """1 and 0 become 0.75 and 0.25."""
+    smoothed = _loss(name, [[LN_3, 0.0]], [[1, 0]], settings=Loss(label_smoothing=0.25))
+    assert smoothed.item() == pytest.approx(_loss(name, [[LN_3, 0.0]], [[0.75, 0.25]]).item(), abs=1e-6)
 
 
 def _stage_loss(clip_weight: float) -> float:

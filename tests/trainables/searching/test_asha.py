@@ -42,6 +42,7 @@ def make_cost_asha() -> Asha:
         (0.55, 15.0, CONTINUE),  # weak, but none of the rung is as good for 15 ms
         (0.55, 25.0, STOP),  # the second is better and cheaper
         (0.55, 19.5, STOP),  # its 20 ms are the same within what can be measured
+        (0.6, 25.0, STOP),  # the second is as good, and cheaper
         (0.4, 5.0, CONTINUE),
         (0.9, 90.0, CONTINUE),
     ],
@@ -140,6 +141,14 @@ def test_a_cross_entropy_score_is_not_reported_as_the_best_of_later_stages() -> 
     assert rung_reports(rows, {0}, "macro_auc") == told
     recorded = [row | {"best_macro_auc": 0.9} for row in rows]
     assert rung_reports(recorded, {0}, "macro_auc") == [(0, epoch, 0.9) for epoch in range(1, 5)]
+
+
+def test_the_best_so_far_goes_on_from_one_sigmoid_stage_to_the_next() -> None:
+    rows = [
+        {"trial_id": "trial_0000", "stage": stage, "epoch": epoch, "macro_auc": score}
+        for epoch, (stage, score) in enumerate([("train_bce", 0.7), ("finetune", 0.6)], start=1)
+    ]
+    assert rung_reports(rows, {0}, "macro_auc") == [(0, 1, 0.7), (0, 2, 0.7)]
 
 
 def test_without_a_grace_period_the_second_stage_is_heard_first() -> None:

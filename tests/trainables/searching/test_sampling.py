@@ -73,18 +73,33 @@ def test_trials_that_start_before_any_has_a_score_are_quasi_random(space: Search
     assert len({point["values"][RATE] for point in points}) == 8
 
 
-def test_a_warm_start_counts_as_the_start(space: SearchSpace, tmp_path: Path) -> None:
+def earlier_trials(space: SearchSpace) -> list[optuna.trial.FrozenTrial]:
+    """Three of another search."""
     known = optuna.trial.FixedTrial({"model.pool_type": "avg", RATE: 1e-3})
     space.suggest(known)
-    earlier = [
+    return [
         optuna.trial.create_trial(
             value=score, params=known.params, distributions=known.distributions, user_attrs={WARM_START: "old"}
         )
         for score in (0.5, 0.6, 0.7)
     ]
+
+
+def test_a_warm_start_counts_as_the_start(space: SearchSpace, tmp_path: Path) -> None:
+    earlier = earlier_trials(space)
     searcher = SedSearcher(with_search(space, num_trials=8), tmp_path / "optuna.journal", earlier=earlier)
 
     assert [point["drawn_by"] for point in run(searcher, 0, 3)] == ["default", "TPE", "TPE"]
+
+
+def test_a_warm_start_leaves_the_quasi_random_points_as_they_are(space: SearchSpace, tmp_path: Path) -> None:
+    """Its own points are the first of the sequence, which lie more evenly than later ones."""
+    space = with_search(space, startup_trials=8)
+    cold = run(SedSearcher(space, tmp_path / "cold"), 0, 4)
+    warm = run(SedSearcher(space, tmp_path / "warm", earlier=earlier_trials(space)), 0, 4)
+
+    assert [point["number"] for point in warm] == [3, 4, 5, 6]
+    assert [point["values"] for point in warm] == [point["values"] for point in cold]
 
 
 @pytest.mark.parametrize(
@@ -143,3 +158,9 @@ def test_a_space_may_name_how_many_trials_start_its_search(settings: dict[str, i
     scored = [optuna.trial.create_trial(value=0.5, params={}, distributions={}) for _ in range(60)]
     drawn = [draws_by(search, number, 0, scored) for number in (0, 1, n_startup - 1, n_startup)]
     assert drawn == ["default", "quasi-random", "quasi-random", "TPE"]
+
+
+def test_a_model_of_the_scores_needs_two_of_them() -> None:
+    search = SearchSettings(num_trials=60, startup_trials=2)
+    scored = [optuna.trial.create_trial(value=0.5, params={}, distributions={}) for _ in range(2)]
+    assert [draws_by(search, 5, 0, scored[:n]) for n in (1, 2)] == ["quasi-random", "TPE"]

@@ -1,0 +1,249 @@
+"""A test that passes on broken code is no test: each mutant here is a bug that may well happen, and tests must see it.
+
+    python tests/mutants.py [PART ..] [--list]
+
+Works on a temporary copy: the checkout stays as it is. PART selects the mutants whose line of --list holds it. Exit
+status 1: a mutant survives, a text is not found exactly once in its file, or the tests fail without a mutant.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import importlib
+import multiprocessing
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+COPIED = ("sed_model", "trainables", "analysis", "search_spaces", "tests", "scripts", "benchmarks", "pyproject.toml")
+# Hypothesis draws the same each time; a mutant that never ends fails by the timeout.
+PYTEST = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not slow", "--timeout=60", "--hypothesis-seed=0"]
+PYTEST += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # of libraries that are there already
+LIBRARIES = ("audiomentations", "numba", "optuna", "ray.tune", "sklearn.model_selection", "timm", "torchaudio")
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A bug: `text`, which is in `file` once, becomes `replacement`; one of `tests` (files or ids) has to fail."""
+
+    file: str
+    text: str
+    replacement: str
+    tests: tuple[str, ...]
+
+    @property
+    def function(self) -> str:
+        """The innermost function around the text."""
+        source = (ROOT / self.file).read_text(encoding="utf-8")
+        line = source[: source.find(self.text)].count("\n") + 1
+        functions = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)]
+        around = [node for node in functions if node.lineno <= line <= (node.end_lineno or 0)]
+        return max(around, key=lambda node: node.lineno).name if around else "module"
+
+    def __str__(self) -> str:
+        before, after = (" ".join(text.split()) for text in (self.text, self.replacement))
+        return f"{self.file} {self.function}: {before}  ->  {after}"
+
+
+def bugs_in(file: str, tests: str, *changes: tuple[str, str]) -> list[Mutant]:
+    """Mutants of one file: each text and its replacement. `tests` are paths below tests/, with spaces between them."""
+    return [Mutant(file, *change, tuple(f"tests/{name}" for name in tests.split())) for change in changes]
+
+
+# fmt: off
+MUTANTS = [
+    *bugs_in("sed_model/model/heads.py", "sed_model/model/test_heads.py",
+        ("features.mean(dim=2)", "features.mean(dim=3)"),
+        (".mean(dim=2).pow(1 / self.p)", ".mean(dim=2)"),
+        ("normed + positions(frames.shape[1], normed)", "normed"),
+        ("self.classify(frames)", "self.classify(frames + (self.self_attention or torch.zeros_like)(frames))"),
+        ("torch.tanh(self.attend(weighed))", "torch.tanh(self.attend(frames))"),
+        ("outside = ~frames_inside", "outside = frames_inside"),
+        ("(centres < target[:, 1:])", "(centres <= target[:, 1:])")),
+    *bugs_in("sed_model/train/losses.py", "sed_model/train/test_losses.py",
+        ("_bce_elements(logits.float(), _smoothed(targets, settings))", "_bce_elements(logits.float(), targets)"),
+        ("targets * torch.sigmoid(-logits)", "targets * torch.sigmoid(logits)"),
+        ("(absent + settings.asymmetric_margin)", "absent"),
+        ("weights * (total > 0)", "weights"),
+        ("logits[:, columns].T - logits[rows, columns]", "logits[:, columns].T + logits[rows, columns]"),
+        ("(1 - other) * weights", "weights"),
+        ("weights[rows] * targets[rows, columns]", "weights[rows]"),
+        ("frame_logits.amax(dim=1)", "frame_logits.mean(dim=1)"),
+        ("/ n_kept.clamp(min=1)", "/ mask.shape[1]"),
+        ("/ weights.sum().clamp(min=_TINY)", "/ len(weights)")),
+    *bugs_in("sed_model/train/optim.py", "sed_model/train/test_optim.py",
+        ("settings.weight_decay if decays else 0.0", "settings.weight_decay"),
+        ("(step + 1) / (n_warmup + 1)", "step / n_warmup"),
+        ("step - n_warmup, total_steps - n_warmup", "step, total_steps"),
+        ("math.pi * position / (length - 1)", "math.pi * position / length"),
+        ("min(self.decay, (1 + self.updates)", "max(self.decay, (1 + self.updates)"),
+        ("current, 1 - decay", "current, decay"),
+        ("self._average = {name: value.detach().clone()", "self._average = {name: value.detach()")),
+    *bugs_in("sed_model/augment/batch.py", "sed_model/augment/test_augment_batch.py",
+        ("share * rng.random(batch_size)", "rng.random(batch_size)"),
+        ("torch.maximum(parts, partner)[:, 0]", "torch.minimum(parts, partner)[:, 0]"),
+        ("torch.lerp(partner, x, _per_sample", "torch.lerp(x, partner, _per_sample"),
+        ("(1 - own_share) * (high - low)", "own_share * (high - low)"),
+        ("partner * (1 - share >= AUDIBLE_SHARE)", "partner * (share >= AUDIBLE_SHARE)"),
+        ("mask & mask[permutation]", "mask | mask[permutation]")),
+    *bugs_in("sed_model/model/frontend.py", "sed_model/model/test_frontend.py",
+        ("level_db.amax(dim=(-2, -1), keepdim=True)", "level_db.amax()"),
+        ("reference_db - top_db", "reference_db + top_db"),
+        ("0.5 * centre + 0.25 * (before + behind)", "0.25 * centre + 0.5 * (before + behind)")),
+    *bugs_in("sed_model/clips/samplers.py", "sed_model/clips/test_samplers.py",
+        ("(1.0 / class_size[class_of])", "class_size[class_of]"),
+        ("(self._seed, self._epoch)", "self._seed"),
+        ("rng.permutation(np.repeat(np.arange(len(weights)), counts))", "np.repeat(np.arange(len(weights)), counts)")),
+    *bugs_in("sed_model/data/splits.py", "sed_model/data/test_splits.py sed_model/test_leaks.py",
+        ("folds[authors == smallest] =", "folds[rows[authors[rows] == smallest]] ="),
+        ("(ratings >= settings.min_rating)", "(ratings > settings.min_rating)"),
+        ("(~validating[ours.validation])", "(validating[ours.validation])")),
+    *bugs_in("sed_model/scores/metrics.py", "sed_model/scores/test_metrics.py",
+        ("np.ascontiguousarray(targets.T) >= POSITIVE_FROM", "np.ascontiguousarray(targets.T) > POSITIVE_FROM"),
+        ("auc[~np.isnan(auc)]", "np.nan_to_num(auc)"),
+        ('side="right"', 'side="left"')),
+    *bugs_in("sed_model/scores/selection.py", "sed_model/scores/test_selection.py",
+        ("score > best.score + LEAST_GAIN", "score >= best.score"),
+        ("np.count_nonzero(times) >= max_members", "np.count_nonzero(times) > max_members"),
+        ("(targets[~chosen_by], by_model[:, ~chosen_by]", "(targets[chosen_by], by_model[:, chosen_by]")),
+    *bugs_in("sed_model/scores/frames.py", "sed_model/scores/test_frames.py",
+        ("return total / np.maximum(n_seen, 1)[:, None]", "return total"),
+        ("np.minimum((shares * n_steps).astype(int)", "np.minimum(np.rint(shares * n_steps).astype(int)"),
+        ("(near_s > -SAME_S)", "(near_s > SAME_S)"),
+        ("np.abs(offsets_s) < reach_s - SAME_S", "np.abs(offsets_s) < reach_s + SAME_S"),
+        (".max(axis=1, initial=0)", ".mean(axis=1)")),
+    *bugs_in("sed_model/labels/pseudo.py", "sed_model/labels/test_pseudo.py",
+        ("combined **= 1 / exponent", "combined **= 1"),
+        ("rows > VOTE_FROM", "rows >= VOTE_FROM"),
+        ("side = (1 - centre) / 2", "side = 1 - centre"),
+        ("max_rows) if settings.balance", "max_rows) if not settings.balance"),
+        ("least = max(settings.keep_window", "least = min(settings.keep_window"),
+        ("ascending=[True, False]", "ascending=[True, True]")),
+    *bugs_in("sed_model/predict/members.py", "sed_model/predict/test_predict.py",
+        ("(1 - frame_share) * clip + frame_share * best", "frame_share * clip + (1 - frame_share) * best"),
+        ("self.rms <= settings.silence_rms", "self.rms < settings.silence_rms"),
+        ("duration_s - EDGE_TOLERANCE_S - target_s", "duration_s - target_s")),
+    *bugs_in("sed_model/predict/postprocess.py", "sed_model/predict/test_postprocess.py",
+        ("(1 - settings.tta_weight) * parts.clip", "parts.clip"),
+        ("-probabilities.max(axis=0)", "-probabilities.mean(axis=0)"),
+        ("[n_kept:]", "[:n_kept]")),
+    *bugs_in("sed_model/run_folder/leaderboard.py", "sed_model/run_folder/test_runs.py trainables/test_finalists.py",
+        ("ascending=[True, False, False, True, True]", "ascending=[True, False, False, False, True]"),
+        ('[{**row, "refit_mean": None} for row in trials]', "trials"),
+        ('        -row["macro_auc"]', '        row["macro_auc"]'),
+        ("if score > highest", "if score >= highest")),
+    *bugs_in("trainables/spaces/rungs.py", "trainables/spaces/test_rungs.py",
+        ("plans[min(1, len(plans) - 1)]", "plans[0]"),
+        ("for epoch in epochs if epoch < last_epoch", "for epoch in epochs if epoch <= last_epoch"),
+        ("max(LEAST_EPOCHS,", "min(LEAST_EPOCHS,"),
+        ("passing /= reduction_factor", "passing = 1 / reduction_factor")),
+    *bugs_in("trainables/searching/asha.py", "trainables/searching/test_asha.py",
+        ("max_t=plans[-1].last_epoch + 1", "max_t=plans[-1].last_epoch"),
+        ("self._costs[trial_id] * SAME_COST", "self._costs[trial_id]"),
+        ("value >= rung[trial_id] and", "value > rung[trial_id] and"),
+        ('sign = 1.0 if mode == "max" else -1.0', 'sign = -1.0 if mode == "max" else 1.0'),
+        ("if before == FIRST_STAGE != stage", "if before != stage")),
+    *bugs_in("trainables/searching/searcher.py", "trainables/searching/test_searcher.py",
+        ("not math.isfinite(value)", "math.isnan(value)"),
+        ("self._report(trial, result)  # Tune", "pass  # Tune"),
+        ("self.study.tell(trial, state=TrialState.PRUNED)", "self.study.tell(trial, values)"),
+        ("            self._epochs_left -= 1\n            self._report(trial", "            self._report(trial")),
+    *bugs_in("trainables/searching/sampling.py", "trainables/searching/test_sampling.py",
+        ("number < n_startup or", "number <= n_startup or"),
+        ("n_scored < LEAST_SCORED", "n_scored <= LEAST_SCORED"),
+        ("settings.seed, number - n_earlier", "settings.seed, number")),
+    *bugs_in("trainables/searching/refit.py", "trainables/test_finalists.py trainables/searching/test_refit.py",
+        ("in job.space.search.refit_folds if fold != own", "in job.space.search.refit_folds"),
+        ('and row["number"] not in whole', ""),
+        ('for other in mine if other["fold"] != own', "for other in mine")),
+]
+# fmt: on
+
+
+def copy_to(tree: Path) -> None:
+    """What the tests need, without bytecode: mutants write their own."""
+    for name in COPIED:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(ROOT / name, tree / name)
+
+
+def run_tests(tree: Path, tests: Sequence[str]) -> tuple[int, str]:
+    """Pytest's exit status in the copy, and the first test that fails ("" for none).
+
+    In a fork of this process, which has the libraries but no module of the project: importing them takes longer than
+    most of the tests.
+    """
+    log = tree / "pytest.log"
+    child = multiprocessing.get_context("fork").Process(target=_run_pytest, args=(tree, tests, log))
+    child.start()
+    child.join()
+    text = log.read_text(encoding="utf-8", errors="replace")
+    failed = re.search(r"^(?:FAILED|ERROR) (.*?)(?: - .*)?$", text, re.MULTILINE)
+    return child.exitcode or 0, failed[1] if failed else ""
+
+
+def _run_pytest(tree: Path, tests: Sequence[str], log: Path) -> None:
+    with log.open("w", encoding="utf-8") as file:
+        os.dup2(file.fileno(), sys.stdout.fileno())
+        os.dup2(file.fileno(), sys.stderr.fileno())
+    os.chdir(tree)
+    sys.path[:] = [str(tree), *(path for path in sys.path if Path(path).resolve() not in (ROOT, ROOT / "tests"))]
+    sys.dont_write_bytecode = False
+    sys.exit(pytest.main([*PYTEST, *tests]))
+
+
+def is_killed(tree: Path, mutant: Mutant) -> bool:
+    """Whether a test fails with the mutant; says so. Where pytest comes to no test (status 2 ..), none has seen it."""
+    path = tree / mutant.file
+    path.write_text(path.read_text(encoding="utf-8").replace(mutant.text, mutant.replacement), encoding="utf-8")
+    try:
+        status, failed = run_tests(tree, mutant.tests)
+    finally:
+        shutil.copy2(ROOT / mutant.file, path)  # with its time, so that the bytecode of the mutant is not taken for it
+    killed = status == 1 and failed != ""
+    print(f"killed    {mutant}  by {failed}" if killed else f"SURVIVED  {mutant}  (pytest: {status})", flush=True)
+    return killed
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Mutate the core; every mutant must be caught by its tests.")
+    parser.add_argument("parts", nargs="*", metavar="PART", help="only mutants whose line of --list holds one of these")
+    parser.add_argument("--list", action="store_true", help="list the mutants, run nothing")
+    arguments = parser.parse_args()
+    mutants = [m for m in MUTANTS if not arguments.parts or any(part in str(m) for part in arguments.parts)]
+    if not mutants:
+        parser.error(f"no mutant has {' or '.join(arguments.parts)} in its line; --list shows all")
+    counts = [(ROOT / mutant.file).read_text(encoding="utf-8").count(mutant.text) for mutant in mutants]
+    if wrong := [f"found {n} times, not once: {m}" for n, m in zip(counts, mutants, strict=True) if n != 1]:
+        print("\n".join(wrong), file=sys.stderr)
+        return 1
+    if arguments.list:
+        print("\n".join(map(str, mutants)))
+        return 0
+    for name in LIBRARIES:
+        importlib.import_module(name)
+    with tempfile.TemporaryDirectory(prefix="mutants_") as folder:
+        copy_to(tree := Path(folder))
+        status, failed = run_tests(tree, sorted({name for mutant in mutants for name in mutant.tests}))
+        if status != 0:
+            print(f"without any mutant the tests fail (pytest: {status}): {failed}", file=sys.stderr)
+            return 1
+        n_killed = sum([is_killed(tree, mutant) for mutant in mutants])
+    functions = {(mutant.file, mutant.function) for mutant in mutants}
+    print(f"{n_killed} of {len(mutants)} mutants killed, in {len(functions)} functions")
+    return 0 if n_killed == len(mutants) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

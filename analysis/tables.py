@@ -23,6 +23,7 @@ from analysis.checks import (
 )
 from analysis.files import is_file, is_folder, parse_yaml, read_file
 from analysis.parquet import Kind, read_table
+from sed_model.core.errors import DataError
 
 STATUSES = ("complete", "pruned", "failed", "running")
 
@@ -73,7 +74,7 @@ MAX_TEXT = 50_000
 """Characters of a text in search.yaml; the longest, the command, has some hundred."""
 
 
-class RunFolderError(ValueError):
+class RunFolderError(DataError):
     """A run folder that breaks the contract; `problems` holds one line for each fault: path, thing, repair."""
 
     def __init__(self, path: Path, problems: Sequence[str]) -> None:

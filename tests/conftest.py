@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ import torch
 from hypothesis import settings
 from jaxtyping import install_import_hook
 from xdist.scheduler import LoadScopeScheduling
+
+from tests.hostile import Outcome, in_time
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED_DATA = ROOT.parent / "shared" / "data"
@@ -116,6 +118,21 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SED_CACHE_DIR", str(folder))
         yield folder
+
+
+@pytest.fixture
+def outcome(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Outcome:
+    """Runs a command as its process would: exit status, what it prints, and its message."""
+    from sed_model.core import cli
+
+    monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
+
+    def run(command: Callable[[], object]) -> tuple[int, str, str]:
+        with in_time(), pytest.raises(SystemExit) as leaving:
+            cli.run(lambda _: command() and None)
+        return leaving.value.code, *capsys.readouterr()
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -14,11 +14,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from sed_model.core import cli
 from sed_model.core.errors import DataError
 from sed_model.core.paths import expanded, is_file
 from sed_model.run_folder.folder import RunFolder, newest_runs
 from sed_model.run_folder.leaderboard import best_trials
-from trainables import cli
 from trainables.keeping.run_contents import COLUMNS, is_busy, removable, remove, size_of, summarise
 
 DESCRIPTION = """Look at the run folders of searches, and make room on the disk.

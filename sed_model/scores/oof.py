@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +28,7 @@ OOF_SCHEMA = pa.schema(
 )
 
 
+@runtime_checkable  # the tests check types
 class ScoredWindows(Protocol):
     """A row a window that was scored: its file, its bounds in seconds, and what is true of it (windows, classes)."""
 

@@ -17,8 +17,8 @@ MEASURED = """
 import json, resource, sys
 from analysis import ranking, report
 run = sys.argv[1]
-assert ranking.main(["--run", run, "--json"]) == 0
-assert report.main(["--run", run]) == 0
+ranking.main(["--run", run, "--json"])
+report.main(["--run", run])
 used = resource.getrusage(resource.RUSAGE_SELF)
 peak_kb = next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))
 print(json.dumps({"cpu_s": used.ru_utime + used.ru_stime, "peak_mb": int(peak_kb) / 1024}))

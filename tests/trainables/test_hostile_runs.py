@@ -11,10 +11,9 @@ import pytest
 import yaml
 
 from sed_model.run_folder.folder import RunFolder
-from tests.hostile import NO_FILES, as_loop, deep_folder, refusal
-from tests.trainables.conftest import Outcome
+from tests.hostile import NO_FILES, Outcome, as_loop, deep_folder, refusal
 from tests.trainables.run_tables import RECORD
-from trainables.keeping import runs_command
+from trainables import runs as runs_command
 from trainables.keeping.run_contents import removable, remove
 from trainables.labelling.run_members import members_of
 from trainables.runs import find_run

@@ -12,10 +12,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from sed_model.core import cli
 from sed_model.core.errors import DataError, UserError
 from sed_model.run_folder.folder import RunFolder
 from sed_model.run_folder.leaderboard import best_trials
-from trainables import cli
 from trainables.keeping.driver_lock import is_held, may_be_held
 
 STILL_RUNS_S = 600.0

@@ -16,6 +16,7 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from sed_model.config.stages import plan_stages
+from sed_model.core import cli
 from sed_model.core.errors import DiskFullError, TrainingError
 from sed_model.core.files import explained_full_disk, remove_left_over
 from sed_model.data.splits import unlabelled_soundscapes
@@ -24,7 +25,6 @@ from sed_model.predict.frame_scores import write_frame_scores
 from sed_model.run_folder.folder import RunFolder
 from sed_model.run_folder.leaderboard import best_trials
 from sed_model.run_folder.run_tables import trial_id
-from trainables import cli
 from trainables.keeping.driver_lock import only_driver
 from trainables.labelling.job import label_soundscapes
 from trainables.labelling.members import EnsembleJob

@@ -1,4 +1,4 @@
-"""What all commands share: exit statuses, messages for users, and arguments that several of them have."""
+"""What all commands share: exit statuses, messages for users, and arguments that several of them have. No Ray."""
 
 from __future__ import annotations
 
@@ -155,9 +155,14 @@ def path(text: str) -> Path:
 
 
 def run_folder(text: str) -> Path:
-    """Argument type: a run by its path, or by its name in runs/ where there is no such path."""
-    named = Path("runs", text).absolute()
-    return named if not is_folder(expanded(text)) and is_folder(named) else expanded(text)
+    """Argument type: a run by its path, or by its name in runs/ where there is no such path; absolute."""
+    return expanded(run_as_typed(text))
+
+
+def run_as_typed(text: str) -> Path:
+    """Argument type: as `run_folder`, but for people to read: relative where it is given so."""
+    named = Path("runs", text)
+    return named if not is_folder(expanded(text)) and is_folder(named) else Path(text).expanduser()
 
 
 def positive_int(text: str) -> int:

@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # scikit-learn brings it
 
-from analysis.metrics import POSITIVE_FROM, class_aucs, draws_of_files, weighted_class_aucs
 from analysis.predictions import OutOfFold
+from analysis.resampling import draws_of_files, weighted_class_aucs
+from sed_model.run_folder.metrics import POSITIVE_FROM, auc_per_class
 
 RELIABILITY_COLUMNS = ("low", "high", "n", "mean_probability", "share_present")
 CONFUSION_COLUMNS = ("present", "top_class", "n", "share")
@@ -21,7 +22,7 @@ def class_table(oof: OutOfFold, n_resamples: int = 200, seed: int = 0, confidenc
     positive = oof.target >= POSITIVE_FROM
     files, of_window = np.unique(oof.windows["filename"].to_numpy(dtype=str), return_inverse=True)
     draws = draws_of_files(len(files), n_resamples, np.random.default_rng(seed))
-    aucs = class_aucs(oof.target, oof.probabilities)
+    aucs = auc_per_class(oof.target, oof.probabilities)
     with threadpool_limits(1, user_api="blas"):  # the products are small
         resampled = weighted_class_aucs(oof.target, oof.probabilities, draws[:, of_window])
     low, high = np.full((2, len(aucs)), np.nan)

@@ -11,10 +11,11 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # s
 
 from analysis.checks import examples
 from analysis.files import is_there
-from analysis.metrics import draws_of_files, macro_auc, weighted_macro_aucs
 from analysis.parameters import as_text, parameter_values, varied_parameters
 from analysis.predictions import OutOfFold, oof_path, read_oof
+from analysis.resampling import draws_of_files, mean_of_classes, weighted_macro_aucs
 from analysis.tables import DRAW_COLUMNS, REFIT_COLUMNS, Run, RunFolderError
+from sed_model.run_folder.metrics import auc_per_class
 
 SCORED = ("complete", "pruned")
 N_RESAMPLES = 200
@@ -100,7 +101,10 @@ def bootstrap_spread(
     if strange or not trial_ids:
         raise ValueError(f"{list(trial_ids)=} must be one or more trials of {run.path}; not there: {strange}")
     predictions = {trial_id: read_oof(run.path, trial_id) for trial_id in trial_ids}
-    scores = {trial_id: macro_auc(oof.target, oof.probabilities) for trial_id, oof in predictions.items()}
+    scores = {
+        trial_id: float(mean_of_classes(auc_per_class(oof.target, oof.probabilities)))
+        for trial_id, oof in predictions.items()
+    }
     _require_comparable(run.path, predictions, scores)
     resampled = _resampled_scores(predictions, n_resamples, np.random.default_rng(seed))
     reported = run.trials.set_index("trial_id")["macro_auc"]

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 
 from analysis.files import is_file, is_there
-from analysis.metrics import POSITIVE_FROM, class_aucs
 from analysis.predictions import PseudoLabels, oof_path, read_oof
 from analysis.tables import Run, RunFolderError, read_run
+from sed_model.run_folder.metrics import POSITIVE_FROM, auc_per_class
 
 CHANGE_COLUMNS = ("label", "n_positive", "n_labels", "teacher_auc", "student_auc", "gain")
 
@@ -66,8 +66,8 @@ def teacher_and_student(teacher: Path, student: Path, labels: PseudoLabels | Non
         {
             "label": before.classes,
             "n_positive": (target >= POSITIVE_FROM).sum(axis=0),
-            "teacher_auc": class_aucs(target, before.probabilities[rows[0]]),
-            "student_auc": class_aucs(target, after.probabilities[rows[1]]),
+            "teacher_auc": auc_per_class(target, before.probabilities[rows[0]]),
+            "student_auc": auc_per_class(target, after.probabilities[rows[1]]),
         }
     )
     counts = {} if labels is None else label_counts(labels).set_index("label")["n_windows"].to_dict()

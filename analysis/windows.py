@@ -12,8 +12,8 @@ import pandas as pd
 import soundfile as sf
 
 from analysis.files import is_file
-from analysis.metrics import POSITIVE_FROM
 from analysis.predictions import OutOfFold
+from sed_model.run_folder.metrics import POSITIVE_FROM
 
 N_EACH = 4
 MP3_RATES_HZ = (8000, 16000, 22050, 24000, 32000, 44100, 48000)

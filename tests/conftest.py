@@ -30,7 +30,7 @@ UNCHECKED = {
         ("augment.wave", "augment.wave_transforms", "augment.sound_folders"),
         "beartype draws from `random`, and a test watches it",
     ),
-    "scores.metrics": "it checks shapes itself and raises an error that is the user's to mend",
+    "run_folder.metrics": "it checks shapes itself and raises an error that is the user's to mend",
 }
 
 

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from sed_model.audio.decoding import UnreadableAudioError
 from sed_model.audio.windows import decode_as_cached
 from sed_model.core.files import write_parquet
-from sed_model.data.targets import POSITIVE_FROM
 from sed_model.model.checkpoint import LoadedModel, load_model
 from sed_model.model.devices import Runtime, choose_runtime
 from sed_model.predict.members import predict_members
+from sed_model.run_folder.metrics import POSITIVE_FROM
 from sed_model.scores.frames import FRAME_S, average_overlaps, hearing
 from sed_model.scores.oof import read_predictions
 

@@ -21,10 +21,10 @@ from optuna.trial import TrialState
 from tensorboardX.proto import event_pb2
 
 from analysis import predictions, tables
-from analysis.metrics import macro_auc
 from analysis.ranks import rank_trials
 from sed_model.core.errors import ConfigError
 from sed_model.model.checkpoint import load_model
+from sed_model.run_folder.metrics import macro_auc
 from sed_model.run_folder.run_tables import CURVE_FIELDS, TRIAL_FIELDS
 from trainables.searching.searcher import STUDY_NAME, open_journal
 

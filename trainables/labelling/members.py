@@ -18,8 +18,8 @@ from sed_model.labels import pseudo
 from sed_model.model.checkpoint import Lineage, read_lineage
 from sed_model.run_folder.folder import RunFolder
 from sed_model.run_folder.leaderboard import best_trials
+from sed_model.run_folder.metrics import macro_auc
 from sed_model.scores import selection
-from sed_model.scores.metrics import macro_auc
 from sed_model.scores.oof import OutOfFold, read_predictions
 
 MAX_CANDIDATES = 50

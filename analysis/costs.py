@@ -5,7 +5,8 @@ import shlex
 import pandas as pd
 
 from analysis.curves import epochs_saved
-from analysis.tables import STATUSES, Run
+from analysis.tables import Run
+from sed_model.run_folder.run_tables import STATUSES
 
 MAX_DIGITS = 6
 """Of a number of CPUs; no machine has a million."""

@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def as_json(ranking: pd.DataFrame, spread: pd.DataFrame | None, run: Run, top: int) -> str:
     """The ranking and its spread as one JSON object; absent values are null."""
-    from analysis.tables import STATUSES
+    from sed_model.run_folder.run_tables import STATUSES
 
     counts = run.trials["status"].value_counts()
     document = {
@@ -73,10 +73,10 @@ def print_ranking(ranking: pd.DataFrame, spread: pd.DataFrame | None, run: Run, 
     from rich.markup import escape
     from rich.table import Table
 
-    from analysis.checks import shown
     from analysis.parameters import as_text, varied_parameters
     from analysis.ranks import verdict
-    from analysis.tables import STATUSES
+    from sed_model.core.texts import shown
+    from sed_model.run_folder.run_tables import STATUSES
 
     counts = run.trials["status"].value_counts()
     tally = ", ".join(f"{counts[status]} {status}" for status in STATUSES if status in counts) or "no trials yet"

@@ -9,13 +9,14 @@ import pandas as pd
 from scipy.stats import kruskal
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # scikit-learn brings it
 
-from analysis.checks import examples
-from analysis.files import is_there
 from analysis.parameters import as_text, parameter_values, varied_parameters
-from analysis.predictions import OutOfFold, oof_path, read_oof
+from analysis.predictions import oof_path, read_oof
 from analysis.resampling import draws_of_files, mean_of_classes, weighted_macro_aucs
-from analysis.tables import DRAW_COLUMNS, REFIT_COLUMNS, Run, RunFolderError
+from analysis.tables import REFIT_COLUMNS, Run, RunFolderError
+from sed_model.core.paths import is_there
+from sed_model.core.texts import examples
 from sed_model.run_folder.metrics import auc_per_class
+from sed_model.run_folder.predictions import OutOfFold
 
 SCORED = ("complete", "pruned")
 N_RESAMPLES = 200
@@ -64,7 +65,7 @@ def rank_trials(run: Run) -> pd.DataFrame:
     if trials["refit_mean"].notna().any():
         columns += REFIT_COLUMNS
     if trials["drawn_by"].notna().any():
-        columns += DRAW_COLUMNS
+        columns.append("drawn_by")
     settings = parameter_values(run, varied_parameters(run))
     ranking = pd.concat([trials[columns], settings], axis=1).loc[order].reset_index(drop=True)
     ranked = ranking["macro_auc"].notna() & (ranking["status"] != "failed")
@@ -102,7 +103,7 @@ def bootstrap_spread(
         raise ValueError(f"{list(trial_ids)=} must be one or more trials of {run.path}; not there: {strange}")
     predictions = {trial_id: read_oof(run.path, trial_id) for trial_id in trial_ids}
     scores = {
-        trial_id: float(mean_of_classes(auc_per_class(oof.target, oof.probabilities)))
+        trial_id: float(mean_of_classes(auc_per_class(oof.targets, oof.probabilities)))
         for trial_id, oof in predictions.items()
     }
     _require_comparable(run.path, predictions, scores)
@@ -122,7 +123,7 @@ def bootstrap_spread(
                 "low": low,
                 "high": high,
                 "p_leader_better": wins.mean() if trial_id != order[0] else np.nan,
-                "n_files": predictions[trial_id].windows["filename"].nunique(),
+                "n_files": len(set(predictions[trial_id].files)),
                 "n_windows": len(predictions[trial_id].windows),
             }
         )
@@ -200,14 +201,14 @@ def _resampled_scores(
     predictions: Mapping[str, OutOfFold], n_resamples: int, rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
     """macro_auc [resamples] of each trial under the same draws of files."""
-    files = sorted(set().union(*(oof.windows["filename"] for oof in predictions.values())))
+    files = sorted(set().union(*(oof.files for oof in predictions.values())))
     draws = draws_of_files(len(files), n_resamples, rng)
     scores = {}
     # The matrix products are small, one a class: handing them out to threads takes several times as long as doing them.
     with threadpool_limits(1, user_api="blas"):
         for trial_id, oof in predictions.items():
-            of_window = np.searchsorted(files, oof.windows["filename"].to_numpy(dtype=str))
-            scores[trial_id] = weighted_macro_aucs(oof.target, oof.probabilities, draws[:, of_window])
+            of_window = np.searchsorted(files, oof.files)
+            scores[trial_id] = weighted_macro_aucs(oof.targets, oof.probabilities, draws[:, of_window])
     return scores
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from analysis.files import is_file, is_there
 from analysis.predictions import PseudoLabels, oof_path, read_oof
 from analysis.tables import Run, RunFolderError, read_run
+from sed_model.core.paths import is_file, is_there
 from sed_model.run_folder.metrics import POSITIVE_FROM, auc_per_class
 
 CHANGE_COLUMNS = ("label", "n_positive", "n_labels", "teacher_auc", "student_auc", "gain")
@@ -56,12 +56,12 @@ def teacher_and_student(teacher: Path, student: Path, labels: PseudoLabels | Non
     before, after = (read_oof(path, best_with_predictions(read_run(path))) for path in (teacher, student))
     if before.classes != after.classes:
         raise RunFolderError(student, [f"its classes are not those of {teacher.name}; compare runs of one data set."])
-    keys = [pd.MultiIndex.from_frame(oof.windows) for oof in (before, after)]
+    keys = [pd.MultiIndex.from_tuples(oof.windows) for oof in (before, after)]
     common = keys[0].intersection(keys[1])
     if common.empty:
         raise RunFolderError(student, [f"it was validated on other windows than {teacher.name}; nothing to compare."])
     rows = [key.get_indexer(common) for key in keys]
-    target = before.target[rows[0]]
+    target = before.targets[rows[0]]
     table = pd.DataFrame(
         {
             "label": before.classes,

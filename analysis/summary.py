@@ -4,11 +4,12 @@ import math
 
 import pandas as pd
 
-from analysis.checks import examples
 from analysis.curves import history, stage_gains
 from analysis.parameters import parameter_values, varied_parameters
 from analysis.ranks import SCORED, rank_trials, verdict, what_mattered
-from analysis.tables import STATUSES, Run
+from analysis.tables import Run
+from sed_model.core.texts import examples
+from sed_model.run_folder.run_tables import STATUSES
 
 CLEARLY = 0.05
 """Level of significance for all settings together; it is shared out among them (Bonferroni)."""

@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 
 from sed_model.core.errors import DiskFullError, TrainingError, UserError
 from sed_model.core.paths import PLACE_ERRORS, expanded, is_folder
+from sed_model.core.texts import printable
 
 EXIT_FAILURE = 1
 EXIT_USER_ERROR = 2
@@ -85,11 +86,6 @@ def frozen(options: Mapping[str, Any]) -> dict[str, Any]:
 def say(line: str) -> None:
     """Print a line at once, also into a pipe."""
     print(line, flush=True)
-
-
-def printable(text: str) -> str:
-    """Text with everything escaped that a terminal would obey, but for ends of lines."""
-    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
 
 
 def _as_interrupt(*_: object) -> None:

@@ -16,25 +16,11 @@ from numpy.typing import NDArray
 
 from sed_model.config.sed_config import Pseudo
 from sed_model.core.errors import ConfigError
+from sed_model.run_folder.predictions import PSEUDO_LABEL_SCHEMA
 
 COMBINE_METHODS = ("mean", "power_mean", "max", "vote", "rank")
 VOTE_FROM = 0.5
 """A member votes for a class above this."""
-PSEUDO_LABEL_SCHEMA = pa.schema(
-    [
-        ("filename", pa.string()),
-        ("start_s", pa.float32()),
-        ("end_s", pa.float32()),
-        ("primary_label", pa.string()),
-        ("confidence", pa.float32()),
-        ("labels", pa.list_(pa.string())),
-        ("probabilities", pa.list_(pa.float32())),
-        ("n_members", pa.int32()),
-        ("disagreement", pa.float32()),
-        ("weight", pa.float32()),
-        ("from_validation", pa.bool_()),
-    ]
-)
 
 
 def combine(

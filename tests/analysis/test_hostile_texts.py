@@ -15,7 +15,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from analysis import ranking, report
-from analysis.checks import shown
 from analysis.compare import unique_names
 from analysis.curves import StageSpan, learning_curves
 from analysis.figures import blank, label
@@ -23,6 +22,7 @@ from analysis.page import figure_json
 from analysis.plots import draw_learning_curves, draw_ranking
 from analysis.ranks import rank_trials
 from analysis.tables import read_run
+from sed_model.core.texts import shown
 from tests.analysis.hostile_run import N_TRIALS, TRIALS, put_column, unprintable
 from tests.hostile import Outcome, drawn, in_time, put_in_place, truncated
 

@@ -161,7 +161,7 @@ def test_a_filename_cannot_lead_out_of_the_data_folder(tmp_path: Path) -> None:
 
     assert "it lies outside the data folder" in Elements(page).text
     assert "<audio" not in page
-    assert re.search(r"scores of the window\. .*frames\.parquet: not readable as Parquet", Elements(page).text)
+    assert re.search(r"scores of the window\. .*frames\.parquet: is damaged", Elements(page).text)
 
 
 def keep(run: Path, chosen: Callable[[dict[str, object]], bool], **changes: object) -> None:

@@ -10,6 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from sed_model.run_folder.run_tables import trial_id
+
 N_TRIALS, N_EPOCHS = 10_000, 100
 # Its own process, whose peak is that of the work (ru_maxrss begins with the parent's); the time is the processor's,
 # since others may be busy with it.
@@ -28,7 +30,7 @@ print(json.dumps({"cpu_s": used.ru_utime + used.ru_stime, "peak_mb": int(peak_kb
 def write_big_run(folder: Path) -> Path:
     rng = np.random.default_rng(0)
     numbers = np.arange(N_TRIALS)
-    names = np.array([f"trial_{number:05d}" for number in numbers])
+    names = np.array([trial_id(number) for number in numbers])
     scores = 0.6 + 0.2 * rng.random(N_TRIALS)
     folder.mkdir()
     trials = {

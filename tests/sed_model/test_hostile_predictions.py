@@ -15,8 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sed_model.clips.pseudo_clips import read_pseudo_labels
-from sed_model.labels.pseudo import PSEUDO_LABEL_SCHEMA
-from sed_model.scores.oof import OOF_SCHEMA, read_predictions
+from sed_model.run_folder.predictions import OOF_SCHEMA, PSEUDO_LABEL_SCHEMA, read_predictions
 from tests.hostile import DEEP, ODD_JSON, columns, drawn, overwritten, places, refusal, refused, truncated, with_column
 
 OOF_ROW: dict[str, Any] = {

@@ -119,8 +119,7 @@ def test_complete_trials_ran_all_epochs_and_pruned_ones_fewer(trials: pd.DataFra
 
 def test_the_tables_have_the_contract_s_columns(trials: pd.DataFrame, curves: pd.DataFrame) -> None:
     assert list(trials.columns[: len(TRIAL_FIELDS)]) == TRIAL_FIELDS.names
-    assert list(tables.TRIAL_COLUMNS) == TRIAL_FIELDS.names[: len(tables.TRIAL_COLUMNS)]
-    assert list(curves.columns) == [*tables.CURVE_COLUMNS, *tables.BEST_COLUMNS] == CURVE_FIELDS.names
+    assert list(curves.columns) == CURVE_FIELDS.names
     assert trials["drawn_by"].to_list() == ["default", "quasi-random", "quasi-random", *["TPE"] * 5]
     assert all(name.startswith("config.") for name in trials.columns[len(TRIAL_FIELDS) :])
 
@@ -137,7 +136,7 @@ def test_the_validation_predictions_give_the_trial_s_score(finished_run: Path, t
     for row in trials.itertuples():
         oof = predictions.read_oof(finished_run, str(row.trial_id))
         assert len(oof.windows) == 8
-        assert macro_auc(oof.target, oof.probabilities) == pytest.approx(row.macro_auc, abs=1e-6)
+        assert macro_auc(oof.targets, oof.probabilities) == pytest.approx(row.macro_auc, abs=1e-6)
 
 
 def test_pseudo_labels_are_of_unlabelled_soundscapes_and_above_the_thresholds(finished_run: Path) -> None:

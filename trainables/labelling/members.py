@@ -19,8 +19,8 @@ from sed_model.model.checkpoint import Lineage, read_lineage
 from sed_model.run_folder.folder import RunFolder
 from sed_model.run_folder.leaderboard import best_trials
 from sed_model.run_folder.metrics import macro_auc
+from sed_model.run_folder.predictions import OutOfFold, read_predictions
 from sed_model.scores import selection
-from sed_model.scores.oof import OutOfFold, read_predictions
 
 MAX_CANDIDATES = 50
 """The best so many trials are what a greedy selection chooses from."""
@@ -264,7 +264,7 @@ def _best(k: int, targets: np.ndarray, by_model: np.ndarray) -> list[selection.S
 def _groups(predictions: OutOfFold, data: DataFolder) -> list[str]:
     """Of each window its recordist, or its soundscape."""
     authors = dict(zip(data.recordings["path"], data.recordings["author"], strict=True))
-    return [str(authors.get(filename, filename)) for filename, _, _ in predictions.windows]
+    return [str(authors.get(filename, filename)) for filename in predictions.files]
 
 
 def _members(

@@ -15,10 +15,10 @@ from analysis.resampling import draws_of_files, mean_of_classes, weighted_macro_
 from analysis.tables import REFIT_COLUMNS, Run, RunFolderError
 from sed_model.core.paths import is_there
 from sed_model.core.texts import examples
+from sed_model.run_folder.leaderboard import in_order
 from sed_model.run_folder.metrics import auc_per_class
 from sed_model.run_folder.predictions import OutOfFold
 
-SCORED = ("complete", "pruned")
 N_RESAMPLES = 200
 N_TERCILES = 3
 MATTERED_COLUMNS = (
@@ -37,37 +37,21 @@ MATTERED_COLUMNS = (
 def rank_trials(run: Run) -> pd.DataFrame:
     """The trials of a run, best first, with the settings that vary among them.
 
-    Order, that of leaderboard.csv: finalists that were trained again by the mean of their scores (the best of many
-    single scores owes something to luck), the others by macro_auc; at equal scores complete trials before running
-    before pruned ones, then by number. Trials without a score follow, failed ones last whatever they reached; neither
-    has a rank.
+    Their order is that of leaderboard.csv; trials without a score and failed ones have no rank.
 
     Returns:
         rank, trial_id, number, status, macro_auc (0..1), gap (to the highest, >= 0), epochs, stage, duration_s,
         params_m, error, REFIT_COLUMNS where finalists were trained again, drawn_by where it is known, then a column for
         each varied setting under its short name, NA where it was inactive.
     """
-    trials = run.trials
-    order = (
-        pd.DataFrame(
-            {
-                "failed": trials["status"] == "failed",
-                "refits": -trials["refit_mean"],
-                "loss": -trials["macro_auc"],
-                "status": trials["status"].map({"complete": 0, "running": 1, "pruned": 2, "failed": 3}),
-                "number": trials["number"],
-            }
-        )
-        .sort_values(["failed", "refits", "loss", "status", "number"], na_position="last", kind="stable")
-        .index
-    )
+    trials = in_order(run.trials)
     columns = ["trial_id", "number", "status", "macro_auc", "epochs", "stage", "duration_s", "params_m", "error"]
     if trials["refit_mean"].notna().any():
         columns += REFIT_COLUMNS
     if trials["drawn_by"].notna().any():
         columns.append("drawn_by")
     settings = parameter_values(run, varied_parameters(run))
-    ranking = pd.concat([trials[columns], settings], axis=1).loc[order].reset_index(drop=True)
+    ranking = trials[columns].join(settings).reset_index(drop=True)
     ranked = ranking["macro_auc"].notna() & (ranking["status"] != "failed")
     ranking.insert(0, "rank", (ranked.cumsum()).where(ranked).astype("Int64"))
     best = ranking.loc[ranked, "macro_auc"].max()
@@ -143,7 +127,7 @@ def what_mattered(run: Run) -> pd.DataFrame:
         macro_auc, effect (largest minus smallest median of the setting), p_value (Kruskal-Wallis over the setting's
         values, uncorrected; NaN where it has one value or no variation).
     """
-    scored = run.trials["status"].isin(SCORED) & run.trials["macro_auc"].notna()
+    scored = run.scored
     trials = run.trials.loc[scored, ["status", "macro_auc"]]
     best_quarter = trials["macro_auc"] >= trials["macro_auc"].quantile(0.75) if len(trials) else trials["macro_auc"]
     parameters = varied_parameters(run)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from analysis.costs import cost, cost_by_status
+from analysis.costs import cost, cost_by_status, pareto_front
 from analysis.curves import history, learning_curves, rungs, stage_gains, stage_spans
 from analysis.figures import (
     contour_figure,
@@ -20,7 +20,6 @@ from analysis.figures import (
 from analysis.importance import importance_by_parameter
 from analysis.page import FigureView, Section, said, table_view
 from analysis.parameters import varied_parameters
-from analysis.pareto import pareto_front
 from analysis.predictions import oof_path, read_oof
 from analysis.ranks import leader_spread, rank_trials, verdict, what_mattered
 from analysis.slices import parallel_table, slice_table, thinned

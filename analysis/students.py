@@ -8,6 +8,7 @@ import pandas as pd
 from analysis.predictions import PseudoLabels, oof_path, read_oof
 from analysis.tables import Run, RunFolderError, read_run
 from sed_model.core.paths import is_file, is_there
+from sed_model.run_folder.leaderboard import finalists
 from sed_model.run_folder.metrics import POSITIVE_FROM, auc_per_class
 
 CHANGE_COLUMNS = ("label", "n_positive", "n_labels", "teacher_auc", "student_auc", "gain")
@@ -82,13 +83,10 @@ def best_with_predictions(run: Run) -> str:
     Raises:
         RunFolderError: there is none.
     """
-    scored = run.trials[run.trials["status"].isin(["complete", "pruned"]) & run.trials["macro_auc"].notna()]
-    order = scored.assign(later=scored["status"] != "complete").sort_values(
-        ["macro_auc", "later", "number"], ascending=[False, True, True]
-    )
-    for trial_id in order["trial_id"]:
-        if is_there(oof_path(run.path, trial_id)):
-            return str(trial_id)
+    rows = run.trials[["trial_id", "number", "status", "macro_auc"]].to_dict("records")
+    for row in finalists(rows, len(rows)):
+        if is_there(oof_path(run.path, row["trial_id"])):
+            return str(row["trial_id"])
     raise RunFolderError(run.path, ["no trial has validation predictions (trials/*/oof.parquet)."])
 
 

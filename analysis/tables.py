@@ -13,6 +13,7 @@ from sed_model.core.errors import DataError, UserError
 from sed_model.core.paths import is_file, is_folder, is_there
 from sed_model.core.texts import examples, shown
 from sed_model.core.yaml_file import read_yaml
+from sed_model.run_folder import folder as folders
 from sed_model.run_folder.run_tables import CONFIG_PREFIX, CURVE_FIELDS, TRIAL_FIELDS, read_table
 
 REFIT_COLUMNS = ("refit_mean", "refit_sd", "n_refits")
@@ -48,6 +49,11 @@ class Run:
     trials: pd.DataFrame
     curves: pd.DataFrame
 
+    @property
+    def scored(self) -> pd.Series:
+        """Whether each trial has come to an end and has a score."""
+        return self.trials["status"].isin(["complete", "pruned"]) & self.trials["macro_auc"].notna()
+
 
 def read_run(path: Path) -> Run:
     """Read search.yaml, trials.parquet and curves.parquet of a run folder.
@@ -69,9 +75,8 @@ def read_run(path: Path) -> Run:
 
 
 def newest_runs(folder: Path) -> list[Path]:
-    """The run folders in `folder`, the one whose trials.parquet was written last in front."""
-    tables = [file for file in Path(folder).glob("*/trials.parquet") if is_file(file)]
-    return [file.parent for file in sorted(tables, key=lambda file: (file.stat().st_mtime_ns, file), reverse=True)]
+    """The run folders in `folder` that have a table of trials, the one that was started last in front."""
+    return [run for run in folders.newest_runs(Path(folder)) if is_file(run / "trials.parquet")]
 
 
 def newest_run(folder: Path) -> Path:

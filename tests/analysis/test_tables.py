@@ -192,11 +192,12 @@ def test_a_trial_without_predictions_is_named(tiny_run: Path) -> None:
         read_oof(tiny_run, "trial_0002")
 
 
-def test_the_newest_run_is_the_one_written_last(tiny_run: Path) -> None:
-    older = tiny_run.with_name("zebra")
-    older.mkdir()
-    (older / "trials.parquet").write_bytes(b"")
-    os.utime(older / "trials.parquet", (0, 0))
+def test_the_newest_run_is_the_one_started_last_that_has_trials(tiny_run: Path) -> None:
+    for name in ("zebra", "just started"):
+        tiny_run.with_name(name).mkdir()
+        (tiny_run.with_name(name) / "search.yaml").write_bytes(b"")
+    (tiny_run.with_name("zebra") / "trials.parquet").write_bytes(b"")
+    os.utime(tiny_run.with_name("zebra") / "search.yaml", (0, 0))
 
     assert newest_run(tiny_run.parent) == tiny_run
 

@@ -40,6 +40,11 @@ class PseudoLabels:
     classes: tuple[str, ...]
     table: pd.DataFrame
 
+    @property
+    def probabilities(self) -> np.ndarray:
+        """float32 array [windows, classes] in 0..1."""
+        return np.array(self.table["probabilities"].tolist(), np.float32).reshape(-1, len(self.classes))
+
 
 def read_pseudo_labels(path: Path) -> PseudoLabels:
     """Read and join ensemble/pseudo_labels/part-*.parquet of the run folder at `path`.

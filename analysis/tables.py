@@ -1,11 +1,13 @@
 """A run folder on disk -> checked tables. Every file that breaks the contract is reported at once."""
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -127,6 +129,9 @@ def _read_frame(path: Path, name: str, schema: pa.Schema, problems: list[str]) -
 
 def _misfits(trials: pd.DataFrame, curves: pd.DataFrame) -> Iterator[tuple[str, str]]:
     """What only a look at several columns shows: the table's name, and what is wrong."""
+    settings = trials.filter(regex=f"^{re.escape(CONFIG_PREFIX)}").select_dtypes("float")
+    for name in settings.columns[np.isinf(settings).any().to_numpy()]:
+        yield "trials.parquet", f"column {shown(name, 60)!r} holds inf"
     complete = trials[trials["status"] == "complete"]
     for name in COMPLETE_TRIAL_COLUMNS:
         missing = complete.loc[complete[name].isna(), "trial_id"]

@@ -129,8 +129,8 @@ def _read_frame(path: Path, name: str, schema: pa.Schema, problems: list[str]) -
 
 def _misfits(trials: pd.DataFrame, curves: pd.DataFrame) -> Iterator[tuple[str, str]]:
     """What only a look at several columns shows: the table's name, and what is wrong."""
-    settings = trials.filter(regex=f"^{re.escape(CONFIG_PREFIX)}").select_dtypes("float")
-    for name in settings.columns[np.isinf(settings).any().to_numpy()]:
+    settings = trials.filter(regex=f"^{re.escape(CONFIG_PREFIX)}").select_dtypes(np.floating)
+    for name in settings.columns[np.isinf(settings.to_numpy()).any(axis=0)]:
         yield "trials.parquet", f"column {shown(name, 60)!r} holds inf"
     complete = trials[trials["status"] == "complete"]
     for name in COMPLETE_TRIAL_COLUMNS:

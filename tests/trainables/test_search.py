@@ -14,7 +14,6 @@ import nbformat
 import numpy as np
 import optuna
 import pandas as pd
-import pyarrow.parquet as pq
 import pytest
 import yaml
 from optuna.trial import TrialState
@@ -147,12 +146,6 @@ def test_pseudo_labels_are_of_unlabelled_soundscapes_and_above_the_thresholds(fi
     assert labels.table["confidence"].min() > 0.05
     assert set(labels.table["n_members"]) == {2}
     np.testing.assert_allclose(labels.probabilities.max(axis=1), labels.table["confidence"], atol=1e-6)
-
-
-def test_pseudo_labels_have_the_contract_s_columns(finished_run: Path) -> None:
-    schema = pq.read_schema(finished_run / "ensemble" / "pseudo_labels" / "part-00000.parquet")
-
-    assert set(predictions.PSEUDO_LABEL_COLUMNS) <= set(schema.names)
 
 
 def test_the_members_are_the_top_of_the_leaderboard(finished_run: Path) -> None:

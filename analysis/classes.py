@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # scikit-learn brings it
 
-from analysis.metrics import POSITIVE_FROM, class_aucs, draws_of_files, weighted_class_aucs
-from analysis.predictions import OutOfFold
+from analysis.resampling import draws_of_files, weighted_class_aucs
+from sed_model.run_folder.metrics import POSITIVE_FROM, auc_per_class
+from sed_model.run_folder.predictions import OutOfFold
 
 RELIABILITY_COLUMNS = ("low", "high", "n", "mean_probability", "share_present")
 CONFUSION_COLUMNS = ("present", "top_class", "n", "share")
@@ -18,12 +19,12 @@ def class_table(oof: OutOfFold, n_resamples: int = 200, seed: int = 0, confidenc
         label, n_positive (windows with the class), n_files (with the class), n_windows (all), auc, low and high (the
         `confidence` interval over resampled files; NaN where the class has no positive or no negative window).
     """
-    positive = oof.target >= POSITIVE_FROM
-    files, of_window = np.unique(oof.windows["filename"].to_numpy(dtype=str), return_inverse=True)
+    positive = oof.targets >= POSITIVE_FROM
+    files, of_window = np.unique(oof.files, return_inverse=True)
     draws = draws_of_files(len(files), n_resamples, np.random.default_rng(seed))
-    aucs = class_aucs(oof.target, oof.probabilities)
+    aucs = auc_per_class(oof.targets, oof.probabilities)
     with threadpool_limits(1, user_api="blas"):  # the products are small
-        resampled = weighted_class_aucs(oof.target, oof.probabilities, draws[:, of_window])
+        resampled = weighted_class_aucs(oof.targets, oof.probabilities, draws[:, of_window])
     low, high = np.full((2, len(aucs)), np.nan)
     drawn = ~np.isnan(resampled).all(axis=0) & ~np.isnan(aucs)
     low[drawn], high[drawn] = np.nanquantile(resampled[:, drawn], [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
@@ -50,7 +51,7 @@ def reliability(oof: OutOfFold, n_bins: int = 10) -> pd.DataFrame:
         A row a span that is not empty: low, high (its ends), n (pairs), mean_probability, share_present (0..1).
     """
     probabilities = oof.probabilities.ravel().astype(np.float64)
-    present = (oof.target >= POSITIVE_FROM).ravel()
+    present = (oof.targets >= POSITIVE_FROM).ravel()
     span = np.minimum((probabilities * n_bins).astype(int), n_bins - 1)
     counts = np.bincount(span, minlength=n_bins)
     used = np.flatnonzero(counts)
@@ -84,7 +85,7 @@ def confusions(oof: OutOfFold) -> pd.DataFrame:
         present, top_class, n (windows), share (of the windows of `present`); rows with present == top_class are the
         right ones. Empty where no window holds one class alone.
     """
-    positive = oof.target >= POSITIVE_FROM
+    positive = oof.targets >= POSITIVE_FROM
     alone = positive.sum(axis=1) == 1
     classes = np.asarray(oof.classes, dtype=object)
     pairs = pd.DataFrame(

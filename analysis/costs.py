@@ -1,14 +1,17 @@
-"""What a search cost, and what stopping weak trials early saved."""
+"""What a search cost, what stopping weak trials early saved, and which trials are worth their cost."""
 
 import shlex
 
 import pandas as pd
 
 from analysis.curves import epochs_saved
-from analysis.tables import STATUSES, Run
+from analysis.tables import Run
+from sed_model.run_folder.leaderboard import on_front
+from sed_model.run_folder.run_tables import STATUSES
 
 MAX_DIGITS = 6
 """Of a number of CPUs; no machine has a million."""
+FRONT_COLUMNS = ("trial_id", "number", "status", "macro_auc", "cpu_ms_per_window", "params_m")
 STATUS_COLUMNS = ("status", "n_trials", "epochs", "hours")
 
 
@@ -31,6 +34,21 @@ def cost(run: Run) -> pd.DataFrame:
             }
         ]
     )
+
+
+def pareto_front(run: Run) -> pd.DataFrame:
+    """The trials by cost, those on the Pareto front marked: macro_auc up, CPU time a window down.
+
+    Failed trials and those without a score or a cost are left out. Of trials equal in both, all are on the front.
+
+    Returns:
+        trial_id, number, status, macro_auc, cpu_ms_per_window (milliseconds), params_m (millions), on_front; cheapest
+        first, at equal cost the better one first.
+    """
+    trials = run.trials[list(FRONT_COLUMNS)]
+    trials = trials.assign(on_front=on_front(trials.to_dict("records")))
+    trials = trials[trials["status"] != "failed"].dropna(subset=["macro_auc", "cpu_ms_per_window"])
+    return trials.sort_values(["cpu_ms_per_window", "macro_auc"], ascending=[True, False], ignore_index=True)
 
 
 def cpus_per_trial(run: Run) -> int:

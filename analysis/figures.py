@@ -11,9 +11,9 @@ import optuna
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.checks import shown
 from analysis.curves import StageSpan
 from analysis.plots import BLUE, GREEN, GREY, ORANGE, SCORE_LABEL, STATUS_COLOUR, VERMILLION
+from sed_model.core.texts import shown
 
 INK, FAINT = "var(--ink)", "var(--faint)"
 STATUS_SYMBOL = {"complete": "circle", "pruned": "triangle-down", "running": "square", "failed": "x"}

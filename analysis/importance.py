@@ -42,7 +42,7 @@ def importance_by_parameter(
         Empty with under 4 scored trials, without variation, or where every score is the same.
     """
     rng = np.random.default_rng(seed)
-    scored = run.trials["status"].isin(["complete", "pruned"]) & run.trials["macro_auc"].notna()
+    scored = run.scored
     parameters = varied_parameters(run)
     settings = parameter_values(run, parameters)[scored]
     scores = run.trials.loc[scored, "macro_auc"].to_numpy()

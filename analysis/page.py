@@ -9,8 +9,8 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
-from analysis.checks import shown
 from analysis.parameters import as_text
+from sed_model.core.texts import shown
 
 NO_VALUE = "–"
 COLUMN_TITLES = {

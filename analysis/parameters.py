@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.parquet import CONFIG_PREFIX
-from analysis.tables import LATER_COLUMNS, TRIAL_COLUMNS, Run
+from analysis.tables import Run
+from sed_model.run_folder.run_tables import CONFIG_PREFIX, TRIAL_FIELDS
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ def varied_parameters(run: Run) -> list[Parameter]:
     """The settings with more than one value among the trials, in the order of the table's columns."""
     values = _active_values(run)
     keys = [key for key in values.columns if _n_distinct(values[key]) > 1]
-    names = short_names(keys, reserved={*TRIAL_COLUMNS, *LATER_COLUMNS, "rank", "gap", "minutes"})
+    names = short_names(keys, reserved={*TRIAL_FIELDS.names, "rank", "gap", "minutes"})
     space = _space(run)
     return [Parameter(key, names[key], _is_number(values[key]), "loguniform" in space.get(key, {})) for key in keys]
 

@@ -9,8 +9,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from analysis.checks import shown
 from analysis.curves import StageSpan
+from sed_model.core.texts import shown
 
 # Okabe and Ito's colours stay apart for every kind of colour vision; status has a marker of its own besides.
 BLUE, ORANGE, GREEN, VERMILLION, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#8C8C8C"

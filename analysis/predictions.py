@@ -1,58 +1,41 @@
-"""What models said, from a run folder: predictions and frame scores of its trials, pseudo-labels, and who made these.
-
-As in `tables`, the columns are the contract with whoever writes the folder.
-"""
+"""What models said, from a run folder: predictions and frame scores of trials, pseudo-labels and who made these."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from analysis.checks import (
-    duplicate_windows,
-    examples,
-    first_line,
-    is_plain_name,
-    matrix,
-    outside,
-    shown,
-    unknown,
-    vector_problems,
+from analysis.tables import RunFolderError, frame_of, require_folder
+from sed_model.core.errors import CheckpointError
+from sed_model.core.files import read_file
+from sed_model.core.parquet import read_parquet
+from sed_model.core.paths import is_plain_name, is_there
+from sed_model.core.texts import examples, first_line, shown
+from sed_model.run_folder.checks import empty, outside, unknown
+from sed_model.run_folder.predictions import (
+    FRAMES_FILE,
+    FRAMES_SCHEMA,
+    OOF_FILE,
+    PSEUDO_LABEL_SCHEMA,
+    OutOfFold,
+    read_predictions,
+    read_windows,
+    repeated_windows,
 )
-from analysis.files import is_there, read_file
-from analysis.parquet import Kind, read_classes, read_table
-from analysis.tables import RunFolderError, require_folder
 
-PSEUDO_LABEL_COLUMNS: dict[str, Kind] = {
-    "filename": Kind.TEXT,
-    "start_s": Kind.NUMBER,
-    "end_s": Kind.NUMBER,
-    "primary_label": Kind.TEXT,
-    "confidence": Kind.NUMBER,
-    "labels": Kind.TEXTS,
-    "probabilities": Kind.NUMBERS,
-    "n_members": Kind.INTEGER,
-    "disagreement": Kind.NUMBER,
-    "weight": Kind.NUMBER,
-}
-OOF_COLUMNS: dict[str, Kind] = {
-    "filename": Kind.TEXT,
-    "start_s": Kind.NUMBER,
-    "end_s": Kind.NUMBER,
-    "target": Kind.NUMBERS,
-    "probabilities": Kind.NUMBERS,
-}
 MEMBER_COLUMNS = ("trial_id", "weight", "macro_auc", "score_after", "correlation")
 HUGE = 1e300
 
 
 @dataclass(frozen=True)
 class PseudoLabels:
-    """Pseudo-labelled windows; `table` follows PSEUDO_LABEL_COLUMNS, its probabilities in the order of `classes`."""
+    """Pseudo-labelled windows; `table` follows PSEUDO_LABEL_SCHEMA, its probabilities in the order of `classes`."""
 
     classes: tuple[str, ...]
     table: pd.DataFrame
@@ -60,17 +43,7 @@ class PseudoLabels:
     @property
     def probabilities(self) -> np.ndarray:
         """float32 array [windows, classes] in 0..1."""
-        return matrix(self.table["probabilities"], len(self.classes))
-
-
-@dataclass(frozen=True)
-class OutOfFold:
-    """A trial's predictions on its validation windows; arrays are float32 [windows, classes] in 0..1."""
-
-    classes: tuple[str, ...]
-    windows: pd.DataFrame
-    target: np.ndarray
-    probabilities: np.ndarray
+        return np.array(self.table["probabilities"].tolist(), np.float32).reshape(-1, len(self.classes))
 
 
 def read_pseudo_labels(path: Path) -> PseudoLabels:
@@ -86,27 +59,27 @@ def read_pseudo_labels(path: Path) -> PseudoLabels:
     if not files:
         raise RunFolderError(path, [f"{folder}: no part-*.parquet; write it with python -m trainables.ensemble --run"])
     problems: list[str] = []
-    parts: list[pd.DataFrame] = []
+    parts: list[pa.Table] = []
     classes_of: dict[Path, tuple[str, ...]] = {}
     for file in files:
-        part, classes = _read_predictions(file, path, PSEUDO_LABEL_COLUMNS, problems)
-        if part is not None:
-            parts.append(part)
-            classes_of[file] = classes
-            problems += [f"{file}: {problem}" for problem in _pseudo_label_problems(part, classes)]
+        try:
+            part, classes_of[file] = read_windows(file, PSEUDO_LABEL_SCHEMA, within=path)
+            problems += [f"{file}: {problem}" for problem in _odd_labels(part, classes_of[file])]
+            parts.append(part.select(PSEUDO_LABEL_SCHEMA.names).replace_schema_metadata(None))
+        except (OSError, ValueError) as error:
+            problems.append(f"{file}: is damaged ({error}); make the pseudo-labels again.")
     problems += _mixed_classes(classes_of)
+    if not problems:
+        table = pa.concat_tables(parts)
+        problems = [f"{folder}: {twice}; write each window once." for twice in [repeated_windows(table)] if twice]
     if problems:
         raise RunFolderError(path, problems)
-    table = pd.concat(parts, ignore_index=True)
-    problems = [f"{folder}: {problem}" for problem in duplicate_windows(table)]
-    if problems:
-        raise RunFolderError(path, problems)
-    return PseudoLabels(next(iter(classes_of.values())), table)
+    return PseudoLabels(next(iter(classes_of.values())), frame_of(table, PSEUDO_LABEL_SCHEMA))
 
 
 def oof_path(path: Path, trial_id: str) -> Path:
     """Where the validation predictions of a trial lie in the run folder at `path`."""
-    return Path(path) / "trials" / trial_id / "oof.parquet"
+    return Path(path) / "trials" / trial_id / OOF_FILE
 
 
 def read_oof(path: Path, trial_id: str) -> OutOfFold:
@@ -119,18 +92,10 @@ def read_oof(path: Path, trial_id: str) -> OutOfFold:
     require_folder(path)
     if not is_plain_name(trial_id):
         raise RunFolderError(path, [f"{shown(trial_id)} is no name of a trial; give one of trials.parquet."])
-    file = oof_path(path, trial_id)
-    problems: list[str] = []
-    table, classes = _read_predictions(file, path, OOF_COLUMNS, problems)
-    if table is not None:
-        problems += [f"{file}: {problem}" for problem in duplicate_windows(table)]
-        if table.empty:
-            problems.append(f"{file}: holds no window; predict the validation fold again.")
-    if problems or table is None:
-        raise RunFolderError(path, problems)
-    n_classes = len(classes)
-    windows = table[["filename", "start_s", "end_s"]]
-    return OutOfFold(classes, windows, matrix(table["target"], n_classes), matrix(table["probabilities"], n_classes))
+    try:
+        return read_predictions(oof_path(path, trial_id).parent, within=path)
+    except CheckpointError as error:
+        raise RunFolderError(path, [str(error)]) from None
 
 
 def read_members(path: Path) -> pd.DataFrame:
@@ -168,35 +133,16 @@ def _are_members(table: pd.DataFrame) -> bool:
     )
 
 
-def _read_predictions(
-    file: Path, path: Path, columns: Mapping[str, Kind], problems: list[str]
-) -> tuple[pd.DataFrame | None, tuple[str, ...]]:
-    """A table of windows and the classes of its file; (None, ()) where the problems do not allow one."""
-    table, metadata = read_table(file, path, columns, problems)
-    classes = read_classes(file, metadata, problems) if metadata is not None else ()
-    if table is None or not classes:
-        return None, ()
-    found = [outside(name, table[name], 0) for name in ("start_s", "end_s")]
-    if (table["end_s"] <= table["start_s"]).any():
-        found.append("windows with end_s not after start_s; both are seconds from the start of the file.")
-    for name in ("probabilities", "target"):
-        if name in columns:
-            found += vector_problems(name, table[name], len(classes))
-    found = [problem for problem in found if problem]
-    problems += [f"{file}: {problem}" for problem in found]
-    return (None, ()) if found else (table, classes)
-
-
-def _pseudo_label_problems(table: pd.DataFrame, classes: tuple[str, ...]) -> list[str]:
+def _odd_labels(table: pa.Table, classes: tuple[str, ...]) -> Iterator[str]:
     found = [
         unknown("primary_label", table["primary_label"], classes),
-        unknown("labels", table["labels"].explode().dropna(), classes),
+        unknown("labels", pc.list_flatten(table["labels"]), classes),
         outside("confidence", table["confidence"], 0, 1),
         outside("n_members", table["n_members"], 1),
         outside("disagreement", table["disagreement"], 0),
         outside("weight", table["weight"], 0),
     ]
-    return [problem for problem in found if problem]
+    yield from filter(None, found)
 
 
 def _mixed_classes(classes_of: Mapping[Path, tuple[str, ...]]) -> list[str]:
@@ -210,17 +156,6 @@ def _mixed_classes(classes_of: Mapping[Path, tuple[str, ...]]) -> list[str]:
     ]
 
 
-FRAME_COLUMNS: dict[str, Kind] = {
-    "filename": Kind.TEXT,
-    "start_s": Kind.NUMBER,
-    "end_s": Kind.NUMBER,
-    "label": Kind.TEXT,
-    "frames_start_s": Kind.NUMBER,
-    "frames_end_s": Kind.NUMBER,
-    "scores": Kind.NUMBERS,
-}
-
-
 def read_frame_scores(path: Path, trial_id: str) -> pd.DataFrame | None:
     """trials/<trial_id>/frames.parquet of the run folder at `path`, where the search left it.
 
@@ -232,16 +167,23 @@ def read_frame_scores(path: Path, trial_id: str) -> pd.DataFrame | None:
         RunFolderError: the file is damaged, or holds values outside the contract.
     """
     path = Path(path)
-    file = path / "trials" / trial_id / "frames.parquet"
+    file = path / "trials" / trial_id / FRAMES_FILE
     if not is_there(file):
         return None
-    problems: list[str] = []
-    frames, _ = read_table(file, path, FRAME_COLUMNS, problems)
-    if frames is not None:
-        scores = frames["scores"].explode()  # a missing one of an empty list
-        found = [outside(name, frames[name], -np.inf) for name in ("start_s", "frames_start_s", "frames_end_s")]
-        found += [outside("scores", scores, 0, 1), "scores are missing; write one a frame." if scores.hasnans else ""]
-        problems += [f"{file}: {problem}" for problem in found if problem]
-    if problems or frames is None:
-        raise RunFolderError(path, problems)
-    return frames
+    try:
+        frames = read_parquet(file, FRAMES_SCHEMA, within=path)
+        problems = [*empty(frames, FRAMES_SCHEMA.names), *_odd_frames(frames)]
+    except (OSError, ValueError) as error:
+        problems = [str(error)]
+    if problems:
+        raise RunFolderError(path, [f"{file}: is damaged ({'; '.join(problems)}); delete it."])
+    return frame_of(frames, FRAMES_SCHEMA)
+
+
+def _odd_frames(frames: pa.Table) -> Iterator[str]:
+    lengths, scores = pc.list_value_length(frames["scores"]), pc.list_flatten(frames["scores"])
+    found = [outside(name, frames[name], -np.inf) for name in ("start_s", "end_s", "frames_start_s", "frames_end_s")]
+    found.append(outside("scores", scores, 0, 1))
+    if scores.null_count or pc.any(pc.is_nan(scores)).as_py() or pc.any(pc.equal(lengths, 0)).as_py():
+        found.append("scores are missing")
+    yield from filter(None, found)

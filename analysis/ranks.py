@@ -9,14 +9,16 @@ import pandas as pd
 from scipy.stats import kruskal
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # scikit-learn brings it
 
-from analysis.checks import examples
-from analysis.files import is_there
-from analysis.metrics import draws_of_files, macro_auc, weighted_macro_aucs
 from analysis.parameters import as_text, parameter_values, varied_parameters
-from analysis.predictions import OutOfFold, oof_path, read_oof
-from analysis.tables import DRAW_COLUMNS, REFIT_COLUMNS, Run, RunFolderError
+from analysis.predictions import oof_path, read_oof
+from analysis.resampling import draws_of_files, mean_of_classes, weighted_macro_aucs
+from analysis.tables import REFIT_COLUMNS, Run, RunFolderError
+from sed_model.core.paths import is_there
+from sed_model.core.texts import examples
+from sed_model.run_folder.leaderboard import in_order
+from sed_model.run_folder.metrics import auc_per_class
+from sed_model.run_folder.predictions import OutOfFold
 
-SCORED = ("complete", "pruned")
 N_RESAMPLES = 200
 N_TERCILES = 3
 MATTERED_COLUMNS = (
@@ -35,37 +37,21 @@ MATTERED_COLUMNS = (
 def rank_trials(run: Run) -> pd.DataFrame:
     """The trials of a run, best first, with the settings that vary among them.
 
-    Order, that of leaderboard.csv: finalists that were trained again by the mean of their scores (the best of many
-    single scores owes something to luck), the others by macro_auc; at equal scores complete trials before running
-    before pruned ones, then by number. Trials without a score follow, failed ones last whatever they reached; neither
-    has a rank.
+    Their order is that of leaderboard.csv; trials without a score and failed ones have no rank.
 
     Returns:
         rank, trial_id, number, status, macro_auc (0..1), gap (to the highest, >= 0), epochs, stage, duration_s,
         params_m, error, REFIT_COLUMNS where finalists were trained again, drawn_by where it is known, then a column for
         each varied setting under its short name, NA where it was inactive.
     """
-    trials = run.trials
-    order = (
-        pd.DataFrame(
-            {
-                "failed": trials["status"] == "failed",
-                "refits": -trials["refit_mean"],
-                "loss": -trials["macro_auc"],
-                "status": trials["status"].map({"complete": 0, "running": 1, "pruned": 2, "failed": 3}),
-                "number": trials["number"],
-            }
-        )
-        .sort_values(["failed", "refits", "loss", "status", "number"], na_position="last", kind="stable")
-        .index
-    )
+    trials = in_order(run.trials)
     columns = ["trial_id", "number", "status", "macro_auc", "epochs", "stage", "duration_s", "params_m", "error"]
     if trials["refit_mean"].notna().any():
         columns += REFIT_COLUMNS
     if trials["drawn_by"].notna().any():
-        columns += DRAW_COLUMNS
+        columns.append("drawn_by")
     settings = parameter_values(run, varied_parameters(run))
-    ranking = pd.concat([trials[columns], settings], axis=1).loc[order].reset_index(drop=True)
+    ranking = trials[columns].join(settings).reset_index(drop=True)
     ranked = ranking["macro_auc"].notna() & (ranking["status"] != "failed")
     ranking.insert(0, "rank", (ranked.cumsum()).where(ranked).astype("Int64"))
     best = ranking.loc[ranked, "macro_auc"].max()
@@ -101,7 +87,10 @@ def bootstrap_spread(
     if strange or not trial_ids:
         raise ValueError(f"{list(trial_ids)=} must be one or more trials of {run.path}; not there: {strange}")
     predictions = {trial_id: read_oof(run.path, trial_id) for trial_id in trial_ids}
-    scores = {trial_id: macro_auc(oof.target, oof.probabilities) for trial_id, oof in predictions.items()}
+    scores = {
+        trial_id: float(mean_of_classes(auc_per_class(oof.targets, oof.probabilities)))
+        for trial_id, oof in predictions.items()
+    }
     _require_comparable(run.path, predictions, scores)
     resampled = _resampled_scores(predictions, n_resamples, np.random.default_rng(seed))
     reported = run.trials.set_index("trial_id")["macro_auc"]
@@ -119,7 +108,7 @@ def bootstrap_spread(
                 "low": low,
                 "high": high,
                 "p_leader_better": wins.mean() if trial_id != order[0] else np.nan,
-                "n_files": predictions[trial_id].windows["filename"].nunique(),
+                "n_files": len(set(predictions[trial_id].files)),
                 "n_windows": len(predictions[trial_id].windows),
             }
         )
@@ -139,7 +128,7 @@ def what_mattered(run: Run) -> pd.DataFrame:
         macro_auc, effect (largest minus smallest median of the setting), p_value (Kruskal-Wallis over the setting's
         values, uncorrected; NaN where it has one value or no variation).
     """
-    scored = run.trials["status"].isin(SCORED) & run.trials["macro_auc"].notna()
+    scored = run.scored
     trials = run.trials.loc[scored, ["status", "macro_auc"]]
     best_quarter = trials["macro_auc"] >= trials["macro_auc"].quantile(0.75) if len(trials) else trials["macro_auc"]
     parameters = varied_parameters(run)
@@ -197,14 +186,14 @@ def _resampled_scores(
     predictions: Mapping[str, OutOfFold], n_resamples: int, rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
     """macro_auc [resamples] of each trial under the same draws of files."""
-    files = sorted(set().union(*(oof.windows["filename"] for oof in predictions.values())))
+    files = sorted(set().union(*(oof.files for oof in predictions.values())))
     draws = draws_of_files(len(files), n_resamples, rng)
     scores = {}
     # The matrix products are small, one a class: handing them out to threads takes several times as long as doing them.
     with threadpool_limits(1, user_api="blas"):
         for trial_id, oof in predictions.items():
-            of_window = np.searchsorted(files, oof.windows["filename"].to_numpy(dtype=str))
-            scores[trial_id] = weighted_macro_aucs(oof.target, oof.probabilities, draws[:, of_window])
+            of_window = np.searchsorted(files, oof.files)
+            scores[trial_id] = weighted_macro_aucs(oof.targets, oof.probabilities, draws[:, of_window])
     return scores
 
 

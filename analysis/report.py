@@ -5,32 +5,16 @@ python -m analysis.report --run runs/NAME [--run runs/OTHER] [--out report.html]
 
 import argparse
 import json
-import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.command import command_parser, run_folder
-from analysis.command import run as run_command
-from analysis.files import is_folder
-
-
-def write_report(file: Path, text: str) -> None:
-    """Write the page in one step: a reader never finds half of it."""
-    with tempfile.NamedTemporaryFile(
-        "w", encoding="utf-8", dir=file.parent, prefix=f".{file.name}.", suffix=".partial", delete=False
-    ) as partial:
-        try:
-            partial.write(text)
-            partial.flush()
-            Path(partial.name).chmod(0o644)
-            Path(partial.name).replace(file)
-        finally:
-            Path(partial.name).unlink(missing_ok=True)
+from sed_model.core import cli
+from sed_model.core.errors import ConfigError
+from sed_model.core.paths import check_output, is_folder
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = command_parser(
+    parser = cli.parser(
         "analysis.report",
         "Write one self-contained HTML file about a run, or about several and how they compare.",
         "  python -m analysis.report --run runs/arch\n"
@@ -38,7 +22,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--run",
-        type=run_folder,
+        type=cli.run_as_typed,
         required=True,
         action="append",
         metavar="DIR",
@@ -51,35 +35,26 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the report; 0 done, 1 the file cannot be written, 2 wrong arguments or a bad run folder."""
+def main(arguments: Sequence[str] | None = None) -> None:
     options = build_parser().parse_args(arguments)
     file: Path = options.out or options.run[0] / "report.html"
-    if not is_folder(file.parent) and options.out is not None:
-        print(f"--out {file}: there is no folder {file.parent}; make it first.", file=sys.stderr)
-        return 2
+    if options.out is not None:
+        if not is_folder(file.parent):
+            raise ConfigError(f"--out {file}: there is no folder {file.parent}; make it first.")
+        check_output(file, "--out")
     if not options.json:
-        print(f"reading {', '.join(map(str, options.run))}", flush=True)
+        cli.say(f"reading {', '.join(map(str, options.run))}")
     from analysis.run_pages import report  # imports pandas and plotly, which --help can do without
-    from analysis.tables import RunFolderError
+    from sed_model.core.files import write_text
 
-    try:
-        text = report(options.run)
-    except RunFolderError as error:
-        print(error, file=sys.stderr)
-        return 2
-    try:
-        write_report(file, text)
-    except OSError as error:
-        print(f"--out {file}: cannot be written ({error.strerror}); choose another place.", file=sys.stderr)
-        return 1
+    text = report(options.run)
+    write_text(file, text)
     size_bytes = len(text.encode())
     if options.json:
         print(json.dumps({"report": str(file), "size_bytes": size_bytes, "runs": [str(run) for run in options.run]}))
     else:
         print(f"{file} ({size_bytes / 1e6:.1f} MB)")
-    return 0
 
 
 if __name__ == "__main__":
-    run_command(main)
+    cli.run(main)

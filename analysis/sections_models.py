@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import soundfile as sf
 
-from analysis.checks import first_line, shown
 from analysis.classes import calibration_error, class_table, confusions, reliability
 from analysis.figures import label
 from analysis.figures_models import (
@@ -18,7 +17,6 @@ from analysis.figures_models import (
     reliability_figure,
     window_figure,
 )
-from analysis.files import is_folder, read_file
 from analysis.page import FigureView, Section, TableView, said, table_view
 from analysis.predictions import PseudoLabels, read_frame_scores, read_pseudo_labels
 from analysis.sections_search import RunFacts, readable_predictions
@@ -34,6 +32,9 @@ from analysis.windows import (
     read_clip,
     sound_uri,
 )
+from sed_model.core.files import read_file
+from sed_model.core.paths import is_folder
+from sed_model.core.texts import first_line, shown
 
 MAX_SOUND_S = 15.0
 # Light enough for a grey picture.
@@ -72,7 +73,7 @@ def calibration_section(facts: RunFacts) -> Section:
     table = reliability(facts.oof)
     error = calibration_error(table)
     mean_given = float(facts.oof.probabilities.mean())
-    share = float((facts.oof.target >= 0.5).mean())
+    share = float((facts.oof.targets >= 0.5).mean())
     leaning = "too high" if mean_given > 1.1 * share else "too low" if mean_given < 0.9 * share else "about right"
     words = (
         f"The expected calibration error of {facts.leader} is {error:.3f}. On average it gives a class a probability "

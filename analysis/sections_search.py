@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from analysis.costs import cost, cost_by_status
+from analysis.costs import cost, cost_by_status, pareto_front
 from analysis.curves import history, learning_curves, rungs, stage_gains, stage_spans
 from analysis.figures import (
     contour_figure,
@@ -17,17 +17,17 @@ from analysis.figures import (
     ranking_figure,
     slice_figure,
 )
-from analysis.files import is_there
 from analysis.importance import importance_by_parameter
 from analysis.page import FigureView, Section, said, table_view
 from analysis.parameters import varied_parameters
-from analysis.pareto import pareto_front
-from analysis.predictions import OutOfFold, oof_path, read_oof
+from analysis.predictions import oof_path, read_oof
 from analysis.ranks import leader_spread, rank_trials, verdict, what_mattered
 from analysis.slices import parallel_table, slice_table, thinned
 from analysis.study import study_of
 from analysis.summary import counted
-from analysis.tables import DRAW_COLUMNS, REFIT_COLUMNS, Run
+from analysis.tables import REFIT_COLUMNS, Run
+from sed_model.core.paths import is_there
+from sed_model.run_folder.predictions import OutOfFold
 
 TOP = 10
 MAX_TABLE_ROWS = 100
@@ -96,7 +96,7 @@ def ranking_section(facts: RunFacts) -> Section:
         return Section(anchor, title, ["No trial has a score: there is no ranking."], tables=tables)
     settings = [parameter.name for parameter in varied_parameters(facts.run)]
     refits = [name for name in REFIT_COLUMNS if name in ranked]
-    draws = [name for name in DRAW_COLUMNS if name in ranked]
+    draws = ["drawn_by"] if "drawn_by" in ranked else []
     columns = ["rank", "trial_id", "status", "macro_auc", *refits, "gap", "epochs", "stage", *settings, "minutes"]
     columns += ["params_m", *draws]
     minutes = ranked.assign(minutes=ranked["duration_s"] / 60)

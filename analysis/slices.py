@@ -70,7 +70,7 @@ def parallel_table(run: Run) -> pd.DataFrame:
 
 
 def _scored(run: Run) -> tuple[pd.DataFrame, list[Parameter], pd.DataFrame]:
-    scored = run.trials["status"].isin(["complete", "pruned"]) & run.trials["macro_auc"].notna()
+    scored = run.scored
     parameters = varied_parameters(run)
     trials = run.trials.loc[scored, ["trial_id", "number", "status", "macro_auc"]]
     return trials, parameters, parameter_values(run, parameters)[scored]

@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from analysis.files import is_file, is_there
-from analysis.metrics import POSITIVE_FROM, class_aucs
 from analysis.predictions import PseudoLabels, oof_path, read_oof
 from analysis.tables import Run, RunFolderError, read_run
+from sed_model.core.paths import is_file, is_there
+from sed_model.run_folder.leaderboard import finalists
+from sed_model.run_folder.metrics import POSITIVE_FROM, auc_per_class
 
 CHANGE_COLUMNS = ("label", "n_positive", "n_labels", "teacher_auc", "student_auc", "gain")
 
@@ -56,18 +57,18 @@ def teacher_and_student(teacher: Path, student: Path, labels: PseudoLabels | Non
     before, after = (read_oof(path, best_with_predictions(read_run(path))) for path in (teacher, student))
     if before.classes != after.classes:
         raise RunFolderError(student, [f"its classes are not those of {teacher.name}; compare runs of one data set."])
-    keys = [pd.MultiIndex.from_frame(oof.windows) for oof in (before, after)]
+    keys = [pd.MultiIndex.from_tuples(oof.windows) for oof in (before, after)]
     common = keys[0].intersection(keys[1])
     if common.empty:
         raise RunFolderError(student, [f"it was validated on other windows than {teacher.name}; nothing to compare."])
     rows = [key.get_indexer(common) for key in keys]
-    target = before.target[rows[0]]
+    target = before.targets[rows[0]]
     table = pd.DataFrame(
         {
             "label": before.classes,
             "n_positive": (target >= POSITIVE_FROM).sum(axis=0),
-            "teacher_auc": class_aucs(target, before.probabilities[rows[0]]),
-            "student_auc": class_aucs(target, after.probabilities[rows[1]]),
+            "teacher_auc": auc_per_class(target, before.probabilities[rows[0]]),
+            "student_auc": auc_per_class(target, after.probabilities[rows[1]]),
         }
     )
     counts = {} if labels is None else label_counts(labels).set_index("label")["n_windows"].to_dict()
@@ -82,13 +83,10 @@ def best_with_predictions(run: Run) -> str:
     Raises:
         RunFolderError: there is none.
     """
-    scored = run.trials[run.trials["status"].isin(["complete", "pruned"]) & run.trials["macro_auc"].notna()]
-    order = scored.assign(later=scored["status"] != "complete").sort_values(
-        ["macro_auc", "later", "number"], ascending=[False, True, True]
-    )
-    for trial_id in order["trial_id"]:
-        if is_there(oof_path(run.path, trial_id)):
-            return str(trial_id)
+    rows = run.trials[["trial_id", "number", "status", "macro_auc"]].to_dict("records")
+    for row in finalists(rows, len(rows)):
+        if is_there(oof_path(run.path, row["trial_id"])):
+            return str(row["trial_id"])
     raise RunFolderError(run.path, ["no trial has validation predictions (trials/*/oof.parquet)."])
 
 

@@ -12,7 +12,7 @@ MAX_CATEGORIES = 5
 
 def study_of(run: Run, names: list[str]) -> optuna.Study:
     """A study of the scored trials that has the varied settings of these short names only, active ones alone."""
-    scored = run.trials["status"].isin(["complete", "pruned"]) & run.trials["macro_auc"].notna()
+    scored = run.scored
     parameters = [parameter for parameter in varied_parameters(run) if parameter.name in names]
     settings = parameter_values(run, parameters)[scored]
     space = distributions(parameters, settings, only_active=False)

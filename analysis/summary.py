@@ -4,11 +4,12 @@ import math
 
 import pandas as pd
 
-from analysis.checks import examples
 from analysis.curves import history, stage_gains
 from analysis.parameters import parameter_values, varied_parameters
-from analysis.ranks import SCORED, rank_trials, verdict, what_mattered
-from analysis.tables import STATUSES, Run
+from analysis.ranks import rank_trials, verdict, what_mattered
+from analysis.tables import Run
+from sed_model.core.texts import examples
+from sed_model.run_folder.run_tables import STATUSES
 
 CLEARLY = 0.05
 """Level of significance for all settings together; it is shared out among them (Bonferroni)."""
@@ -74,7 +75,7 @@ def failures(run: Run) -> list[str]:
 
 def settings_sentences(run: Run, importance: pd.DataFrame, n_most: int = 6) -> list[str]:
     """For each setting, the most important first: what the best trials have, and whether that is more than noise."""
-    scored = run.trials["status"].isin(SCORED) & run.trials["macro_auc"].notna()
+    scored = run.scored
     n_scored = int(scored.sum())
     if n_scored < MIN_FOR_SETTINGS:
         return [f"{counted(n_scored, 'trial')} with a score are too few to tell which settings mattered."]

@@ -1,79 +1,38 @@
-"""A run folder on disk -> checked tables. Every problem of a folder is reported at once, each with its repair.
-
-The column constants are the contract with whoever writes the folder: a writer may add columns,
-never rename or drop one.
-"""
+"""A run folder on disk -> checked tables. Every file that breaks the contract is reported at once."""
 
 import difflib
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 
-from analysis.checks import (
-    duplicates,
-    examples,
-    first_line,
-    no_names,
-    outside,
-    shown,
-    unknown,
-)
-from analysis.files import is_file, is_folder, parse_yaml, read_file
-from analysis.parquet import Kind, read_table
+from sed_model.core.errors import DataError, UserError
+from sed_model.core.paths import is_file, is_folder, is_there
+from sed_model.core.texts import examples, shown
+from sed_model.core.yaml_file import read_yaml
+from sed_model.run_folder import folder as folders
+from sed_model.run_folder.run_tables import CONFIG_PREFIX, CURVE_FIELDS, TRIAL_FIELDS, read_table
 
-STATUSES = ("complete", "pruned", "failed", "running")
-
-# `macro_auc` is the best of the trial, `stage` and `epoch` (global) are where it was reached, `epochs` is how many ran.
-TRIAL_COLUMNS: dict[str, Kind] = {
-    "trial_id": Kind.TEXT,
-    "number": Kind.INTEGER,
-    "status": Kind.TEXT,
-    "macro_auc": Kind.NUMBER,
-    "stage": Kind.TEXT,
-    "epoch": Kind.INTEGER,
-    "epochs": Kind.INTEGER,
-    "duration_s": Kind.NUMBER,
-    "params_m": Kind.NUMBER,
-    "cpu_ms_per_window": Kind.NUMBER,
-    "fold": Kind.INTEGER,
-    "seed": Kind.INTEGER,
-    "error": Kind.TEXT,
-}
-# How a trial was drawn: default, quasi-random, TPE, .. Older runs lack it.
-DRAW_COLUMNS: dict[str, Kind] = {"drawn_by": Kind.TEXT}
-# Of finalists that were trained again: mean, standard deviation and number of their new scores (the one that chose them
-# is none of these). Older runs lack them.
-REFIT_COLUMNS: dict[str, Kind] = {"refit_mean": Kind.NUMBER, "refit_sd": Kind.NUMBER, "n_refits": Kind.INTEGER}
-# The digest of the files that validated a trial. Older runs lack it.
-SPLIT_COLUMN: dict[str, Kind] = {"split": Kind.TEXT}
-LATER_COLUMNS = DRAW_COLUMNS | REFIT_COLUMNS | SPLIT_COLUMN
-CURVE_COLUMNS: dict[str, Kind] = {
-    "trial_id": Kind.TEXT,
-    "stage": Kind.TEXT,
-    "epoch": Kind.INTEGER,
-    "stage_epoch": Kind.INTEGER,
-    "train_loss": Kind.NUMBER,
-    "val_loss": Kind.NUMBER,
-    "macro_auc": Kind.NUMBER,
-    "lr": Kind.NUMBER,
-    "samples_per_s": Kind.NUMBER,
-}
-
-# The best so far of comparable stages: after cross-entropy it begins anew. Older runs lack it.
-BEST_COLUMNS: dict[str, Kind] = {"best_macro_auc": Kind.NUMBER}
-
-# A trial that failed early, or runs still, has only its names; an epoch need not be validated.
-TRIAL_KEYS = frozenset({"trial_id", "number", "status"})
+REFIT_COLUMNS = ("refit_mean", "refit_sd", "n_refits")
+"""Columns of finalists that were trained again."""
 COMPLETE_TRIAL_COLUMNS = ("macro_auc", "stage", "epoch", "epochs", "duration_s")
-CURVE_NULLABLE = frozenset({"val_loss", "macro_auc", "samples_per_s"})
 MAX_TEXT = 50_000
 """Characters of a text in search.yaml; the longest, the command, has some hundred."""
 
+# Integers and booleans with gaps keep their type: 4 heads must not be shown as 4.0.
+_PANDAS_TYPES: dict[pa.DataType, Any] = {
+    pa.int32(): pd.Int64Dtype(),
+    pa.int64(): pd.Int64Dtype(),
+    pa.bool_(): pd.BooleanDtype(),
+}
 
-class RunFolderError(ValueError):
+
+class RunFolderError(DataError):
     """A run folder that breaks the contract; `problems` holds one line for each fault: path, thing, repair."""
 
     def __init__(self, path: Path, problems: Sequence[str]) -> None:
@@ -85,35 +44,41 @@ class RunFolderError(ValueError):
 
 @dataclass(frozen=True)
 class Run:
-    """The tables of one search; `trials` follows TRIAL_COLUMNS and LATER_COLUMNS, with config.<dotted.key> beside."""
+    """The tables of one search; `trials` follows TRIAL_FIELDS, with columns config.* beside, `curves` CURVE_FIELDS."""
 
     path: Path
     search: dict[str, Any]
     trials: pd.DataFrame
     curves: pd.DataFrame
 
+    @property
+    def scored(self) -> pd.Series:
+        """Whether each trial has come to an end and has a score."""
+        return self.trials["status"].isin(["complete", "pruned"]) & self.trials["macro_auc"].notna()
+
 
 def read_run(path: Path) -> Run:
     """Read search.yaml, trials.parquet and curves.parquet of a run folder.
 
     Raises:
-        RunFolderError: with every missing file or column, wrong type and wrong value of the folder.
+        RunFolderError: with what is wrong with each of them.
     """
     path = Path(path)
     require_folder(path)
     problems: list[str] = []
     search = _read_search(path, problems)
-    trials = _read_trials(path, problems)
-    curves = _read_curves(path, trials, problems)
+    trials, curves = (_read_frame(path, name, schema, problems) for name, schema in
+                      (("trials.parquet", TRIAL_FIELDS), ("curves.parquet", CURVE_FIELDS)))  # fmt: skip
+    if trials is not None and curves is not None:
+        problems += [f"{path / name}: {problem}; mend the writer." for name, problem in _misfits(trials, curves)]
     if problems or trials is None or curves is None:
         raise RunFolderError(path, problems)
     return Run(path, search, trials, curves)
 
 
 def newest_runs(folder: Path) -> list[Path]:
-    """The run folders in `folder`, the one whose trials.parquet was written last in front."""
-    tables = [file for file in Path(folder).glob("*/trials.parquet") if is_file(file)]
-    return [file.parent for file in sorted(tables, key=lambda file: (file.stat().st_mtime_ns, file), reverse=True)]
+    """The run folders in `folder` that have a table of trials, the one that was started last in front."""
+    return [run for run in folders.newest_runs(Path(folder)) if is_file(run / "trials.parquet")]
 
 
 def newest_run(folder: Path) -> Path:
@@ -141,19 +106,58 @@ def require_folder(path: Path) -> None:
     raise RunFolderError(path, [f"no such folder; {hint}"])
 
 
+def frame_of(table: pa.Table, schema: pa.Schema) -> pd.DataFrame:
+    """The columns of the schema and the settings, in pandas types."""
+    # By place: in a name, dots stand for nested columns.
+    names = table.column_names
+    places = [place for place, name in enumerate(names) if name in schema.names or name.startswith(CONFIG_PREFIX)]
+    # Without the metadata, in which pandas may be told to make an index of a column.
+    chosen = table.select(places).replace_schema_metadata(None)
+    frame: pd.DataFrame = chosen.to_pandas(types_mapper=_PANDAS_TYPES.get, use_threads=False)
+    return frame.astype({field.name: "float64" for field in schema if pa.types.is_floating(field.type)})
+
+
+def _read_frame(path: Path, name: str, schema: pa.Schema, problems: list[str]) -> pd.DataFrame | None:
+    try:
+        return frame_of(read_table(path / name, schema, within=path), schema)
+    except FileNotFoundError:
+        problems.append(f"{path / name}: missing; the search has not come so far, or the folder was cut.")
+    except DataError as error:
+        problems.append(str(error))
+    return None
+
+
+def _misfits(trials: pd.DataFrame, curves: pd.DataFrame) -> Iterator[tuple[str, str]]:
+    """What only a look at several columns shows: the table's name, and what is wrong."""
+    settings = trials.filter(regex=f"^{re.escape(CONFIG_PREFIX)}").select_dtypes(np.floating)
+    for name in settings.columns[np.isinf(settings.to_numpy()).any(axis=0)]:
+        yield "trials.parquet", f"column {shown(name, 60)!r} holds inf"
+    complete = trials[trials["status"] == "complete"]
+    for name in COMPLETE_TRIAL_COLUMNS:
+        missing = complete.loc[complete[name].isna(), "trial_id"]
+        if len(missing):
+            yield "trials.parquet", f"complete trials without {name}: {examples(missing)}"
+    orphans = curves.loc[~curves["trial_id"].isin(trials["trial_id"]), "trial_id"].unique()
+    if len(orphans):
+        yield "curves.parquet", f"epochs of trials that trials.parquet lacks: {examples(orphans)}"
+    twice = curves.duplicated(["trial_id", "epoch"])
+    if twice.any():
+        pairs = curves.loc[twice, "trial_id"] + " epoch " + curves.loc[twice, "epoch"].astype(str)
+        yield "curves.parquet", f"the same epoch twice: {examples(pairs.unique())}"
+
+
 def _read_search(path: Path, problems: list[str]) -> dict[str, Any]:
     file = path / "search.yaml"
-    try:
-        search = parse_yaml(read_file(file, path).decode("utf-8"))
-    except FileNotFoundError:
+    if not is_there(file):
         problems.append(f"{file}: missing; the search writes it first: is this a run folder?")
         return {}
-    except (ValueError, OSError) as error:
-        problems.append(f"{file}: not readable as YAML ({first_line(error)}); restore it or repeat the search.")
+    try:
+        search = read_yaml(file, within=path)
+    except UserError as error:
+        problems.append(str(error))
         return {}
-    if not isinstance(search, dict):
-        problems.append(f"{file}: holds {type(search).__name__}, not a mapping; restore it or repeat the search.")
-        return {}
+    if not search:
+        problems.append(f"{file}: is empty; restore it or repeat the search.")
     problems += [f"{file}: {problem}; restore it or repeat the search." for problem in _search_problems(search)]
     return search
 
@@ -174,49 +178,3 @@ def _search_problems(search: Mapping[Any, Any]) -> list[str]:
         if text is not None and not (isinstance(text, str) and len(text) <= MAX_TEXT):
             found.append(f"{name} is {shown(repr(text), 60)}, no text of up to {MAX_TEXT:,} characters")
     return found
-
-
-def _read_trials(path: Path, problems: list[str]) -> pd.DataFrame | None:
-    file = path / "trials.parquet"
-    columns, optional = TRIAL_COLUMNS | LATER_COLUMNS, frozenset(LATER_COLUMNS)
-    trials, _ = read_table(file, path, columns, problems, frozenset(columns) - TRIAL_KEYS, optional)
-    if trials is None:
-        return None
-    found = [
-        no_names("trial_id", trials["trial_id"]),
-        unknown("status", trials["status"], STATUSES),
-        duplicates("trial_id", trials["trial_id"]),
-        duplicates("number", trials["number"]),
-        *(outside(name, trials[name], 0, 1) for name in ("macro_auc", "refit_mean")),
-        *(
-            outside(name, trials[name], 0)
-            for name in ("epochs", "duration_s", "params_m", "cpu_ms_per_window", "refit_sd", "n_refits")
-        ),
-    ]
-    complete = trials[trials["status"] == "complete"]
-    for name in COMPLETE_TRIAL_COLUMNS:
-        missing = complete.loc[complete[name].isna(), "trial_id"]
-        if len(missing):
-            found.append(f"complete trials without {name}: {examples(missing)}; record it, or mark them failed.")
-    problems += [f"{file}: {problem}" for problem in found if problem]
-    return trials
-
-
-def _read_curves(path: Path, trials: pd.DataFrame | None, problems: list[str]) -> pd.DataFrame | None:
-    file = path / "curves.parquet"
-    columns, optional = CURVE_COLUMNS | BEST_COLUMNS, frozenset(BEST_COLUMNS)
-    curves, _ = read_table(file, path, columns, problems, CURVE_NULLABLE | optional, optional)
-    if curves is None:
-        return None
-    found = [*(outside(name, curves[name], 0, 1) for name in ("macro_auc", "best_macro_auc"))]
-    found.append(outside("epoch", curves["epoch"], 0))
-    if trials is not None:
-        orphans = curves.loc[~curves["trial_id"].isin(trials["trial_id"]), "trial_id"].unique()
-        if len(orphans):
-            found.append(f"epochs of trials that trials.parquet lacks: {examples(orphans)}; write both together.")
-    twice = curves.duplicated(["trial_id", "epoch"])
-    if twice.any():
-        pairs = curves.loc[twice, "trial_id"] + " epoch " + curves.loc[twice, "epoch"].astype(str)
-        found.append(f"the same epoch twice: {examples(pairs.unique())}; keep the last report of an epoch.")
-    problems += [f"{file}: {problem}" for problem in found if problem]
-    return curves

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 import soundfile as sf
 
-from analysis.files import is_file
-from analysis.metrics import POSITIVE_FROM
-from analysis.predictions import OutOfFold
+from sed_model.core.paths import is_file
+from sed_model.run_folder.metrics import POSITIVE_FROM
+from sed_model.run_folder.predictions import OutOfFold
 
 N_EACH = 4
 MP3_RATES_HZ = (8000, 16000, 22050, 24000, 32000, 44100, 48000)
@@ -64,11 +64,12 @@ def choose_windows(oof: OutOfFold, n_each: int = N_EACH) -> pd.DataFrame:
         place (best|worst), filename, start_s, end_s, margin, labels (list), top_class, top_score, row (in the
         predictions); best ones first, then the worst one first.
     """
-    positive = oof.target >= POSITIVE_FROM
+    positive = oof.targets >= POSITIVE_FROM
     has_margin = positive.any(axis=1) & ~positive.all(axis=1)
     lowest_present = np.where(positive, oof.probabilities, np.inf).min(axis=1)
     highest_absent = np.where(positive, -np.inf, oof.probabilities).max(axis=1)
-    windows = oof.windows.assign(row=range(len(oof.windows)), margin=lowest_present - highest_absent)
+    windows = pd.DataFrame(list(oof.windows), columns=["filename", "start_s", "end_s"])
+    windows = windows.assign(row=range(len(windows)), margin=lowest_present - highest_absent)
     windows = windows.iloc[np.flatnonzero(has_margin)]
     best = windows.sort_values("margin", ascending=False, kind="stable").drop_duplicates("filename").head(n_each)
     rest = windows[~windows["row"].isin(best["row"])]

@@ -17,7 +17,8 @@ from sed_model.audio.cache import open_cache
 from sed_model.clips.pseudo_clips import read_pseudo_labels
 from sed_model.clips.training_data import open_training_data
 from sed_model.config.sed_config import Data, SedConfig
-from sed_model.core.files import write_json, write_parquet
+from sed_model.core.files import write_json
+from sed_model.core.parquet import write_parquet
 from sed_model.data.recordings import read_data_folder
 from sed_model.labels import rules
 from sed_model.predict.members import target_starts

@@ -1,4 +1,4 @@
-"""Macro AUC of 10,000 windows x 206 classes with ties: sed_model.scores.metrics against a loop over scikit-learn."""
+"""Macro AUC of 10,000 windows x 206 classes with ties: ours against a loop over scikit-learn."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from _common import Side, interleaved_ms, report
 from sklearn.metrics import roc_auc_score
 
-from sed_model.scores.metrics import macro_auc
+from sed_model.run_folder.metrics import macro_auc
 
 N_ROWS, N_CLASSES, N_REPEATS = 10_000, 206, 7
 POSITIVE_SHARE = 0.02

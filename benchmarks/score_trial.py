@@ -21,7 +21,7 @@ from sed_model.model.checkpoint import LoadedModel, load_model
 from sed_model.model.devices import Runtime, choose_runtime
 from sed_model.predict.members import predict_soundscape
 from sed_model.predict.scoring import check_members_fit
-from sed_model.scores.metrics import macro_auc
+from sed_model.run_folder.metrics import macro_auc
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ import torch
 from hypothesis import settings
 from jaxtyping import install_import_hook
 from xdist.scheduler import LoadScopeScheduling
+
+from tests.hostile import Outcome, in_time
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED_DATA = ROOT.parent / "shared" / "data"
@@ -29,7 +31,7 @@ UNCHECKED = {
         ("augment.wave", "augment.wave_transforms", "augment.sound_folders"),
         "beartype draws from `random`, and a test watches it",
     ),
-    "scores.metrics": "it checks shapes itself and raises an error that is the user's to mend",
+    "run_folder.metrics": "it checks shapes itself and raises an error that is the user's to mend",
 }
 
 
@@ -115,6 +117,21 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SED_CACHE_DIR", str(folder))
         yield folder
+
+
+@pytest.fixture
+def outcome(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Outcome:
+    """Runs a command as its process would: exit status, what it prints, and its message."""
+    from sed_model.core import cli
+
+    monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
+
+    def run(command: Callable[[], object]) -> tuple[int, str, str]:
+        with in_time(), pytest.raises(SystemExit) as leaving:
+            cli.run(lambda _: command() and None)
+        return leaving.value.code, *capsys.readouterr()
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -24,6 +24,8 @@ EXAMPLES = int(os.environ.get("SED_HOSTILE_EXAMPLES", "40"))
 """Random examples that each property test draws."""
 LONGEST_S = 10
 LONGEST_MESSAGE = 6_000
+Outcome = Callable[[Callable[[], object]], tuple[int, str, str]]
+"""Runs a command: exit status, what it prints, and its message."""
 
 drawn = settings(
     max_examples=EXAMPLES,

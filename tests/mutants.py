@@ -107,7 +107,7 @@ MUTANTS = [
         ("folds[authors == smallest] =", "folds[rows[authors[rows] == smallest]] ="),
         ("(ratings >= settings.min_rating)", "(ratings > settings.min_rating)"),
         ("(~validating[ours.validation])", "(validating[ours.validation])")),
-    *bugs_in("sed_model/scores/metrics.py", "sed_model/scores/test_metrics.py",
+    *bugs_in("sed_model/run_folder/metrics.py", "sed_model/run_folder/test_metrics.py",
         ("np.ascontiguousarray(targets.T) >= POSITIVE_FROM", "np.ascontiguousarray(targets.T) > POSITIVE_FROM"),
         ("auc[~np.isnan(auc)]", "np.nan_to_num(auc)"),
         ('side="right"', 'side="left"')),

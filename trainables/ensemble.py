@@ -7,9 +7,9 @@ import shlex
 import sys
 from collections.abc import Sequence
 
+from sed_model.core import cli
 from sed_model.core.errors import ConfigError
 from sed_model.core.paths import check_folder
-from trainables import cli
 
 DESCRIPTION = """The best trials of a run label unlabelled soundscapes. A Ray job: soundscapes are shared out over
 actors, each file is decoded once for all members, and a run that was broken off goes on where it stopped."""

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sed_model.core import cli
 from sed_model.core.paths import check_folder
-from trainables import cli
 
 if TYPE_CHECKING:
     from trainables.labelling.run_members import RunMembers

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from trainables import cli
+from sed_model.core import cli
 
 if TYPE_CHECKING:
     from sed_model.model.checkpoint import LoadedModel

@@ -14,11 +14,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from sed_model.core import cli
 from sed_model.core.errors import DataError
 from sed_model.core.paths import expanded, is_file
+from sed_model.core.texts import printable
 from sed_model.run_folder.folder import RunFolder, newest_runs
 from sed_model.run_folder.leaderboard import best_trials
-from trainables import cli
 from trainables.keeping.run_contents import COLUMNS, is_busy, removable, remove, size_of, summarise
 
 DESCRIPTION = """Look at the run folders of searches, and make room on the disk.
@@ -84,7 +85,7 @@ def list_runs(options: argparse.Namespace) -> None:
         print_json({"runs": [asdict(run) for run in runs], "unreadable": closed})
         return
     if closed:
-        print(f"folders that cannot be read: {cli.printable(', '.join(closed))}")
+        print(f"folders that cannot be read: {printable(', '.join(closed))}")
     if not runs:
         print(f"no run in {options.out}")
         return
@@ -95,7 +96,7 @@ def list_runs(options: argparse.Namespace) -> None:
         trials = "-" if run.n_ended is None else f"{run.n_ended} of {run.n_trials}"
         table.add_row(
             *(
-                escape(cli.printable(run.name)),
+                escape(printable(run.name)),
                 run.status,
                 trials,
                 text_of(run.n_failed),
@@ -131,7 +132,7 @@ def show_run(options: argparse.Namespace) -> None:
         print_json(tree)
         return
     ended = f"{summary.status}: {summary.n_ended} of {summary.n_trials} trials have ended"
-    print(f"{cli.printable(summary.path)}\nstatus      {ended}")
+    print(f"{printable(summary.path)}\nstatus      {ended}")
     print(f"space       {text_of(summary.space)}, started {text_of(summary.started)}, data {text_of(summary.data)}")
     parts = ", ".join(f"{part} {size_text(size)}" for part, size in sizes.items())
     print(f"size        {size_text(summary.size_bytes)} ({parts}); prune can free {size_text(can_go)}")
@@ -141,7 +142,7 @@ def show_run(options: argparse.Namespace) -> None:
         print(f"{place:>4}  {row['trial_id']}  {score_text(row['macro_auc'])}  {row['status']}, {epochs}, {minutes}")
     for name, error in failures.items():
         reason = next(iter((error or "").splitlines()), "") or "no reason recorded"
-        print(f"failed  {name}: {cli.printable(reason):.{MAX_REASON}}")
+        print(f"failed  {name}: {printable(reason):.{MAX_REASON}}")
 
 
 def prune_runs(options: argparse.Namespace) -> None:
@@ -195,7 +196,7 @@ def score_text(score: float | None) -> str:
 
 
 def text_of(value: object) -> str:
-    return "-" if value is None else cli.printable(str(value))[:MAX_REASON]
+    return "-" if value is None else printable(str(value))[:MAX_REASON]
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from trainables import cli
+from sed_model.core import cli
 from trainables.searching.options import SearchOptions
 
 DESCRIPTION = """Search a space of SED settings: Ray Tune runs the trials, Optuna draws them, ASHA stops the weak ones.

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from sed_model.config.stages import check_stage_names
+from sed_model.core import cli
 from sed_model.core.errors import UserError
-from trainables import cli
 from trainables.spaces.load import load_space
 from trainables.spaces.overrides import Use, check_used, parse_overrides
 from trainables.spaces.table import as_json, print_space

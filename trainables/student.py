@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from trainables import cli
+from sed_model.core import cli
 
 DESCRIPTION = """A student starts from the best model of a run and learns from the pseudo-labels of its ensemble, mixed
 with the real recordings. Each round is a run of its own, RUN-student-1, RUN-student-2, ..: its best trials label the

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from trainables import cli
+from sed_model.core import cli
 
 DESCRIPTION = """Train one configuration with Ray Train: one stage, or all in order. Each stage has a folder in --out,
 and starts from the model of the stage before it in the same --out."""

@@ -18,8 +18,8 @@ from torch import Tensor
 from sed_model.audio.windows import LEAST_COMMON
 from sed_model.config.augment import MixAugment, SpecAugment
 from sed_model.config.training import Stage
-from sed_model.data.targets import POSITIVE_FROM
 from sed_model.model.shares import Share
+from sed_model.run_folder.metrics import POSITIVE_FROM
 
 FILTER_KNOTS = 6
 """Points of the piecewise-linear gain curve of FilterAugment, both ends included."""

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from jaxtyping import Float32
 from numpy.typing import NDArray
@@ -28,8 +27,8 @@ from sed_model.config.sed_config import SedConfig
 from sed_model.core.errors import DataError
 from sed_model.core.files import sha256_of
 from sed_model.data.targets import TargetBuilder, Truth, union
-from sed_model.labels.rules import PSEUDO_LABEL_SCHEMA
 from sed_model.model.fast_mel import INT16_SCALE
+from sed_model.run_folder.predictions import PSEUDO_LABEL_SCHEMA, classes_of, matrix
 from sed_model.run_folder.split_record import Source, SplitRecord
 
 COLUMNS = ("filename", "start_s", "end_s", "primary_label", "probabilities", "weight")
@@ -88,8 +87,11 @@ def read_pseudo_labels(folder: Path, soundscapes: str = "train_soundscapes") -> 
     if not parts:
         raise DataError(f"{folder}: holds no pseudo-labels; run python -m trainables.ensemble first.")
     tables = [_read_part(part) for part in parts]
-    classes = {table.schema.metadata[b"classes"] for table in tables}
-    if len(classes) > 1:
+    try:
+        orders = {classes_of(table.schema.metadata) for table in tables}
+    except ValueError as error:
+        raise DataError(f"{folder}: {error}; make the pseudo-labels again.") from None
+    if len(orders) > 1:
         raise DataError(f"{folder}: its parts have different classes; make the pseudo-labels again.")
     table = pa.concat_tables(table.replace_schema_metadata() for table in tables)
     if not len(table):
@@ -98,12 +100,13 @@ def read_pseudo_labels(folder: Path, soundscapes: str = "train_soundscapes") -> 
     strange = [name for name in names if name is None or Path(name).name != name or name in ("", ".", "..")]
     if strange:
         raise DataError(f"{folder}: {strange[0]!r} is no plain file name; make the pseudo-labels again.")
-    order = _classes(folder, classes.pop())
+    order = orders.pop()
     if not set(table["primary_label"].to_pylist()).issubset(order):
         raise DataError(f"{folder}: some primary labels are none of its classes; make the pseudo-labels again.")
-    probabilities = _matrix(table["probabilities"], len(order))
-    if probabilities is None:
-        raise DataError(f"{folder}: rows do not have {len(order)} probabilities; make the pseudo-labels again.")
+    try:
+        probabilities = matrix(table["probabilities"], len(order))
+    except ValueError as error:
+        raise DataError(f"{folder}: probabilities has {error}; make the pseudo-labels again.") from None
     members = _members(folder / "members.json")
     labels = PseudoLabels(
         order,
@@ -119,27 +122,6 @@ def read_pseudo_labels(folder: Path, soundscapes: str = "train_soundscapes") -> 
     )
     _check_values(folder, labels)
     return labels
-
-
-def _matrix(column: pa.ChunkedArray, n_columns: int) -> NDArray[np.float32] | None:
-    """The lists of a column as rows, NaN where a value is missing; None where a list has another length.
-
-    Not by way of Python's floats: every trial reads the labels, and a hundred thousand windows would take gigabytes.
-    """
-    if pc.unique(pc.list_value_length(column)).to_pylist() != [n_columns]:
-        return None
-    values = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    return np.asarray(values, np.float32).reshape(-1, n_columns)
-
-
-def _classes(folder: Path, text: bytes) -> tuple[str, ...]:
-    try:
-        classes = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{folder}: its classes are no JSON ({error}); make the pseudo-labels again.") from None
-    if not isinstance(classes, list) or not classes or not all(isinstance(name, str) for name in classes):
-        raise DataError(f"{folder}: its classes are no list of labels; make the pseudo-labels again.")
-    return tuple(classes)
 
 
 def _check_values(folder: Path, labels: PseudoLabels) -> None:

@@ -9,18 +9,16 @@ import struct
 import uuid
 import zipfile
 import zlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from safetensors import SafetensorError
 
 from sed_model.core.errors import DiskFullError
-from sed_model.core.paths import FULL_DISK_ERRORS
+from sed_model.core.paths import FULL_DISK_ERRORS, is_file, is_there
 
 ARCHIVE_ERRORS = (
     *(zipfile.BadZipFile, zlib.error, struct.error, OSError, EOFError, MemoryError, OverflowError, NotImplementedError),
@@ -88,39 +86,21 @@ def write_json(path: Path, tree: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(tree, indent=2, ensure_ascii=False) + "\n")
 
 
-def write_parquet(path: Path, table: pa.Table) -> None:
-    with replacing(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+def read_file(path: Path, within: Path | None = None) -> bytes:
+    """What a file holds.
 
-
-def read_parquet(
-    path: Path, schema: pa.Schema, optional: Collection[str] = (), columns: Sequence[str] | None = None
-) -> pa.Table:
-    """A table (or some `columns` of it, where they are there) that has the columns of `schema`, with their types.
-
-    Columns in `optional` may be missing, and the file may have others.
+    Args:
+        within: a run folder that no link may lead out of.
 
     Raises:
         FileNotFoundError: there is none.
-        OSError, ValueError: it is no Parquet file, or is damaged, or a column is missing or of another type.
+        OSError: it leads out, is no file (a pipe would block for ever), or cannot be read.
     """
-    # Read at once: a writer may replace the file between two looks at it.
-    content = pa.BufferReader(path.read_bytes())
-    try:
-        file = pq.ParquetFile(content)  # pq.read_table would import pandas
-        stored = file.schema_arrow
-        for field in schema:
-            place = stored.get_field_index(field.name)
-            if place < 0 and field.name not in optional:
-                raise ValueError(f"column {field.name} is missing, or there twice")
-            if place >= 0 and stored.field(place).type not in (field.type, pa.null()):
-                raise ValueError(f"column {field.name} holds {stored.field(place).type} instead of {field.type}")
-        names = None if columns is None else [name for name in columns if name in stored.names]
-        # Arrow's pool aborts a process that ends while its threads still start ('terminate called without an active
-        # exception'): one short command in ten, on a loaded machine.
-        return file.read(names, use_threads=False)
-    except (pa.ArrowException, MemoryError) as error:
-        raise ValueError(str(error)) from None
+    if within is not None and not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(within)):
+        raise OSError("a link leads out of the run folder")
+    if not is_file(path):
+        raise OSError("it is no file") if is_there(path) else FileNotFoundError(f"there is no {path}")
+    return path.read_bytes()
 
 
 def read_arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:

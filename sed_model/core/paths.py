@@ -29,6 +29,17 @@ def is_folder(path: Path) -> bool:
     return os.path.isdir(path)  # noqa: PTH112 - Path.is_dir raises OSError for a name that is too long
 
 
+def is_there(path: Path) -> bool:
+    """Whether anything is there, or may be, where one may not look: who reads it is told what is wrong with it."""
+    try:
+        path.lstat()
+    except PermissionError:
+        return True
+    except (OSError, ValueError):
+        return False
+    return True
+
+
 def is_plain_name(name: str) -> bool:
     """Whether a file or folder of this name lies where it is put: no slash, no dots alone, all printable, not long."""
     is_odd = name in ("", ".", "..") or not {"/", "\\"}.isdisjoint(name) or not name.isprintable()

@@ -9,20 +9,24 @@ from typing import Any
 import yaml
 
 from sed_model.core.errors import ConfigError
+from sed_model.core.files import read_file
 
-MAX_VALUES = 100_000
-"""A few lines of aliases to aliases can stand for billions of values; no file of this project has a thousand."""
+MAX_CHARACTERS = 1_000_000
+"""A few lines of aliases to aliases can stand for billions of values; no file of this project has a hundredth."""
 MAX_DEPTH = 50
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path, within: Path | None = None) -> dict[str, Any]:
     """A YAML file whose top level is a mapping.
+
+    Args:
+        within: a folder that no link may lead out of; the file may be no pipe then.
 
     Raises:
         ConfigError: the file is missing, is not YAML, holds something else than a mapping, or writes a key twice.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = (path.read_bytes() if within is None else read_file(path, within)).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read ({error}); give the path of a YAML file.") from None
     try:
@@ -61,7 +65,7 @@ def _check_size(root: yaml.Node) -> None:
     known: dict[int, tuple[int, int]] = {}
 
     def measure(node: yaml.Node, depth: int) -> tuple[int, int]:
-        """How many values it holds, and how many levels."""
+        """How many characters and values it holds, and how many levels."""
         if depth > MAX_DEPTH:
             raise ValueError(f"it is nested deeper than {MAX_DEPTH} levels, or an alias stands inside its own anchor")
         if id(node) not in known:
@@ -72,14 +76,15 @@ def _check_size(root: yaml.Node) -> None:
                 children = [part for pair in node.value for part in pair]
             measured = [measure(child, depth + 1) for child in children]
             levels = 1 + max((levels for _, levels in measured), default=0)
-            known[id(node)] = 1 + sum(count for count, _ in measured), levels
+            own = len(node.value) if isinstance(node, yaml.ScalarNode) else 0
+            known[id(node)] = 1 + own + sum(count for count, _ in measured), levels
         return known[id(node)]
 
     count, levels = measure(root, 0)
     if levels > MAX_DEPTH:
         raise ValueError(f"it is nested {levels} levels deep, more than {MAX_DEPTH}")
-    if count > MAX_VALUES:
-        raise ValueError(f"with its aliases it holds {count} values, more than {MAX_VALUES}; write fewer aliases")
+    if count > MAX_CHARACTERS:
+        raise ValueError(f"with its aliases it holds more than {MAX_CHARACTERS:,} characters; write fewer aliases")
 
 
 def _repeated_keys(root: yaml.Node | None) -> Iterator[str]:

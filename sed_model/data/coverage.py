@@ -11,7 +11,7 @@ from jaxtyping import Float
 from sed_model.core.errors import DataError, some
 from sed_model.data.recordings import DataFolder
 from sed_model.data.splits import Split
-from sed_model.data.targets import POSITIVE_FROM
+from sed_model.run_folder.metrics import POSITIVE_FROM
 
 N_NAMED = 10
 

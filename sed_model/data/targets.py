@@ -17,9 +17,8 @@ from torch import Tensor
 from sed_model.config.sed_config import Data
 from sed_model.config.training import Stage
 from sed_model.core.errors import DataError
+from sed_model.run_folder.metrics import POSITIVE_FROM
 
-POSITIVE_FROM = 0.5
-"""A soft target is a positive from here, in losses, mixing and metrics alike."""
 MAX_RATING = 5.0
 UNRATED_WEIGHT = 0.6
 """Loss weight of a recording without a rating, where ratings weight the loss: that of three stars."""

@@ -22,7 +22,7 @@ from sed_model.predict.post_tuning import LabelledWindows
 from sed_model.predict.postprocess import PostSettings, blend
 from sed_model.predict.scoring import ScoreOptions, Task, score_soundscape
 from sed_model.predict.tune_job import labelled_windows
-from sed_model.scores.metrics import macro_auc
+from sed_model.run_folder.metrics import macro_auc
 
 MAX_FILES = 16
 MAX_FILE_S = 60.0

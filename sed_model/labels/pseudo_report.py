@@ -10,8 +10,8 @@ import pandas as pd
 from jaxtyping import Bool
 
 from sed_model.config.sed_config import Pseudo
-from sed_model.data.targets import POSITIVE_FROM
 from sed_model.labels import rules
+from sed_model.run_folder.metrics import POSITIVE_FROM
 
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 

@@ -11,22 +11,7 @@ import pyarrow as pa
 from jaxtyping import Float, Float32
 
 from sed_model.config.sed_config import Pseudo
-
-PSEUDO_LABEL_SCHEMA = pa.schema(
-    [
-        ("filename", pa.string()),
-        ("start_s", pa.float32()),
-        ("end_s", pa.float32()),
-        ("primary_label", pa.string()),
-        ("confidence", pa.float32()),
-        ("labels", pa.list_(pa.string())),
-        ("probabilities", pa.list_(pa.float32())),
-        ("n_members", pa.int32()),
-        ("disagreement", pa.float32()),
-        ("weight", pa.float32()),
-        ("from_validation", pa.bool_()),
-    ]
-)
+from sed_model.run_folder.predictions import PSEUDO_LABEL_SCHEMA
 
 
 def label_table(

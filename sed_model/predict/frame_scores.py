@@ -14,26 +14,14 @@ from numpy.typing import NDArray
 
 from sed_model.audio.decoding import UnreadableAudioError
 from sed_model.audio.windows import decode_as_cached
-from sed_model.core.files import write_parquet
-from sed_model.data.targets import POSITIVE_FROM
+from sed_model.core.parquet import write_parquet
 from sed_model.model.checkpoint import LoadedModel, load_model
 from sed_model.model.devices import Runtime, choose_runtime
 from sed_model.predict.members import predict_members
+from sed_model.run_folder.metrics import POSITIVE_FROM
+from sed_model.run_folder.predictions import FRAMES_FILE, FRAMES_SCHEMA, read_predictions
 from sed_model.scores.frames import FRAME_S, average_overlaps, hearing
-from sed_model.scores.oof import read_predictions
 
-FRAMES_FILE = "frames.parquet"
-FRAMES_SCHEMA = pa.schema(
-    [
-        ("filename", pa.string()),
-        ("start_s", pa.float32()),
-        ("end_s", pa.float32()),
-        ("label", pa.string()),
-        ("frames_start_s", pa.float32()),
-        ("frames_end_s", pa.float32()),
-        ("scores", pa.list_(pa.float32())),
-    ]
-)
 N_EACH = 8
 
 
@@ -50,8 +38,7 @@ def write_frame_scores(folder: Path, root: Path) -> None:
     runtime = choose_runtime(loaded.config.optim)
     runtime.place(loaded.model)
     rows: list[dict[str, Any]] = []
-    files = [window[0] for window in oof.windows]
-    for row in telling_windows(oof.targets, oof.probabilities, files):
+    for row in telling_windows(oof.targets, oof.probabilities, oof.files):
         filename, start_s, end_s = oof.windows[row]
         try:
             frames, frames_start_s = _frames(loaded, runtime, root / filename, start_s, end_s)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sed_model.core.errors import DataError
 from sed_model.predict.postprocess import PostSettings, postprocess_files
-from sed_model.scores.metrics import auc_per_class
+from sed_model.run_folder.metrics import auc_per_class
 
 N_FOLDS = 4
 N_REPEATS = 3

@@ -11,7 +11,8 @@ import pyarrow as pa
 import yaml
 
 from sed_model.core.errors import DataError
-from sed_model.core.files import write_parquet, write_text
+from sed_model.core.files import write_text
+from sed_model.core.parquet import write_parquet
 from sed_model.core.paths import is_file
 from sed_model.core.yaml_file import read_yaml
 from sed_model.run_folder.leaderboard import on_front, rank

@@ -24,12 +24,7 @@ def rank(trials: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     frame = frame.reindex(columns=list(dict.fromkeys([*frame.columns, *TRIAL_FIELDS.names])))
     frame["on_front"] = on_front(trials)
     varied = [name for name in frame.columns if name.startswith("config.") and _varies(frame[name])]
-    place = {"complete": 0, "running": 1, "pruned": 2, "failed": 3}
-    frame["failed"] = frame["status"] == "failed"
-    frame["place"] = frame["status"].map(place)
-    frame = frame.sort_values(
-        ["failed", "refit_mean", "macro_auc", "place", "number"], ascending=[True, False, False, True, True]
-    )
+    frame = in_order(frame)
     refits = ["refit_mean", "refit_sd", "n_refits"] if frame["refit_mean"].notna().any() else []
     columns = [
         "trial_id",
@@ -50,13 +45,21 @@ def rank(trials: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     return board.reset_index(drop=True)
 
 
-def best_trials(trials: Sequence[Mapping[str, Any]], k: int) -> list[dict[str, Any]]:
+def in_order(trials: pd.DataFrame) -> pd.DataFrame:
+    """The rows in the order of `rank`."""
+    keys = trials[["refit_mean", "macro_auc", "number"]].astype("float64").assign(failed=trials["status"] == "failed")
+    keys["place"] = trials["status"].map({"complete": 0, "running": 1, "pruned": 2, "failed": 3})
+    names = ["failed", "refit_mean", "macro_auc", "place", "number"]
+    return trials.loc[keys.sort_values(names, ascending=[True, False, False, True, True], kind="stable").index]
+
+
+def best_trials(trials: Sequence[Mapping[Any, Any]], k: int) -> list[dict[str, Any]]:
     """The k best trials that have a model, in the order of the leaderboard."""
     scored = [dict(row) for row in trials if row["status"] in ("complete", "pruned") and not _missing(row["macro_auc"])]
     return sorted(scored, key=_merit)[:k]
 
 
-def finalists(trials: Sequence[Mapping[str, Any]], k: int) -> list[dict[str, Any]]:
+def finalists(trials: Sequence[Mapping[Any, Any]], k: int) -> list[dict[str, Any]]:
     """The k best by their own scores, as the search saw them: a trial that came later may outdo earlier finalists."""
     return best_trials([{**row, "refit_mean": None} for row in trials], k)
 
@@ -72,7 +75,7 @@ def _merit(row: Mapping[str, Any]) -> tuple[Any, ...]:
     )
 
 
-def on_front(trials: Sequence[Mapping[str, Any]]) -> list[bool]:
+def on_front(trials: Sequence[Mapping[Any, Any]]) -> list[bool]:
     """Whether no other trial scores higher at no more CPU time a window, or as high at less."""
     points: list[tuple[Any, Any]] = [(row.get("cpu_ms_per_window"), row["macro_auc"]) for row in trials]
     valid = [

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,14 +11,15 @@ from typing import Any
 import pyarrow as pa
 
 from sed_model.core.errors import DataError
-from sed_model.core.files import read_parquet
-from sed_model.core.paths import is_file
+from sed_model.core.parquet import holds, read_parquet
+from sed_model.core.texts import examples, shown
+from sed_model.run_folder.checks import duplicates, empty, outside, unknown
 
 TRIAL_FIELDS = pa.schema(
     [
-        ("trial_id", pa.string()),
-        ("number", pa.int64()),
-        ("status", pa.string()),
+        pa.field("trial_id", pa.string(), nullable=False),
+        pa.field("number", pa.int64(), nullable=False),
+        pa.field("status", pa.string(), nullable=False),
         ("macro_auc", pa.float64()),
         ("stage", pa.string()),
         ("epoch", pa.int64()),
@@ -48,8 +48,8 @@ and with it `macro_auc`, `stage` and `epoch`, are of that training; `epochs` sta
 """
 REFIT_FIELDS = pa.schema(
     [
-        ("trial_id", pa.string()),
-        ("number", pa.int64()),
+        pa.field("trial_id", pa.string(), nullable=False),
+        pa.field("number", pa.int64(), nullable=False),
         ("fold", pa.int64()),
         ("seed", pa.int64()),
         ("split", pa.string()),
@@ -61,10 +61,10 @@ REFIT_FIELDS = pa.schema(
 )
 CURVE_FIELDS = pa.schema(
     [
-        ("trial_id", pa.string()),
-        ("stage", pa.string()),
-        ("epoch", pa.int64()),
-        ("stage_epoch", pa.int64()),
+        pa.field("trial_id", pa.string(), nullable=False),
+        pa.field("stage", pa.string(), nullable=False),
+        pa.field("epoch", pa.int64(), nullable=False),
+        pa.field("stage_epoch", pa.int64(), nullable=False),
         ("train_loss", pa.float64()),
         ("val_loss", pa.float64()),
         ("macro_auc", pa.float64()),
@@ -76,8 +76,22 @@ CURVE_FIELDS = pa.schema(
 """One row per trial and epoch. `best_macro_auc` is the best so far, which begins anew after a stage with
 cross-entropy; it is what rungs and Optuna compare. Runs of earlier releases lack it."""
 STATUSES = ("complete", "pruned", "failed", "running")
-NEVER_MISSING = frozenset({"trial_id", "number", "status", "macro_auc"})
-"""What no table of trials lacks, whichever release wrote it."""
+LATER = frozenset(
+    {"cpu_ms_per_window", "drawn_by", "on_front", "refit_mean", "refit_sd", "n_refits", "split", "best_macro_auc"}
+)
+"""Columns that runs of earlier releases lack, and runs that did not measure the cost."""
+LIMITS = {
+    **dict.fromkeys(("macro_auc", "best_macro_auc", "refit_mean"), (0, 1)),
+    **dict.fromkeys(
+        ("epoch", "epochs", "duration_s", "params_m", "cpu_ms_per_window", "refit_sd", "n_refits"), (0, math.inf)
+    ),
+}
+CONFIG_PREFIX = "config."
+"""Columns of this prefix hold the configuration of a trial."""
+MAX_SETTINGS = 500
+SETTINGS = (pa.bool_(), pa.float64(), pa.string(), pa.list_(pa.float64()), pa.list_(pa.string()))
+"""The kinds of values that a configuration has."""
+TRIAL_KEYS = ("trial_id", "number", "status")
 
 
 def trial_id(number: int) -> str:
@@ -87,7 +101,7 @@ def trial_id(number: int) -> str:
 
 def trial_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     """The fixed columns with their types, then the configuration's, typed by their values."""
-    names = dict.fromkeys(name for row in rows for name in row if name.startswith("config."))
+    names = dict.fromkeys(name for row in rows for name in row if name.startswith(CONFIG_PREFIX))
     arrays = [pa.array([row.get(field.name) for row in rows], type=field.type) for field in TRIAL_FIELDS]
     fields = list(TRIAL_FIELDS)
     for name in names:
@@ -124,36 +138,65 @@ def read_rows(path: Path, schema: pa.Schema, columns: Sequence[str] | None = Non
     Raises:
         DataError: the table is damaged, or no table of a search.
     """
-    if not os.path.lexists(path):
-        return []
     try:
-        if not is_file(path):
-            raise ValueError("it is no file")
-        rows: list[dict[str, Any]] = read_parquet(path, schema, set(schema.names) - NEVER_MISSING, columns).to_pylist()
-        for row in rows:
-            _check_keys(row)
-            _check_values(row)
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise DataError(f"{path}: is damaged ({reason}); restore it, or start a new search.") from None
+        rows: list[dict[str, Any]] = read_table(path, schema, columns).to_pylist()
+    except FileNotFoundError:
+        return []
     return rows
 
 
-def _check_keys(row: Mapping[str, Any]) -> None:
-    """Raises ValueError for a row that names no trial; paths are made of the name."""
-    empty = [name for name in ("trial_id", "number", "status") if name in row and row[name] is None]
-    if empty:
-        raise ValueError(f"column {empty[0]} has an empty cell")
-    if "number" in row and row["trial_id"] != trial_id(row["number"]):
-        raise ValueError(f"trial_id {row['trial_id']!r} is not that of number {row['number']}")
+def read_table(
+    path: Path, schema: pa.Schema, columns: Sequence[str] | None = None, within: Path | None = None
+) -> pa.Table:
+    """A table of a run folder: the columns of `schema`, in their types, and whatever else the file has.
+
+    Args:
+        columns: read these only.
+        within: a folder that no link may lead out of.
+
+    Raises:
+        FileNotFoundError: there is none.
+        DataError: it is damaged, or no table of a search.
+    """
+    try:
+        table = read_parquet(path, schema, LATER, columns, within)
+        filled = [field.name for field in schema if not field.nullable]
+        problems = list(empty(table, filled)) or [*_odd_rows(table), *_odd_settings(table)]
+        if problems:
+            raise ValueError("; ".join(problems))
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: is damaged ({error}); restore it, or start a new search.") from None
+    return table
 
 
-def _check_values(row: Mapping[str, Any]) -> None:
-    """Raises ValueError for a row that no search has written."""
-    score, epoch = row.get("macro_auc"), row.get("epoch")
-    if score is not None and not math.isnan(score) and not 0 <= score <= 1:
-        raise ValueError(f"macro_auc {score} of {row['trial_id']} is not within 0 and 1")
-    if "status" in row and row["status"] not in STATUSES:
-        raise ValueError(f"status {row['status']!r:.40} of {row['trial_id']} is none of {', '.join(STATUSES)}")
-    if epoch is not None and epoch < 0:
-        raise ValueError(f"epoch {epoch} of {row['trial_id']} is below 0")
+def _odd_rows(table: pa.Table) -> Iterator[str]:
+    """What no search has written. Paths are made of the names of trials."""
+    given = {name: table[name] for name in table.column_names if name in LIMITS or name in TRIAL_KEYS}
+    names, numbers = given.get("trial_id"), given.get("number")
+    if names is not None and numbers is not None:
+        pairs = zip(names.to_pylist(), numbers.to_pylist(), strict=True)
+        odd = [f"{name!r:.80} is not that of number {number}" for name, number in pairs if name != trial_id(number)]
+        if odd:
+            yield f"trial_id {examples(odd)}"
+    if "status" in given:
+        yield from filter(None, [unknown("status", given["status"], STATUSES, names)])
+        yield from filter(None, [duplicates(name, given[name]) for name in TRIAL_KEYS[:2] if name in given])
+    found = [outside(name, given[name], *limits, names) for name, limits in LIMITS.items() if name in given]
+    yield from filter(None, found)
+
+
+def _odd_settings(table: pa.Table) -> Iterator[str]:
+    """Columns of the configuration that hold what none takes."""
+    settings = [field for field in table.schema if field.name.startswith(CONFIG_PREFIX)]
+    if len(settings) > MAX_SETTINGS:
+        yield f"it has more than {MAX_SETTINGS:,} columns {CONFIG_PREFIX}*"
+        return
+    if len({field.name for field in settings}) < len(settings):
+        yield f"a column {CONFIG_PREFIX}* is there twice"
+        return
+    for field in settings:
+        name = shown(field.name, 60)
+        if not any(holds(field.type, kind) for kind in SETTINGS):
+            yield f"column {name!r} is {shown(field.type)}, no setting"

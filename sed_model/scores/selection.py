@@ -12,7 +12,7 @@ from jaxtyping import Float, Shaped
 from numpy.typing import NDArray
 
 from sed_model.core.errors import DataError
-from sed_model.scores.metrics import macro_auc
+from sed_model.run_folder.metrics import macro_auc
 
 MAX_STEPS = 50
 """Members chosen by `greedy`, repetitions counted."""

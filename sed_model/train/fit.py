@@ -35,7 +35,7 @@ from sed_model.model.checkpoint import (
 )
 from sed_model.model.devices import Runtime, choose_runtime
 from sed_model.model.network import SedModel
-from sed_model.scores.oof import OOF_FILE, write_predictions
+from sed_model.run_folder.predictions import OOF_FILE, write_predictions
 from sed_model.train.auto_batch import StageSetUp, with_fitting_batch
 from sed_model.train.progress import EpochResult, Progress
 from sed_model.train.stage_training import StageTraining

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from sed_model.config.training import Loss
 from sed_model.core.errors import ConfigError
-from sed_model.data.targets import POSITIVE_FROM, Truth
+from sed_model.data.targets import Truth
+from sed_model.run_folder.metrics import POSITIVE_FROM
 
 _TINY = 1e-8
 """Keeps logarithms and powers, and their gradients, finite at a probability of 0."""

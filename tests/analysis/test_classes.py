@@ -1,16 +1,14 @@
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from analysis.classes import calibration_error, class_table, confusions, reliability
-from analysis.predictions import OutOfFold
+from sed_model.run_folder.predictions import OutOfFold
 
 
 def predictions(target: list[list[float]], probabilities: list[list[float]], classes: tuple[str, ...]) -> OutOfFold:
-    n = len(target)
-    windows = pd.DataFrame({"filename": [f"f{row}.ogg" for row in range(n)], "start_s": 0.0, "end_s": 5.0})
+    windows = tuple((f"f{row}.ogg", 0.0, 5.0) for row in range(len(target)))
     return OutOfFold(classes, windows, np.array(target, np.float32), np.array(probabilities, np.float32))
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.costs import cost, cost_by_status, cpus_per_trial
+from analysis.costs import cost, cost_by_status, cpus_per_trial, pareto_front
 from analysis.tables import Run, read_run
 
 
@@ -39,3 +39,13 @@ def test_cost_by_status(tiny_run: Path) -> None:
 
     assert table["n_trials"].to_dict() == {"complete": 3, "pruned": 2, "failed": 1, "running": 1}
     assert table["epochs"].to_dict() == {"complete": 12, "pruned": 2, "failed": 0, "running": 0}
+
+
+def test_the_front_is_by_cost_without_failed_trials(tiny_run: Path) -> None:
+    run = read_run(tiny_run)
+
+    front = pareto_front(run)
+
+    assert front["trial_id"].tolist() == ["trial_0002", "trial_0000", "trial_0005", "trial_0001", "trial_0003"]
+    assert front["on_front"].tolist() == [True, True, False, True, True]
+    assert pareto_front(replace(run, trials=run.trials.assign(status="failed"))).empty

@@ -15,9 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis.curves import stage_gains
-from analysis.predictions import FRAME_COLUMNS, OOF_COLUMNS, PSEUDO_LABEL_COLUMNS, read_oof
+from analysis.predictions import read_oof
 from analysis.ranks import rank_trials
-from analysis.tables import CURVE_COLUMNS, TRIAL_COLUMNS, RunFolderError, read_run
+from analysis.tables import RunFolderError, read_run
+from sed_model.run_folder import predictions, run_tables
 from tests.analysis.hostile_run import (
     CURVES,
     FRAMES,
@@ -35,11 +36,11 @@ from tests.hostile import DEEP, columns, drawn, refused
 
 COLUMNS = [
     (file, name)
-    for file, columns in (
-        (TRIALS, TRIAL_COLUMNS), (CURVES, CURVE_COLUMNS), (OOF, OOF_COLUMNS), (FRAMES, FRAME_COLUMNS),
-        (LABELS, PSEUDO_LABEL_COLUMNS),
+    for file, schema in (
+        (TRIALS, run_tables.TRIAL_FIELDS), (CURVES, run_tables.CURVE_FIELDS), (OOF, predictions.OOF_SCHEMA),
+        (FRAMES, predictions.FRAMES_SCHEMA), (LABELS, predictions.PSEUDO_LABEL_SCHEMA),
     )
-    for name in columns
+    for name in schema.names if name not in run_tables.LATER | predictions.LATER
 ]  # fmt: skip
 
 
@@ -88,7 +89,7 @@ def test_a_trial_cannot_name_another_folder(own_run: Path, name: str) -> None:
     rows = pq.read_table(own_run / CURVES)["trial_id"].to_pylist()
     put_column(own_run / CURVES, "trial_id", [name if row == "trial_0003" else row for row in rows])
     put_column(own_run / TRIALS, "trial_id", [name if n == 3 else f"trial_{n:04d}" for n in range(N_TRIALS)])
-    refuses(lambda: read_run(own_run), TRIALS, "no plain name of a folder")
+    refuses(lambda: read_run(own_run), TRIALS, "is not that of number 3")
     refuses(lambda: read_oof(own_run, name), "no name of a trial")
 
 

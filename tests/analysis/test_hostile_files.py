@@ -33,7 +33,7 @@ def test_bytes_that_are_no_table_are_refused_by_name(
     own_run: Path, file: str, read: Callable[[Path], object], content: bytes
 ) -> None:
     (own_run / file).write_bytes(content)
-    refuses(lambda: read(own_run), file, "not readable as Parquet")
+    refuses(lambda: read(own_run), file, "is damaged")
 
 
 @pytest.mark.parametrize("percent", [1, 10, 50, 90, 99])
@@ -42,7 +42,7 @@ def test_a_truncated_table_is_refused_by_name(
     own_run: Path, file: str, read: Callable[[Path], object], percent: int
 ) -> None:
     truncated(own_run / file, percent)
-    refuses(lambda: read(own_run), file, "not readable as Parquet")
+    refuses(lambda: read(own_run), file, "is damaged")
 
 
 ALL_FILES = READERS | OTHER_FILES

@@ -76,7 +76,7 @@ def test_a_hostile_search_file_is_refused_by_name(own_run: Path, text: str) -> N
 @pytest.mark.parametrize("content", [b"a: \xe9", "a: 1".encode("utf-16"), b"a: \0"], ids=["Latin-1", "UTF-16", "NUL"])
 def test_a_search_file_in_another_encoding_is_refused_by_name(own_run: Path, content: bytes) -> None:
     (own_run / "search.yaml").write_bytes(content)
-    refuses(lambda: read_run(own_run), "search.yaml", "not readable as YAML")
+    refuses(lambda: read_run(own_run), "search.yaml")
 
 
 @pytest.mark.parametrize("record", RECORDS.values(), ids=RECORDS)

@@ -7,9 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
+from analysis.costs import pareto_front
 from analysis.curves import history, learning_curves, stage_spans
 from analysis.importance import importance_by_parameter
-from analysis.pareto import pareto_front
 from analysis.plots import (
     draw_history,
     draw_importance,

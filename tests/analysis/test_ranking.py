@@ -4,16 +4,15 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from analysis import command
 from analysis.ranking import main
 from tests.analysis.conftest import with_refits
+from tests.hostile import Outcome
 
 
 def test_the_command_prints_the_ranking_and_the_verdict(tiny_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    status = main(["--run", str(tiny_run), "--top", "2"])
+    main(["--run", str(tiny_run), "--top", "2"])
 
     printed = capsys.readouterr().out
-    assert status == 0
     assert "0.8500" in printed
     assert "trial_0000" not in printed
     assert "trial_0003 is clearly ahead of trial_0001" in printed
@@ -21,7 +20,7 @@ def test_the_command_prints_the_ranking_and_the_verdict(tiny_run: Path, capsys: 
 
 
 def test_the_mean_of_a_finalist_is_printed_with_its_spread(tiny_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--run", str(with_refits(tiny_run))]) == 0
+    main(["--run", str(with_refits(tiny_run))])
 
     assert "0.8200 ± 0.0100 (3)" in capsys.readouterr().out
 
@@ -40,7 +39,7 @@ def test_a_run_without_predictions_is_still_ranked(tiny_run: Path, capsys: pytes
     for file in tiny_run.glob("trials/*/oof.parquet"):
         file.unlink()
 
-    assert main(["--run", str(tiny_run)]) == 0
+    main(["--run", str(tiny_run)])
     assert "nothing said about luck" in capsys.readouterr().out
 
 
@@ -48,7 +47,7 @@ def test_a_run_that_has_just_begun_is_no_error(tiny_run: Path, capsys: pytest.Ca
     for name in ("trials.parquet", "curves.parquet"):
         pq.write_table(pq.read_table(tiny_run / name).slice(0, 0), tiny_run / name)
 
-    assert main(["--run", str(tiny_run)]) == 0
+    main(["--run", str(tiny_run)])
     assert "no trials yet" in " ".join(capsys.readouterr().out.split())  # a long path breaks the line
 
 
@@ -60,12 +59,11 @@ def test_a_wrong_argument_exits_with_2(tiny_run: Path, arguments: list[str]) -> 
         main([*run, *arguments])
 
 
-def test_a_broken_run_exits_with_2_and_one_message(tiny_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_broken_run_exits_with_2_and_one_message(tiny_run: Path, outcome: Outcome) -> None:
     (tiny_run / "trials.parquet").unlink()
 
-    with pytest.raises(SystemExit, match="2"):
-        command.run(lambda: main(["--run", str(tiny_run)]))
+    status, printed, message = outcome(lambda: main(["--run", str(tiny_run)]))
 
-    message = capsys.readouterr().err
+    assert (status, printed) == (2, "")
+    assert message.startswith("error: ")
     assert "trials.parquet: missing" in message
-    assert "Traceback" not in message

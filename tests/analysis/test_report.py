@@ -24,6 +24,7 @@ from tests.analysis.conftest import (
     write_run,
     write_table,
 )
+from tests.hostile import Outcome
 
 
 class Elements(HTMLParser):
@@ -50,7 +51,7 @@ class Elements(HTMLParser):
 
 def page_of(*runs: Path) -> str:
     out = runs[0].parent / "page.html"
-    assert main([word for run in runs for word in ("--run", str(run))] + ["--out", str(out)]) == 0
+    main([word for run in runs for word in ("--run", str(run))] + ["--out", str(out)])
     return out.read_text(encoding="utf-8")
 
 
@@ -160,7 +161,7 @@ def test_a_filename_cannot_lead_out_of_the_data_folder(tmp_path: Path) -> None:
 
     assert "it lies outside the data folder" in Elements(page).text
     assert "<audio" not in page
-    assert re.search(r"scores of the window\. .*frames\.parquet: not readable as Parquet", Elements(page).text)
+    assert re.search(r"scores of the window\. .*frames\.parquet: is damaged", Elements(page).text)
 
 
 def keep(run: Path, chosen: Callable[[dict[str, object]], bool], **changes: object) -> None:
@@ -211,23 +212,32 @@ def test_two_runs_are_compared(hostile_run: Path, tmp_path: Path) -> None:
     assert "Settings in which the best trials differ" in text
 
 
-def test_a_folder_that_breaks_the_contract_is_an_error(tiny_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_that_breaks_the_contract_is_an_error(tiny_run: Path, outcome: Outcome) -> None:
     (tiny_run / "curves.parquet").unlink()
 
-    assert main(["--run", str(tiny_run)]) == 2
+    status, _, message = outcome(lambda: main(["--run", str(tiny_run)]))
 
-    assert "curves.parquet: missing" in capsys.readouterr().err
+    assert status == 2
+    assert "curves.parquet: missing" in message
     assert not (tiny_run / "report.html").exists()
 
 
-def test_a_place_that_is_not_there_is_told_before_the_work(tiny_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--run", str(tiny_run), "--out", str(tiny_run / "no" / "page.html")]) == 2
+@pytest.mark.parametrize(
+    ("place", "reason"), [("no/page.html", "there is no folder"), ("trials", "is a folder"), ("link", "is a link")]
+)
+def test_a_place_that_cannot_be_is_told_before_the_work(
+    tiny_run: Path, outcome: Outcome, place: str, reason: str
+) -> None:
+    (tiny_run / "link").symlink_to(tiny_run / "search.yaml")
 
-    assert "there is no folder" in capsys.readouterr().err
+    status, printed, message = outcome(lambda: main(["--run", str(tiny_run), "--out", str(tiny_run / place)]))
+
+    assert (status, printed) == (2, "")
+    assert reason in message
 
 
 def test_the_place_of_the_report_as_json(tiny_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--run", str(tiny_run), "--json"]) == 0
+    main(["--run", str(tiny_run), "--json"])
     told = json.loads(capsys.readouterr().out)
     assert told["report"] == str(tiny_run / "report.html")
     assert told["size_bytes"] == (tiny_run / "report.html").stat().st_size

@@ -1,13 +1,15 @@
 import os
+import subprocess
+import sys
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from analysis.predictions import read_oof, read_pseudo_labels
-from analysis.tables import BEST_COLUMNS, CURVE_COLUMNS, TRIAL_COLUMNS, RunFolderError, newest_run, read_run
+from analysis.tables import RunFolderError, newest_run, read_run
+from sed_model.run_folder.run_tables import CURVE_FIELDS, TRIAL_FIELDS
 
 
 def change_table(file: Path, change) -> None:
@@ -24,13 +26,31 @@ def replace(name: str, values: list, stored: pa.DataType | None = None):
 def test_tables_hold_the_contract_columns_in_their_types(tiny_run: Path) -> None:
     run = read_run(tiny_run)
 
-    assert list(run.trials.columns[: len(TRIAL_COLUMNS)]) == list(TRIAL_COLUMNS)
-    assert list(run.curves.columns) == [*CURVE_COLUMNS, *BEST_COLUMNS]
+    assert set(TRIAL_FIELDS.names) <= set(run.trials.columns)
+    assert list(run.curves.columns) == CURVE_FIELDS.names
     assert run.curves["best_macro_auc"].isna().all()  # as in runs of earlier releases
     assert run.search["seed"] == 0
     assert run.trials["epoch"].dtype == "Int64"
     assert run.trials["error"].dtype == "str"
     assert run.trials["config.model.pool_type"].tolist() == ["avg", "gem", "avg", "gem", "gem", "avg", "gem"]
+
+
+READ = """
+import os, sys
+from pathlib import Path
+from analysis.tables import read_run
+before = len(os.listdir("/proc/self/task"))
+read_run(Path(sys.argv[1]))
+print(len(os.listdir("/proc/self/task")) - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted in /proc")
+def test_reading_a_run_starts_no_threads(tiny_run: Path) -> None:
+    """A process that ends while Arrow's threads still start is aborted."""
+    done = subprocess.run([sys.executable, "-c", READ, tiny_run], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "0\n"
 
 
 def test_integers_that_pandas_stored_as_floats_are_read_as_integers(tiny_run: Path) -> None:
@@ -77,47 +97,18 @@ def test_a_missing_table_is_named(tiny_run: Path, name: str) -> None:
         read_run(tiny_run)
 
 
-@pytest.mark.parametrize("n_bytes", [0, 3, 500])
-def test_a_truncated_table_is_named(tiny_run: Path, n_bytes: int) -> None:
-    file = tiny_run / "trials.parquet"
-    file.write_bytes(file.read_bytes()[:n_bytes])
-
-    with pytest.raises(RunFolderError, match=r"trials\.parquet: not readable as Parquet .*; write it again"):
-        read_run(tiny_run)
-
-
-@pytest.mark.parametrize("text", ["a: [", "- a list", "\x00"])
-def test_a_search_file_that_is_no_mapping_is_named(tiny_run: Path, text: str) -> None:
-    (tiny_run / "search.yaml").write_text(text)
-
-    with pytest.raises(RunFolderError, match=r"search\.yaml: (not readable as YAML|holds list)"):
-        read_run(tiny_run)
-
-
 @pytest.mark.parametrize(
     ("name", "values", "message"),
     [
-        ("macro_auc", ["0.7"] * 7, "column 'macro_auc' is string, not number"),
-        ("number", [0.5, 1, 2, 3, 4, 5, 6], "column 'number' holds 0.5, not integers"),
-        ("number", [None, 1, 2, 3, 4, 5, 6], "column 'number' is empty in 1 of 7 rows"),
         ("number", [0, 0, 2, 3, 4, 5, 6], "number 0 stands in more than one row"),
-        ("macro_auc", [0.7, 1.5, 0.6, 0.85, None, 0.7, None], "macro_auc is 1.5, must be within 0..1"),
         ("macro_auc", [0.7, None, 0.6, 0.85, None, 0.7, None], "complete trials without macro_auc: trial_0001"),
         ("macro_auc", [0.7, float("nan"), 0.6, 0.85, None, 0.7, None], "complete trials without macro_auc: trial_0001"),
-        ("duration_s", [-1.0] * 7, "duration_s is -1.0, must be at least 0"),
     ],
 )
 def test_a_wrong_value_among_the_trials_is_named(tiny_run: Path, name: str, values: list, message: str) -> None:
     change_table(tiny_run / "trials.parquet", replace(name, values))
 
     with pytest.raises(RunFolderError, match=message):
-        read_run(tiny_run)
-
-
-def test_a_trial_with_two_rows_is_named(tiny_run: Path) -> None:
-    change_table(tiny_run / "trials.parquet", lambda table: pa.concat_tables([table, table.slice(2, 1)]))
-
-    with pytest.raises(RunFolderError, match="trial_id trial_0002 stands in more than one row"):
         read_run(tiny_run)
 
 
@@ -135,13 +126,6 @@ def test_curves_of_an_unknown_trial_are_named(tiny_run: Path) -> None:
         read_run(tiny_run)
 
 
-def test_an_epoch_reported_twice_is_named(tiny_run: Path) -> None:
-    change_table(tiny_run / "curves.parquet", lambda table: pa.concat_tables([table, table.slice(1, 1)]))
-
-    with pytest.raises(RunFolderError, match="the same epoch twice: trial_0000 epoch 1"):
-        read_run(tiny_run)
-
-
 def test_a_missing_folder_names_its_neighbour(tiny_run: Path) -> None:
     with pytest.raises(RunFolderError, match=r"no such folder; did you mean .*tiny\?"):
         read_run(tiny_run.with_name("tinny"))
@@ -152,8 +136,6 @@ def test_pseudo_label_parts_are_joined(tiny_run: Path) -> None:
 
     assert pseudo_labels.classes == ("amecro", "1139490", "grekis")
     assert pseudo_labels.table["filename"].tolist() == ["s0.ogg"] * 3 + ["s1.ogg"] * 3
-    assert pseudo_labels.probabilities.dtype == np.float32
-    np.testing.assert_allclose(pseudo_labels.probabilities[4], [0.1, 0.9, 0.7])
 
 
 def test_a_run_without_pseudo_labels_says_what_writes_them(tiny_run: Path) -> None:
@@ -169,9 +151,6 @@ def test_a_run_without_pseudo_labels_says_what_writes_them(tiny_run: Path) -> No
     [
         (b'["amecro", "grekis", "1139490"]', r"or another order of them, than part-0\.parquet in part-1\.parquet"),
         (b'["amecro", "1139490"]', "probabilities has 3 values in 3 rows, but the file names 2 classes"),
-        (b"amecro", "metadata 'classes' is not JSON"),
-        (b"[1, 2, 3]", "metadata 'classes' must be a JSON list of labels"),
-        (b'["amecro", "amecro", "grekis"]', "names a class twice"),
         (None, "no 'classes' in the file's metadata"),
     ],
 )
@@ -179,29 +158,6 @@ def test_wrong_classes_of_a_part_are_named(tiny_run: Path, classes: bytes | None
     metadata = None if classes is None else {b"classes": classes}
     file = tiny_run / "ensemble" / "pseudo_labels" / "part-1.parquet"
     change_table(file, lambda table: table.replace_schema_metadata(metadata))
-
-    with pytest.raises(RunFolderError, match=message):
-        read_pseudo_labels(tiny_run)
-
-
-@pytest.mark.parametrize(
-    ("name", "values", "message"),
-    [
-        ("primary_label", ["1139490", "cat", "grekis"], "unknown primary_label cat"),
-        ("labels", [["grekis"], [], ["dog"]], "unknown labels dog"),
-        ("confidence", [0.5, 0.5, 1.5], "confidence is 1.5"),
-        ("weight", [0.5, 0.5, -1.0], "weight is -1.0, must be at least 0"),
-        (
-            "probabilities",
-            [[0.1, 0.2, float("nan")]] * 3,
-            r"probabilities leaves 0\.\.1 \(or is not finite\) in 3 rows",
-        ),
-        ("end_s", [5.0, 1.0, 10.0], "end_s not after start_s"),
-        ("labels", ["grekis"] * 3, "column 'labels' is string, not list of text"),
-    ],
-)
-def test_a_wrong_value_of_a_pseudo_label_is_named(tiny_run: Path, name: str, values: list, message: str) -> None:
-    change_table(tiny_run / "ensemble" / "pseudo_labels" / "part-1.parquet", replace(name, values))
 
     with pytest.raises(RunFolderError, match=message):
         read_pseudo_labels(tiny_run)
@@ -219,9 +175,9 @@ def test_out_of_fold_predictions_are_arrays_in_the_order_of_the_classes(tiny_run
     oof = read_oof(tiny_run, "trial_0003")
 
     assert oof.classes == ("amecro", "1139490", "grekis")
-    assert oof.target.shape == oof.probabilities.shape == (24, 3)
-    assert oof.target[1].tolist() == [0, 1, 0]
-    assert oof.windows.iloc[1].to_dict() == {"filename": "f0.ogg", "start_s": 5.0, "end_s": 10.0}
+    assert oof.targets.shape == oof.probabilities.shape == (24, 3)
+    assert oof.targets[1].tolist() == [0, 1, 0]
+    assert oof.windows[1] == ("f0.ogg", 5.0, 10.0)
 
 
 def test_out_of_fold_predictions_without_a_window_are_refused(tiny_run: Path) -> None:
@@ -232,15 +188,16 @@ def test_out_of_fold_predictions_without_a_window_are_refused(tiny_run: Path) ->
 
 
 def test_a_trial_without_predictions_is_named(tiny_run: Path) -> None:
-    with pytest.raises(RunFolderError, match=r"trial_0002.oof\.parquet: missing"):
+    with pytest.raises(RunFolderError, match=r"trial_0002.oof\.parquet: is not there"):
         read_oof(tiny_run, "trial_0002")
 
 
-def test_the_newest_run_is_the_one_written_last(tiny_run: Path) -> None:
-    older = tiny_run.with_name("zebra")
-    older.mkdir()
-    (older / "trials.parquet").write_bytes(b"")
-    os.utime(older / "trials.parquet", (0, 0))
+def test_the_newest_run_is_the_one_started_last_that_has_trials(tiny_run: Path) -> None:
+    for name in ("zebra", "just started"):
+        tiny_run.with_name(name).mkdir()
+        (tiny_run.with_name(name) / "search.yaml").write_bytes(b"")
+    (tiny_run.with_name("zebra") / "trials.parquet").write_bytes(b"")
+    os.utime(tiny_run.with_name("zebra") / "search.yaml", (0, 0))
 
     assert newest_run(tiny_run.parent) == tiny_run
 

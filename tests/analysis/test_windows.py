@@ -3,12 +3,10 @@ import io
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import soundfile as sf
 from PIL import Image
 
-from analysis.predictions import OutOfFold
 from analysis.windows import (
     Clip,
     FrontEnd,
@@ -20,6 +18,7 @@ from analysis.windows import (
     read_clip,
     sound_uri,
 )
+from sed_model.run_folder.predictions import OutOfFold
 
 FRONT_END = FrontEnd(16000, 512, 160, 64, 50.0, 8000.0, 80.0)
 
@@ -29,7 +28,7 @@ def tone(hz: float, rate_hz: int = 16000, duration_s: float = 1.0) -> np.ndarray
 
 
 def test_windows_are_chosen_by_the_margin_one_a_file() -> None:
-    windows = pd.DataFrame({"filename": ["x", "x", "y", "z"], "start_s": [0.0, 5, 0, 0], "end_s": [5.0, 10, 5, 5]})
+    windows = (("x", 0.0, 5.0), ("x", 5.0, 10.0), ("y", 0.0, 5.0), ("z", 0.0, 5.0))
     target = np.array([[1, 0], [1, 0], [0, 1], [0, 0]], np.float32)
     probabilities = np.array([[0.9, 0.1], [0.8, 0.1], [0.7, 0.2], [0.5, 0.5]], np.float32)
 

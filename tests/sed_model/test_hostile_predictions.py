@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sed_model.clips.pseudo_clips import read_pseudo_labels
-from sed_model.labels.rules import PSEUDO_LABEL_SCHEMA
-from sed_model.scores.oof import OOF_SCHEMA, read_predictions
+from sed_model.run_folder.predictions import OOF_SCHEMA, PSEUDO_LABEL_SCHEMA, read_predictions
 from tests.hostile import DEEP, ODD_JSON, columns, drawn, overwritten, places, refusal, refused, truncated, with_column
 
+CLASSES_OF_ROWS = b'["1139490", "grekis"]'
 OOF_ROW: dict[str, Any] = {
     "filename": "a.ogg",
     "start_s": 0.0,
@@ -56,13 +56,13 @@ PSEUDO_VALUES: dict[str, list[Any]] = {
 }
 
 
-def write_oof(folder: Path, **changes: Any) -> Path:
+def write_oof(folder: Path, classes: bytes = CLASSES_OF_ROWS, **changes: Any) -> Path:
     rows = [OOF_ROW, OOF_ROW | {"start_s": 5.0, "end_s": 10.0} | changes]
-    pq.write_table(pa.Table.from_pylist(rows, OOF_SCHEMA), folder / "oof.parquet")
+    pq.write_table(pa.Table.from_pylist(rows, OOF_SCHEMA.with_metadata({"classes": classes})), folder / "oof.parquet")
     return folder / "oof.parquet"
 
 
-def write_labels(folder: Path, classes: bytes = b'["1139490", "grekis"]', **changes: Any) -> Path:
+def write_labels(folder: Path, classes: bytes = CLASSES_OF_ROWS, **changes: Any) -> Path:
     (folder / "pseudo_labels").mkdir(exist_ok=True)
     (folder / "members.json").write_text('{"members": [{"weights_sha256": "0"}]}')
     schema = PSEUDO_LABEL_SCHEMA.with_metadata({"classes": classes})

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sed_model.audio.cache import cache_home
 from sed_model.config.sed_config import Data, SedConfig, config_from_dict, load_config
 from sed_model.core.errors import ConfigError
-from sed_model.core.yaml_file import MAX_DEPTH, MAX_VALUES, read_yaml
+from sed_model.core.yaml_file import MAX_CHARACTERS, MAX_DEPTH, read_yaml
 from tests.hostile import drawn, refusal, refused, trees
 
 BOMB = "a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
@@ -23,6 +23,7 @@ BOMB = "a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
 LADDER = "a0: &a0 [1]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}]\n" for n in range(1, MAX_DEPTH))
 BAD_YAML = {
     "a billion values by aliases": (BOMB, "aliases"),
+    "a billion letters": (f"a: &a {'x' * 50_000}\nb: [{', '.join(['*a'] * 50_000)}]", "aliases"),
     "a billion values by merged mappings": (
         "a0: &a0 {x: [1, 1, 1, 1]}\n" + "".join(f"a{n}: &a{n} {{x: *a{n - 1}, y: *a{n - 1}}}\n" for n in range(1, 30)),
         "aliases",
@@ -92,7 +93,7 @@ def test_a_folder_and_a_loop_of_links_are_no_yaml(tmp_path: Path) -> None:
 
 
 def test_a_usual_number_of_aliases_is_fine(tmp_path: Path) -> None:
-    n_values = MAX_VALUES // 200
+    n_values = MAX_CHARACTERS // 400
     (tmp_path / "a.yaml").write_text(f"a: &a {[0] * n_values}\nb: [{', '.join(['*a'] * 100)}]\n")
     assert len(read_yaml(tmp_path / "a.yaml")["b"]) == 100
 

@@ -13,7 +13,7 @@ from sed_model.config.sed_config import Model
 from sed_model.config.training import Loss
 from sed_model.data.targets import Truth
 from sed_model.model.heads import AttentionHead
-from sed_model.scores.metrics import macro_auc
+from sed_model.run_folder.metrics import macro_auc
 from sed_model.train.losses import stage_loss
 
 N_FEATURES, N_BANDS, N_STEPS, N_CLASSES = 32, 4, 12, 3

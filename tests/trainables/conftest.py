@@ -20,19 +20,18 @@ import ray
 from filelock import FileLock
 
 from sed_model.config.sed_config import SedConfig, config_from_dict
+from sed_model.core import cli
 from sed_model.run_folder.folder import RunFolder
-from tests.hostile import in_time
 from tests.trainables.processes import CommandProcess, SearchProcess
 from tests.trainables.run_tables import TABLES
 from tests.trainables.tiny import BASE, write_data, write_space
-from trainables import cli, ensemble, search, train
+from trainables import ensemble, search, train
 from trainables.searching.recorder import Recorder
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and with them the searches they interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 COMMANDS: dict[str, Any] = {"search": search.main, "train": train.main, "ensemble": ensemble.main}
-Outcome = Callable[[Callable[[], object]], tuple[int, str, str]]
 
 
 @pytest.fixture
@@ -169,19 +168,6 @@ def bare_run(tmp_path: Path) -> RunFolder:
     for name, (schema, row) in TABLES.items():
         pq.write_table(pa.Table.from_pylist([row], schema), folder.path / f"{name}.parquet")
     return folder
-
-
-@pytest.fixture
-def outcome(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Outcome:
-    """Runs a command as its process would: exit status, what it prints, and its message."""
-    monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
-
-    def run(command: Callable[[], object]) -> tuple[int, str, str]:
-        with in_time(), pytest.raises(SystemExit) as leaving:
-            cli.run(lambda _: command() and None)
-        return leaving.value.code, *capsys.readouterr()
-
-    return run
 
 
 @pytest.fixture

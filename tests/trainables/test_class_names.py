@@ -14,7 +14,7 @@ import torch
 from analysis.predictions import read_pseudo_labels
 from sed_model.clips.pseudo_clips import read_pseudo_labels as read_for_training
 from sed_model.config.sed_config import SedConfig
-from sed_model.core.files import write_parquet
+from sed_model.core.parquet import write_parquet
 from sed_model.data.recordings import read_data_folder
 from sed_model.data.train_table import RESERVED_LABELS
 from sed_model.model.devices import Runtime

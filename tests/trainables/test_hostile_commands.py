@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from sed_model.core.errors import DataError
-from tests.hostile import NO_FILES, ODD_JSON, refusal
-from tests.trainables.conftest import Outcome
+from tests.hostile import NO_FILES, ODD_JSON, Outcome, refusal
 from trainables.searching.train_run import TrainOptions, training_config
 
 NO_CONFIGS = {kind: content for kind, content in ODD_JSON.items() if kind not in ("a comment", "YAML")} | {

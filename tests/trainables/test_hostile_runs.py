@@ -11,8 +11,7 @@ import pytest
 import yaml
 
 from sed_model.run_folder.folder import RunFolder
-from tests.hostile import NO_FILES, as_loop, deep_folder, refusal
-from tests.trainables.conftest import Outcome
+from tests.hostile import NO_FILES, Outcome, as_loop, deep_folder, refusal
 from tests.trainables.run_tables import RECORD
 from trainables import runs as runs_command
 from trainables.keeping.run_contents import removable, remove

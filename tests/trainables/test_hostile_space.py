@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sed_model.config.sed_config import SedConfig, config_from_dict
+from sed_model.core import cli
 from tests.hostile import drawn, in_time, refusal, refused, scalars
-from trainables import cli
 from trainables.searching.checks import check_place
 from trainables.spaces.load import load_space
 from trainables.spaces.overrides import absolute_paths, parse_overrides

@@ -174,7 +174,7 @@ def test_the_command_runs_where_ray_is_not_installed(run: Path, tmp_path: Path) 
     soundfile.write(folder / "A.wav", 0.1 * np.random.default_rng(0).standard_normal(16_000), 8_000)
     (folder / "B.ogg").write_bytes(b"")
     words = ["--run", run, "--soundscapes", folder, "--out", tmp_path / "out.csv", "--events", tmp_path / "events"]
-    script = "import sys; sys.modules['ray'] = None; from trainables import cli, predict; cli.run(predict.main)"
+    script = "import sys; sys.modules['ray'] = None; from trainables import predict; predict.cli.run(predict.main)"
     code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); sys.argv[1:] = {[str(word) for word in words]!r}; {script}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stderr) == (0, "")

@@ -15,7 +15,7 @@ from _run_checks import left_over
 
 from sed_model.core.errors import ConfigError
 from sed_model.core.files import sha256_of
-from sed_model.predict.frame_scores import FRAMES_FILE
+from sed_model.run_folder.predictions import FRAMES_FILE
 
 slow = pytest.mark.slow
 LONG = (

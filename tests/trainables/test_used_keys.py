@@ -18,7 +18,7 @@ from sed_model.config.sed_config import SedConfig, known_keys
 from sed_model.config.stages import SUPERVISED_STAGES, plan_stages
 from sed_model.config.tree import Section
 from sed_model.core.errors import ConfigError
-from sed_model.core.files import write_parquet
+from sed_model.core.parquet import write_parquet
 from sed_model.data.recordings import read_data_folder
 from sed_model.labels import rules
 from sed_model.model.checkpoint import load_model

@@ -13,9 +13,9 @@ from typing import Any
 import pyarrow as pa
 
 from sed_model.core.errors import DataError, UserError
+from sed_model.core.texts import printable
 from sed_model.run_folder.folder import RunFolder
 from sed_model.run_folder.leaderboard import best_trials
-from trainables import cli
 from trainables.keeping.driver_lock import is_held, may_be_held
 
 STILL_RUNS_S = 600.0
@@ -68,7 +68,7 @@ def summarise(run: RunFolder) -> RunSummary:
         trials = run.read_trials(COLUMNS)
         wanted = wanted_trials(run, record, len(trials))
     except (UserError, pa.ArrowException) as error:
-        return RunSummary(**common, status="damaged", problem=cli.printable(str(error).splitlines()[0]))
+        return RunSummary(**common, status="damaged", problem=printable(str(error).splitlines()[0]))
     counts = {status: sum(row["status"] == status for row in trials) for status in ("complete", "pruned", "failed")}
     best = next(iter(best_trials(trials, 1)), None)
     return RunSummary(

@@ -21,7 +21,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sed_model.audio.windows import decode_as_cached
 from sed_model.core.errors import AudioError, TrainingError
-from sed_model.core.files import write_json, write_parquet
+from sed_model.core.files import write_json
+from sed_model.core.parquet import write_parquet
 from sed_model.labels import rules
 from sed_model.model.checkpoint import LoadedModel
 from sed_model.model.devices import Runtime, prediction_runtime

@@ -17,9 +17,9 @@ from sed_model.data.tables import nearest
 from sed_model.model.checkpoint import Lineage, read_lineage
 from sed_model.run_folder.folder import RunFolder
 from sed_model.run_folder.leaderboard import best_trials
+from sed_model.run_folder.metrics import macro_auc
+from sed_model.run_folder.predictions import OutOfFold, read_predictions
 from sed_model.scores import combine, selection
-from sed_model.scores.metrics import macro_auc
-from sed_model.scores.oof import OutOfFold, read_predictions
 
 MAX_CANDIDATES = 50
 """The best so many trials are what a greedy selection chooses from."""
@@ -263,7 +263,7 @@ def _best(k: int, targets: np.ndarray, by_model: np.ndarray) -> list[selection.S
 def _groups(predictions: OutOfFold, data: DataFolder) -> list[str]:
     """Of each window its recordist, or its soundscape."""
     authors = dict(zip(data.recordings["path"], data.recordings["author"], strict=True))
-    return [str(authors.get(filename, filename)) for filename, _, _ in predictions.windows]
+    return [str(authors.get(filename, filename)) for filename in predictions.files]
 
 
 def _members(

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from sed_model.config.sed_config import Pseudo
-from sed_model.core.files import read_parquet
+from sed_model.core.parquet import read_parquet
 from sed_model.labels import pseudo_report, rules
 from sed_model.scores import combine, smoothing
 from trainables.labelling.members import joining

@@ -6,8 +6,8 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
+from sed_model.core import cli
 from sed_model.core.errors import ConfigError
-from trainables import cli
 from trainables.on_ray.cluster import prepare_environment, runtime_environment
 
 OVERRIDE = "RAY_OVERRIDE_JOB_RUNTIME_ENV"

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from sed_model.core import cli
 from sed_model.core.errors import DiskFullError
 from sed_model.core.files import explained_full_disk
 from sed_model.model.checkpoint import CONFIG_FILE
 from sed_model.run_folder.folder import RunFolder
-from trainables import cli
 from trainables.on_ray.stopping import StoppedError
 from trainables.searching.setup import Prepared
 

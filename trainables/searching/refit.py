@@ -16,11 +16,10 @@ from sed_model.config.sed_config import SedConfig
 from sed_model.core.errors import DiskFullError
 from sed_model.core.files import replacing
 from sed_model.model.checkpoint import CONFIG_FILE, LINEAGE_FILE, WEIGHTS_FILE, delete_state, read_lineage
-from sed_model.predict.frame_scores import FRAMES_FILE
 from sed_model.run_folder.folder import RunFolder
 from sed_model.run_folder.leaderboard import finalists
+from sed_model.run_folder.predictions import FRAMES_FILE, OOF_FILE
 from sed_model.run_folder.run_tables import trial_id
-from sed_model.scores.oof import OOF_FILE
 from trainables.on_ray.cluster import ClusterInfo
 from trainables.on_ray.repairs import AbandonedGroups, NodeLosses, trial_error
 from trainables.on_ray.stopping import StoppingCallback, run_tuner

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sed_model.core import cli
 from sed_model.core.errors import ConfigError
 from sed_model.run_folder.folder import RunFolder
 from sed_model.run_folder.leaderboard import best_trials
-from trainables import cli
 from trainables.on_ray.cluster import joined_address, ray_session
 from trainables.searching.options import SearchOptions
 from trainables.searching.run import run_search

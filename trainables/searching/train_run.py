@@ -14,6 +14,7 @@ from sed_model.clips.training_data import check_leaks, n_training_recordings
 from sed_model.config.sed_config import SedConfig, load_config
 from sed_model.config.stages import PARENTS, SUPERVISED_STAGES, plan_stages
 from sed_model.config.training import STAGE_NAMES
+from sed_model.core import cli
 from sed_model.core.errors import CheckpointError, ConfigError
 from sed_model.data.demo import write_demo_data
 from sed_model.data.recordings import read_data_folder
@@ -29,7 +30,6 @@ from sed_model.model.checkpoint import (
 from sed_model.model.devices import emulation_note
 from sed_model.model.model_trial import try_model
 from sed_model.model.network import SedModel
-from trainables import cli
 from trainables.keeping.driver_lock import only_driver
 from trainables.on_ray.cluster import ClusterInfo, machine_for, ray_session
 from trainables.searching.checks import batch_line, check_data, check_place, tell_data

@@ -9,7 +9,8 @@ import pytest
 from safetensors import SafetensorError
 
 from sed_model.core.errors import DiskFullError
-from sed_model.core.files import remove_left_over, replacing, sha256_of, write_json, write_parquet
+from sed_model.core.files import remove_left_over, replacing, sha256_of, write_json
+from sed_model.core.parquet import write_parquet
 
 
 def test_the_new_file_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
@@ -86,7 +87,7 @@ def test_reading_a_table_starts_no_threads(tmp_path: Path) -> None:
         "import os, sys\n"
         "from pathlib import Path\n"
         "import pyarrow as pa\n"
-        "from sed_model.core.files import read_parquet\n"
+        "from sed_model.core.parquet import read_parquet\n"
         "before = len(os.listdir('/proc/self/task'))\n"
         "table = read_parquet(Path(sys.argv[1]), pa.schema([('a', pa.int64()), ('b', pa.string())]))\n"
         "assert table.num_rows == 2\n"

@@ -14,9 +14,9 @@ from sed_model.clips.validation_windows import ValidationWindows
 from sed_model.config.sed_config import SedConfig
 from sed_model.model.checkpoint import load_model
 from sed_model.model.devices import choose_runtime
-from sed_model.predict.frame_scores import FRAMES_FILE, telling_windows, write_frame_scores
+from sed_model.predict.frame_scores import telling_windows, write_frame_scores
 from sed_model.predict.members import predict_soundscape
-from sed_model.scores.oof import OOF_FILE, write_predictions
+from sed_model.run_folder.predictions import FRAMES_FILE, OOF_FILE, write_predictions
 
 
 @pytest.fixture

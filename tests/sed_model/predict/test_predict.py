@@ -26,7 +26,7 @@ from sed_model.predict.members import (
     target_starts,
     window_rms,
 )
-from sed_model.scores.oof import write_predictions
+from sed_model.run_folder.predictions import write_predictions
 from tests.models import random_model
 
 CPU = Runtime(torch.device("cpu"), None)

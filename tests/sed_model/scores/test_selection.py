@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from sed_model.run_folder.metrics import macro_auc
 from sed_model.scores import combine, selection
-from sed_model.scores.metrics import macro_auc
 
 # One class, four windows, the first two positive.
 TRUTH = np.array([[1.0], [1.0], [0.0], [0.0]])

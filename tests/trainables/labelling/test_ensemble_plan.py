@@ -16,7 +16,7 @@ import yaml
 
 from sed_model.config.sed_config import config_from_dict
 from sed_model.core.errors import CheckpointError, ConfigError, DataError
-from sed_model.core.files import write_parquet
+from sed_model.core.parquet import write_parquet
 from sed_model.data.recordings import read_data_folder
 from sed_model.data.splits import split
 from sed_model.model.checkpoint import Lineage, LoadedModel

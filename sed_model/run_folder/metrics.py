@@ -12,7 +12,9 @@ from jaxtyping import Float64, Shaped
 from numpy.typing import NDArray
 
 from sed_model.core.errors import DataError, TrainingError
-from sed_model.data.targets import POSITIVE_FROM
+
+POSITIVE_FROM = 0.5
+"""A soft target is a positive from here, in losses, mixing and metrics alike."""
 
 
 def auc_per_class(

@@ -1,11 +1,10 @@
-"""What all commands share: argument types, exit statuses, help that is quick."""
+"""What all commands share: argument types, messages, exit statuses."""
 
 from __future__ import annotations
 
 import argparse
 import shlex
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
@@ -13,12 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from analysis import command
-from scripts.make_reference import COMMANDS
+from sed_model.core import cli
 from sed_model.core.errors import DataError, DiskFullError, TrainingError
-from trainables import cli, search
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -67,18 +62,19 @@ def test_folders_are_absolute_and_know_the_home(monkeypatch: pytest.MonkeyPatch,
     assert cli.path("runs") == tmp_path / "runs"
 
 
-@pytest.mark.parametrize("run_folder", [cli.run_folder, command.run_folder])
+@pytest.mark.parametrize(
+    ("text", "folder"),
+    [("first", "runs/first"), ("runs/first/", "runs/first"), ("second", "second"), ("third", "third")],
+)
 def test_a_run_is_named_by_its_path_or_its_name_in_runs(
-    run_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    text: str, folder: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("runs/first", "runs/second", "second"):
         Path(name).mkdir(parents=True)
 
-    assert run_folder("first").absolute() == tmp_path / "runs" / "first"
-    assert run_folder("runs/first/").absolute() == tmp_path / "runs" / "first"
-    assert run_folder("second").absolute() == tmp_path / "second"
-    assert run_folder("third").absolute() == tmp_path / "third"
+    assert cli.run_folder(text) == tmp_path / folder
+    assert cli.run_as_typed(text) == Path(folder)
 
 
 @pytest.mark.parametrize(
@@ -91,45 +87,6 @@ def test_the_models_of_a_command_are_named_for_the_next_one(words: str) -> None:
     cli.add_models(parser)
     given = parser.parse_args(shlex.split(words))
     assert cli.chosen_models(given.run, given.model, given.top_k) == words
-
-
-def test_a_run_to_go_on_with_is_named_by_its_path_as_well(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.chdir(tmp_path)
-    options = search.parse(["--resume", "--name", "old/first"])
-    assert (options.out, options.name) == (tmp_path / "old", "first")
-
-
-@pytest.mark.parametrize("module", ["trainables.search", "trainables.runs", "analysis.report", "sed_model.demo_data"])
-def test_a_python_without_the_packages_says_what_to_activate(module: str) -> None:
-    """-S leaves the installed packages out."""
-    result = subprocess.run([sys.executable, "-S", "-m", module], cwd=ROOT, capture_output=True, text=True, check=False)
-
-    assert result.returncode == 2
-    assert result.stderr.startswith(f"error: {sys.executable} lacks the packages of sed-search; ")
-    assert "source .venv/bin/activate" in result.stderr
-    assert result.stderr.count("\n") == 1
-
-
-FIRST_LINE = """
-import importlib, sys
-from trainables import cli
-cli.say = lambda line: sys.exit("torch" in sys.modules or "ray" in sys.modules)
-importlib.import_module(sys.argv[1]).main(sys.argv[2:])
-"""
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        *("search --space x", "train --stage all --out x", "ensemble --run x", "student --run x"),
-        *("predict --run x --soundscapes x --out x.csv", "export --run x --format onnx"),
-    ],
-    ids=lambda words: words.split()[0],
-)  # fmt: skip
-def test_the_first_line_comes_before_what_takes_seconds_to_import(words: str) -> None:
-    module, *rest = words.split()
-    command = [sys.executable, "-c", FIRST_LINE, f"trainables.{module}", *rest]
-    assert subprocess.run(command, cwd=ROOT, check=False).returncode == 0
 
 
 def raising(error: BaseException) -> Callable[[object], None]:
@@ -207,32 +164,6 @@ def test_a_polite_kill_counts_as_an_interrupt() -> None:
 def test_a_fault_of_the_program_keeps_its_traceback() -> None:
     with pytest.raises(ZeroDivisionError):
         cli.run(raising(ZeroDivisionError()))
-
-
-HELP = """
-import runpy, sys, time
-start_s = time.perf_counter()
-module, *sys.argv[1:] = sys.argv[1:]
-try:
-    runpy.run_module(module, run_name="__main__")
-except SystemExit as leaving:
-    assert leaving.code == 0
-heavy = {"torch", "ray", "pandas", "optuna", "timm"} & set(sys.modules)
-print("HEAVY", sorted(heavy), "SECONDS", time.perf_counter() - start_s)
-"""
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_help_has_examples_and_is_quick(command: str) -> None:
-    shown = subprocess.run(
-        [sys.executable, "-c", HELP, command, "--help"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout
-
-    assert "examples:\n" in shown
-    assert f"python -m {command} " in shown.split("examples:")[1]
-    assert "exit status: 0 done" in shown
-    assert "HEAVY []" in shown
-    assert float(shown.rsplit("SECONDS ", 1)[1]) < 2.0  # a quarter of a second on an idle machine
 
 
 def test_commands_tell_their_version(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,34 +1,19 @@
-"""Macro ROC-AUC of validation predictions, once and over bootstrap resamples of the files."""
+"""ROC-AUC of validation predictions over bootstrap resamples of the files."""
 
 import numpy as np
-from sklearn.metrics import roc_auc_score
 
-POSITIVE_FROM = 0.5
-
-
-def class_aucs(target: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """ROC-AUC of each class, float64 [classes]; NaN for a class without a positive (target >= 0.5) or a negative.
-
-    Args:
-        target: labels in 0..1, [windows, classes]; soft labels are positive from 0.5.
-        probabilities: scores, [windows, classes].
-    """
-    positive = target >= POSITIVE_FROM
-    aucs = np.full(positive.shape[1], np.nan)
-    for index in np.flatnonzero(positive.any(axis=0) & ~positive.all(axis=0)):
-        aucs[index] = roc_auc_score(positive[:, index], probabilities[:, index])
-    return aucs
+from sed_model.run_folder.metrics import POSITIVE_FROM
 
 
-def macro_auc(target: np.ndarray, probabilities: np.ndarray) -> float:
-    """Mean ROC-AUC over the classes with at least one positive and one negative; NaN where no class has both."""
-    aucs = class_aucs(target, probabilities)
-    scored = aucs[~np.isnan(aucs)]
-    return float(scored.mean()) if len(scored) else float("nan")
+def mean_of_classes(aucs: np.ndarray) -> np.ndarray:
+    """The mean over the last axis, float64 [..]: NaN stands for a class that does not count, and where none does."""
+    n_scored = (~np.isnan(aucs)).sum(axis=-1)
+    means = np.full(aucs.shape[:-1], np.nan)
+    return np.divide(np.nansum(aucs, axis=-1), n_scored, out=means, where=n_scored > 0)
 
 
 def weighted_macro_aucs(target: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """`macro_auc` under each of many weightings of the windows, float64 [resamples]; NaN where no class counts.
+    """The macro AUC under each of many weightings of the windows, float64 [resamples]; NaN where no class counts.
 
     A weight of 2 is a window drawn twice, 0 one not drawn.
 
@@ -37,15 +22,11 @@ def weighted_macro_aucs(target: np.ndarray, probabilities: np.ndarray, weights: 
         probabilities: scores, [windows, classes].
         weights: how often each window counts, [resamples, windows].
     """
-    aucs = weighted_class_aucs(target, probabilities, weights)
-    n_scored = (~np.isnan(aucs)).sum(axis=1)
-    means = np.full(len(weights), np.nan)
-    np.divide(np.nansum(aucs, axis=1), n_scored, out=means, where=n_scored > 0)
-    return means
+    return mean_of_classes(weighted_class_aucs(target, probabilities, weights))
 
 
 def weighted_class_aucs(target: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """`class_aucs` under each weighting, float64 [resamples, classes]; NaN where a class has no pair. See above.
+    """`auc_per_class` under each weighting, float64 [resamples, classes]; NaN where a class has no pair. See above.
 
     The pairs of a class are compared once for all resamples, which makes a bootstrap over hundreds of classes
     affordable; scikit-learn gives the same values one at a time.

@@ -1,4 +1,4 @@
-"""What all commands share: exit statuses, messages for users, and arguments that several of them have."""
+"""What all commands share: exit statuses, messages for users, and arguments that several of them have. No Ray."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 
 from sed_model.core.errors import DiskFullError, TrainingError, UserError
 from sed_model.core.paths import PLACE_ERRORS, expanded, is_folder
+from sed_model.core.texts import printable
 
 EXIT_FAILURE = 1
 EXIT_USER_ERROR = 2
@@ -87,11 +88,6 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
-def printable(text: str) -> str:
-    """Text with everything escaped that a terminal would obey, but for ends of lines."""
-    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
-
-
 def _as_interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
@@ -155,9 +151,14 @@ def path(text: str) -> Path:
 
 
 def run_folder(text: str) -> Path:
-    """Argument type: a run by its path, or by its name in runs/ where there is no such path."""
-    named = Path("runs", text).absolute()
-    return named if not is_folder(expanded(text)) and is_folder(named) else expanded(text)
+    """Argument type: a run by its path, or by its name in runs/ where there is no such path; absolute."""
+    return expanded(run_as_typed(text))
+
+
+def run_as_typed(text: str) -> Path:
+    """Argument type: as `run_folder`, but for people to read: relative where it is given so."""
+    named = Path("runs", text)
+    return named if not is_folder(expanded(text)) and is_folder(named) else Path(text).expanduser()
 
 
 def positive_int(text: str) -> int:

@@ -6,7 +6,7 @@ from hypothesis.extra.numpy import arrays
 from sklearn.metrics import roc_auc_score
 
 from sed_model.core.errors import DataError, TrainingError
-from sed_model.scores.metrics import auc_per_class, macro_auc
+from sed_model.run_folder.metrics import auc_per_class, macro_auc
 
 # Columns: one of four pairs in the wrong order; a tie counts half; no positive; no negative.
 TARGETS = np.array([[0, 0, 0, 1], [0, 0, 0, 1], [1, 1, 0, 1], [1, 0, 0, 1]], dtype=np.float32)

@@ -46,6 +46,12 @@ def test_the_author_of_a_class_without_others_stays_in_training() -> None:
     assert (folds[authors != "a0"] >= 0).all()
 
 
+def test_an_author_who_has_to_train_does_so_with_all_recordings() -> None:
+    """By strata u and w share a fold, in which class c would go untrained: u stays in training, class a included."""
+    table = recordings([("a", "u"), ("a", "y"), ("c", "u"), ("c", "w"), ("c", "w")])
+    assert author_folds(table, 2, seed=0).tolist() == [-1, 1, -1, 0, 0]
+
+
 @given(
     st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from("uvwxyz")), min_size=1, max_size=40),
     st.integers(2, 6),

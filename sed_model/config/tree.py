@@ -5,13 +5,13 @@ Which keys there are is said in `config`, `config_augment` and `config_training`
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from sed_model.config.earlier import EARLIER
+from sed_model.core.texts import nearest
 
 
 def key(default: Any, description: str, unit: str = "", **limits: Any) -> Any:
@@ -88,12 +88,10 @@ def unknown_key_message(name: str, known: Sequence[str]) -> str:
     """What to say of a dotted key that is none of the `known`; the nearest is named."""
     if name in EARLIER:
         return f"{name}: was replaced; use {EARLIER[name]}."
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    if not near:
-        leaf = name.rsplit(".", 1)[-1]
-        near = [other for other in known if other.rsplit(".", 1)[-1] == leaf][:1]
-    hint = f"; did you mean {near[0]}?" if near else "; see search_spaces/base.yaml for the known keys."
-    return f"{name}: unknown configuration key{hint}"
+    leaf = name.rsplit(".", 1)[-1]
+    alike = next((f" (did you mean {other}?)" for other in known if other.rsplit(".", 1)[-1] == leaf), "")
+    hint = nearest(name, known, cutoff=0.5) or alike or "; see search_spaces/base.yaml for the known keys"
+    return f"{name}: unknown configuration key{hint}."
 
 
 def problem_text(detail: Any, known: Sequence[str]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import unicodedata
 from collections.abc import Iterable
 
 N_EXAMPLES = 5
@@ -32,3 +34,21 @@ def examples(values: Iterable[object], n_most: int = N_EXAMPLES) -> str:
 def first_line(error: Exception) -> str:
     """The first line of a library's error message."""
     return shown(str(error).strip().splitlines()[0]) if str(error).strip() else type(error).__name__
+
+
+def nearest(name: object, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """` (did you mean X?)`, or nothing when no known name is close; capitals and Unicode forms hardly count.
+
+    Args:
+        cutoff: likeness from which on a name is close, 0..1.
+    """
+    folded: dict[str, str] = {}
+    for one in known:
+        folded.setdefault(fold(one), one)
+    close = difflib.get_close_matches(fold(str(name)), list(folded), n=1, cutoff=cutoff)
+    return f" (did you mean {folded[close[0]]}?)" if close else ""
+
+
+def fold(text: str) -> str:
+    """The text without what writing systems and keyboards change: one Unicode form (NFC), no capitals."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())

@@ -12,10 +12,11 @@ import pandas as pd
 
 from sed_model.audio.audio_files import AudioListing
 from sed_model.audio.decoding import duration_s
+from sed_model.core.texts import fold, nearest
 from sed_model.data.label_cells import split_labels
 from sed_model.data.layouts import LabelForm
 from sed_model.data.near_names import LabelFinder
-from sed_model.data.tables import Notes, Problems, fold, nearest, read_text_table
+from sed_model.data.tables import Notes, Problems, read_text_table
 
 COLUMNS: dict[LabelForm, tuple[str, ...]] = {
     "spans": ("filename", "start", "end", "primary_label"),

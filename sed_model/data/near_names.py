@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import PurePosixPath
 
 from sed_model.audio.audio_files import APPLE_DOUBLE, AUDIO_SUFFIXES, UNREADABLE_SUFFIXES, AudioListing
-from sed_model.data.tables import fold
+from sed_model.core.texts import fold
 
 BACKSLASHES = "filenames with backslashes, read as /"
 PREFIXED = "filenames that begin with the folder of the recordings, read without it"
@@ -120,7 +120,7 @@ class FileFinder:
         names = {fold(PurePosixPath(one).name): one for one in (beside or self._listing.sizes)}
         compared = list(names)[:NEAR_AMONG]
         close = difflib.get_close_matches(fold(path.name), compared, n=1, cutoff=0.6)
-        near = f"; did you mean {names[close[0]].removeprefix(self._listing.name + '/')}?" if close else ""
+        near = f" (did you mean {names[close[0]].removeprefix(self._listing.name + '/')}?)" if close else ""
         return f"there is no audio file {path}; add it or remove the row{near}"
 
 

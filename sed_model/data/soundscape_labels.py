@@ -14,9 +14,10 @@ import numpy as np
 import pandas as pd
 
 from sed_model.audio.audio_files import list_audio
+from sed_model.core.texts import nearest
 from sed_model.data.label_rows import LabelledFiles, read_label_cells
 from sed_model.data.layouts import label_form
-from sed_model.data.tables import Notes, Problems, columns_of, nearest, read_text_table
+from sed_model.data.tables import Notes, Problems, columns_of, read_text_table
 
 _ROW_ID = re.compile(r"(?P<stem>.+)_(?P<end_s>\d+(?:\.\d+)?)", re.ASCII)
 _CELLS = {"0": 0.0, "1": 1.0, "0.0": 0.0, "1.0": 1.0}

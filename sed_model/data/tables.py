@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import codecs
 import csv
-import difflib
 import io
 import os
-import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,6 +15,7 @@ import pandas as pd
 
 from sed_model.core.errors import DataError
 from sed_model.core.paths import is_file, is_folder
+from sed_model.core.texts import nearest
 
 MAX_LINES_PER_KIND = 20
 MAX_LINE_LENGTH = 500
@@ -84,20 +83,6 @@ class Problems:
         """Raises DataError with the whole report, headed by `source`."""
         if self:
             raise DataError(f"{source} cannot be used:\n{self.report()}")
-
-
-def nearest(value: str, known: Iterable[str]) -> str:
-    """`"; did you mean X?"`, or nothing when no known value is close; capitals and Unicode forms hardly count."""
-    folded: dict[str, str] = {}
-    for name in known:
-        folded.setdefault(fold(name), name)
-    close = difflib.get_close_matches(fold(value), list(folded), n=1, cutoff=0.6)
-    return f"; did you mean {folded[close[0]]}?" if close else ""
-
-
-def fold(text: str) -> str:
-    """The text without what writing systems and keyboards change: one Unicode form (NFC), no capitals."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
 
 
 def read_text_table(path: Path, required: Sequence[str], notes: Notes | None = None) -> pd.DataFrame:

@@ -5,7 +5,6 @@ Every source of labels (recordings with ratings and secondary labels, labelled s
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -17,6 +16,7 @@ from torch import Tensor
 from sed_model.config.sed_config import Data
 from sed_model.config.training import Stage
 from sed_model.core.errors import DataError
+from sed_model.core.texts import nearest
 from sed_model.run_folder.metrics import POSITIVE_FROM
 
 MAX_RATING = 5.0
@@ -134,10 +134,9 @@ class TargetBuilder:
 
     def _class_index(self, label: str) -> int:
         if label not in self._index:
-            near = difflib.get_close_matches(label, self.classes, n=1)
-            hint = f"; the nearest is {near[0]!r}" if near else ""
+            near = nearest(label, self.classes)
             raise DataError(
-                f"primary_label={label!r} is not among the {len(self.classes)} classes{hint}; add it to taxonomy.csv."
+                f"primary_label={label!r} is not among the {len(self.classes)} classes{near}; add it to taxonomy.csv."
             )
         return self._index[label]
 

@@ -13,10 +13,11 @@ import pandas as pd
 
 from sed_model.audio.audio_files import AudioListing, beside
 from sed_model.core.errors import some
+from sed_model.core.texts import nearest
 from sed_model.data.label_cells import parse_label_list, written_without_brackets
 from sed_model.data.layouts import Layout
 from sed_model.data.near_names import FileFinder, Found, LabelFinder, nfc
-from sed_model.data.tables import MAX_LINES_PER_KIND, Notes, Problems, nearest, read_text_table
+from sed_model.data.tables import MAX_LINES_PER_KIND, Notes, Problems, read_text_table
 
 MAX_RATING = 5.0
 QUALITIES = {"A": 5.0, "B": 4.0, "C": 3.0, "D": 2.0, "E": 1.0}

@@ -19,8 +19,9 @@ from sed_model.audio.audio_files import AUDIO_SUFFIXES, AudioListing, below, bes
 from sed_model.core.errors import CheckpointError, DataError
 from sed_model.core.files import write_text
 from sed_model.core.paths import is_file, is_folder
+from sed_model.core.texts import nearest
 from sed_model.data.soundscape_labels import parse_row_id
-from sed_model.data.tables import Notes, Problems, nearest, read_text_table
+from sed_model.data.tables import Notes, Problems, read_text_table
 
 SAMPLE_NAME = "sample_submission.csv"
 

@@ -7,7 +7,6 @@ much a sample counts beside the others and never changes the size of the loss. N
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 
 import torch
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from sed_model.config.training import Loss
 from sed_model.core.errors import ConfigError
+from sed_model.core.texts import nearest
 from sed_model.data.targets import Truth
 from sed_model.run_folder.metrics import POSITIVE_FROM
 
@@ -112,9 +112,7 @@ def loss_named(name: str) -> LossFunction:
         ConfigError: naming the known losses and the nearest one.
     """
     if name not in LOSSES:
-        near = difflib.get_close_matches(name, LOSSES, n=1)
-        hint = f"did you mean {near[0]}?" if near else "use one of them."
-        raise ConfigError(f"loss={name!r} is unknown; known are {', '.join(LOSSES)}; {hint}")
+        raise ConfigError(f"loss={name!r} is unknown{nearest(name, LOSSES)}; use one of {', '.join(LOSSES)}.")
     return LOSSES[name]
 
 

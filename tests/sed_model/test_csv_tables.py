@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from sed_model.core.errors import DataError
-from sed_model.data.tables import Problems, nearest, read_text_table
+from sed_model.core.texts import nearest
+from sed_model.data.tables import Problems, read_text_table
 
 
 def write(tmp_path: Path, content: bytes) -> Path:
@@ -59,5 +60,5 @@ def test_a_report_shows_twenty_lines_a_kind_and_counts_the_rest() -> None:
 
 
 def test_the_nearest_known_value_is_offered() -> None:
-    assert nearest("grekiss", ["grekis", "houspa"]) == "; did you mean grekis?"
+    assert nearest("grekiss", ["grekis", "houspa"]) == " (did you mean grekis?)"
     assert nearest("zzz", ["grekis", "houspa"]) == ""

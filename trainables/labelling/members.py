@@ -12,8 +12,8 @@ import numpy as np
 
 from sed_model.config.sed_config import SedConfig
 from sed_model.core.errors import CheckpointError, ConfigError, some
+from sed_model.core.texts import nearest
 from sed_model.data.recordings import DataFolder
-from sed_model.data.tables import nearest
 from sed_model.model.checkpoint import Lineage, read_lineage
 from sed_model.run_folder.folder import RunFolder
 from sed_model.run_folder.leaderboard import best_trials

@@ -12,7 +12,8 @@ from sed_model.config.sed_config import SedConfig, config_from_dict, known_keys,
 from sed_model.config.tree import unknown_key_message
 from sed_model.core.errors import ConfigError
 from sed_model.core.paths import is_file
-from trainables.spaces.distributions import Choice, Range, is_scalar, nearest, parse_distribution
+from sed_model.core.texts import nearest
+from trainables.spaces.distributions import Choice, Range, is_scalar, parse_distribution
 from trainables.spaces.search_space import Condition, Parameter, SearchSpace
 from trainables.spaces.settings import parse_search
 
@@ -99,9 +100,8 @@ def find_file(name_or_path: str | Path, beside: Path | None = None) -> Path:
     found = next((path for path in candidates if is_file(path)), None)
     if found is None:
         names = sorted(path.name for path in SPACES_DIR.glob("*.yaml"))
-        raise ConfigError(
-            f"{given}: no such file{nearest(given.name, names)}; give a path, or a name of {', '.join(names)}."
-        )
+        near = nearest(given.name, names, cutoff=0.5)
+        raise ConfigError(f"{given}: no such file{near}; give a path, or a name of {', '.join(names)}.")
     return found
 
 

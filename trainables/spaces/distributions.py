@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
+
+from sed_model.core.texts import nearest
 
 if TYPE_CHECKING:
     import optuna
@@ -187,9 +188,3 @@ def is_scalar(value: Any) -> bool:
 def contains(values: Iterable[Any], value: Any) -> bool:
     """Membership that tells true from 1 and false from 0."""
     return any(value == other and isinstance(value, bool) == isinstance(other, bool) for other in values)
-
-
-def nearest(name: Any, known: Iterable[str]) -> str:
-    """` (did you mean X?)`, or nothing when no known name is close."""
-    near = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.5)
-    return f" (did you mean {near[0]}?)" if near else ""

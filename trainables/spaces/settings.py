@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from sed_model.config.training import STAGE_NAMES, StageName
-from trainables.spaces.distributions import nearest
+from sed_model.core.texts import nearest
 
 MODES: dict[str, str] = {"macro_auc": "max", "val_loss": "min"}
 """The metrics that every trial reports after each epoch, and the better direction."""

@@ -188,7 +188,7 @@ def test_all_problems_are_reported_at_once() -> None:
     message = str(error.value)
     assert message.startswith("my.yaml:\n")
     for problem in (
-        "seeed: unknown configuration key; did you mean seed?",
+        "seeed: unknown configuration key (did you mean seed?).",
         "front_end: f_max_hz=99000",
         "front_end: hop_length=8192",
         "model.pool_type='median'",
@@ -210,16 +210,16 @@ def test_problems_between_groups_are_reported_at_once() -> None:
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("model.pooltype", "did you mean model.pool_type?"),
-        ("lr", "did you mean stages.pretrain_ce.lr?"),
-        ("stages.pretrain.lr", "did you mean stages.pretrain_ce.lr?"),
-        ("zzzzzz", "see search_spaces/base.yaml"),
+        ("model.pooltype", " (did you mean model.pool_type?)."),
+        ("lr", " (did you mean stages.pretrain_ce.lr?)."),
+        ("stages.pretrain.lr", " (did you mean stages.pretrain_ce.lr?)."),
+        ("zzzzzz", "; see search_spaces/base.yaml"),
     ],
 )
 def test_unknown_keys_are_errors_with_the_nearest_known_one(name: str, hint: str) -> None:  # fault 7
     with pytest.raises(ConfigError) as error:
         SedConfig().with_overrides({name: 1})
-    assert str(error.value).startswith(f"{name}: unknown configuration key; {hint}")
+    assert str(error.value).startswith(f"{name}: unknown configuration key{hint}")
 
 
 # --- changing by copying

@@ -81,7 +81,7 @@ def test_all_problems_of_all_tables_come_in_one_report(tmp_path: Path) -> None:
     root = write_folder(tmp_path, rows, "a/x.ogg", "a/y.ogg", "a/z.ogg")
     (root / "train_soundscapes_labels.csv").write_text("row_id,a,1139490,nan\nnowhere_5,0,0,0\n", encoding="utf-8")
     message = problems_of(root)
-    assert "line 2: 'aa' is not in taxonomy.csv; add or mend it; did you mean a?" in message
+    assert "line 2: 'aa' is not in taxonomy.csv; add or mend it (did you mean a?)" in message
     assert 'line 3: secondary_labels "[\'a" is not a list of labels' in message
     assert "line 3: filename 'a/x.ogg': is in line 2 already" in message
     assert "line 4: filename 'a/gone.ogg': there is no audio file train_audio/a/gone.ogg" in message

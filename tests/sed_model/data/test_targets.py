@@ -99,7 +99,7 @@ def test_union_of_nothing_is_refused() -> None:
 
 
 def test_unknown_primary_label_names_the_nearest_class() -> None:
-    with pytest.raises(DataError, match=r"'grekos' is not among the 3 classes; the nearest is 'grekis'"):
+    with pytest.raises(DataError, match=r"'grekos' is not among the 3 classes \(did you mean grekis\?\)"):
         BUILDER.for_recording("grekos", [], 0, Stage(), Data())
 
 

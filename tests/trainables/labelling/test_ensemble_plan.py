@@ -167,7 +167,7 @@ def test_named_members_are_taken_and_unknown_ones_refused(run: Path, tiny_root: 
     worst = plan(run, tiny_root, top_k=8).choice.members[-1].trial_id
 
     assert [member.trial_id for member in plan(run, tiny_root, members=(worst,)).choice.members] == [worst]
-    with pytest.raises(ConfigError, match=r"--members trial_000x: is no trial with a score; did you mean trial_000"):
+    with pytest.raises(ConfigError, match=r"--members trial_000x: is no trial with a score \(did you mean trial_000"):
         plan(run, tiny_root, members=(worst, "trial_000x"))
 
 

@@ -183,7 +183,7 @@ def test_a_fixed_child_does_not_change_its_parent(tmp_path: Path) -> None:
 
 
 def test_an_unknown_fixed_key_names_the_nearest(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"model.pool_typ: unknown configuration key; did you mean model.pool_type"):
+    with pytest.raises(ConfigError, match=r"model.pool_typ: unknown configuration key \(did you mean model.pool_type"):
         load(tmp_path, SMALL, model__pool_typ="gem")
 
 

@@ -13,8 +13,8 @@ from sed_model.clips.training_data import TrainingData, open_training_data
 from sed_model.config.sed_config import Data, SedConfig
 from sed_model.data.recordings import read_data_folder
 from tests.models import save_random_model
-from tests.sed_model.clips import RATE, Clips
 from tests.sed_model.csv_folder import GOOD, LABELS, TAXONOMY
+from tests.sed_model.decoded_clips import RATE, Clips
 
 TINY_RATE_HZ = 8_000
 TINY_CLASSES = {"1139490": 500.0, "abethr1": 1200.0, "grekis": 2600.0}

@@ -16,7 +16,7 @@ from sed_model.audio import cache_build
 from sed_model.audio.cache import AudioCache, cache_home, open_cache
 from sed_model.config.sed_config import Data
 from sed_model.core.errors import AudioError, DataError
-from tests.sed_model.clips import RATE, Clips
+from tests.sed_model.decoded_clips import RATE, Clips
 
 
 def test_samples_are_the_decoded_int16(clips: Clips) -> None:

@@ -15,7 +15,7 @@ from sed_model.audio import cache_build
 from sed_model.audio.cache import AudioCache, cache_home
 from sed_model.audio.decoding import decode
 from sed_model.core.errors import DataError
-from tests.sed_model.clips import RATE, Clips
+from tests.sed_model.decoded_clips import RATE, Clips
 from tests.sed_model.mp3_in_wav import mp3_frames, write_mp3_in_wav
 
 

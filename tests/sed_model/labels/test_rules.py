@@ -243,7 +243,7 @@ def test_rules_keep_only_what_they_may(rows: np.ndarray, settings: Pseudo) -> No
 @pytest.mark.parametrize(("balance", "kept"), [(True, ["S0.ogg", "S2.ogg"]), (False, ["S0.ogg", "S1.ogg"])])
 def test_balance_chooses_between_the_best_of_each_class_and_the_best_of_all(balance: bool, kept: list[str]) -> None:
     settings = Pseudo(keep_class=0.5, keep_window=0.5, max_share=1, balance=balance)
-    table, _ = pseudo.apply_rules(labelled([[0.99, 0], [0.98, 0], [0, 0.8]]), CLASSES, settings, n_real=2)
+    table, _ = rules.apply_rules(labelled([[0.99, 0], [0.98, 0], [0, 0.8]]), CLASSES, settings, n_real=2)
     assert table["filename"].tolist() == kept
 
 

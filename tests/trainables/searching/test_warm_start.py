@@ -33,8 +33,9 @@ def trial(space: SearchSpace, number: int, values: dict[str, Any], **fields: Any
 
 
 def curve(number: int, *scores: float) -> list[dict[str, Any]]:
+    same = {"trial_id": f"trial_000{number}", "stage": "pretrain_ce", "train_loss": 1.0, "val_loss": 1.0, "lr": 1e-3}
     return [
-        {"trial_id": f"trial_000{number}", "stage": "pretrain_ce", "epoch": epoch, "macro_auc": score, "val_loss": 1.0}
+        same | {"epoch": epoch, "stage_epoch": epoch, "macro_auc": score, "samples_per_s": 10.0}
         for epoch, score in enumerate(scores, start=1)
     ]
 

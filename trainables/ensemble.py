@@ -91,8 +91,8 @@ def label(options: argparse.Namespace) -> None:
     cli.say("choosing the members")
     from sed_model.run_folder.folder import RunFolder
     from trainables.keeping.driver_lock import check_free, only_driver
+    from trainables.labelling.candidates import EnsembleJob
     from trainables.labelling.job import label_soundscapes
-    from trainables.labelling.members import EnsembleJob
     from trainables.labelling.plan import plan_ensemble
     from trainables.on_ray.cluster import ray_session
     from trainables.spaces.overrides import parse_overrides

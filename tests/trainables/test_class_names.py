@@ -22,8 +22,8 @@ from sed_model.predict.ensemble import load_ensemble
 from sed_model.predict.job import PredictJob, predict_soundscapes
 from sed_model.run_folder.folder import RunFolder
 from tests.models import save_random_model
+from trainables.labelling.candidates import EnsembleJob
 from trainables.labelling.job import label_soundscapes, predict_shard
-from trainables.labelling.members import EnsembleJob
 from trainables.labelling.plan import EnsemblePlan, plan_ensemble
 
 RATE_HZ = 8_000

@@ -21,8 +21,8 @@ import soundfile
 
 from sed_model.core.errors import AudioError
 from trainables import ensemble
+from trainables.labelling.candidates import EnsembleJob
 from trainables.labelling.job import predict_shards
-from trainables.labelling.members import EnsembleJob
 from trainables.labelling.plan import plan_ensemble
 
 slow = pytest.mark.slow

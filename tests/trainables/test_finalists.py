@@ -15,7 +15,7 @@ from sed_model.run_folder.folder import RunFolder
 from sed_model.run_folder.leaderboard import best_trials, finalists
 from sed_model.run_folder.run_tables import trial_id
 from tests.models import save_random_model
-from trainables.labelling.members import EnsembleJob, find_candidates
+from trainables.labelling.candidates import EnsembleJob, find_candidates
 from trainables.labelling.run_members import members_of
 from trainables.searching.refit import deliver, plan_refits, write_spread
 from trainables.spaces.load import load_space

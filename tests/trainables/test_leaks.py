@@ -21,7 +21,8 @@ from sed_model.model.checkpoint import read_config, read_lineage
 from sed_model.run_folder.folder import RunFolder
 from sed_model.run_folder.split_record import SplitRecord
 from tests.models import save_random_model
-from trainables.searching.checks import check_one_split, check_refit_folds, check_same_split
+from trainables.searching.checks import check_one_split, check_refit_folds
+from trainables.searching.data_checks import check_same_split
 from trainables.spaces.load import load_space
 from trainables.trials.teacher import Teacher
 

@@ -25,8 +25,8 @@ from sed_model.model.checkpoint import load_model
 from sed_model.model.devices import choose_runtime
 from sed_model.train.fit import FitJob, fit
 from trainables import ensemble
+from trainables.labelling.candidates import EnsembleJob
 from trainables.labelling.job import predict_shard
-from trainables.labelling.members import EnsembleJob
 from trainables.labelling.plan import plan_ensemble, with_rules
 from trainables.labelling.write_labels import joined_windows
 from trainables.searching.train_run import TrainOptions, command, training_config

@@ -14,7 +14,8 @@ from sed_model.config.sed_config import SedConfig
 from sed_model.core.errors import CheckpointError, ConfigError
 from sed_model.data.recordings import DataFolder, read_data_folder
 from sed_model.model.checkpoint import LoadedModel, load_model
-from trainables.labelling.members import Choice, EnsembleJob, choose_members, find_candidates
+from trainables.labelling.candidates import EnsembleJob, find_candidates
+from trainables.labelling.members import Choice, choose_members
 from trainables.labelling.soundscapes import Sources, find_sources
 from trainables.spaces.overrides import Use, check_used
 

@@ -16,7 +16,7 @@ from sed_model.data.splits import split, unlabelled_soundscapes
 from sed_model.data.tables import Problems
 from sed_model.model.checkpoint import LoadedModel
 from sed_model.predict.submission import left_out_of
-from trainables.labelling.members import EnsembleJob
+from trainables.labelling.candidates import EnsembleJob
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from sed_model.data.splits import unlabelled_soundscapes
 from sed_model.predict.frame_scores import write_frame_scores
 from sed_model.run_folder.leaderboard import best_trials
 from trainables.keeping.driver_lock import only_driver
+from trainables.labelling.candidates import EnsembleJob
 from trainables.labelling.job import label_soundscapes
-from trainables.labelling.members import EnsembleJob
 from trainables.labelling.plan import plan_ensemble
 from trainables.on_ray.cluster import ClusterInfo, machine_for, ray_session
 from trainables.on_ray.node_check import check_nodes

@@ -26,18 +26,20 @@ from trainables.on_ray.cluster import ClusterInfo
 from trainables.on_ray.trial_storage import Storage, join_uri
 from trainables.searching.checks import (
     check_backbones,
-    check_data,
     check_method,
     check_metric,
     check_one_split,
     check_place,
     check_refit_folds,
-    check_same_data,
-    check_same_split,
     check_stages,
     check_top_k,
     check_unused,
     check_workers,
+)
+from trainables.searching.data_checks import (
+    check_data,
+    check_same_data,
+    check_same_split,
     front_ends,
     tell_data,
     with_known_batch,

@@ -32,7 +32,8 @@ from sed_model.model.model_trial import try_model
 from sed_model.model.network import SedModel
 from trainables.keeping.driver_lock import only_driver
 from trainables.on_ray.cluster import ClusterInfo, machine_for, ray_session
-from trainables.searching.checks import batch_line, check_data, check_place, tell_data
+from trainables.searching.checks import check_place
+from trainables.searching.data_checks import batch_line, check_data, tell_data
 from trainables.searching.recorder import epoch_line
 from trainables.spaces.check import SPACES_DIR, find_file
 from trainables.spaces.overrides import Use, absolute_paths, check_used, parse_overrides

@@ -15,8 +15,8 @@ from sed_model.model.devices import Runtime
 from sed_model.run_folder.folder import RunFolder
 from tests.models import random_model, save_random_model
 from trainables import ensemble
+from trainables.labelling.candidates import EnsembleJob
 from trainables.labelling.job import predict_shard
-from trainables.labelling.members import EnsembleJob
 from trainables.labelling.plan import plan_ensemble
 
 

@@ -23,7 +23,8 @@ from sed_model.model.checkpoint import Lineage, LoadedModel
 from sed_model.model.network import SedModel
 from sed_model.predict.ensemble import load_ensemble
 from sed_model.run_folder.folder import RunFolder
-from trainables.labelling.members import EnsembleJob, table_lines
+from trainables.labelling.candidates import EnsembleJob
+from trainables.labelling.members import table_lines
 from trainables.labelling.plan import members_record, plan_ensemble
 from trainables.labelling.run_members import members_of
 from trainables.labelling.soundscapes import out_of_fold

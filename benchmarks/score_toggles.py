@@ -1,6 +1,6 @@
 """Each toggle of the model on and off, one at a time, on the test soundscapes: several data sets, several seeds.
 
-    python benchmarks/score_toggles.py --data DIR [--data DIR ..] --weights FILE --out DIR [--seeds 3] [--jobs 2]
+    python benchmarks/score_toggles.py --data DIR [--data DIR ..] --weights FILE --out DIR [--only TOGGLE ..]
 
 Each row trains `benchmarks/toggles.yaml` with one key changed. Nothing is chosen on the test soundscapes: a run keeps
 its best epoch by the labelled train soundscapes. Rows that `--out` holds already are not trained again.
@@ -52,6 +52,8 @@ TOGGLES: dict[str, dict[str, Any]] = {
     "extra_norm": {"model.extra_norm": True},
     "pool_type=max": {"model.pool_type": "max"},
     "pool_type=gem": {"model.pool_type": "gem"},
+    "average_epochs=1": {"optim.average_epochs": 1},
+    "average_epochs=3": {"optim.average_epochs": 3},
 }
 
 
@@ -114,6 +116,9 @@ def main() -> int:
     parser.add_argument("--data", type=Path, action="append", required=True)
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="models and rows; a broken run goes on here")
+    parser.add_argument(
+        "--only", choices=TOGGLES, action="append", help="these rows alone, beside plain; may be repeated"
+    )
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
@@ -122,6 +127,7 @@ def main() -> int:
         for seed in range(options.seeds)
         for data in options.data
         for toggle in TOGGLES
+        if not options.only or toggle in (PLAIN, *options.only)
     ]
     try:
         with ProcessPoolExecutor(options.jobs, multiprocessing.get_context("spawn")) as pool:

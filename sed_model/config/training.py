@@ -105,6 +105,14 @@ class Optim(Section):
     ema_decay: float = key(
         0.999, "Decay of the averaged weights (with warm-up); 0 turns averaging off.", "share", ge=0, lt=1
     )
+    average_epochs: int = key(
+        0,
+        "Keep the mean of the averaged weights after the last so many epochs, whatever validation says; 0: the best "
+        "epoch's.",
+        "epochs",
+        ge=0,
+        le=1000,
+    )
     early_stopping_epochs: int = key(
         5, "Stop a stage after so many epochs without a better score; 0 never stops.", "epochs", ge=0, le=1_000_000
     )

@@ -130,6 +130,8 @@ class _Run:
             self._keep_best(training, plan, validated)
             patience = self.config.optim.early_stopping_epochs
             stop_early = 0 < patience <= progress.epochs_without_gain
+            finished = plan is self.job.plans[-1] and (stop_early or progress.epoch == plan.last_epoch)
+            self._keep_mean(training, plan, finished)
             result = EpochResult(
                 plan.name,
                 progress.epoch,
@@ -143,7 +145,7 @@ class _Run:
                 progress.best_epoch,
                 stats.lr,
                 stats.samples_per_s,
-                finished=plan is self.job.plans[-1] and (stop_early or progress.epoch == plan.last_epoch),
+                finished=finished,
                 note="; ".join(self.notes),
             )
             self.notes.clear()
@@ -191,6 +193,26 @@ class _Run:
             progress.best_score, progress.best_stage, progress.best_epoch = score, plan.name, progress.epoch
             if self.runtime.rank == 0:
                 self._write_best(plan, validated, training.config)
+
+    def _keep_mean(self, training: StageTraining, plan: StagePlan, finished: bool) -> None:
+        """At the end of the run, the mean of the last epochs in place of the best one: `optim.average_epochs`.
+
+        A validation of few windows chooses an epoch by its noise; the last epochs of a falling learning rate are near
+        each other, and so is their mean to all of them (stochastic weight averaging, Izmailov et al. 2018).
+        """
+        n_epochs, progress = self.config.optim.average_epochs, self.progress
+        if n_epochs == 0 or plan is not self.job.plans[-1]:
+            return
+        if progress.epoch > plan.last_epoch - n_epochs or (finished and progress.n_averaged == 0):
+            progress.take_into_mean(training.averaged_weights())
+        if not finished:
+            return
+        training.replace_averaged(progress.mean_weights)
+        validated = self.validation.of(training, self._tell)
+        progress.stage_best = progress.mean_weights
+        progress.best_score, progress.best_stage, progress.best_epoch = validated.macro_auc, plan.name, progress.epoch
+        if self.runtime.rank == 0:
+            self._write_best(plan, validated, training.config)
 
     def _write_best(self, plan: StagePlan, validated: Validated, config: SedConfig) -> None:
         """`config` is the stage's own, with the batch that fitted."""

@@ -49,8 +49,21 @@ class Progress:
     stage_best_score: float = -math.inf
     stage_best: dict[str, Tensor] = field(default_factory=dict)
     epochs_without_gain: int = 0
+    mean_weights: dict[str, Tensor] = field(default_factory=dict)
+    """The mean of the averaged weights after the last `n_averaged` epochs, see `optim.average_epochs`."""
+    n_averaged: int = 0
     parent: Parent | None = None
     results: list[EpochResult] = field(default_factory=list)
+
+    def take_into_mean(self, weights: Mapping[str, Tensor]) -> None:
+        """Add the weights of one more epoch to the mean. Counters (integers) are those of the last."""
+        self.n_averaged += 1
+        for name, tensor in weights.items():
+            value = tensor.detach().cpu()
+            if value.is_floating_point() and self.n_averaged > 1:
+                self.mean_weights[name].lerp_(value, 1 / self.n_averaged)
+            else:
+                self.mean_weights[name] = value.clone()
 
     def as_state(self) -> dict[str, Any]:
         """The fields by name, as `checkpoint.save_state` takes them."""
@@ -72,6 +85,6 @@ class Progress:
 
 FIELDS = (
     *("epoch", "best_score", "best_stage", "best_epoch"),
-    *("stage_best_score", "stage_best", "epochs_without_gain"),
+    *("stage_best_score", "stage_best", "epochs_without_gain", "mean_weights", "n_averaged"),
 )
 """Of `Progress`, those that a state holds as they are."""

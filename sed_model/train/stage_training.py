@@ -115,6 +115,13 @@ class StageTraining:
         """The averaged weights, or the plain ones where averaging is off; not a copy."""
         return self.ema.average if self.ema else self.model.state_dict()
 
+    def replace_averaged(self, weights: Mapping[str, Tensor]) -> None:
+        """Take other weights for the averaged ones."""
+        if self.ema:
+            self.ema.load_state_dict({**self.ema.state_dict(), "average": weights})
+        else:
+            self.model.load_state_dict(weights)
+
     def train_epoch(self, stage_epoch: int) -> EpochStats:
         """One pass over the training clips; `stage_epoch` counts from 1."""
         self.set_training_mode()

@@ -58,18 +58,20 @@ def stage_gains(run: Run) -> pd.DataFrame:
 
     Returns:
         One row per stage in running order: stage, n_trials, median_start and median_end (macro_auc at its first and
-        best epoch), median_gain (best of the stage minus best of the stages before; for the first stage minus its own
-        first
-        epoch).
+        best epoch), median_gain (best of the stage minus best of the stages before; minus its own first epoch for the
+        first stage, and after cross-entropy, whose scores do not compare: the best so far begins anew there).
     """
     columns = ["stage", "n_trials", "median_start", "median_end", "median_gain"]
     spans = stage_spans(run.curves)
     scored = run.curves.dropna(subset="macro_auc").sort_values("epoch", kind="stable")
     if scored.empty:
         return pd.DataFrame(columns=columns)
-    of_stage = scored.groupby(["trial_id", "stage"], sort=False)["macro_auc"].agg(["first", "max"])
-    wide = of_stage.reset_index().pivot_table(index="trial_id", columns="stage", values=["first", "max"])
-    starts, bests = pd.DataFrame(wide["first"]), pd.DataFrame(wide["max"])
+    scored = scored.assign(best_so_far=best_so_far(scored))
+    of_stage = scored.groupby(["trial_id", "stage"], sort=False).agg(
+        first=("macro_auc", "first"), max=("macro_auc", "max"), so_far=("best_so_far", "first")
+    )
+    wide = of_stage.reset_index().pivot_table(index="trial_id", columns="stage", values=["first", "max", "so_far"])
+    starts, bests, so_far = (pd.DataFrame(wide[name]) for name in ("first", "max", "so_far"))
     last = run.curves.groupby("trial_id")["epoch"].max()
     rows = []
     for index, span in enumerate(spans):
@@ -79,7 +81,8 @@ def stage_gains(run: Run) -> pd.DataFrame:
         best = bests.loc[finished, span.stage].dropna()
         start = starts.loc[best.index, span.stage]
         earlier = [before.stage for before in spans[:index] if before.stage in bests]
-        before = bests.loc[best.index][earlier].max(axis=1) if index else start
+        highest = bests.loc[best.index][earlier].max(axis=1)
+        before = highest.where(so_far.loc[best.index, span.stage] >= highest, start)
         rows.append(
             {
                 "stage": span.stage,

@@ -106,7 +106,7 @@ def stage_sentences(run: Run) -> list[str]:
     """What the stages after the first added."""
     gains = stage_gains(run).iloc[1:].dropna(subset="median_gain")
     return [
-        f"{row['stage']} changed the best score so far by {row['median_gain']:+.3f} (median of "
+        f"{row['stage']} changed the best comparable score so far by {row['median_gain']:+.3f} (median of "
         f"{counted(row['n_trials'], 'trial')} that finished it)."
         for row in gains.to_dict("records")
     ]

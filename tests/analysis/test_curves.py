@@ -63,6 +63,15 @@ def test_the_gain_of_a_stage_is_over_the_best_before(tiny_run: Path) -> None:
     assert gains["median_end"].tolist() == pytest.approx([0.78, 0.80])
 
 
+def test_a_stage_after_cross_entropy_gains_over_its_own_start(own_run: Path) -> None:
+    """The best so far begins anew in epoch 2, lower than what cross-entropy had."""
+    run = read_run(own_run)
+    own = run.curves["macro_auc"] - 0.3 * (run.curves["stage"] == "train_bce")
+    curves = run.curves.assign(macro_auc=own, best_macro_auc=own)
+    gains = stage_gains(replace(run, curves=curves)).set_index("stage")
+    assert gains.loc["train_bce", "median_gain"] == pytest.approx(0.01)
+
+
 def test_epochs_saved_by_pruning(tiny_run: Path) -> None:
     saved = epochs_saved(read_run(tiny_run)).iloc[0]
 

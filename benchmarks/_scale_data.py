@@ -21,7 +21,7 @@ from sed_model.core.files import write_json
 from sed_model.core.parquet import write_parquet
 from sed_model.data.recordings import read_data_folder
 from sed_model.labels import rules
-from sed_model.predict.members import target_starts
+from sed_model.predict.window_scores import target_starts
 from trainables.labelling.plan import FILES_PER_SHARD, Shard
 from trainables.labelling.write_labels import WINDOW_SCHEMA, joined_windows
 

@@ -29,7 +29,7 @@ from sed_model.model.graph import GraphModel, fastest, open_openvino
 from sed_model.model.network import SedModel
 from sed_model.predict.ensemble import Ensemble
 from sed_model.predict.job import PredictJob, predict_soundscapes
-from sed_model.predict.members import predict_members, target_starts
+from sed_model.predict.window_scores import predict_members, target_starts
 
 N_CLASSES, FILE_S, N_ROUNDS = 206, 60, 3
 CPU = Runtime(torch.device("cpu"), None, channels_last=False)

@@ -31,7 +31,7 @@ from sed_model.run_folder.folder import RunFolder
 from sed_model.run_folder.leaderboard import best_trials
 from sed_model.train.fit import FitJob, fit
 from trainables.labelling.run_members import members_of
-from trainables.searching.student_run import round_name
+from trainables.searching.rounds import round_name
 
 SPACE = Path(__file__).parent / "chain.yaml"
 TOP_K = 3

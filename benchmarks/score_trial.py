@@ -19,8 +19,8 @@ from sed_model.core.errors import UserError
 from sed_model.data.soundscape_labels import read_soundscape_labels
 from sed_model.model.checkpoint import LoadedModel, load_model
 from sed_model.model.devices import Runtime, choose_runtime
-from sed_model.predict.members import predict_soundscape
-from sed_model.predict.scoring import check_members_fit
+from sed_model.predict.soundscapes import check_members_fit
+from sed_model.predict.window_scores import predict_soundscape
 from sed_model.run_folder.metrics import macro_auc
 
 

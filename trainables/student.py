@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = sys.argv[1:] if arguments is None else list(arguments)
     options = build_parser().parse_args(words)
     cli.say("looking for the model and the labels to learn from")
-    from trainables.searching.student_run import StudentOptions, run_rounds
+    from trainables.searching.rounds import StudentOptions, run_rounds
 
     run_rounds(StudentOptions(cli.typed("trainables.student", words), **cli.frozen(vars(options))))
 

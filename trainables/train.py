@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = sys.argv[1:] if arguments is None else list(arguments)
     options = build_parser().parse_args(words)
     cli.say("checking the configuration and the data; recordings that are new are decoded")
-    from trainables.searching.train_run import TrainOptions, run_training
+    from trainables.searching.training import TrainOptions, run_training
 
     run_training(TrainOptions(tuple(words), **cli.frozen(vars(options))))
 

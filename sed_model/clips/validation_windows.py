@@ -22,7 +22,7 @@ from sed_model.config.training import Stage
 from sed_model.core.errors import DataError
 from sed_model.data.targets import TargetBuilder
 from sed_model.model.fast_mel import INT16_SCALE
-from sed_model.scores.frames import Hearing, hearing
+from sed_model.scores.overlap import Hearing, hearing
 
 KEPT_BYTES = 128 * 2**20
 """So much a trial keeps: 400 windows of 10 s at the default front end. Those beyond are made anew in each epoch."""
@@ -48,7 +48,7 @@ class ValidationWindows(Dataset[Batch]):
     """The windows that score a model: labelled soundscape windows in context, or the loudest of held-out recordings.
 
     The tables (`paths`, `start_s`, `end_s`, `targets`) have a row a scored window. The items of the dataset are the
-    windows that hear these (`frames.hearing`), one recording after the other: mostly the same ones.
+    windows that hear these (`overlap.hearing`), one recording after the other: mostly the same ones.
     """
 
     def __init__(self, data: TrainingData, config: SedConfig, rows: Sequence[int] | None = None) -> None:

@@ -17,11 +17,11 @@ from sed_model.data.recordings import DataFolder, read_data_folder
 from sed_model.model.checkpoint import LoadedModel
 from sed_model.model.devices import Runtime
 from sed_model.predict.ensemble import Ensemble
-from sed_model.predict.members import contexts, probabilities_of, target_starts
 from sed_model.predict.post_tuning import LabelledWindows
 from sed_model.predict.postprocess import PostSettings, blend
-from sed_model.predict.scoring import ScoreOptions, Task, score_soundscape
+from sed_model.predict.soundscapes import ScoreOptions, Task, score_soundscape
 from sed_model.predict.tune_job import labelled_windows
+from sed_model.predict.window_scores import contexts, probabilities_of, target_starts
 from sed_model.run_folder.metrics import macro_auc
 
 MAX_FILES = 16

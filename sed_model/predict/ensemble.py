@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from sed_model.model.checkpoint import LoadedModel, load_model
-from sed_model.predict.scoring import (
+from sed_model.predict.soundscapes import (
     check_members_fit,
 )
 from sed_model.scores import combine

@@ -19,7 +19,7 @@ from scipy.ndimage import median_filter
 from sed_model.core.errors import ConfigError, DataError
 from sed_model.core.files import write_text
 from sed_model.core.paths import LONGEST_NAME
-from sed_model.scores.frames import FRAME_S
+from sed_model.scores.overlap import FRAME_S
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,8 @@ from sed_model.data.tables import Notes
 from sed_model.model.devices import prediction_runtime
 from sed_model.predict.ensemble import Ensemble
 from sed_model.predict.events import EventSettings, EventWriter, check_stems
-from sed_model.predict.members import target_starts
 from sed_model.predict.postprocess import PostSettings, blend, postprocess_files
-from sed_model.predict.scoring import (
+from sed_model.predict.soundscapes import (
     ScoreOptions,
     SoundscapeScores,
     Task,
@@ -42,6 +41,7 @@ from sed_model.predict.submission import (
     usual_count,
     write_submission,
 )
+from sed_model.predict.window_scores import target_starts
 from sed_model.scores import smoothing
 
 REPORT_EVERY_S = 10.0

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sed_model.core.errors import ConfigError
 from sed_model.core.files import write_text
 from sed_model.core.paths import is_file
-from sed_model.predict.members import target_probabilities
+from sed_model.predict.window_scores import target_probabilities
 from sed_model.scores.smoothing import silence, smooth
 
 

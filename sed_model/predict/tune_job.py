@@ -24,10 +24,10 @@ from sed_model.data.soundscape_labels import parse_row_id
 from sed_model.data.tables import Notes, columns_of, read_text_table
 from sed_model.predict.ensemble import Ensemble
 from sed_model.predict.job import PredictJob, score_all
-from sed_model.predict.members import target_starts
 from sed_model.predict.post_tuning import LabelledWindows, Tuned, grid, tune
 from sed_model.predict.postprocess import PostSettings, ScoreParts, blend, change_post, write_post
-from sed_model.predict.scoring import Task
+from sed_model.predict.soundscapes import Task
+from sed_model.predict.window_scores import target_starts
 from sed_model.scores import smoothing
 
 CACHE_FORMAT = 3

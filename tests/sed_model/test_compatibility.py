@@ -20,7 +20,7 @@ from sed_model.config.stages import plan_stages
 from sed_model.model.backbones import Backbone
 from sed_model.model.devices import Runtime
 from sed_model.model.network import SedModel
-from sed_model.predict.members import predict_dataset
+from sed_model.predict.window_scores import predict_dataset
 from sed_model.train.stage_training import StageTraining
 
 TOGGLES: dict[str, Sequence[Any]] = {

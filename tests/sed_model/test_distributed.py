@@ -20,7 +20,7 @@ from sed_model.config.sed_config import SedConfig
 from sed_model.config.stages import plan_stages
 from sed_model.model.checkpoint import load_model
 from sed_model.model.devices import Runtime, choose_runtime
-from sed_model.predict.members import predict_dataset
+from sed_model.predict.window_scores import predict_dataset
 from sed_model.train.fit import FitJob, fit
 
 pytestmark = pytest.mark.slow  # two more Python processes that import torch

@@ -16,7 +16,7 @@ from sed_model.config.stages import plan_stages
 from sed_model.core.errors import TrainingError
 from sed_model.model.checkpoint import load_model
 from sed_model.model.devices import Runtime, choose_runtime
-from sed_model.predict.members import predict_dataset
+from sed_model.predict.window_scores import predict_dataset
 from sed_model.run_folder.predictions import read_predictions
 from sed_model.train.fit import FitJob, fit
 from sed_model.train.progress import EpochResult

@@ -10,7 +10,7 @@ import pytest
 
 from sed_model.core.errors import DataError
 from tests.hostile import NO_FILES, ODD_JSON, Outcome, refusal
-from trainables.searching.train_run import TrainOptions, training_config
+from trainables.searching.training import TrainOptions, training_config
 
 NO_CONFIGS = {kind: content for kind, content in ODD_JSON.items() if kind not in ("a comment", "YAML")} | {
     "an unknown section": b'{"modle": {}}',

@@ -21,10 +21,10 @@ from sed_model.export.check import Labelled, labelled_auc
 from sed_model.model.checkpoint import LoadedModel, load_model
 from sed_model.model.devices import Runtime
 from sed_model.predict.ensemble import Ensemble
-from sed_model.predict.frame_scores import write_frame_scores
 from sed_model.predict.job import PredictJob, predict_soundscapes
-from sed_model.predict.members import predict_soundscape
+from sed_model.predict.report_frames import write_frame_scores
 from sed_model.predict.tune_job import labelled_windows
+from sed_model.predict.window_scores import predict_soundscape
 from sed_model.run_folder.metrics import macro_auc
 from sed_model.run_folder.predictions import FRAMES_FILE, OutOfFold, read_predictions
 from sed_model.train.fit import FitJob, fit

@@ -17,8 +17,8 @@ from sed_model.core.errors import ConfigError, DataError
 from sed_model.model.checkpoint import read_lineage
 from sed_model.run_folder.folder import RunFolder
 from trainables import student
-from trainables.searching import student_run
-from trainables.searching.student_run import StudentOptions, check_same_settings, round_search
+from trainables.searching import rounds
+from trainables.searching.rounds import StudentOptions, check_same_settings, round_search
 from trainables.spaces.load import load_space
 from trainables.trials.teacher import check_student_space, find_teacher
 
@@ -85,7 +85,7 @@ def test_ctrl_c_in_a_round_is_followed_by_the_same_command(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt("go on with: python -m trainables.search --resume --name done-student-3")
 
-    monkeypatch.setattr(student_run, "run_search", interrupted)
+    monkeypatch.setattr(rounds, "run_search", interrupted)
     with redirect_stdout(io.StringIO()), pytest.raises(KeyboardInterrupt, match=r"^$"):
         student.main(["--run", str(finished_run)])
 

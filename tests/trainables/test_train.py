@@ -26,7 +26,7 @@ from sed_model.train.fit import FitJob, fit
 from sed_model.train.progress import EpochResult
 from trainables import train
 from trainables.on_ray import repairs
-from trainables.searching import train_run
+from trainables.searching import training
 from trainables.trials.stage_trainer import RayTrainJob, fit_with_ray_train
 
 pytestmark = pytest.mark.slow
@@ -106,9 +106,9 @@ def test_each_stage_says_how_it_starts_and_which_one_follows(
 def test_a_stage_broken_off_before_its_first_state_is_not_done(pretrained: tuple[Path, str], tmp_path: Path) -> None:
     stage = Path(shutil.copytree(pretrained[0] / "pretrain_ce", tmp_path / "pretrain_ce"))
     config = load_config(stage / "config.json")
-    assert train_run.is_done(stage, config, resume=True)
-    (stage / train_run.UNFINISHED).touch()
-    assert not train_run.is_done(stage, config, resume=True)
+    assert training.is_done(stage, config, resume=True)
+    (stage / training.UNFINISHED).touch()
+    assert not training.is_done(stage, config, resume=True)
 
 
 def test_workers_wait_until_an_epoch_is_heard_and_its_error_ends_them(
@@ -159,7 +159,7 @@ def test_ctrl_c_ends_a_training_with_the_command_that_goes_on(
     with redirect_stdout(output), pytest.raises(KeyboardInterrupt, match=f"^go on with: {command}$"):
         train.main(list(map(str, words)))
 
-    assert (tmp_path / "out/pretrain_ce" / train_run.UNFINISHED).is_file()
+    assert (tmp_path / "out/pretrain_ce" / training.UNFINISHED).is_file()
     assert output.n_epochs < 20
     end_s = time.monotonic() + 30
     while ray.available_resources().get("CPU") != 2.0:
@@ -209,7 +209,7 @@ def test_a_parent_that_does_not_fit_is_refused(
     train_stage: Train, pretrained: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before Ray has anything to do with it."""
-    monkeypatch.setattr(train_run, "ray_session", lambda *_, **__: pytest.fail("Ray was asked for"))
+    monkeypatch.setattr(training, "ray_session", lambda *_, **__: pytest.fail("Ray was asked for"))
     shutil.copytree(pretrained[0] / "pretrain_ce", tmp_path / "pretrain_ce")
     with pytest.raises(CheckpointError, match=r"does not fit model.backbone=resnet10t"):
         train_stage(tmp_path, "train_bce", "--set", "model.backbone=resnet10t")

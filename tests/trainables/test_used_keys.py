@@ -29,7 +29,7 @@ from trainables.labelling.candidates import EnsembleJob
 from trainables.labelling.job import predict_shard
 from trainables.labelling.plan import plan_ensemble, with_rules
 from trainables.labelling.write_labels import joined_windows
-from trainables.searching.train_run import TrainOptions, command, training_config
+from trainables.searching.training import TrainOptions, command, training_config
 from trainables.spaces.overrides import Use, unused_reason
 
 USES = {

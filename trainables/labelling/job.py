@@ -26,7 +26,7 @@ from sed_model.core.parquet import write_parquet
 from sed_model.labels import rules
 from sed_model.model.checkpoint import LoadedModel
 from sed_model.model.devices import Runtime, prediction_runtime
-from sed_model.predict.members import predict_soundscape, target_starts, window_rms
+from sed_model.predict.window_scores import predict_soundscape, target_starts, window_rms
 from trainables.labelling.members import table_lines
 from trainables.labelling.plan import EnsemblePlan, PredictionRules, Shard, members_record
 from trainables.labelling.write_labels import WINDOW_SCHEMA, joined_windows, label_quality, print_result, summary

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from sed_model.config.sed_config import Pseudo
 from sed_model.core.parquet import read_parquet
-from sed_model.labels import pseudo_report, rules
+from sed_model.labels import rules, worth
 from sed_model.scores import combine, smoothing
 from trainables.labelling.members import joining
 from trainables.labelling.plan import EnsemblePlan, Shard
@@ -61,10 +61,10 @@ def label_quality(plan: EnsemblePlan, shards: Sequence[Shard]) -> dict[str, Any]
     for frame in (table, known):
         frame["end_ms"] = (frame["end_s"].astype(float) * 1000).round().astype(int)
     both = table.merge(known[["filename", "end_ms", "truth_row"]], on=["filename", "end_ms"])
-    heard = pseudo_report.truth_of(truth, plan.classes)[both["truth_row"].to_numpy()]
+    heard = worth.truth_of(truth, plan.classes)[both["truth_row"].to_numpy()]
     validated = any(member.validation["kind"] == "soundscapes" for member in plan.choice.members)
     note = "members were chosen by these soundscapes: too good" if validated else ""
-    return {"note": note, **pseudo_report.quality(both, heard, plan.classes, plan.config.pseudo)}
+    return {"note": note, **worth.quality(both, heard, plan.classes, plan.config.pseudo)}
 
 
 def summary(
@@ -104,7 +104,7 @@ def print_result(labels: pd.DataFrame, counts: dict[str, int], rules: Pseudo, qu
     if quality:
         note = f" ({quality['note']})" if quality["note"] else ""
         print(f"the same rules on {quality['windows']} labelled windows{note}:", flush=True)
-        print("\n".join(pseudo_report.lines(quality)), flush=True)
+        print("\n".join(worth.lines(quality)), flush=True)
 
 
 def _vectors(column: pa.ChunkedArray, n_classes: int) -> np.ndarray:

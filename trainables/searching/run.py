@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from sed_model.data.splits import unlabelled_soundscapes
-from sed_model.predict.frame_scores import write_frame_scores
+from sed_model.predict.report_frames import write_frame_scores
 from sed_model.run_folder.leaderboard import best_trials
 from trainables.keeping.driver_lock import only_driver
 from trainables.labelling.candidates import EnsembleJob

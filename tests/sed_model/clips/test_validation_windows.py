@@ -10,7 +10,7 @@ from sed_model.clips.validation_windows import ValidationWindows, WindowImages
 from sed_model.config.sed_config import SedConfig
 from sed_model.model.devices import Runtime
 from sed_model.model.network import SedModel
-from sed_model.predict.members import predict_dataset
+from sed_model.predict.window_scores import predict_dataset
 
 CPU = Runtime(torch.device("cpu"), None)
 

@@ -21,7 +21,7 @@ from sed_model.export.job import ExportJob, check_job, compare, export_model
 from sed_model.model.checkpoint import LoadedModel, load_model, save_model
 from sed_model.model.devices import Runtime
 from sed_model.model.graph import OUTPUTS, GraphModel, GraphRuntime, fastest
-from sed_model.predict.members import predict_members
+from sed_model.predict.window_scores import predict_members
 
 for name in ("onnxscript", "onnxruntime", "openvino"):
     pytest.importorskip(name, reason="the extra `export` is not installed")

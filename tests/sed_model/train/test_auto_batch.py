@@ -20,7 +20,7 @@ from sed_model.core.errors import TrainingError
 from sed_model.model.checkpoint import read_config
 from sed_model.model.devices import Runtime, ran_out_of_memory
 from sed_model.model.network import SedModel, SedOutput
-from sed_model.predict.members import predict_dataset
+from sed_model.predict.window_scores import predict_dataset
 from sed_model.train import validation
 from sed_model.train.auto_batch import StageSetUp, halved_until_it_fits, with_fitting_batch
 from sed_model.train.fit import FitJob, fit

@@ -19,7 +19,7 @@ from sed_model.core.errors import CheckpointError
 from sed_model.core.files import sha256_of
 from sed_model.model.checkpoint import load_model, read_lineage
 from sed_model.model.devices import choose_runtime
-from sed_model.predict.members import predict_dataset
+from sed_model.predict.window_scores import predict_dataset
 from sed_model.run_folder.metrics import macro_auc
 from sed_model.train.fit import fit
 from sed_model.train.progress import EpochResult

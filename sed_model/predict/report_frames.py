@@ -17,10 +17,10 @@ from sed_model.audio.windows import decode_as_cached
 from sed_model.core.parquet import write_parquet
 from sed_model.model.checkpoint import LoadedModel, load_model
 from sed_model.model.devices import Runtime, choose_runtime
-from sed_model.predict.members import predict_members
+from sed_model.predict.window_scores import predict_members
 from sed_model.run_folder.metrics import POSITIVE_FROM
 from sed_model.run_folder.predictions import FRAMES_FILE, FRAMES_SCHEMA, read_predictions
-from sed_model.scores.frames import FRAME_S, average_overlaps, hearing
+from sed_model.scores.overlap import FRAME_S, average_overlaps, hearing
 
 N_EACH = 8
 

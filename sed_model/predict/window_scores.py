@@ -24,7 +24,7 @@ from sed_model.model.checkpoint import LoadedModel
 from sed_model.model.devices import Runtime
 from sed_model.model.graph import GraphModel
 from sed_model.model.network import SedModel
-from sed_model.scores.frames import EDGE_TOLERANCE_S, Hearing, MemberScores, best_frames, hearing
+from sed_model.scores.overlap import EDGE_TOLERANCE_S, Hearing, MemberScores, best_frames, hearing
 from sed_model.scores.smoothing import silence
 
 

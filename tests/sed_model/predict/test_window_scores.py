@@ -16,7 +16,7 @@ from sed_model.clips.training_data import TrainingData
 from sed_model.clips.validation_windows import ValidationWindows
 from sed_model.config.sed_config import Inference, SedConfig
 from sed_model.model.devices import Runtime
-from sed_model.predict.members import (
+from sed_model.predict.window_scores import (
     WindowScores,
     contexts,
     member_scores,

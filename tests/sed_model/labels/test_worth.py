@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from sed_model.config.sed_config import Pseudo
-from sed_model.labels import pseudo_report, rules
+from sed_model.labels import rules, worth
 
 CLASSES = ("abethr1", "grekis")
 RULES = Pseudo(keep_class=0.6, keep_window=0.7)
@@ -21,7 +21,7 @@ def table() -> pd.DataFrame:
 
 
 def test_labels_are_counted_against_the_truth() -> None:
-    report = pseudo_report.quality(table(), TRUTH, CLASSES, RULES)
+    report = worth.quality(table(), TRUTH, CLASSES, RULES)
     # The third window (0.65) is not kept. Labels: abethr1 and grekis, abethr1, grekis; the first grekis is wrong.
     assert (report["windows"], report["kept"]) == (4, 3)
     assert (report["labels"], report["right"], report["present"]) == (4, 3, 5)
@@ -30,7 +30,7 @@ def test_labels_are_counted_against_the_truth() -> None:
 
 
 def test_other_thresholds_are_shown() -> None:
-    rows = {row["keep_window"]: row for row in pseudo_report.quality(table(), TRUTH, CLASSES, RULES)["by_keep_window"]}
+    rows = {row["keep_window"]: row for row in worth.quality(table(), TRUTH, CLASSES, RULES)["by_keep_window"]}
     assert [rows[at]["kept"] for at in (0.6, 0.7, 0.8, 0.9)] == [4, 3, 2, 0]
     assert rows[0.9]["precision"] is None
     assert rows[0.9]["recall"] == 0
@@ -38,20 +38,20 @@ def test_other_thresholds_are_shown() -> None:
 
 def test_a_window_whose_members_differ_has_no_label() -> None:
     split = table().assign(disagreement=[0.4, 0.0, 0.0, 0.0])
-    said = pseudo_report.labelled_classes(split, CLASSES, RULES.model_copy(update={"max_disagreement": 0.2}))
+    said = worth.labelled_classes(split, CLASSES, RULES.model_copy(update={"max_disagreement": 0.2}))
     np.testing.assert_array_equal(said, [[False, False], [True, False], [False, False], [False, True]])
 
 
 def test_rules_between_the_thresholds_have_a_line_of_their_own() -> None:
     rules = RULES.model_copy(update={"keep_window": 0.05})
-    rows = pseudo_report.quality(table(), TRUTH, CLASSES, rules)["by_keep_window"]
+    rows = worth.quality(table(), TRUTH, CLASSES, rules)["by_keep_window"]
 
-    assert [row["keep_window"] for row in rows] == [0.05, *pseudo_report.THRESHOLDS]
-    assert [row["in_use"] for row in rows] == [True, *(False for _ in pseudo_report.THRESHOLDS)]
+    assert [row["keep_window"] for row in rows] == [0.05, *worth.THRESHOLDS]
+    assert [row["in_use"] for row in rows] == [True, *(False for _ in worth.THRESHOLDS)]
 
 
 def test_the_table_for_people_has_a_line_for_each_threshold() -> None:
-    lines = pseudo_report.lines(pseudo_report.quality(table(), TRUTH, CLASSES, RULES))
-    assert len(lines) == 1 + len(pseudo_report.THRESHOLDS)
+    lines = worth.lines(worth.quality(table(), TRUTH, CLASSES, RULES))
+    assert len(lines) == 1 + len(worth.THRESHOLDS)
     assert [line.split()[0] for line in lines if line.endswith("  in use")] == [f"{RULES.keep_window:g}"]
     assert lines[-1].split() == ["0.9", "0", "0", "-", "0.00"]

@@ -17,9 +17,9 @@ from sed_model.model.checkpoint import load_model
 from sed_model.model.devices import Runtime
 from sed_model.predict.ensemble import Ensemble, Joining, load_ensemble
 from sed_model.predict.job import PredictJob, predict_soundscapes
-from sed_model.predict.members import predict_members
 from sed_model.predict.postprocess import PostSettings
-from sed_model.predict.scoring import ScoreOptions, Task, score_soundscape
+from sed_model.predict.soundscapes import ScoreOptions, Task, score_soundscape
+from sed_model.predict.window_scores import predict_members
 
 CLASSES = ["1139490", "abethr1", "grekis"]
 CPU = Runtime(torch.device("cpu"), None)

@@ -14,8 +14,8 @@ from sed_model.clips.validation_windows import ValidationWindows
 from sed_model.config.sed_config import SedConfig
 from sed_model.model.checkpoint import load_model
 from sed_model.model.devices import choose_runtime
-from sed_model.predict.frame_scores import telling_windows, write_frame_scores
-from sed_model.predict.members import predict_soundscape
+from sed_model.predict.report_frames import telling_windows, write_frame_scores
+from sed_model.predict.window_scores import predict_soundscape
 from sed_model.run_folder.predictions import FRAMES_FILE, OOF_FILE, write_predictions
 
 

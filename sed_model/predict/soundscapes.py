@@ -18,9 +18,9 @@ from sed_model.audio.windows import decode_as_cached
 from sed_model.core.errors import CheckpointError
 from sed_model.model.checkpoint import LoadedModel
 from sed_model.model.devices import Runtime
-from sed_model.predict.members import hear_members, target_starts, window_rms
 from sed_model.predict.postprocess import ScoreParts
-from sed_model.scores.frames import Hearing, MemberScores, average_overlaps, best_frames, frames_heard, hearing
+from sed_model.predict.window_scores import hear_members, target_starts, window_rms
+from sed_model.scores.overlap import Hearing, MemberScores, average_overlaps, best_frames, frames_heard, hearing
 
 
 @dataclass(frozen=True)

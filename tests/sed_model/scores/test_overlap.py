@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sed_model.scores.frames import MemberScores, average_overlaps, best_frames, frames_heard, hearing
+from sed_model.scores.overlap import MemberScores, average_overlaps, best_frames, frames_heard, hearing
 
 
 def scores(contexts_s: list[float], frames: list[list[float]], window_s: float) -> MemberScores:

@@ -80,7 +80,7 @@ def commands_section(facts: RunFacts) -> Section:
     ranked = facts.ranking.dropna(subset="rank")
     commands = []
     if isinstance(run.search.get("command"), str):
-        commands.append(("The search, as it was started:", run.search["command"]))
+        commands.append(("How this run was started:", run.search["command"]))
     if len(ranked):
         trial = facts.run.path / "trials" / str(ranked.iloc[0]["trial_id"])
         data = run.search.get("data")

@@ -19,17 +19,18 @@ from trainables.searching.setup import Prepared
 
 
 @contextmanager
-def hint_to_resume(run: RunFolder) -> Iterator[None]:
-    """Whoever interrupts, or finds the disk full or Ray dead, is told how to go on."""
+def hint_to_resume(run: RunFolder, command: str | None = None) -> Iterator[None]:
+    """Whoever interrupts, or finds the disk full or Ray dead, is told how to go on: by `command`, or with the search."""
+    command = command or resume_command(run)
     try:
         with explained_full_disk(run.path):
             yield
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"go on with: {resume_command(run)}") from None
+        raise KeyboardInterrupt(f"go on with: {command}") from None
     except DiskFullError as error:
-        raise DiskFullError(f"{error} All that is done is kept; then go on with: {resume_command(run)}") from None
+        raise DiskFullError(f"{error} All that is done is kept; then go on with: {command}") from None
     except StoppedError as error:
-        raise StoppedError(f"{error} Then go on with: {resume_command(run)}") from None
+        raise StoppedError(f"{error} Then go on with: {command}") from None
 
 
 def resume_command(run: RunFolder) -> str:

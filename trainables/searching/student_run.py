@@ -64,7 +64,7 @@ def run_rounds(options: StudentOptions) -> None:
         f"best model      {folder.trial(best_trials(folder.read_trials(), 1)[0]['number'])}"
     )
     data_dir = Path(folder.read_search()["data"]["folder"])
-    name, scapes = (shlex.quote(str(path)) for path in (folder.path, data_dir / "test_soundscapes"))
+    name, scapes = shlex.quote(str(folder.path)), cli.soundscapes_to_predict(data_dir)
     cli.print_next(
         f"python -m analysis.report --run {name}",
         f"python -m trainables.predict --run {name} --tune-post --out post.json",

@@ -9,10 +9,11 @@ import pytest
 from sed_model.core.errors import ConfigError, DiskFullError
 from sed_model.run_folder.folder import RunFolder
 from sed_model.run_folder.leaderboard import rank
+from tests.sed_model.clips.test_pseudo_clips import write_labels
 from trainables.on_ray.cluster import ClusterInfo
 from trainables.on_ray.stopping import StoppedError
 from trainables.searching.leaderboard_text import leaderboard_text
-from trainables.searching.next_steps import hint_to_resume, resume_command
+from trainables.searching.next_steps import can_teach, hint_to_resume, resume_command
 from trainables.searching.resources import check_room, room, trial_resources
 from trainables.spaces.load import load_space
 from trainables.spaces.search_space import SearchSpace
@@ -106,3 +107,11 @@ def test_who_breaks_off_is_told_the_command_that_goes_on(
     run = RunFolder(tmp_path / "x-student-1")
     with pytest.raises(type(error), match=rf"go on with: .*{how}"), hint_to_resume(run, command):
         raise error
+
+
+def test_a_student_is_proposed_only_where_it_has_labels_to_learn_from(tmp_path: Path) -> None:
+    with_labels, without, bare = (RunFolder(tmp_path / name) for name in ("with", "without", "bare"))
+    write_labels(with_labels.ensemble, ["s.wav"], [1.0])
+    write_labels(without.ensemble, [], [])  # the rules kept no window
+
+    assert [can_teach(run) for run in (with_labels, without, bare)] == [True, False, False]

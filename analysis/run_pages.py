@@ -80,18 +80,20 @@ def commands_section(facts: RunFacts) -> Section:
     ranked = facts.ranking.dropna(subset="rank")
     commands = []
     if isinstance(run.search.get("command"), str):
-        commands.append(("The search, as it was started:", run.search["command"]))
+        commands.append(("How this run was started:", run.search["command"]))
     if len(ranked):
         trial = facts.run.path / "trials" / str(ranked.iloc[0]["trial_id"])
         data = run.search.get("data")
         data_dir = shlex.quote(str(data.get("folder"))) if isinstance(data, dict) and data.get("folder") else "DIR"
         config = shlex.quote(str(trial / "config.json"))
-        commands.append(
-            (
-                "The best configuration in full:",
-                f"python -m trainables.train --config {config} --stage all --data {data_dir} --out runs/final",
+        if not run.search.get("teacher"):  # a student is what its pseudo-labels and its teacher's weights made of it
+            commands.append(
+                (
+                    "The best configuration in full (five times the epochs):",
+                    f"python -m trainables.train --config {config} --stage all --data {data_dir} --out runs/final "
+                    "--epochs-scale 5",
+                )
             )
-        )
         commands.append(
             (
                 "Predictions with the best models:",

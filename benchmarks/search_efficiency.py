@@ -1,6 +1,6 @@
 """How many epochs a search needs: recorded learning curves replayed through the real searcher and scheduler.
 
-    python benchmarks/search_efficiency.py [--seeds 30] [--plot docs/search_efficiency.png]
+    python benchmarks/search_efficiency.py [--seeds 30] [--plot docs/pictures/search_efficiency.png]
     python benchmarks/search_efficiency.py --trials 8       (how good the best of a small search is)
 
 A point that a searcher draws trains like the nearest recorded point of benchmarks/curves/esc10_mini.csv that its search

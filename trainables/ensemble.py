@@ -95,6 +95,7 @@ def label(options: argparse.Namespace) -> None:
     from trainables.labelling.job import label_soundscapes
     from trainables.labelling.plan import plan_ensemble
     from trainables.on_ray.cluster import ray_session
+    from trainables.searching.next_steps import can_teach
     from trainables.spaces.overrides import parse_overrides
 
     run = RunFolder(options.run)
@@ -124,7 +125,7 @@ def label(options: argparse.Namespace) -> None:
     with only_driver(held, "ensemble"), ray_session(options.address):
         label_soundscapes(plan)
     print(f"pseudo-labels   {out / 'pseudo_labels'}\nmembers         {out / 'members.json'}", flush=True)
-    if out == run.ensemble:
+    if out == run.ensemble and can_teach(run):
         cli.print_next(f"python -m trainables.student --run {shlex.quote(str(run.path))}")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
     if not options.out:
         chosen = cli.chosen_models(options.run, options.model, options.top_k)
-        scapes = shlex.quote(str(data_dir / "test_soundscapes"))
+        scapes = cli.soundscapes_to_predict(data_dir)
         cli.print_next(
             f"python -m trainables.predict {chosen} --runtime {runtime} --soundscapes {scapes} --out submission.csv"
         )

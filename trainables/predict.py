@@ -291,7 +291,7 @@ def tune(options: argparse.Namespace, ensemble: Ensemble) -> None:
     tune_post(TuneJob(data, options.out, shift_s, options.threads, options.silence_rms), ensemble, cli.say)
     print(f"post-processing {options.out}", flush=True)
     chosen = cli.chosen_models(options.run, options.model, options.top_k)
-    scapes, post = shlex.quote(str(data / "test_soundscapes")), shlex.quote(str(options.out))
+    scapes, post = cli.soundscapes_to_predict(data), shlex.quote(str(options.out))
     cli.print_next(f"python -m trainables.predict {chosen} --soundscapes {scapes} --post {post} --out submission.csv")
 
 

@@ -47,9 +47,9 @@ class HeardRecording:
 class ValidationWindows(Dataset[Batch]):
     """The windows that score a model: labelled soundscape windows in context, or the loudest of held-out recordings.
 
-    The tables (`paths`, `start_s`, `end_s`, `targets`) have a row a scored window. The items of the dataset are the
-    windows that hear these (`overlap.hearing`), one recording after the other: mostly the same ones.
-    """
+        The tables (`paths`, `start_s`, `end_s`, `targets`) have a row a scored window. The items of the dataset are the
+            windows that hear these (`overlap.hearing`), one recording after the other: mostly the same ones.
+        """
 
     def __init__(self, data: TrainingData, config: SedConfig, rows: Sequence[int] | None = None) -> None:
         """
@@ -122,10 +122,12 @@ class ValidationWindows(Dataset[Batch]):
         beyond = [row for row, path in enumerate(self.paths) if self.start_s[row] * rate >= self._cache.n_samples(path)]
         if beyond:
             path, end_s = self.paths[beyond[0]], self.end_s[beyond].max()
+            was_cut = end_s > settings.max_recording_s
+            longer = f", or raise data.max_recording_s={settings.max_recording_s:g} to {end_s:g}" if was_cut else ""
             raise DataError(
-                f"{len(beyond)} labelled windows lie beyond the end of their audio, first in {path} at "
-                f"{self.start_s[beyond[0]]:g} s (decoded: {self._cache.n_samples(path) / rate:g} s); repair "
-                f"the labels, or raise data.max_recording_s={settings.max_recording_s:g} to {end_s:g}."
+                f"labelled windows lie beyond the end of their audio: {len(beyond)}, first in {path} at "
+                f"{self.start_s[beyond[0]]:g} s (decoded: {self._cache.n_samples(path) / rate:g} s); "
+                f"repair the labels{longer}."
             )
 
     def __len__(self) -> int:

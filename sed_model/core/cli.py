@@ -145,6 +145,12 @@ def chosen_models(run: Path | None, models: Sequence[Path] | None, top_k: int | 
     return shlex.join(map(str, words))
 
 
+def soundscapes_to_predict(data_dir: Path) -> str:
+    """The soundscapes to predict that lie in a data folder, as a word of another command; DIR where there are none."""
+    folder = data_dir / "test_soundscapes"
+    return shlex.quote(str(folder)) if is_folder(folder) else "DIR"
+
+
 def path(text: str) -> Path:
     """Argument type: a path, with ~ expanded, absolute (workers have another working directory)."""
     return expanded(text)

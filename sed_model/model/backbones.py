@@ -47,6 +47,8 @@ class ImageError(ConfigError):
 
 SMALL_IMAGE = (64, 96)
 """Mel bands and frames of the image that a new model is looked at with; a few need more than that."""
+LARGER_N_MELS = (96, 128)
+"""Mel bands that are tried where a model refuses those of SMALL_IMAGE and of the configuration."""
 LEFT_OUT = {
     "drop_path_rate": "has no drop path: model.drop_path_rate is left out",
     "global_pool": "has a global pooling that cannot be left out: it is built with it, and goes unused",
@@ -221,7 +223,7 @@ def _trim(net: nn.Module, name: str, in_channels: int, image: tuple[int, int]) -
         except BACKBONE_ERRORS as error:
             reason = reason_of(error)
     else:
-        raise ImageError(name, (in_channels, *image), reason)
+        raise ImageError(name, (in_channels, *image), reason, _more_bands(net, in_channels, image))
     features_last = _features_last(features, name, getattr(net, "num_features", None))
     features.sum().backward()
     for place, module in reversed(list(net.named_modules())):
@@ -233,6 +235,18 @@ def _trim(net: nn.Module, name: str, in_channels: int, image: tuple[int, int]) -
     net.zero_grad(set_to_none=True)
     net.train()
     return int(features.shape[3 if features_last else 1]), features_last
+
+
+@torch.no_grad()
+def _more_bands(net: nn.Module, in_channels: int, image: tuple[int, int]) -> str:
+    """The repair: the mel bands of an image that is as long, and large enough for the model, if there are any."""
+    for n_mels in LARGER_N_MELS:
+        try:
+            net.forward_features(torch.zeros(1, in_channels, n_mels, image[1]))  # type: ignore[operator]
+        except BACKBONE_ERRORS:
+            continue
+        return f"it can with {n_mels} mels: set front_end.n_mels={n_mels}, or use another."
+    return "use a convolutional one."
 
 
 def _features_last(features: object, name: str, n_features: object) -> bool:

@@ -14,6 +14,7 @@ from sed_model.core.errors import DataError
 from sed_model.core.files import write_text
 from sed_model.core.parquet import write_parquet
 from sed_model.core.paths import is_file
+from sed_model.core.texts import shown
 from sed_model.core.yaml_file import read_yaml
 from sed_model.run_folder.leaderboard import on_front, rank
 from sed_model.run_folder.run_tables import CURVE_FIELDS, REFIT_FIELDS, TRIAL_FIELDS, read_rows, trial_id, trial_table
@@ -80,6 +81,12 @@ class RunFolder:
                 f"{self.search_file}: lacks space_name, data.folder or data.fingerprint, which the search writes; "
                 "restore the file, or start a new search."
             )
+        for name in ("teacher", "storage"):
+            if name in record and not isinstance(record[name], str):
+                raise DataError(
+                    f"{self.search_file}: {name} is {shown(record[name], 60)}, no text; restore the file, or start a "
+                    "new search."
+                )
         return record
 
     def write_tables(self, trials: Sequence[Mapping[str, Any]], curves: Sequence[Mapping[str, Any]]) -> None:

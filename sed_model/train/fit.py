@@ -37,7 +37,7 @@ from sed_model.model.devices import Runtime, choose_runtime
 from sed_model.model.network import SedModel
 from sed_model.run_folder.predictions import OOF_FILE, write_predictions
 from sed_model.train.auto_batch import StageSetUp, with_fitting_batch
-from sed_model.train.progress import EpochResult, Progress
+from sed_model.train.progress import EpochResult, Progress, with_new_keys
 from sed_model.train.stage_training import StageTraining
 from sed_model.train.validation import Validated, Validation
 
@@ -268,7 +268,7 @@ class _Run:
 
     def _restore(self, state: dict[str, Any]) -> dict[str, Any] | None:
         """Take up a saved state; the part of it that belongs to an unfinished stage is returned."""
-        saved = state.get("run", {})
+        saved = with_new_keys(state.get("run", {}))
         differing = [name for name, value in self._identity().items() if saved.get(name) != value]
         if differing:
             raise CheckpointError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -9,6 +10,8 @@ from typing import Any
 
 from torch import Tensor
 
+from sed_model.config.sed_config import config_from_dict
+from sed_model.core.errors import ConfigError
 from sed_model.model.checkpoint import Parent
 
 
@@ -76,15 +79,26 @@ class Progress:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Progress:
+        """States of the release before have no averaged weights; it could not be told to make any."""
         return cls(
-            **{name: state[name] for name in FIELDS},
+            **{name: state[name] for name in FIELDS if name in state or name not in AVERAGED},
             parent=Parent(**state["parent"]) if state["parent"] else None,
             results=[EpochResult(**result) for result in state["results"]],
         )
 
 
+AVERAGED = ("mean_weights", "n_averaged")
 FIELDS = (
     *("epoch", "best_score", "best_stage", "best_epoch"),
-    *("stage_best_score", "stage_best", "epochs_without_gain", "mean_weights", "n_averaged"),
+    *("stage_best_score", "stage_best", "epochs_without_gain", *AVERAGED),
 )
 """Of `Progress`, those that a state holds as they are."""
+
+
+def with_new_keys(run: Mapping[str, str]) -> dict[str, str]:
+    """What a state says of its run, with the configuration as today's release writes it: keys may be new since."""
+    try:
+        configuration = config_from_dict(json.loads(run["configuration"])).model_dump_json()
+    except (ConfigError, LookupError, TypeError, ValueError, AttributeError):
+        return dict(run)  # it is none, and differs
+    return {**run, "configuration": configuration}

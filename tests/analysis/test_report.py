@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from analysis.report import main
 from tests.analysis.conftest import (
@@ -241,3 +242,18 @@ def test_the_place_of_the_report_as_json(tiny_run: Path, capsys: pytest.CaptureF
     told = json.loads(capsys.readouterr().out)
     assert told["report"] == str(tiny_run / "report.html")
     assert told["size_bytes"] == (tiny_run / "report.html").stat().st_size
+
+
+def test_the_commands_of_a_report_fit_the_run(tmp_path: Path) -> None:
+    """A student's run was no search, and training its configuration without its teacher would make another model."""
+    student = write_run(tmp_path / "tiny-student-1")
+    searched = Elements(page_of(student)).text
+    record = yaml.safe_load((student / "search.yaml").read_text(encoding="utf-8"))
+    record |= {"command": "python -m trainables.student --run tiny", "teacher": str(tmp_path / "tiny")}
+    (student / "search.yaml").write_text(yaml.safe_dump(record), encoding="utf-8")
+    taught = Elements(page_of(student)).text
+
+    assert "--stage all" in searched
+    assert "--out runs/final --epochs-scale 5" in searched
+    assert "--stage all" not in taught
+    assert re.search(r"How this run was started:\s+python -m trainables\.student --run tiny", taught)

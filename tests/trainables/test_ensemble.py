@@ -87,6 +87,7 @@ def test_what_each_rule_leaves_is_told(label: Label, out: Path, capsys: pytest.C
 
     assert table.empty
     assert f"after each rule: {n_windows} (max_disagreement=0.5), 0 (keep_window=0.99), 0 (" in output
+    assert "no window was sure enough to be kept; lower pseudo.keep_window, or train longer" in output
     assert next(line for line in output.splitlines() if line.endswith("  in use")).split()[:2] == ["0.99", "0"]
 
 

@@ -30,6 +30,8 @@ RECORDS: dict[str, Any] = {
     "a number for a folder": RECORD | {"data": {"folder": 3, "fingerprint": "0"}},
     "no fingerprint": RECORD | {"data": {"folder": "data"}},
     "a list for a name": RECORD | {"space_name": []},
+    "a number for a teacher": RECORD | {"teacher": 5},
+    "nothing for a storage": RECORD | {"storage": None},
 }
 
 

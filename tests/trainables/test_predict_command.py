@@ -111,8 +111,10 @@ def test_members_that_cannot_be_used_are_refused(run: Path, write_members: Any, 
 
 
 def test_a_run_without_models_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="no trial with a model"):
+    with pytest.raises(CheckpointError, match="no trial with a model; "):
         members_of(tmp_path)
+    with pytest.raises(CheckpointError, match=r"no trial with a model \(there is no such folder\); "):
+        members_of(tmp_path / "mistyped")
 
 
 def options(*words: str) -> Any:

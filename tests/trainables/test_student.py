@@ -117,6 +117,14 @@ def test_a_round_that_is_gone_on_with_keeps_its_settings(bare_run: RunFolder) ->
         check_same_settings(bare_run, ["seed=2"])
 
 
+@pytest.mark.parametrize("damaged", [None, "seed=1", 5, ["seed=1", 5], {"seed": 1}])
+def test_a_damaged_record_of_what_was_set_is_named(damaged: object, bare_run: RunFolder) -> None:
+    data = {"folder": "d", "fingerprint": "f"}
+    bare_run.write_search({"space_name": "tiny", "data": data, "seed": 1, "versions": {}, "set": damaged})
+    with pytest.raises(DataError, match=r"search\.yaml: set is .*, no list of KEY=VALUE; restore the file"):
+        check_same_settings(bare_run, ["seed=1"])
+
+
 def test_a_run_without_labels_is_no_teacher(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is no run folder"):
         find_teacher(tmp_path)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sed_model.core.errors import CheckpointError, some
-from sed_model.core.paths import is_file
+from sed_model.core.paths import is_file, is_folder
 from sed_model.model.checkpoint import read_lineage
 from sed_model.predict.ensemble import Joining, joining_problem
 from sed_model.run_folder.folder import RunFolder
@@ -43,7 +43,8 @@ def members_of(run_dir: Path, top_k: int | None = None) -> RunMembers:
     trials = run.read_trials()
     ranked = [run.path / "trials" / row["trial_id"] for row in best_trials(trials, len(trials))]
     if not ranked:
-        raise CheckpointError(f"{run.path}: no trial with a model; give the folder of a search, or --model DIR.")
+        why = "" if is_folder(run.path) else " (there is no such folder)"
+        raise CheckpointError(f"{run.path}: no trial with a model{why}; give the folder of a search, or --model DIR.")
     return _best_alike(ranked, top_k or DEFAULT_TOP_K)
 
 

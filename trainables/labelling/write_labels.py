@@ -98,7 +98,10 @@ def print_result(labels: pd.DataFrame, counts: dict[str, int], rules: Pseudo, qu
         flush=True,
     )
     by_class = labels["primary_label"].value_counts()
-    print("  " + ", ".join(f"{label} {count}" for label, count in by_class.items()), flush=True)
+    if len(labels):
+        print("  " + ", ".join(f"{label} {count}" for label, count in by_class.items()), flush=True)
+    else:
+        print("no window was sure enough to be kept; lower pseudo.keep_window, or train longer", flush=True)
     if marked := int(labels["from_validation"].sum()):
         print(f"{marked} of them are of files that a member was validated on (column from_validation)", flush=True)
     if quality:

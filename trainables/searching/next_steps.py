@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from sed_model.clips.pseudo_clips import read_pseudo_labels
 from sed_model.core import cli
-from sed_model.core.errors import DiskFullError
+from sed_model.core.errors import DiskFullError, UserError
 from sed_model.core.files import explained_full_disk
 from sed_model.model.checkpoint import CONFIG_FILE
 from sed_model.run_folder.folder import RunFolder
@@ -19,17 +20,18 @@ from trainables.searching.setup import Prepared
 
 
 @contextmanager
-def hint_to_resume(run: RunFolder) -> Iterator[None]:
-    """Whoever interrupts, or finds the disk full or Ray dead, is told how to go on."""
+def hint_to_resume(run: RunFolder, command: str | None = None) -> Iterator[None]:
+    """Whoever interrupts, or finds the disk full or Ray dead, is told to go on by `command`, or with the search."""
+    command = command or resume_command(run)
     try:
         with explained_full_disk(run.path):
             yield
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"go on with: {resume_command(run)}") from None
+        raise KeyboardInterrupt(f"go on with: {command}") from None
     except DiskFullError as error:
-        raise DiskFullError(f"{error} All that is done is kept; then go on with: {resume_command(run)}") from None
+        raise DiskFullError(f"{error} All that is done is kept; then go on with: {command}") from None
     except StoppedError as error:
-        raise StoppedError(f"{error} Then go on with: {resume_command(run)}") from None
+        raise StoppedError(f"{error} Then go on with: {command}") from None
 
 
 def resume_command(run: RunFolder) -> str:
@@ -38,6 +40,15 @@ def resume_command(run: RunFolder) -> str:
     return shlex.join(
         [*words, *([] if run.path.parent == Path("runs").absolute() else ["--out", str(run.path.parent)])]
     )
+
+
+def can_teach(run: RunFolder) -> bool:
+    """Whether a student can learn from the run: its ensemble may have kept no window, or be no more there."""
+    try:
+        read_pseudo_labels(run.ensemble)
+    except UserError:
+        return False
+    return True
 
 
 def print_places(prepared: Prepared, board: pd.DataFrame) -> None:
@@ -56,10 +67,9 @@ def best_model(run: RunFolder, board: pd.DataFrame) -> Path:
 
 def print_next_commands(prepared: Prepared, board: pd.DataFrame) -> None:
     run, data_dir, best = prepared.run, prepared.data.root, best_model(prepared.run, board)
-    folder, data, config, scapes, full = (
-        shlex.quote(str(path))
-        for path in (run.path, data_dir, best / CONFIG_FILE, data_dir / "test_soundscapes", f"{run.path}-full")
-    )
+    places = (run.path, data_dir, best / CONFIG_FILE, f"{run.path}-full")
+    folder, data, config, full = (shlex.quote(str(path)) for path in places)
+    scapes = cli.soundscapes_to_predict(data_dir)
     python = "python -m trainables."
     more = [
         f"{python}student --run {folder}",
@@ -67,7 +77,7 @@ def print_next_commands(prepared: Prepared, board: pd.DataFrame) -> None:
     ]
     cli.print_next(
         f"python -m analysis.report --run {folder}",
-        *(more[not run.ensemble.is_dir() :] if prepared.job.teacher is None else ()),
+        *(more[not can_teach(run) :] if prepared.job.teacher is None else ()),
         f"{python}predict --run {folder} --soundscapes {scapes} --out submission.csv",
         f"{resume_command(run)} --num-trials {2 * len(board)}",
     )

@@ -51,7 +51,9 @@ class Recorder(StoppingCallback):
     ) -> None:
         super().__init__(run.path)
         self._run, self._config_of, self._num_trials = run, config_of, num_trials
-        self._trials: dict[str, dict[str, Any]] = {row["trial_id"]: EMPTY_ROW | row for row in run.read_trials()}
+        self._trials: dict[str, dict[str, Any]] = {
+            row["trial_id"]: EMPTY_ROW | with_new_keys(row) for row in run.read_trials()
+        }
         self._curves = {(row["trial_id"], row["epoch"]): row for row in run.read_curves()}
         self._recent = RecentEntries(run.recent)
         self._next_write_s = 0.0
@@ -211,6 +213,13 @@ class Recorder(StoppingCallback):
             self._waiting = False
         end_s = time.monotonic()
         self._next_write_s = end_s + max(WRITE_EVERY_S, (end_s - start_s) / WRITE_SHARE)
+
+
+def with_new_keys(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of an earlier release with the keys that are new since, at their defaults: what it was trained with."""
+    known = {f"config.{key}": value for key, value in SedConfig().flat().items()}
+    own = {name for name in row if name.startswith("config.")}
+    return known | dict(row) if own and own <= set(known) else dict(row)
 
 
 def _is_row(name: str, updates: Mapping[str, Any]) -> bool:

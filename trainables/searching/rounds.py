@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sed_model.core import cli
-from sed_model.core.errors import ConfigError
+from sed_model.core.errors import ConfigError, DataError
+from sed_model.core.texts import shown
 from sed_model.run_folder.folder import RunFolder
 from sed_model.run_folder.leaderboard import best_trials
 from trainables.on_ray.cluster import joined_address, ray_session
@@ -64,7 +65,7 @@ def run_rounds(options: StudentOptions) -> None:
         f"best model      {folder.trial(best_trials(folder.read_trials(), 1)[0]['number'])}"
     )
     data_dir = Path(folder.read_search()["data"]["folder"])
-    name, scapes = (shlex.quote(str(path)) for path in (folder.path, data_dir / "test_soundscapes"))
+    name, scapes = shlex.quote(str(folder.path)), cli.soundscapes_to_predict(data_dir)
     cli.print_next(
         f"python -m analysis.report --run {name}",
         f"python -m trainables.predict --run {name} --tune-post --out post.json",
@@ -79,6 +80,7 @@ def train_round(number: int, teacher: Path, options: StudentOptions) -> Path:
     search = round_search(run, teacher, options)
     if run.search_file.is_file():
         check_same_settings(run, options.overrides)
+        print(f"{run.path.name} is there: it goes on with the settings and trials that it was begun with", flush=True)
         search = replace(search, resume=True, num_trials=None, space=None, teacher=None, overrides=())
     run_search(search)
     return run.path
@@ -89,8 +91,14 @@ def check_same_settings(run: RunFolder, overrides: Sequence[str]) -> None:
 
     Raises:
         ConfigError: others are set.
+        DataError: what was set is damaged.
     """
-    began = run.read_search().get("set", overrides)  # earlier releases did not record it
+    began = run.read_search().get("set", list(overrides))  # earlier releases did not record it
+    if not (isinstance(began, list) and all(isinstance(word, str) for word in began)):
+        raise DataError(
+            f"{run.search_file}: set is {shown(began, 60)}, no list of KEY=VALUE; restore the file, or remove that run "
+            "to train the round anew."
+        )
     if overrides and sorted(overrides) != sorted(began):
         raise ConfigError(
             f"--set {' '.join(overrides)}: {run.path.name} was begun with {' '.join(began) or 'nothing set'}, and goes "

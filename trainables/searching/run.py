@@ -43,7 +43,7 @@ def run_search(options: SearchOptions) -> None:
             return
         if note := unused_gpus(job, cluster):
             print(note, flush=True)
-        with only_driver(run.path, "search"), hint_to_resume(run):
+        with only_driver(run.path, "search"), hint_to_resume(run, None if options.is_last else options.command):
             if not options.resume:
                 check_unused(run)  # another search may have taken the name meanwhile
                 run.write_search(prepared.record)

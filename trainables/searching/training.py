@@ -109,7 +109,7 @@ def run_training(options: TrainOptions) -> None:
             parent = options.out / stage
         shutil.rmtree(options.out / RECORDS, ignore_errors=True)  # of trainings that were killed
     print(f"\nbest model      {parent}")
-    model, scapes = (shlex.quote(str(path)) for path in (parent, folder.root / "test_soundscapes"))
+    model, scapes = shlex.quote(str(parent)), cli.soundscapes_to_predict(folder.root)
     following = next((stage for stage in SUPERVISED_STAGES if PARENTS[stage] == stages[-1]), None)
     cli.print_next(
         *([command([word for word in options.words if word != "--resume"], following)] if following else []),

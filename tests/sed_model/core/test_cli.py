@@ -89,6 +89,13 @@ def test_the_models_of_a_command_are_named_for_the_next_one(words: str) -> None:
     assert cli.chosen_models(given.run, given.model, given.top_k) == words
 
 
+def test_the_next_command_names_soundscapes_only_where_they_lie(tmp_path: Path) -> None:
+    data = tmp_path / "my data"
+    assert cli.soundscapes_to_predict(data) == "DIR"
+    (data / "test_soundscapes").mkdir(parents=True)
+    assert cli.soundscapes_to_predict(data) == f"'{data}/test_soundscapes'"
+
+
 def raising(error: BaseException) -> Callable[[object], None]:
     def command(_: object) -> None:
         raise error

@@ -40,7 +40,8 @@ TRAINS = {
 REFUSED = {
     "dla46x_c": r"1 channel x 64 mels x 126 frames \(RuntimeError: The size of tensor .*\); "
     r"it can with 128 frames: set data\.window_s=2\.032",
-    "inception_v3": r"1 channel x 64 mels x 126 frames \(RuntimeError: .*Kernel size can't be greater",
+    "inception_v3": r"1 channel x 64 mels x 126 frames \(RuntimeError: .*Kernel size can't be greater.*\); "
+    r"it can with 96 mels: set front_end\.n_mels=96, or use another",
     "levit_128s": r"cannot compute images of 1 channel x 64 mels x 126 frames .*use a convolutional one",
     "halonet_h1": r"H % self\.block_size == 0",  # an assertion without words: its line
     "crossvit_tiny_240": "gives a list instead of a feature map",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import weakref
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from sed_model.clips.validation_windows import ValidationWindows
 from sed_model.config.sed_config import SedConfig
 from sed_model.core.errors import CheckpointError
 from sed_model.core.files import sha256_of
-from sed_model.model.checkpoint import load_model, read_lineage
+from sed_model.model.checkpoint import load_model, load_state, read_lineage, save_state
 from sed_model.model.devices import choose_runtime
 from sed_model.predict.window_scores import predict_dataset
 from sed_model.run_folder.metrics import macro_auc
@@ -271,3 +272,21 @@ def test_a_model_written_by_fit_gives_the_predictions_written_with_it(
     written = np.array(pq.read_table(folder / "oof.parquet")["probabilities"].to_pylist(), np.float32)
     expected = scores.window_scores(loss, windows.rms).probabilities(augmented.inference)
     np.testing.assert_allclose(expected, written, atol=1e-5)
+
+
+def test_a_state_of_the_release_before_is_gone_on_with(
+    tiny_config: SedConfig, tiny_data: TrainingData, tmp_path: Path
+) -> None:
+    """Its configuration lacks the keys that are new since, and it averages no weights."""
+    whole = replace(job(tiny_config, tmp_path), checkpoint_every_s=0.0)
+    broken = fit(whole, tiny_data)
+    next(broken), next(broken)
+    broken.close()
+    state, _ = load_state(tmp_path)
+    assert state is not None
+    tree = json.loads(state["run"]["configuration"])
+    del tree["optim"]["average_epochs"], state["mean_weights"], state["n_averaged"]
+    state["run"]["configuration"] = json.dumps(tree)
+    save_state(tmp_path, state)
+
+    assert next(fit(whole, tiny_data)).epoch == 3

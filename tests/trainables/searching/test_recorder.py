@@ -63,6 +63,22 @@ def test_the_row_shows_the_best_epoch(run: RunFolder) -> None:
     assert [curve["macro_auc"] for curve in run.read_curves()] == [0.6, 0.8, 0.7]
 
 
+def test_trials_of_an_earlier_release_have_the_new_keys_at_their_defaults(run: RunFolder) -> None:
+    """Or else the leaderboard of a search that is gone on with would show a setting that nobody changed."""
+    recorder = recorder_of(run)
+    feed(recorder, 0, report(1, 0.6))
+    recorder.flush()
+    run.write_tables([{key: value for key, value in row.items() if "average_epochs" not in key}
+                      for row in run.read_trials()], run.read_curves())  # fmt: skip
+
+    going_on = recorder_of(run)
+    feed(going_on, 1, report(1, 0.7))
+    going_on.flush()
+
+    assert [row["config.optim.average_epochs"] for row in run.read_trials()] == [0, 0]
+    assert "optim.average_epochs" not in run.write_leaderboard().columns
+
+
 def test_a_score_of_the_cross_entropy_stage_is_no_result_of_a_later_one(run: RunFolder) -> None:
     recorder = recorder_of(run)
     later = report(2, 0.7) | {"stage": "train_bce", "best_stage": "train_bce"}

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from sed_model.core.errors import ConfigError
+from sed_model.core.errors import ConfigError, DiskFullError
 from sed_model.run_folder.folder import RunFolder
 from sed_model.run_folder.leaderboard import rank
+from tests.sed_model.clips.test_pseudo_clips import write_labels
 from trainables.on_ray.cluster import ClusterInfo
+from trainables.on_ray.stopping import StoppedError
 from trainables.searching.leaderboard_text import leaderboard_text
-from trainables.searching.next_steps import resume_command
+from trainables.searching.next_steps import can_teach, hint_to_resume, resume_command
 from trainables.searching.resources import check_room, room, trial_resources
 from trainables.spaces.load import load_space
 from trainables.spaces.search_space import SearchSpace
@@ -91,3 +93,25 @@ def test_how_to_go_on_can_be_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     assert resume_command(RunFolder(tmp_path / "runs" / "my run")) == command
     assert resume_command(RunFolder(tmp_path / "my run")) == f"{command} --out {tmp_path}"
+
+
+@pytest.mark.parametrize(
+    ("command", "how"),
+    [(None, "trainables.search --resume --name x-student-1"), ("student --run x", "student --run x")],
+)
+@pytest.mark.parametrize("error", [StoppedError("Ray died."), DiskFullError("Full."), KeyboardInterrupt()])
+def test_who_breaks_off_is_told_the_command_that_goes_on(
+    error: BaseException, command: str | None, how: str, tmp_path: Path
+) -> None:
+    """A student's command, and not the search of its round, which would leave out the rounds after it."""
+    run = RunFolder(tmp_path / "x-student-1")
+    with pytest.raises(type(error), match=rf"go on with: .*{how}"), hint_to_resume(run, command):
+        raise error
+
+
+def test_a_student_is_proposed_only_where_it_has_labels_to_learn_from(tmp_path: Path) -> None:
+    with_labels, without, bare = (RunFolder(tmp_path / name) for name in ("with", "without", "bare"))
+    write_labels(with_labels.ensemble, ["s.wav"], [1.0])
+    write_labels(without.ensemble, [], [])  # the rules kept no window
+
+    assert [can_teach(run) for run in (with_labels, without, bare)] == [True, False, False]

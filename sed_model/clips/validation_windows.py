@@ -47,9 +47,9 @@ class HeardRecording:
 class ValidationWindows(Dataset[Batch]):
     """The windows that score a model: labelled soundscape windows in context, or the loudest of held-out recordings.
 
-        The tables (`paths`, `start_s`, `end_s`, `targets`) have a row a scored window. The items of the dataset are the
-            windows that hear these (`overlap.hearing`), one recording after the other: mostly the same ones.
-        """
+    The tables (`paths`, `start_s`, `end_s`, `targets`) have one row per scored window. The items of the dataset are the
+    windows that hear these (`overlap.hearing`), one recording after the other: mostly the same ones.
+    """
 
     def __init__(self, data: TrainingData, config: SedConfig, rows: Sequence[int] | None = None) -> None:
         """

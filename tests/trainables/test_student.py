@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import shutil
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -74,6 +75,19 @@ def test_a_round_records_the_command_that_makes_it_again(two_rounds: str, finish
     assert record["command"].split() == words
     assert record["set"] == [word for word in SHORT if word != "--set"]
     assert record["teacher"] == str(finished_run)
+
+
+@slow
+def test_a_round_that_keeps_no_labels_is_the_last(
+    ray_cluster: None, finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Path(shutil.copytree(finished_run, tmp_path / "run"))
+    monkeypatch.setattr(rounds, "best_score", lambda path: 1.0 if path == tmp_path / "run-student-1" else 0.0)
+    with redirect_stdout(io.StringIO()) as output:
+        student.main(["--run", str(run), "--rounds", "2", *SHORT, "--set", "pseudo.keep_window=0.999"])
+    assert "no window was sure enough to be a pseudo-label: no further round" in output.getvalue()
+    assert "best round      1" in output.getvalue()
+    assert not (tmp_path / "run-student-2").exists()
 
 
 @slow

@@ -13,6 +13,7 @@ from sed_model.core.texts import shown
 from sed_model.run_folder.folder import RunFolder
 from sed_model.run_folder.leaderboard import best_trials
 from trainables.on_ray.cluster import joined_address, ray_session
+from trainables.searching.next_steps import can_teach
 from trainables.searching.options import SearchOptions
 from trainables.searching.run import run_search
 from trainables.trials.teacher import find_teacher
@@ -56,6 +57,9 @@ def run_rounds(options: StudentOptions) -> None:
             print(f"round {number}: macro AUC {scores[-1]:.4f}, {scores[-1] - scores[-2]:+.4f}", flush=True)
             if scores[-1] <= scores[-2]:
                 print("the validation score no longer rises: no further round", flush=True)
+                break
+            if number < options.rounds and not can_teach(RunFolder(teacher)):
+                print("no window was sure enough to be a pseudo-label: no further round", flush=True)
                 break
     best = max(range(len(scores)), key=scores.__getitem__)
     name = options.run.name if best == 0 else round_name(options.run, best)

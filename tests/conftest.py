@@ -82,26 +82,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: PLACES.get(group_of(item.nodeid.partition("::")[0]), 2))
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """How much hostile input was tried, in all processes together."""
-    from tests.hostile import EXAMPLES
-
-    reports = [
-        report
-        for outcome in ("passed", "failed")
-        for report in terminalreporter.getreports(outcome)
-        if report.when == "call" and "/test_hostile_" in report.nodeid
-    ]
-    if reports:
-        n_drawing = sum("hypothesis" in report.keywords for report in reports)
-        n_failed = sum(report.failed for report in reports)
-        terminalreporter.write_line(
-            f"hostile input: {len(reports) - n_drawing:,} written cases, and {n_drawing} properties with up to"
-            f" {EXAMPLES:,} random cases each; {n_failed} of them failed"
-        )
-
-
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder that holds esc10_mini and birds_mini; read-only."""

@@ -124,6 +124,7 @@ def write_labels(shards: list[Shard], out: Path) -> None:
     plan: Any = SimpleNamespace(
         classes=classes,
         config=config,
+        silence_rms=config.inference.silence_rms,
         job=SimpleNamespace(method="mean"),
         choice=SimpleNamespace(members=[SimpleNamespace(weight=1.0)] * N_MEMBERS),
         sources=SimpleNamespace(may_label={}, from_validation=frozenset()),

@@ -107,8 +107,8 @@ class Optim(Section):
     )
     average_epochs: int = key(
         0,
-        "Keep the mean of the averaged weights after the last so many epochs, whatever validation says; 0: the best "
-        "epoch's.",
+        "Keep the mean of the averaged weights after the last so many epochs of the last stage, whatever validation "
+        "says; 0: the best epoch's.",
         "epochs",
         ge=0,
         le=1000,

@@ -139,6 +139,17 @@ def test_a_damaged_record_of_what_was_set_is_named(damaged: object, bare_run: Ru
         check_same_settings(bare_run, ["seed=1"])
 
 
+def test_a_round_of_an_earlier_release_keeps_its_settings_too(bare_run: RunFolder) -> None:
+    """They stand in its command alone."""
+    data = {"folder": "d", "fingerprint": "f"}
+    command = "python -m trainables.search --set seed=1 --set optim.batch_size=4"
+    bare_run.write_search({"space_name": "tiny", "data": data, "command": command, "seed": 1, "versions": {}})
+    for same in (["optim.batch_size=4", "seed=1"], []):
+        check_same_settings(bare_run, same)
+    with pytest.raises(ConfigError, match=r"--set seed=2: run was begun with seed=1 optim\.batch_size=4, and goes on"):
+        check_same_settings(bare_run, ["seed=2"])
+
+
 def test_a_run_without_labels_is_no_teacher(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is no run folder"):
         find_teacher(tmp_path)

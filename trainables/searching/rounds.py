@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 from sed_model.core import cli
@@ -97,7 +98,9 @@ def check_same_settings(run: RunFolder, overrides: Sequence[str]) -> None:
         ConfigError: others are set.
         DataError: what was set is damaged.
     """
-    began = run.read_search().get("set", list(overrides))  # earlier releases did not record it
+    record = run.read_search()
+    words = shlex.split(str(record.get("command", "")))  # earlier releases recorded the settings there alone
+    began = record.get("set", [text for word, text in pairwise(words) if word == "--set"])
     if not (isinstance(began, list) and all(isinstance(word, str) for word in began)):
         raise DataError(
             f"{run.search_file}: set is {shown(began, 60)}, no list of KEY=VALUE; restore the file, or remove that run "

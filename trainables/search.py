@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sed_model.core import cli
-from trainables.searching.options import SearchOptions
+from trainables.searching.options import SearchOptions, add_trial_resources
 
 DESCRIPTION = """Search a space of SED settings: Ray Tune runs the trials, Optuna draws them, ASHA stops the weak ones.
 Without --data a small synthetic data set is made (once) and searched with small settings."""
@@ -105,17 +105,9 @@ def add_method(parser: argparse.ArgumentParser) -> None:
 
 def add_machine(parser: argparse.ArgumentParser) -> None:
     """What trials get, and where they run."""
-    add = parser.add_argument_group("machine").add_argument
-    add("--max-concurrent", type=cli.positive_int, metavar="N", help="trials at a time (as many as fit)")
-    add("--cpus-per-trial", type=cli.positive_int, default=1, metavar="N", help="CPUs per trial or worker (1)")
-    add("--gpus-per-trial", type=cli.nonnegative_float, default=0.0, metavar="X", help="GPUs per trial or worker (0)")
-    add(
-        "--workers-per-trial",
-        type=cli.workers,
-        metavar="N",
-        help="data-parallel workers; 0: inside the trial (auto: 1 with GPUs, else 0)",
-    )
-    add("--address", help="a running Ray cluster: auto, or host:6379 (default: a local Ray)")
+    machine = parser.add_argument_group("machine")
+    add_trial_resources(machine)
+    add = machine.add_argument
     add(
         "--storage",
         metavar="URI",

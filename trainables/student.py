@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from sed_model.core import cli
+from trainables.searching.options import add_trial_resources
 
 DESCRIPTION = """A student starts from the best model of a run and learns from the pseudo-labels of its ensemble, mixed
 with the real recordings. Each round is a run of its own, RUN-student-1, RUN-student-2, ..: its best trials label the
@@ -34,16 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--space", default="pseudo.yaml", metavar="FILE", help="what each round's trials are drawn from (pseudo.yaml)")
     add("--num-trials", type=cli.positive_int, default=1, metavar="N", help="trials per round; 1: the defaults (1)")
     add("--top-k", type=cli.positive_int, default=3, metavar="K", help="trials that teach the next round (3)")
-    add("--max-concurrent", type=cli.positive_int, metavar="N", help="trials at a time (as many as fit)")
-    add("--cpus-per-trial", type=cli.positive_int, default=1, metavar="N", help="CPUs per trial or worker (1)")
-    add("--gpus-per-trial", type=cli.nonnegative_float, default=0.0, metavar="X", help="GPUs per trial or worker (0)")
-    add(
-        "--workers-per-trial",
-        type=cli.workers,
-        metavar="N",
-        help="data-parallel workers; 0: inside the trial (auto: 1 with GPUs, else 0)",
-    )
-    add("--address", help="a running Ray cluster: auto, or host:6379 (default: a local Ray)")
+    add_trial_resources(parser)
     cli.add_set(parser)
     return parser
 

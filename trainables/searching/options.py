@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import dataclass
 from pathlib import Path
+
+from sed_model.core import cli
 
 DEFAULT_TOP_K = 3
 
@@ -58,3 +61,18 @@ class SearchOptions:
         A Ray Train worker costs 30 s a trial.
         """
         return int(self.gpus_per_trial > 0) if self.workers_per_trial is None else self.workers_per_trial
+
+
+def add_trial_resources(arguments: argparse._ActionsContainer) -> None:
+    """What trials get, and where they run: options of a search, and of the searches of a student."""
+    add = arguments.add_argument
+    add("--max-concurrent", type=cli.positive_int, metavar="N", help="trials at a time (as many as fit)")
+    add("--cpus-per-trial", type=cli.positive_int, default=1, metavar="N", help="CPUs per trial or worker (1)")
+    add("--gpus-per-trial", type=cli.nonnegative_float, default=0.0, metavar="X", help="GPUs per trial or worker (0)")
+    add(
+        "--workers-per-trial",
+        type=cli.workers,
+        metavar="N",
+        help="data-parallel workers; 0: inside the trial (auto: 1 with GPUs, else 0)",
+    )
+    add("--address", help="a running Ray cluster: auto, or host:6379 (default: a local Ray)")

@@ -37,6 +37,7 @@ NOT_RUN = {
     "make lint": "CI runs it beside the tests",
     "make docs": "CI runs it beside the tests",
     "make test": "these are the tests",
+    "make test-slow": "these are the tests",
     "make test-all": "these are the tests",
     ".venv/bin/python -m pytest": "these are the tests",
     "SED_HOSTILE_EXAMPLES=5000 .venv/bin/python -m pytest": "these are the tests",

@@ -103,7 +103,7 @@ MUTANTS = [
         ("(1.0 / class_size[class_of])", "class_size[class_of]"),
         ("(self._seed, self._epoch)", "self._seed"),
         ("rng.permutation(np.repeat(np.arange(len(weights)), counts))", "np.repeat(np.arange(len(weights)), counts)")),
-    *bugs_in("sed_model/data/splits.py", "sed_model/data/test_splits.py sed_model/test_leaks.py",
+    *bugs_in("sed_model/data/splits.py", "sed_model/data/test_splits.py sed_model/data/test_leaks.py",
         ("folds[authors == smallest] =", "folds[rows[authors[rows] == smallest]] ="),
         ("(ratings >= settings.min_rating)", "(ratings > settings.min_rating)"),
         ("(~validating[ours.validation])", "(validating[ours.validation])")),

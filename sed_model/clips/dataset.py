@@ -16,6 +16,7 @@ from sed_model.augment.spectral import SpectralFrontEnd
 from sed_model.augment.wave import WaveAugmenter
 from sed_model.clips.pseudo_clips import Clip, PseudoMixer
 from sed_model.clips.samplers import EpochSampler, batch_size_for, recording_weights
+from sed_model.clips.soundscape_clips import SoundscapeMixer
 from sed_model.clips.training_data import TrainingData
 from sed_model.config.sed_config import SedConfig
 from sed_model.config.training import STAGE_NAMES
@@ -86,6 +87,7 @@ class TrainingClips(Dataset[Batch]):
         self._truth = TargetBuilder(data.folder.classes)
         self._n_samples = window_samples(config)
         self._mixer = _mixer(data, config, stage_name)
+        self._soundscapes = _soundscape_mixer(data, config, stage_name)
         wave, front_end = config.augment.wave, config.front_end
         self._augment: Callable[[NDArray[np.float32], int], tuple[NDArray[np.float32], float]] = (
             SpectralFrontEnd(front_end, wave).stretched
@@ -100,7 +102,7 @@ class TrainingClips(Dataset[Batch]):
         path = self.paths[key.row]
         stage_number = STAGE_NAMES.index(self._stage_name)
         seeds = np.random.SeedSequence([self._config.seed, stage_number, key.epoch, key.position])
-        crop_seed, augment_seed, mix_seed = (int(word) for word in seeds.generate_state(3))
+        crop_seed, augment_seed, mix_seed, soundscape_seed = (int(word) for word in seeds.generate_state(4))
         start = self._crop_start(path, np.random.default_rng(crop_seed))
         truth = self._truth.for_recording(
             self.primary_labels[key.row],
@@ -112,6 +114,8 @@ class TrainingClips(Dataset[Batch]):
         clip = Clip(cut(self._cache, path, start, self._n_samples), truth)
         if self._mixer is not None:
             clip = self._mixer(clip, np.random.default_rng(mix_seed))
+        if self._soundscapes is not None:
+            clip = self._soundscapes(clip, np.random.default_rng(soundscape_seed))
         inputs, rate = self._augment(clip.waveform, augment_seed)
         return Batch(
             torch.from_numpy(inputs),
@@ -134,6 +138,14 @@ def _mixer(data: TrainingData, config: SedConfig, stage_name: str) -> PseudoMixe
     if stage_name != "pseudo" or data.pseudo is None:
         return None
     return PseudoMixer(data.pseudo, data.folder.classes, config)
+
+
+def _soundscape_mixer(data: TrainingData, config: SedConfig, stage_name: str) -> SoundscapeMixer | None:
+    """None where no labelled soundscape trains. A window of none or several classes has no place in a softmax."""
+    table = data.folder.soundscape_labels
+    if table is None or not data.split.soundscapes_train or config.stages[stage_name].loss == "ce":
+        return None
+    return SoundscapeMixer(table, data, config)
 
 
 class EpochLoaders:

@@ -8,8 +8,9 @@ from sed_model.audio.cache import AudioCache, open_cache
 from sed_model.clips.pseudo_clips import PseudoLabels, PseudoSource
 from sed_model.config.sed_config import SedConfig
 from sed_model.core.errors import DataError
+from sed_model.data.leaks import check_sources
 from sed_model.data.recordings import DataFolder
-from sed_model.data.splits import Split, check_sources, split
+from sed_model.data.splits import Split, split
 from sed_model.model.checkpoint import Lineage
 
 

@@ -62,7 +62,7 @@ class ValidationWindows(Dataset[Batch]):
         builder = TargetBuilder(classes)
         table = data.folder.soundscape_labels
         if data.split.kind == "soundscapes" and table is not None:
-            table = table[~table["path"].isin(data.bad_paths)]
+            table = table[table["path"].isin(data.split.soundscapes_validation) & ~table["path"].isin(data.bad_paths)]
             self.paths: list[str] = table["path"].tolist()
             self.start_s: np.ndarray = table["start_s"].to_numpy(float)
             self.end_s: np.ndarray = table["end_s"].to_numpy(float)

@@ -132,6 +132,18 @@ class Data(Section):
     n_folds: int = key(5, "Folds, grouped by author.", "folds", ge=2, le=20)
     fold: int = key(0, "Fold that validates.", "index", ge=0)
     split_seed: int = key(42, "Seed of the folds alone; `seed` leaves them as they are.", "number", ge=0, lt=2**31)
+    soundscape_folds: int = key(
+        0,
+        "Parts of the labelled soundscapes, by site or file: the part `fold` validates and the others train; 0: all of "
+        "them validate.",
+        "folds",
+        ge=0,
+        le=50,
+    )
+    soundscape_prob: float = probability(
+        0.25,
+        "Chance that a training clip is a labelled soundscape window, with soundscape_folds (not in stages with ce).",
+    )
     min_rating: float = key(
         0.0, "Recordings rated lower are left out; 0 (not rated) is always kept.", "stars", ge=0, le=5
     )
@@ -146,8 +158,12 @@ class Data(Section):
     def _problems(self) -> Iterator[str]:
         if self.target_s > self.window_s:
             yield f"target_s={self.target_s:g} is longer than window_s={self.window_s:g}; lower target_s."
-        if self.fold >= self.n_folds:
-            yield (f"fold={self.fold} does not exist with n_folds={self.n_folds}; use 0 to {self.n_folds - 1}.")
+        if self.soundscape_folds == 1:
+            yield "soundscape_folds=1 leaves no labelled soundscape to train on; use 0 (none trains), or 2 and more."
+        name = "soundscape_folds" if self.soundscape_folds else "n_folds"
+        n_folds = getattr(self, name)
+        if self.fold >= n_folds:
+            yield f"fold={self.fold} does not exist with {name}={n_folds}; use 0 to {n_folds - 1}."
 
 
 class Inference(Section):

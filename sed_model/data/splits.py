@@ -1,9 +1,8 @@
-"""Which recordings train and which validate."""
+"""Which recordings and labelled soundscapes train and which validate."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,9 +10,10 @@ import numpy as np
 import pandas as pd
 
 from sed_model.config.sed_config import Data
-from sed_model.core.errors import CheckpointError, DataError, some
+from sed_model.core.errors import DataError, some
 from sed_model.data.recordings import DataFolder
-from sed_model.run_folder.split_record import Source, SplitRecord, digest_of
+from sed_model.data.soundscape_parts import soundscape_parts
+from sed_model.run_folder.split_record import SplitRecord, digest_of
 
 ALWAYS_TRAINING = -1
 
@@ -25,8 +25,12 @@ class Split:
     kind: Literal["folds", "soundscapes"]
     train: np.ndarray
     validation: np.ndarray
-    """Empty for "soundscapes": the labelled soundscapes validate."""
+    """Empty for "soundscapes": labelled soundscapes validate."""
     record: SplitRecord
+    soundscapes_validation: tuple[str, ...] = ()
+    """Labelled soundscapes that validate; empty for "folds"."""
+    soundscapes_train: tuple[str, ...] = ()
+    """Labelled soundscapes that train, see `data.soundscape_folds`."""
 
 
 def author_folds(recordings: pd.DataFrame, n_folds: int, seed: int) -> np.ndarray:
@@ -111,9 +115,9 @@ def split(data: DataFolder, settings: Data) -> Split:
     if kind == "soundscapes":
         everything = np.arange(len(data.recordings))
         _check_rating(data.recordings, everything, good, settings)
-        labelled = () if data.soundscape_labels is None else tuple(data.soundscape_labels["path"])
-        record = _record("soundscapes", settings, digest_of("soundscapes", labelled))
-        return Split("soundscapes", np.flatnonzero(good), np.empty(0, np.int64), record)
+        validating, training = split_soundscapes(data, settings.soundscape_folds, settings.fold, settings.split_seed)
+        record = _record("soundscapes", settings, digest_of("soundscapes", validating))
+        return Split("soundscapes", np.flatnonzero(good), np.empty(0, np.int64), record, validating, training)
     folds = author_folds(data.recordings, settings.n_folds, settings.split_seed)
     if not np.any(folds == settings.fold):
         raise DataError(_empty_fold_message(data, settings, folds))
@@ -123,65 +127,29 @@ def split(data: DataFolder, settings: Data) -> Split:
     return Split("folds", np.flatnonzero(training & good), np.flatnonzero(~training), record)
 
 
-def _record(kind: Literal["folds", "soundscapes"], settings: Data, digest: str) -> SplitRecord:
-    return SplitRecord(
-        kind=kind, split_seed=settings.split_seed, fold=settings.fold, n_folds=settings.n_folds, digest=digest
-    )
-
-
-def check_sources(sources: Sequence[Source], ours: Split, data: DataFolder) -> None:
-    """Whether nothing that validates here was learned from by a model that the training takes over from.
+def split_soundscapes(data: DataFolder, n_parts: int, part: int, seed: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Labelled soundscapes that validate, and those that train: of `n_parts` parts all but one; 0: none trains.
 
     Raises:
-        CheckpointError: a source was, or may have been, trained on what validates here; the message names the repair.
+        DataError: there are fewer labelled soundscapes than parts.
     """
-    problems = [problem for source in sources for problem in _leaks(source, ours, data)]
-    if problems:
-        raise CheckpointError("\n".join(dict.fromkeys(problems)))
+    labelled = () if data.soundscape_labels is None else tuple(sorted(set(data.soundscape_labels["path"])))
+    if n_parts == 0:
+        return labelled, ()
+    part_of = soundscape_parts(labelled, n_parts, seed)
+    validating = tuple(path for path in labelled if part_of[path] == part)
+    return validating, tuple(path for path in labelled if part_of[path] != part)
 
 
-def _leaks(source: Source, ours: Split, data: DataFolder) -> Iterator[str]:
-    theirs = source.split
-    if theirs is not None and theirs.digest == ours.record.digest:
-        return
-    if ours.kind == "soundscapes":
-        # No training has heard labelled soundscapes, but for students made when other ones were labelled.
-        if source.pseudo_labelled not in (None, data.fingerprint):
-            yield (
-                f"{source.name}: learned from pseudo-labels of other data, perhaps of soundscapes that validate here; "
-                "train it again on this data."
-            )
-        return
-    if theirs is None:
-        yield (
-            f"{source.name}: was made by a version that did not record what validated it, so it may have been trained "
-            f"on what validates here ({ours.record}); train it again, or set data.validation=soundscapes where there "
-            "are labelled ones."
-        )
-        return
-    n_heard = heard(theirs, ours, data)
-    if n_heard == 0:
-        return
-    can_be_had = n_heard is not None and (theirs.kind == "folds" or data.soundscape_labels is not None)
-    count = f"{n_heard} of the {len(ours.validation)}" if n_heard is not None else "some of the"
-    yield (
-        f"{source.name}: was validated on {theirs}, and {ours.record} validates here: it was trained on {count} "
-        f"recordings that validate here, so scores would be too good; "
-        + (f"add {theirs.settings}, or train it again." if can_be_had else "train it again with the settings of here.")
+def _record(kind: Literal["folds", "soundscapes"], settings: Data, digest: str) -> SplitRecord:
+    return SplitRecord(
+        kind=kind,
+        split_seed=settings.split_seed,
+        fold=settings.fold,
+        n_folds=settings.n_folds,
+        digest=digest,
+        soundscape_folds=settings.soundscape_folds if kind == "soundscapes" else 0,
     )
-
-
-def heard(theirs: SplitRecord, ours: Split, data: DataFolder) -> int | None:
-    """How many recordings that validate by `ours` belong to the training part of `theirs`.
-
-    None where that cannot be told: its files were not those of `data`.
-    """
-    if theirs.kind == "soundscapes":
-        return len(ours.validation)
-    validating = author_folds(data.recordings, theirs.n_folds, theirs.split_seed) == theirs.fold
-    if digest_of("folds", data.recordings["path"][validating]) != theirs.digest:
-        return None
-    return int((~validating[ours.validation]).sum())
 
 
 def _check_rating(recordings: pd.DataFrame, rows: np.ndarray, good: np.ndarray, settings: Data) -> None:

@@ -23,8 +23,12 @@ class SplitRecord(BaseModel):
     fold: int
     n_folds: int
     digest: str
+    soundscape_folds: int = 0
+    """Parts of the labelled soundscapes, of which `fold` validates and the others train; 0: all of them validate."""
 
     def __str__(self) -> str:
+        if self.soundscape_folds:
+            return f"part {self.fold} of {self.soundscape_folds} of the labelled soundscapes"
         if self.kind == "soundscapes":
             return "the labelled soundscapes"
         return f"fold {self.fold} of {self.n_folds} (data.split_seed={self.split_seed})"
@@ -33,8 +37,9 @@ class SplitRecord(BaseModel):
     def settings(self) -> str:
         """The options that make it."""
         keys = [f"data.validation={self.kind}"]
-        if self.kind == "folds":
-            keys += [f"data.{name}={getattr(self, name)}" for name in ("fold", "n_folds", "split_seed")]
+        folds = "n_folds" if self.kind == "folds" else "soundscape_folds"
+        if self.kind == "folds" or self.soundscape_folds:
+            keys += [f"data.{name}={getattr(self, name)}" for name in ("fold", folds, "split_seed")]
         return " ".join(f"--set {key}" for key in keys)
 
 

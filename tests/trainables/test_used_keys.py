@@ -45,7 +45,7 @@ RULES = {name for name in known_keys() if name.startswith("pseudo.")} - MIXING
 RULES |= {"inference.overlap", "inference.smoothing_centre"}
 ASLEEP = {
     *("model.gem_p", "model.attention_heads", "optim.restarts", "augment.spec.filter_max_db"),
-    *("augment.wave.background_min_snr_db", "augment.wave.background_max_snr_db"),
+    *("augment.wave.background_min_snr_db", "augment.wave.background_max_snr_db", "data.soundscape_prob"),
     *(name for name in known_keys() if name.startswith(("loss.focal", "loss.asym", "loss.soft"))),
 }
 """By the defaults no pooling, scheduler, sound or loss asks for them."""
@@ -85,7 +85,7 @@ def test_each_key_is_used_or_refused_with_the_reason(name: str) -> None:
 
 
 def test_what_others_ask_for_is_used() -> None:
-    config = SedConfig().with_overrides(AWAKE | {"stages.pretrain_ce.loss": "soft_auc"})
+    config = SedConfig().with_overrides(AWAKE | {"stages.pretrain_ce.loss": "soft_auc", "data.soundscape_folds": 4})
     assert not {key for key in ASLEEP if unused_reason(key, config, USES["search"])}
     searched = Use("search", SUPERVISED_STAGES, ("model.pool_type", "stages.finetune.loss"))
     assert not unused_reason("model.gem_p", SedConfig(), searched)
@@ -97,6 +97,14 @@ def test_what_others_ask_for_is_used() -> None:
     [
         ("data.fold", {}, "soundscapes", "data.validation is soundscapes, and only folds asks for it"),
         ("data.fold", {}, "folds", ""),
+        ("data.fold", {"data.soundscape_folds": 4}, "soundscapes", ""),
+        (
+            "data.soundscape_folds",
+            {"data.soundscape_folds": 4},
+            "folds",
+            "data.validation is folds",
+        ),
+        ("data.soundscape_prob", {}, "soundscapes", "data.soundscape_folds is 0, and only 4 asks for it"),
         ("data.sampler_power", {"data.sampler": "uniform"}, None, "data.sampler is uniform"),
         ("model.pretrained", {"model.weights": "a.safetensors"}, None, "model.weights is a.safetensors, and only null"),
         ("augment.wave.gain_max_db", {"augment.wave.gain_prob": 0.0}, None, "augment.wave.gain_prob is 0"),

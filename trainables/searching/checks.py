@@ -19,7 +19,7 @@ from trainables.searching.refit import changes_for
 from trainables.spaces.search_space import SearchSpace
 from trainables.trials.teacher import Teacher
 
-SPLIT_KEYS = ("data.validation", "data.n_folds", "data.fold", "data.split_seed")
+SPLIT_KEYS = ("data.validation", "data.n_folds", "data.fold", "data.split_seed", "data.soundscape_folds")
 """Keys that decide what validates."""
 JOB_COPY = "working_dir_files"
 """Ray's folder for what `ray job submit --working-dir` uploads."""

@@ -75,6 +75,8 @@ NEEDS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "data.n_folds": ("data.validation", ("folds", "auto")),
     "data.fold": ("data.validation", ("folds", "auto")),
     "data.split_seed": ("data.validation", ("folds", "auto")),
+    "data.soundscape_folds": ("data.validation", ("soundscapes", "auto")),
+    "data.soundscape_prob": ("data.soundscape_folds", (4, *range(2, 51))),
     "optim.min_steps_per_epoch": ("optim.batch_size", (None,)),
     "model.pretrained": ("model.weights", (None,)),
 }
@@ -135,6 +137,8 @@ def unused_reason(name: str, config: SedConfig, use: Use) -> str:
         return f"{share} is 1, so that {meaning}; lower that too."
     if name.startswith(("augment.", *MIXING)) and not name.endswith(("prob", "_folder")):
         return _never_drawn(name, known, use)
+    if name in ("data.fold", "data.split_seed") and known["data.soundscape_folds"]:
+        return ""  # they draw the parts, of which one validates
     parent, values = NEEDS.get(name, ("", ()))
     if not parent or parent in use.searched or known[parent] in values:
         return ""

@@ -19,8 +19,9 @@ from sed_model.clips.pseudo_clips import PseudoLabels, PseudoSource
 from sed_model.clips.training_data import TrainingData, check_leaks, open_training_data
 from sed_model.config.sed_config import Data, SedConfig
 from sed_model.core.errors import CheckpointError
+from sed_model.data.leaks import check_sources, heard
 from sed_model.data.recordings import DataFolder
-from sed_model.data.splits import Split, check_sources, heard, split
+from sed_model.data.splits import Split, split
 from sed_model.run_folder.split_record import Source, SplitRecord
 from sed_model.train.fit import fit
 from tests.models import random_model
@@ -141,6 +142,33 @@ def test_soundscapes_have_trained_nobody(folder: DataFolder) -> None:
 
     assert refused(folder, ours, None) == refused(folder, ours, split(folder, by(4, 0)).record) == ""
     assert refused(folder, ours, None, pseudo_labelled=folder.fingerprint) == ""
+
+
+def parts(fold: int, n_parts: int = 2) -> Data:
+    return Data(validation="soundscapes", soundscape_folds=n_parts, fold=fold)
+
+
+def test_who_trained_on_soundscapes_that_validate_is_refused(folder: DataFolder) -> None:
+    """Of two parts the other one, and all of them together; its own part it has not heard, nor has who heard none."""
+    trained_on_part_1 = split(folder, parts(0)).record
+    everything = split(folder, Data(validation="soundscapes"))
+
+    message = refused(folder, split(folder, parts(1)), trained_on_part_1)
+    assert (
+        "was validated on part 0 of 2 of the labelled soundscapes and trained on the others, some of which" in message
+    )
+    assert "--set data.fold=0 --set data.soundscape_folds=2 --set data.split_seed=42, or train it again" in message
+    assert refused(folder, everything, trained_on_part_1) != ""
+    assert refused(folder, split(folder, parts(0)), trained_on_part_1) == ""
+    assert refused(folder, split(folder, parts(0)), everything.record) == ""
+
+
+def test_parts_of_other_soundscapes_cannot_be_told_and_are_refused(folder: DataFolder) -> None:
+    record = split(folder, parts(0)).record
+    assert refused(folder, split(folder, parts(0)), record.model_copy(update={"digest": "0", "fold": 1})) != ""
+    assert (
+        refused(folder, split(folder, parts(0)), record.model_copy(update={"digest": "0", "soundscape_folds": 9})) != ""
+    )
 
 
 def test_a_student_of_other_data_may_have_heard_the_soundscapes(folder: DataFolder) -> None:

@@ -1,0 +1,68 @@
+"""Labelled soundscapes that train. The tiny data has two of six windows each: with two parts one of them trains."""
+
+import numpy as np
+import pytest
+
+from sed_model.clips.dataset import ClipKey, TrainingClips
+from sed_model.clips.training_data import TrainingData, open_training_data
+from sed_model.clips.validation_windows import ValidationWindows
+from sed_model.config.sed_config import SedConfig
+
+
+@pytest.fixture
+def always(tiny_config: SedConfig) -> SedConfig:
+    """Every clip is a labelled window, as long as a target."""
+    changes = {"data.soundscape_folds": 2, "data.soundscape_prob": 1.0, "data.window_s": 1.0}
+    return tiny_config.with_overrides({**changes, "augment.wave.prob": 0.0})
+
+
+def opened(data: TrainingData, config: SedConfig) -> TrainingData:
+    return open_training_data(data.folder, config, progress=False)
+
+
+def test_one_part_validates_and_the_other_trains(tiny_data: TrainingData, always: SedConfig) -> None:
+    by_part = [opened(tiny_data, always.with_overrides({"data.fold": fold})) for fold in (0, 1)]
+    validating = [set(ValidationWindows(data, always).paths) for data in by_part]
+
+    assert [data.split.soundscapes_train for data in by_part] == [tuple(validating[1]), tuple(validating[0])]
+    assert validating[0] | validating[1] == {"train_soundscapes/S0.wav", "train_soundscapes/S1.wav"}
+
+
+def test_a_clip_is_a_window_of_a_training_part_with_its_labels(tiny_data: TrainingData, always: SedConfig) -> None:
+    data = opened(tiny_data, always)
+    clips = TrainingClips(data, always, "train_bce")
+    (path,) = data.split.soundscapes_train
+    windows = data.cache.samples(path).reshape(6, -1).astype(np.float32) / 32768
+    table = data.folder.soundscape_labels
+    assert table is not None
+    labels = table.loc[table["path"] == path, list(data.folder.classes)].to_numpy()
+    seen = set()
+    for position in range(40):
+        batch = clips[ClipKey(0, position, position % len(clips))]
+        (window,) = np.flatnonzero((windows == batch.inputs.numpy()).all(axis=1))
+        np.testing.assert_array_equal(batch.targets.numpy(), labels[window])
+        seen.add(int(window))
+    assert seen == set(range(6))
+
+
+def test_so_many_clips_are_windows_as_the_configuration_says(tiny_data: TrainingData, always: SedConfig) -> None:
+    def inputs(prob: float) -> np.ndarray:
+        config = always.with_overrides({"data.soundscape_prob": prob})
+        clips = TrainingClips(opened(tiny_data, config), config, "train_bce")
+        return np.stack([clips[ClipKey(0, position, position % len(clips))].inputs.numpy() for position in range(400)])
+
+    replaced = (inputs(0.25) != inputs(0.0)).any(axis=1).mean()
+    assert 0.2 < replaced < 0.3  # of 400 draws
+
+
+def test_cross_entropy_hears_recordings_alone(tiny_data: TrainingData, always: SedConfig) -> None:
+    """A window of none or of two classes has no place in a softmax."""
+    targets = TrainingClips(opened(tiny_data, always), always, "pretrain_ce")
+    assert all(targets[ClipKey(0, row, row)].targets.sum() == 1 for row in range(len(targets)))
+
+
+def test_without_parts_no_soundscape_trains(tiny_data: TrainingData, always: SedConfig) -> None:
+    config = always.with_overrides({"data.soundscape_folds": 0})
+    data = opened(tiny_data, config)
+    assert data.split.soundscapes_train == ()
+    assert len(data.split.soundscapes_validation) == 2

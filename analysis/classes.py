@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # scikit-learn brings it
 
-from analysis.resampling import draws_of_files, weighted_class_aucs
 from sed_model.run_folder.metrics import POSITIVE_FROM, auc_per_class
 from sed_model.run_folder.predictions import OutOfFold
+from sed_model.run_folder.resampling import draws_of_files, weighted_class_aucs
 
 RELIABILITY_COLUMNS = ("low", "high", "n", "mean_probability", "share_present")
 CONFUSION_COLUMNS = ("present", "top_class", "n", "share")

@@ -11,13 +11,13 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # s
 
 from analysis.parameters import as_text, parameter_values, varied_parameters
 from analysis.predictions import oof_path, read_oof
-from analysis.resampling import draws_of_files, mean_of_classes, weighted_macro_aucs
 from analysis.tables import REFIT_COLUMNS, Run, RunFolderError
 from sed_model.core.paths import is_there
 from sed_model.core.texts import examples
 from sed_model.run_folder.leaderboard import in_order
 from sed_model.run_folder.metrics import auc_per_class
 from sed_model.run_folder.predictions import OutOfFold
+from sed_model.run_folder.resampling import draws_of_files, mean_of_classes, weighted_macro_aucs
 
 N_RESAMPLES = 200
 N_TERCILES = 3

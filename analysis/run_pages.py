@@ -8,6 +8,7 @@ from pathlib import Path
 import optuna
 
 from analysis.compare import comparison_chapter, unique_names
+from analysis.luck import luck_section
 from analysis.page import Chapter, Section, render, said
 from analysis.sections_models import (
     calibration_section,
@@ -71,7 +72,7 @@ def run_chapter(name: str, facts: RunFacts) -> Chapter:
         # Optuna calls some of its pictures experimental.
         warnings.simplefilter("ignore", category=optuna.exceptions.ExperimentalWarning)
         sections = [section(facts) for section in SECTIONS]
-    return Chapter(facts.anchor("run"), name, [summary, *sections, commands_section(facts)])
+    return Chapter(facts.anchor("run"), name, [luck_section(facts), summary, *sections, commands_section(facts)])
 
 
 def commands_section(facts: RunFacts) -> Section:

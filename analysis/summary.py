@@ -9,6 +9,7 @@ from analysis.parameters import parameter_values, varied_parameters
 from analysis.ranks import rank_trials, verdict, what_mattered
 from analysis.tables import Run
 from sed_model.core.texts import examples
+from sed_model.run_folder.delivered import read_delivered
 from sed_model.run_folder.run_tables import STATUSES
 
 CLEARLY = 0.05
@@ -28,7 +29,9 @@ def summarise(run: Run, spread: pd.DataFrame | None, importance: pd.DataFrame) -
         f"The best is {best['trial_id']} with a macro ROC-AUC of {best['macro_auc']:.4f}{interval}, reached in "
         f"{best['stage'] if pd.notna(best['stage']) else 'an unnamed stage'}."
     )
-    if pd.notna(again := best.get("refit_mean")):
+    if is_cross_fitted(run):
+        sentences.append("The ranking is by the out-of-fold scores of the finalists, see above.")
+    elif pd.notna(again := best.get("refit_mean")):
         spread_of = f" ± {best['refit_sd']:.4f}" if pd.notna(best["refit_sd"]) else ""
         sentences.append(
             f"Trained again on other folds or with other seeds it reaches {again:.4f}{spread_of} (mean of "
@@ -41,6 +44,11 @@ def summarise(run: Run, spread: pd.DataFrame | None, importance: pd.DataFrame) -
     sentences += settings_sentences(run, importance)
     sentences += [*stage_sentences(run), *progress_sentence(run), *failures(run)]
     return sentences
+
+
+def is_cross_fitted(run: Run) -> bool:
+    """Whether the finalists' mean scores are those of parts of the soundscapes, not of other folds or seeds."""
+    return read_delivered(run.path) is not None
 
 
 def tally(run: Run) -> str:

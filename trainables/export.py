@@ -31,8 +31,7 @@ EXAMPLES = """  python -m trainables.export --run runs/NAME --format openvino
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = build_parser()
     options = parser.parse_args(arguments)
-    if options.model and options.top_k:
-        parser.error("--top-k chooses among the trials of --run; repeat --model for several models")
+    cli.check_models(parser, options)
     if options.kaggle and options.out:
         parser.error("--kaggle DIR is where everything goes; leave out --out")
     if options.post and not options.kaggle:
@@ -60,13 +59,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         write_kaggle_folder(job, lambda model, out: export(options, model, out, data_dir))
         print(f"Kaggle folder   {options.kaggle}  (its README.md tells how to attach and run it)", flush=True)
         return
-    for model in members.folders:
+    for model, name in zip(members.folders, members.names, strict=True):
         several = options.run or len(members.folders) > 1
-        export(
-            options, model, (options.out / model.name if several else options.out) if options.out else model, data_dir
-        )
+        export(options, model, (options.out / name if several else options.out) if options.out else model, data_dir)
     if not options.out:
-        chosen = cli.chosen_models(options.run, options.model, options.top_k)
+        chosen = cli.chosen_models(options)
         scapes = cli.soundscapes_to_predict(data_dir)
         cli.print_next(
             f"python -m trainables.predict {chosen} --runtime {runtime} --soundscapes {scapes} --out submission.csv"
@@ -111,8 +108,8 @@ def chosen_members(options: argparse.Namespace) -> RunMembers:
     from trainables.labelling.run_members import RunMembers, members_of
 
     if options.run:
-        members = members_of(options.run, options.top_k)
-        print(f"members: {members.source}: {', '.join(folder.name for folder in members.folders)}", flush=True)
+        members = members_of(options.run, options.top_k, options.single)
+        print(f"members: {members.source}: {', '.join(members.names)}", flush=True)
     else:
         members = RunMembers(tuple(options.model), Joining(), "--model")
     for folder in members.folders:
@@ -129,7 +126,8 @@ def data_folder_of(run_dir: Path | None, model_dir: Path) -> Path:
     from sed_model.core.errors import ConfigError, DataError
     from sed_model.run_folder.folder import RunFolder
 
-    run = RunFolder(run_dir or model_dir.parent.parent)
+    of_finalist = model_dir.name.startswith("part_")
+    run = RunFolder(run_dir or model_dir.parents[2 if of_finalist else 1])
     try:
         found = cli.path(run.read_search()["data"]["folder"])
     except DataError:

@@ -62,8 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             parser.error("--tune-post takes the labelled train soundscapes of the data folder, and no others")
     elif not options.soundscapes:
         parser.error("--soundscapes DIR is missing")
-    if options.model and options.top_k:
-        parser.error("--top-k chooses among the trials of --run; repeat --model for several models")
+    cli.check_models(parser, options)
     cli.say("loading the models")
     from sed_model.core.errors import CheckpointError
     from sed_model.export.exported import emulated_note
@@ -74,9 +73,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.run:
         from trainables.labelling.run_members import members_of
 
-        members = members_of(options.run, options.top_k)
+        members = members_of(options.run, options.top_k, options.single)
         chosen = members.folders
-        print(f"members: {members.source}: {', '.join(folder.name for folder in members.folders)}", flush=True)
+        print(f"members: {members.source}: {', '.join(members.names)}", flush=True)
         try:
             ensemble = load_ensemble(members.folders, members.joining, load)
         except CheckpointError as error:
@@ -290,7 +289,7 @@ def tune(options: argparse.Namespace, ensemble: Ensemble) -> None:
     shift_s = options.tta_shift_s
     tune_post(TuneJob(data, options.out, shift_s, options.threads, options.silence_rms), ensemble, cli.say)
     print(f"post-processing {options.out}", flush=True)
-    chosen = cli.chosen_models(options.run, options.model, options.top_k)
+    chosen = cli.chosen_models(options)
     scapes, post = cli.soundscapes_to_predict(data), shlex.quote(str(options.out))
     cli.print_next(f"python -m trainables.predict {chosen} --soundscapes {scapes} --post {post} --out submission.csv")
 

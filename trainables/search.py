@@ -122,6 +122,12 @@ def add_afterwards(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("afterwards").add_argument
     add("--top-k", type=cli.positive_int, metavar="K", help="trials in the ensemble, and that --refit-folds trains (3)")
     add(
+        "--finalists",
+        type=cli.whole_number,
+        metavar="N",
+        help="best trials that train on parts of the labelled soundscapes and are delivered as their mean; 0: none",
+    )
+    add(
         "--refit-folds",
         type=cli.whole_numbers,
         metavar="0,1,2",

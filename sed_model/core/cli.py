@@ -131,17 +131,32 @@ def add_models(parser: argparse.ArgumentParser) -> None:
     """Which trained models: those of a run, or some folders."""
     models = parser.add_mutually_exclusive_group(required=True)
     models.add_argument(
-        "--run", type=run_folder, metavar="DIR", help="run folder: the members of its ensemble, else its best trials"
+        "--run",
+        type=run_folder,
+        metavar="DIR",
+        help="run folder: the mean of its search's finalists, else its ensemble, else its best trials",
     )
     models.add_argument("--model", type=path, action="append", metavar="DIR", help="folder of a model; may be repeated")
-    help_text = "the K best trials of --run, whatever its ensemble is (5)"
+    help_text = "the K best trials of --run, whatever it delivers (5)"
     parser.add_argument("--top-k", type=positive_int, metavar="K", help=help_text)
+    parser.add_argument(
+        "--single", action="store_true", help="one model of the best finalist of --run, for little time"
+    )
 
 
-def chosen_models(run: Path | None, models: Sequence[Path] | None, top_k: int | None) -> str:
+def check_models(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Ends the command where what `add_models` read does not fit together."""
+    if options.model and (options.top_k or options.single):
+        parser.error("--top-k and --single choose among the models of --run; repeat --model for several models")
+    if options.top_k and options.single:
+        parser.error("--single takes a model of the best finalist, --top-k the best trials; leave one of them out")
+
+
+def chosen_models(options: argparse.Namespace) -> str:
     """What `add_models` read, as words of another command."""
-    words = ["--run", run] if run else [word for model in models or () for word in ("--model", model)]
-    words += ["--top-k", top_k] if top_k else []
+    words = ["--run", options.run] if options.run else [w for model in options.model or () for w in ("--model", model)]
+    words += ["--top-k", options.top_k] if options.top_k else []
+    words += ["--single"] if options.single else []
     return shlex.join(map(str, words))
 
 
@@ -178,6 +193,11 @@ def names(text: str) -> tuple[str, ...]:
     if not all(given) or len(set(given)) < len(given):
         raise argparse.ArgumentTypeError(f"{text!r} is no list of different names a,b,c")
     return tuple(given)
+
+
+def whole_number(text: str) -> int:
+    """Argument type: 0, 1, 2, .."""
+    return _whole_number(text, least=0)
 
 
 def whole_numbers(text: str) -> list[int]:

@@ -51,9 +51,9 @@ class RunFolder:
     def trial(self, number: int) -> Path:
         return self.path / "trials" / trial_id(number)
 
-    def refit(self, number: int, fold: int) -> Path:
-        """Folder of a finalist that was trained again; `fold` as in --refit-folds."""
-        return self.trial(number) / f"refit_{fold}"
+    def refit(self, number: int, in_parts: bool, fold: int) -> Path:
+        """Folder of a finalist that was trained again; `fold` as in --refit-folds, or a part of the soundscapes."""
+        return self.trial(number) / f"{'part' if in_parts else 'refit'}_{fold}"
 
     def traceback_file(self, number: int) -> Path:
         """Where Ray Tune leaves the traceback of a trial that raised."""

@@ -51,6 +51,7 @@ REFIT_FIELDS = pa.schema(
         pa.field("trial_id", pa.string(), nullable=False),
         pa.field("number", pa.int64(), nullable=False),
         ("fold", pa.int64()),
+        ("in_parts", pa.bool_()),
         ("seed", pa.int64()),
         ("split", pa.string()),
         ("macro_auc", pa.float64()),
@@ -59,6 +60,8 @@ REFIT_FIELDS = pa.schema(
         ("error", pa.string()),
     ]
 )
+"""One row per finalist and training of it: with `in_parts` one for each part of the labelled soundscapes (`fold`), else
+one for each fold or seed of --refit-folds."""
 CURVE_FIELDS = pa.schema(
     [
         pa.field("trial_id", pa.string(), nullable=False),
@@ -77,7 +80,10 @@ CURVE_FIELDS = pa.schema(
 cross-entropy; it is what rungs and Optuna compare. Runs of earlier releases lack it."""
 STATUSES = ("complete", "pruned", "failed", "running")
 LATER = frozenset(
-    {"cpu_ms_per_window", "drawn_by", "on_front", "refit_mean", "refit_sd", "n_refits", "split", "best_macro_auc"}
+    {
+        *("cpu_ms_per_window", "drawn_by", "on_front", "refit_mean", "refit_sd", "n_refits", "split"),
+        *("best_macro_auc", "in_parts"),
+    }
 )
 """Columns that runs of earlier releases lack, and runs that did not measure the cost."""
 LIMITS = {

@@ -98,8 +98,8 @@ def run(space: SearchSpace, tmp_path: Path) -> RunFolder:
     trials = [(0, "complete", 0.85), (1, "pruned", 0.80), (2, "pruned", 0.82)]
     for number, _, score in trials:
         save(folder.trial(number), space.base, number, score, stage="pretrain_ce", epoch=1)
-    save(folder.refit(1, 0), space.base, 10, 0.90, stage="train_bce", epoch=3)
-    save(folder.refit(1, 1), space.base, 11, 0.95, stage="train_bce", epoch=3)
+    save(folder.refit(1, False, 0), space.base, 10, 0.90, stage="train_bce", epoch=3)
+    save(folder.refit(1, False, 1), space.base, 11, 0.95, stage="train_bce", epoch=3)
     folder.write_tables([row(space, *trial) for trial in trials], [])
     return folder
 
@@ -131,7 +131,7 @@ def test_the_score_that_chose_a_finalist_is_no_part_of_its_mean(run: RunFolder) 
 
 
 def test_a_pruned_finalist_delivers_the_model_that_was_trained_to_its_end(run: RunFolder) -> None:
-    wanted = read_lineage(run.refit(1, 0)).weights_sha256
+    wanted = read_lineage(run.refit(1, False, 0)).weights_sha256
     run.write_refits(REFITS)
     write_spread(run)
     trial = run.read_trials()[1]
@@ -171,7 +171,7 @@ def test_a_half_trained_model_is_not_ranked_by_whole_trainings(
 
 def test_a_delivery_that_was_killed_is_made_again(run: RunFolder) -> None:
     """The weights came first, the lineage last: model.json still tells of the old ones."""
-    shutil.copyfile(run.refit(1, 0) / "model.safetensors", run.trial(1) / "model.safetensors")
+    shutil.copyfile(run.refit(1, False, 0) / "model.safetensors", run.trial(1) / "model.safetensors")
     run.write_refits(REFITS)
 
     assert deliver(run, run.read_refits(), run.read_trials()) == {1}

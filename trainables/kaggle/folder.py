@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -49,7 +49,7 @@ def write_kaggle_folder(job: KaggleJob, export: Callable[[Path, Path], None]) ->
     if job.out.exists() and any(job.out.iterdir()):
         _check_replaceable(job.out)
     post = read_post(job.post) if job.post else PostSettings()
-    names = _names(job.members.folders)
+    names = _names(job.members.names)
     with explained_full_disk(job.out):
         job.out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{job.out.name}-", dir=job.out.parent) as temporary:
@@ -76,9 +76,9 @@ def _check_replaceable(folder: Path) -> None:
         ) from None
 
 
-def _names(folders: tuple[Path, ...]) -> list[str]:
+def _names(folders: Sequence[str]) -> list[str]:
     """A name for each model; numbered where folders share one."""
-    names = [folder.name if is_plain_name(folder.name) else "model" for folder in folders]
+    names = [name if is_plain_name(name) else "model" for name in folders]
     return names if len(set(names)) == len(names) else [f"{number}_{name}" for number, name in enumerate(names)]
 
 

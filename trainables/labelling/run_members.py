@@ -1,4 +1,4 @@
-"""Which models of a run predict: those of its ensemble, or the best of its leaderboard. Needs no Ray."""
+"""Which models of a run predict: what it delivers, its ensemble, or the best of its leaderboard. Needs no Ray."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from sed_model.core.errors import CheckpointError, some
 from sed_model.core.paths import is_file, is_folder
 from sed_model.model.checkpoint import read_lineage
 from sed_model.predict.ensemble import Joining, joining_problem
+from sed_model.run_folder.delivered import DELIVERED_FILE, Member, read_delivered
 from sed_model.run_folder.folder import RunFolder
 from sed_model.run_folder.leaderboard import best_trials
 
@@ -29,14 +30,28 @@ class RunMembers:
     joining: Joining
     source: str
 
+    @property
+    def names(self) -> list[str]:
+        """Of the models: `trial_0003`, or `trial_0003_part_1` of a finalist's."""
+        return [f"{one.parent.name}_{one.name}" if one.name.startswith("part_") else one.name for one in self.folders]
 
-def members_of(run_dir: Path, top_k: int | None = None) -> RunMembers:
-    """The members of RUN/ensemble/members.json; the `top_k` best trials where it is not there, or top_k is given.
+
+def members_of(run_dir: Path, top_k: int | None = None, single: bool = False) -> RunMembers:
+    """What the search of a run delivers: its finalists, of which `single` takes one model.
+
+    Without finalists the members of RUN/ensemble/members.json; the `top_k` best trials where these are not there
+    either, or top_k is given.
 
     Raises:
-        CheckpointError: there is no model, members.json is damaged, or a member has been trained anew since.
+        CheckpointError: there is no model, delivered.json or members.json is damaged, or a member has been trained anew
+            since; or `single` is asked of a run without finalists.
     """
     run = RunFolder(run_dir)
+    delivered = None if top_k else read_delivered(run.path)
+    if delivered is not None:
+        return _delivered(run.path, (delivered.single,) if single else delivered.members)
+    if single:
+        raise CheckpointError(f"{run.path}: --single takes a model of a finalist, and there is none; give --top-k 1.")
     members_file = run.ensemble / "members.json"
     if top_k is None and os.path.lexists(members_file):
         return _read_members(members_file, run.path / "trials")
@@ -46,6 +61,17 @@ def members_of(run_dir: Path, top_k: int | None = None) -> RunMembers:
         why = "" if is_folder(run.path) else " (there is no such folder)"
         raise CheckpointError(f"{run.path}: no trial with a model{why}; give the folder of a search, or --model DIR.")
     return _best_alike(ranked, top_k or DEFAULT_TOP_K)
+
+
+def _delivered(run: Path, members: Sequence[Member]) -> RunMembers:
+    for member in members:
+        if read_lineage(run / member.folder, with_weights=False).weights_sha256 != member.weights_sha256:
+            raise CheckpointError(
+                f"{member.folder}: is not the model that {DELIVERED_FILE} names (its weights_sha256 differs); resume "
+                "the search, or give --top-k."
+            )
+    source = f"{DELIVERED_FILE}: " + ("one model of the best finalist" if len(members) == 1 else "the finalists' mean")
+    return RunMembers(tuple(run / member.folder for member in members), Joining(), source)
 
 
 def _best_alike(ranked: Sequence[Path], top_k: int) -> RunMembers:

@@ -50,6 +50,7 @@ class SearchOptions:
     dry_run: bool = False
     dashboard: bool = True
     top_k: int | None = None
+    finalists: int | None = None
     refit_folds: tuple[int, ...] | None = None
     pseudo_labels: bool = True
     is_last: bool = True

@@ -1,4 +1,4 @@
-"""Training the finalists of a search again, on other folds or with other seeds: was their score luck?"""
+"""Training the finalists of a search again: on other folds, with other seeds, or on parts of the soundscapes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import shutil
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +32,18 @@ from trainables.trials.trial import SearchJob, run_refit
 
 @dataclass(frozen=True)
 class Refit:
-    """A finalist, and what is changed for its training: the fold that validates, or the seed."""
+    """A finalist, and what is changed for its training: the fold that validates, the seed, or the part."""
 
     number: int
     values: Mapping[str, Any]
     fold: int
     changes: Mapping[str, int]
+    in_parts: bool = False
+    """`fold` is a part of the labelled soundscapes, the others of which train."""
+
+    @property
+    def place(self) -> tuple[int, bool, int]:
+        return self.number, self.in_parts, self.fold
 
 
 def changes_for(config: SedConfig, validation: str, fold: int) -> dict[str, int]:
@@ -70,27 +76,27 @@ def own_fold(row: Mapping[str, Any], validation: str) -> int:
 
 
 def refit(run: RunFolder, plans: Sequence[Refit], job: SearchJob, cluster: ClusterInfo, max_concurrent: int) -> None:
-    """Train what has not been trained yet, and put mean and standard deviation of each finalist into trials.parquet.
+    """Train what has not been trained yet, and record it in refits.parquet.
 
     Raises:
         DiskFullError: the disk is full; what has ended is recorded, the rest can be gone on with.
     """
     recorder = RefitRecorder(run, job)
-    left = [plan for plan in plans if (plan.number, plan.fold) not in recorder.done]
-    fetcher = Fetcher(job, lambda trial: run.refit(trial.config["refit"]["number"], trial.config["refit"]["fold"]))
+    left = [plan for plan in plans if plan.place not in recorder.done]
+    fetcher = Fetcher(job, lambda trial: run.refit(*place_of(trial)))
     if left:
         n_finalists = len({plan.number for plan in left})
         print(
             f"\n{len(left)} trainings of the {n_finalists} best trials, all epochs (pruned ones end theirs)", flush=True
         )
-        points = [{"number": p.number, "values": p.values, "fold": p.fold, "changes": p.changes} for p in left]
+        points = [asdict(plan) for plan in left]
         tuner = tune.Tuner(
             tune.with_resources(tune.with_parameters(run_refit, job=job), trial_resources(job)),
             param_space={"refit": tune.grid_search(points)},
             tune_config=tune.TuneConfig(
                 max_concurrent_trials=min(room(job, cluster), max_concurrent),
                 reuse_actors=True,
-                trial_dirname_creator=lambda trial: "{number}_{fold}".format(**trial.config["refit"]),
+                trial_dirname_creator=lambda trial: "_".join(map(str, place_of(trial))),
             ),
             run_config=tune.RunConfig(
                 name="refits",
@@ -104,7 +110,6 @@ def refit(run: RunFolder, plans: Sequence[Refit], job: SearchJob, cluster: Clust
         fetch_all(job, fetcher.left)
         for plan in plans:
             shutil.rmtree(run.trial(plan.number) / RECORDS, ignore_errors=True)  # of trainings that were killed
-    write_spread(run)
 
 
 def write_spread(run: RunFolder) -> None:
@@ -113,7 +118,7 @@ def write_spread(run: RunFolder) -> None:
     The score that chose a finalist is none of them: it is the best of many, and too good. Nor does a mean of whole
     trainings rank a model that is half trained: without a whole one, a pruned finalist has no mean.
     """
-    refits, trials = run.read_refits(), run.read_trials()
+    refits, trials = of_folds(run.read_refits()), run.read_trials()
     whole = deliver(run, refits, trials)
     for row in trials:
         scores = _new_scores(run, row, refits)
@@ -124,6 +129,11 @@ def write_spread(run: RunFolder) -> None:
         row |= {"refit_mean": mean, "refit_sd": sd, "n_refits": len(scores) or None}
     run.write_tables(trials, run.read_curves())
     run.write_leaderboard()
+
+
+def of_folds(refits: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Without the trainings on parts of the soundscapes: those have heard what validates the trials."""
+    return [row for row in refits if not row["in_parts"]]
 
 
 def _new_scores(run: RunFolder, row: Mapping[str, Any], refits: Sequence[Mapping[str, Any]]) -> list[float]:
@@ -138,20 +148,20 @@ def _new_scores(run: RunFolder, row: Mapping[str, Any], refits: Sequence[Mapping
 def deliver(run: RunFolder, refits: Sequence[Mapping[str, Any]], trials: Sequence[dict[str, Any]]) -> set[int]:
     """Put the model of each pruned finalist that was trained to its end into the trial's folder, and tell its row.
 
-    All that takes a run's models looks there: ensembles, predictions, exports, students and the report.
+    All that takes the models of trials looks there: ensembles, students and the report.
 
     Returns:
         The numbers of these trials.
     """
     whole = set()
     for row in trials:
-        mine = {other["fold"]: other for other in refits if other["number"] == row["number"] and not other["error"]}
+        mine = {one["fold"]: one for one in of_folds(refits) if one["number"] == row["number"] and not one["error"]}
         if row["status"] != "pruned" or not mine:
             continue
         trained = mine.get(own_fold(row, read_lineage(run.trial(row["number"])).validation))
         if trained is not None:
-            lineage = read_lineage(run.refit(row["number"], trained["fold"]))
-            _copy_model(run.refit(row["number"], trained["fold"]), run.trial(row["number"]))
+            lineage = read_lineage(run.refit(row["number"], False, trained["fold"]))
+            _copy_model(run.refit(row["number"], False, trained["fold"]), run.trial(row["number"]))
             row |= {"macro_auc": lineage.metrics["macro_auc"], "stage": lineage.stage, "epoch": lineage.epoch}
             whole.add(row["number"])
     return whole
@@ -173,7 +183,7 @@ class RefitRecorder(StoppingCallback):
     def __init__(self, run: RunFolder, job: SearchJob) -> None:
         super().__init__(run.path)
         self._run, self._job = run, job
-        self._rows = {(row["number"], row["fold"]): row for row in run.read_refits()}
+        self._rows = {(row["number"], bool(row["in_parts"]), row["fold"]): row for row in run.read_refits()}
         self.done = {place for place, row in self._rows.items() if not row["error"]}
 
     def on_trial_result(
@@ -200,10 +210,11 @@ class RefitRecorder(StoppingCallback):
         point, result = trial.config["refit"], trial.last_result or {}
         config = self._job.config(point["values"]).with_overrides(point["changes"])
         score = result.get("best_macro_auc", math.nan)
-        self._rows[point["number"], point["fold"]] = {
+        self._rows[place_of(trial)] = {
             "trial_id": trial_id(point["number"]),
             "number": point["number"],
             "fold": point["fold"],
+            "in_parts": point["in_parts"],
             "seed": config.seed,
             "split": result.get("split"),
             "macro_auc": score,
@@ -215,10 +226,16 @@ class RefitRecorder(StoppingCallback):
             self._run.write_refits([self._rows[place] for place in sorted(self._rows)])
             end = f"failed: {error}" if error else f"complete, best macro AUC {score:.4f}"
             print(f"{_name(trial)} {end}", flush=True)
-            delete_state(self._run.refit(point["number"], point["fold"]))
+            delete_state(self._run.refit(*place_of(trial)))
+
+
+def place_of(trial: Any) -> tuple[int, bool, int]:
+    """`Refit.place` of a trial of Tune."""
+    point = trial.config["refit"]
+    return point["number"], point["in_parts"], point["fold"]
 
 
 def _name(trial: Any) -> str:
     """For people."""
-    point = trial.config["refit"]
-    return f"{trial_id(point['number'])} refit {point['fold']}"
+    number, in_parts, fold = place_of(trial)
+    return f"{trial_id(number)} {'part' if in_parts else 'refit'} {fold}"

@@ -15,10 +15,11 @@ from trainables.on_ray.cluster import ClusterInfo, machine_for, ray_session
 from trainables.on_ray.node_check import check_nodes
 from trainables.searching.checks import check_unused
 from trainables.searching.dry_run import print_dry_run
+from trainables.searching.finalists import deliver_mean, delivered_text, plan_parts, trains_finalists
 from trainables.searching.leaderboard_text import print_leaderboard
 from trainables.searching.next_steps import hint_to_resume, print_next_commands, print_places
 from trainables.searching.options import DEFAULT_TOP_K, SearchOptions
-from trainables.searching.refit import plan_refits, refit
+from trainables.searching.refit import plan_refits, refit, write_spread
 from trainables.searching.resources import check_room, unused_gpus
 from trainables.searching.setup import Prepared, prepare
 from trainables.searching.tune_run import search
@@ -73,10 +74,15 @@ def check_cluster(job: SearchJob, cluster: ClusterInfo) -> None:
 
 
 def refit_finalists(prepared: Prepared, cluster: ClusterInfo, options: SearchOptions) -> None:
-    """Train the best trials on the folds (or with the seeds) that the search names, where it names some."""
+    """Train the best trials on the folds (or seeds) that the search names, else on parts of the soundscapes."""
     run, job = prepared.run, prepared.job
-    if not prepared.space.search.refit_folds:
-        return
-    validation = training_data(job.data_dir, prepared.space.base).split.kind
-    plans = plan_refits(run.read_trials(), job, validation, options.top_k or DEFAULT_TOP_K)
-    refit(run, plans, job, cluster, options.max_concurrent or len(plans))
+    if prepared.space.search.refit_folds:
+        validation = training_data(job.data_dir, prepared.space.base).split.kind
+        plans = plan_refits(run.read_trials(), job, validation, options.top_k or DEFAULT_TOP_K)
+        refit(run, plans, job, cluster, options.max_concurrent or len(plans))
+        write_spread(run)
+    elif trains_finalists(prepared.space, prepared.data):
+        plans = plan_parts(run.read_trials(), job)
+        refit(run, plans, job, cluster, options.max_concurrent or len(plans))
+        if delivered := deliver_mean(run):
+            print("\n" + "\n".join(delivered_text(delivered)), flush=True)

@@ -44,6 +44,7 @@ from trainables.searching.data_checks import (
     tell_data,
     with_known_batch,
 )
+from trainables.searching.finalists import what_can_be_proven
 from trainables.searching.options import SearchOptions
 from trainables.searching.resources import check_room
 from trainables.searching.warm_start import earlier_trials
@@ -122,6 +123,8 @@ def prepare(options: SearchOptions, machine: ClusterInfo | None = None) -> Prepa
     labels = None if teacher is None else read_pseudo_labels(teacher.labels)
     for number, config in enumerate(front_ends(space)):
         training = check_data(data, config, space.search.stages[0], labels, tell_score=number == 0)
+    if training.split.kind == "soundscapes":
+        print(f"data: {what_can_be_proven(len(training.split.soundscapes_validation))}", flush=True)
     earlier = [trial for folder in options.warm_start for trial in earlier_trials(space, folder, data.fingerprint)]
     check_split(options, job, training, record)
     return Prepared(run, space, job, data, record, tuple(earlier))
@@ -204,7 +207,11 @@ def resumed(options: SearchOptions) -> tuple[RunFolder, SearchSpace, Path]:
     record = run.read_search()
     space = parse_space({name: record[name] for name in (*SECTIONS, GONE) if name in record}, run.search_file, {})
     space = replace(space, name=record["space_name"])
-    updates = {"num_trials": options.num_trials, "refit_folds": options.refit_folds}
+    updates = {
+        "num_trials": options.num_trials,
+        "finalists": options.finalists,
+        "refit_folds": options.refit_folds,
+    }
     space = with_settings(space, {name: value for name, value in updates.items() if value is not None})
     return run, space, options.data or Path(record["data"]["folder"])
 
@@ -216,6 +223,7 @@ def search_updates(options: SearchOptions, space: SearchSpace) -> dict[str, Any]
         "epochs_scale": options.epochs_scale,
         "searcher": options.searcher,
         "cost": options.cost,
+        "finalists": options.finalists,
         "refit_folds": options.refit_folds,
         "seed": options.seed,
     }

@@ -48,6 +48,13 @@ class SearchSettings(_Section):
         None, ge=1, description="Trials before the searcher learns from scores; default: a quarter of them, 3 to 10."
     )
     seed: int = Field(0, ge=0, lt=2**31)
+    finalists: int = Field(
+        3,
+        ge=0,
+        le=50,
+        description="Best trials that, with the default, are trained on parts of the labelled soundscapes and "
+        "delivered as their mean; 0: none.",
+    )
     refit_folds: tuple[int, ...] = Field((), description="Folds, or offsets of the seed, that the best are trained on.")
 
     @field_validator("stages")

@@ -80,9 +80,9 @@ def run_trial(point: Mapping[str, Any], job: SearchJob) -> None:
 
 
 def run_refit(config: Mapping[str, Any], job: SearchJob) -> None:
-    """Tune's trainable for a finalist that is trained again: its point also has a `fold` and the `changes` for it."""
+    """Tune's trainable for a finalist that is trained again: its point is that of a `refit.Refit`."""
     point = config["refit"]
-    folder = RunFolder(job.run_dir).refit(point["number"], point["fold"])
+    folder = RunFolder(job.run_dir).refit(point["number"], point["in_parts"], point["fold"])
     with reported_failure(folder):
         settings = job.config(point["values"]).with_overrides(point["changes"])
         with explained_model(settings):

@@ -86,7 +86,7 @@ def test_the_models_of_a_command_are_named_for_the_next_one(words: str) -> None:
     parser = argparse.ArgumentParser()
     cli.add_models(parser)
     given = parser.parse_args(shlex.split(words))
-    assert cli.chosen_models(given.run, given.model, given.top_k) == words
+    assert cli.chosen_models(given) == words
 
 
 def test_the_next_command_names_soundscapes_only_where_they_lie(tmp_path: Path) -> None:

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.resampling import mean_of_classes, weighted_macro_aucs
 from sed_model.run_folder.metrics import auc_per_class
+from sed_model.run_folder.resampling import mean_of_classes, weighted_macro_aucs
 
 
 def macro_auc(target: np.ndarray, probabilities: np.ndarray) -> float:

@@ -1,0 +1,109 @@
+"""delivered.json: the finalists of a search, how sure their scores are, and the models that predict for the run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from sed_model.core.errors import CheckpointError
+from sed_model.core.files import write_json
+from sed_model.core.paths import is_file
+
+DELIVERED_FILE = "delivered.json"
+LEAST_CHANCE = 0.05
+"""What is better than the default in fewer of the resamples is proven worse, in all but so many proven better."""
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Member(_Part):
+    """A model of the run: its folder, relative to the run, and the checksum of its weights."""
+
+    folder: Annotated[str, StringConstraints(pattern=r"^trials/trial_[0-9]{4,}/part_[0-9]{1,3}$")]
+    weights_sha256: str
+
+
+class Lead(_Part):
+    """How much better something is than the default: macro AUC on the same files, from a paired bootstrap over them.
+
+    Attributes:
+        se: standard error of `mean`.
+        p_better: share of the resamples in which it is better.
+        shrunken: `mean`, shrunk towards 0 as its error and the usual spread of configurations say.
+    """
+
+    mean: float
+    se: Annotated[float, Field(ge=0)]
+    p_better: Share
+    shrunken: float
+
+
+class Finalist(_Part):
+    """A configuration that was trained once for each part; `macro_auc` is that of its out-of-fold predictions."""
+
+    trial_id: str
+    macro_auc: Share
+    se: Annotated[float, Field(ge=0)]
+    is_default: bool
+    lead: Lead | None
+    """Over the default; None of the default itself, and where it is no finalist."""
+    is_delivered: bool
+    members: Annotated[tuple[Member, ...], Field(min_length=1)]
+
+
+class Delivered(_Part):
+    """What a search delivers: the equal-weight mean of the members of all finalists with `is_delivered`."""
+
+    format: Literal[1] = 1
+    n_parts: Annotated[int, Field(ge=2)]
+    n_files: Annotated[int, Field(ge=2)]
+    """Labelled soundscapes, each heard by all parts' models but one."""
+    finalists: Annotated[tuple[Finalist, ...], Field(min_length=1)]
+    """The best first."""
+    macro_auc: Share
+    """Of the mean of the delivered finalists' out-of-fold predictions."""
+    se: Annotated[float, Field(ge=0)]
+    lead: Lead | None
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        return tuple(member for one in self.finalists if one.is_delivered for member in one.members)
+
+    @property
+    def single(self) -> Member:
+        """One model, for whoever has little time: of the best finalist's the first."""
+        return next(one for one in self.finalists if one.is_delivered).members[0]
+
+
+def write_delivered(run: Path, delivered: Delivered) -> None:
+    write_json(run / DELIVERED_FILE, delivered.model_dump(mode="json"))
+
+
+def read_delivered(run: Path) -> Delivered | None:
+    """What the search in a run folder delivers; None where it trained no finalists.
+
+    Raises:
+        CheckpointError: delivered.json is damaged.
+    """
+    path = run / DELIVERED_FILE
+    if not is_file(path):
+        return None
+    try:
+        return Delivered.model_validate_json(path.read_bytes())
+    except (ValidationError, OSError) as error:
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
+        raise CheckpointError(f"{path}: is damaged ({reason}); resume the search, or give --top-k.") from None
+
+
+def verdict(delivered: Delivered) -> str:
+    """One sentence: what is proven, and what is delivered."""
+    proven = [one.trial_id for one in delivered.finalists if one.lead and one.lead.p_better > 1 - LEAST_CHANCE]
+    members = f"the mean of {len(delivered.members)} models is delivered"
+    if proven:
+        return f"proven better than the default: {', '.join(proven)}; {members}"
+    return f"no trial is proven better than the default, so {members}"

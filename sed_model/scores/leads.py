@@ -1,0 +1,62 @@
+"""How sure a score is, and a lead over another: a bootstrap over the files that the windows are of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import NDArray
+
+from sed_model.run_folder.delivered import Lead
+from sed_model.run_folder.resampling import draws_of_files, weighted_macro_aucs
+
+N_RESAMPLES = 1_000
+SPREAD_OF_CONFIGURATIONS = 0.02
+"""How much configurations of a search differ in truth, as a standard deviation of macro AUC: leads are shrunk by it."""
+SD_OF_A_LEAD = 0.075
+"""The paired difference of two models has about so large a standard deviation, over the root of the number of files."""
+ONE_SIDED = 1.645
+"""Standard errors that a lead has to be above 0, to be right in 95 % of the cases."""
+
+
+def resampled_scores(
+    targets: Float[np.ndarray, "windows classes"],
+    by_model: Sequence[Float[np.ndarray, "windows classes"]],
+    files: Sequence[str],
+    seed: int = 0,
+) -> NDArray[np.float64]:
+    """Macro AUC of each model on each of N_RESAMPLES draws of the files, the same ones for all: [models, resamples]."""
+    names, file_of = np.unique(np.asarray(files, object).astype(str), return_inverse=True)
+    drawn = draws_of_files(len(names), N_RESAMPLES, np.random.default_rng(seed))
+    weights = drawn[:, file_of]
+    return np.stack([weighted_macro_aucs(targets, probabilities, weights) for probabilities in by_model])
+
+
+def standard_error(scores: NDArray[np.float64]) -> float:
+    """Of a score, from its resamples; draws in which no class counts are left out."""
+    return float(np.nanstd(scores))
+
+
+def lead_over(mean: float, resampled: NDArray[np.float64], default: NDArray[np.float64]) -> Lead:
+    """A lead of `mean`, from the resampled scores of both.
+
+    The shrunken lead is the posterior mean under a normal prior (James and Stein 1961; Efron and Morris 1975): the best
+    of many noisy scores is too good.
+    """
+    differences = resampled - default
+    differences = differences[~np.isnan(differences)]
+    se = float(differences.std())
+    kept = SPREAD_OF_CONFIGURATIONS**2 / (SPREAD_OF_CONFIGURATIONS**2 + se**2)
+    p_better = float((differences > 0).mean() + (differences == 0).mean() / 2)
+    return Lead(mean=mean, se=se, p_better=p_better, shrunken=kept * mean)
+
+
+def provable_lead(n_files: int) -> float:
+    """The lead that so many labelled files can about prove (one-sided, 95 %)."""
+    return float(ONE_SIDED * SD_OF_A_LEAD / np.sqrt(n_files))
+
+
+def files_to_prove(lead: float) -> int:
+    """How many labelled files can about prove a lead."""
+    return int(np.ceil((ONE_SIDED * SD_OF_A_LEAD / lead) ** 2))

@@ -1,0 +1,223 @@
+"""What a search delivers: finalists in parts, how sure their scores are, and the mean of all."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sed_model.core.errors import CheckpointError
+from sed_model.run_folder.delivered import DELIVERED_FILE, read_delivered
+from sed_model.run_folder.folder import RunFolder
+from sed_model.run_folder.predictions import OutOfFold, write_predictions
+from sed_model.run_folder.run_tables import trial_id
+from tests.models import save_random_model
+from trainables.labelling.run_members import members_of
+from trainables.searching.finalists import N_PARTS, deliver_mean, delivered_text, joined, plan_parts
+from trainables.spaces.load import load_space
+from trainables.spaces.search_space import SearchSpace
+from trainables.trials.trial import SearchJob
+
+N_FILES = 16
+WINDOWS_OF_A_FILE = 6
+
+
+@dataclass
+class Windows:
+    paths: list[str]
+    start_s: np.ndarray
+    end_s: np.ndarray
+    targets: np.ndarray
+
+
+@pytest.fixture
+def space(tiny_space: Path) -> SearchSpace:
+    return load_space(tiny_space)
+
+
+def row(space: SearchSpace, number: int, score: float, drawn_by: str = "optuna") -> dict[str, Any]:
+    flat = {f"config.{key}": value for key, value in space.base.flat().items()}
+    facts = {"trial_id": trial_id(number), "number": number, "status": "complete", "macro_auc": score}
+    return {**facts, "stage": "train_bce", "epoch": 2, "epochs": 2, "fold": 0, "seed": 7, "drawn_by": drawn_by, **flat}
+
+
+def write_part(run: RunFolder, space: SearchSpace, number: int, part: int, error: float) -> None:
+    """A model, and its predictions of a quarter of the files: the truth with so much noise of its own."""
+    files = [f"S{file:02d}.ogg" for file in range(N_FILES) if file % N_PARTS == part]
+    rng = np.random.default_rng(part)
+    targets = rng.integers(0, 2, (len(files) * WINDOWS_OF_A_FILE, 3)).astype(np.float32)
+    noise = np.random.default_rng([part, number]).random(targets.shape)
+    starts = np.tile(np.arange(WINDOWS_OF_A_FILE) * 5.0, len(files))
+    windows = Windows(np.repeat(files, WINDOWS_OF_A_FILE).tolist(), starts, starts + 5, targets)
+    folder = run.refit(number, True, part)
+    save_random_model(folder, space.base, seed=10 * number + part)
+    write_predictions(
+        folder / "oof.parquet", windows, (1 - error) * targets + error * noise, ("1139490", "abethr1", "grekis")
+    )
+
+
+@pytest.fixture(scope="module")
+def written(tiny_space: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The default (0), a trial that is far better (1), one that is about as good (2) and one that is far worse (3)."""
+    space = load_space(tiny_space)
+    folder = RunFolder(tmp_path_factory.mktemp("finalists") / "run")
+    rows = [row(space, 0, 0.7, "default"), row(space, 1, 0.9), row(space, 2, 0.8), row(space, 3, 0.75)]
+    folder.write_tables(rows, [])
+    refits = []
+    for number, error in enumerate((0.75, 0.55, 0.75, 0.95)):
+        for part in range(N_PARTS):
+            write_part(folder, space, number, part, error)
+            facts = {"trial_id": trial_id(number), "number": number, "fold": part, "in_parts": True, "macro_auc": 0.5}
+            refits.append({**facts, "seed": 7, "epochs": 2, "duration_s": 1.0, "error": None})
+    folder.write_refits(refits)
+    return folder.path
+
+
+@pytest.fixture
+def run(written: Path, tmp_path: Path) -> RunFolder:
+    return RunFolder(Path(shutil.copytree(written, tmp_path / "run")))
+
+
+def job(space: SearchSpace) -> SearchJob:
+    return SearchJob(space, Path("data"), Path("run"), ("pretrain_ce", "train_bce"), 1.0, 1, 0, 0)
+
+
+def test_the_best_and_the_default_are_trained_on_every_part_with_the_same_seed(space: SearchSpace) -> None:
+    rows = [row(space, 0, 0.7, "default"), *(row(space, number, 0.7 + number / 100) for number in range(1, 6))]
+    plans = plan_parts(rows, job(space))
+
+    assert [plan.number for plan in plans[::N_PARTS]] == [5, 4, 3, 0]
+    assert [plan.fold for plan in plans[:N_PARTS]] == [0, 1, 2, 3]
+    assert plans[1].changes == {"data.soundscape_folds": 4, "data.fold": 1, "optim.average_epochs": 3}
+    assert not any("seed" in plan.changes for plan in plans)
+
+
+def test_a_default_among_the_best_is_trained_once(space: SearchSpace) -> None:
+    plans = plan_parts([row(space, 0, 0.9, "default"), row(space, 1, 0.7)], job(space))
+    assert [plan.number for plan in plans[::N_PARTS]] == [0, 1]
+
+
+def test_parts_are_joined_by_file_and_time() -> None:
+    def part(name: str, value: float) -> OutOfFold:
+        return OutOfFold(("a",), ((name, 0.0, 5.0),), np.full((1, 1), value), np.full((1, 1), value))
+
+    whole = joined([part("b.ogg", 0.25), part("a.ogg", 0.75)])
+    assert whole.files == ["a.ogg", "b.ogg"]
+    assert whole.probabilities.ravel().tolist() == [0.75, 0.25]
+    with pytest.raises(CheckpointError, match="hold the same window"):
+        joined([part("a.ogg", 0.1), part("a.ogg", 0.2)])
+
+
+def test_what_is_proven_worse_than_the_default_is_no_part_of_the_mean(run: RunFolder) -> None:
+    delivered = deliver_mean(run)
+    assert delivered is not None
+    by_id = {one.trial_id: one for one in delivered.finalists}
+
+    assert delivered.finalists[0].trial_id == "trial_0001"
+    assert [one.trial_id for one in delivered.finalists if not one.is_delivered] == ["trial_0003"]
+    assert by_id["trial_0000"].lead is None
+    assert by_id["trial_0001"].lead is not None
+    assert by_id["trial_0001"].lead.p_better > 0.95
+    assert 0 < by_id["trial_0001"].lead.shrunken < by_id["trial_0001"].lead.mean
+    assert len(delivered.members) == 3 * N_PARTS
+    assert read_delivered(run.path) == delivered
+
+
+def test_the_mean_of_equals_with_noise_of_their_own_is_better_than_each(run: RunFolder) -> None:
+    run.write_refits([refit for refit in run.read_refits() if refit["number"] in (0, 2)])
+    delivered = deliver_mean(run)
+    assert delivered is not None
+    assert delivered.macro_auc > max(one.macro_auc for one in delivered.finalists)
+
+
+def test_the_leaderboard_ranks_finalists_by_their_out_of_fold_scores(run: RunFolder) -> None:
+    deliver_mean(run)
+    trials = {trial["number"]: trial for trial in run.read_trials()}
+
+    assert trials[1]["refit_mean"] > trials[2]["refit_mean"] > trials[3]["refit_mean"]
+    assert {trial["n_refits"] for trial in trials.values()} == {N_PARTS}
+    assert run.leaderboard.read_text().splitlines()[1].startswith("1,trial_0001")
+
+
+def test_a_finalist_with_a_part_that_failed_is_no_member(run: RunFolder) -> None:
+    refits = run.read_refits()
+    refits[N_PARTS + 2] |= {"error": "out of memory"}
+    run.write_refits(refits)
+    delivered = deliver_mean(run)
+
+    assert delivered is not None
+    assert "trial_0001" not in [one.trial_id for one in delivered.finalists]
+
+
+def test_without_finalists_nothing_is_delivered(run: RunFolder) -> None:
+    run.write_refits([])
+    assert deliver_mean(run) is None
+    assert not (run.path / DELIVERED_FILE).exists()
+
+
+def test_the_delivered_models_predict_for_the_run(run: RunFolder) -> None:
+    delivered = deliver_mean(run)
+    assert delivered is not None
+    mean, single = members_of(run.path), members_of(run.path, single=True)
+
+    assert mean.names[:2] == ["trial_0001_part_0", "trial_0001_part_1"]
+    assert len(mean.folders) == 12
+    assert mean.joining.weights is None
+    assert single.folders == (run.path / "trials" / "trial_0001" / "part_0",)
+
+
+def test_a_member_that_was_trained_anew_since_is_refused(run: RunFolder, space: SearchSpace) -> None:
+    deliver_mean(run)
+    save_random_model(run.refit(2, True, 1), space.base, seed=99)
+    with pytest.raises(CheckpointError, match=r"trial_0002/part_1: is not the model that delivered\.json names"):
+        members_of(run.path)
+
+
+def test_single_needs_finalists(run: RunFolder) -> None:
+    with pytest.raises(CheckpointError, match="--single takes a model of a finalist, and there is none"):
+        members_of(run.path, single=True)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"finalists": []},
+        {"macro_auc": float("nan")},
+        {"n_parts": 1},
+        {"members": []},
+        {"finalists": [{"trial_id": "trial_0001"}]},
+    ],
+)
+def test_a_damaged_file_is_refused(run: RunFolder, change: dict[str, Any]) -> None:
+    deliver_mean(run)
+    tree = json.loads((run.path / DELIVERED_FILE).read_text())
+    (run.path / DELIVERED_FILE).write_text(json.dumps(tree | change))
+    with pytest.raises(CheckpointError, match=r"delivered\.json: is damaged"):
+        members_of(run.path)
+
+
+@pytest.mark.parametrize("folder", ["../../elsewhere", "/etc", "trials/trial_0001/../../..", "trials/trial_0001"])
+def test_no_member_lies_outside_the_trials(run: RunFolder, folder: str) -> None:
+    deliver_mean(run)
+    tree = json.loads((run.path / DELIVERED_FILE).read_text())
+    tree["finalists"][0]["members"][0]["folder"] = folder
+    (run.path / DELIVERED_FILE).write_text(json.dumps(tree))
+    with pytest.raises(CheckpointError, match=r"delivered\.json: is damaged"):
+        members_of(run.path)
+
+
+def test_the_text_says_what_is_proven_and_what_is_delivered(run: RunFolder) -> None:
+    delivered = deliver_mean(run)
+    assert delivered is not None
+    lines = delivered_text(delivered)
+
+    assert "4 parts of the 16 labelled soundscapes" in lines[0]
+    assert lines[1].startswith("  trial_0001  0.")
+    assert "better with a chance of 100%" in lines[1]
+    assert any(line.startswith("  trial_0003") and line.endswith("proven worse, left out") for line in lines)
+    assert lines[-1] == "proven better than the default: trial_0001; the mean of 12 models is delivered"

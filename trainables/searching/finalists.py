@@ -1,0 +1,214 @@
+"""What a search delivers: its finalists, trained on parts of the labelled soundscapes, and the mean of all of them.
+
+A few labelled files cannot tell good configurations apart, so the best by them is no better than others, and their mean
+is better than each. And labelled soundscapes are worth more in training than in choosing: each finalist is trained once
+for each part of them, which validates while the others train, so that all files still score it (cross-fitting).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from sed_model.core.errors import CheckpointError
+from sed_model.data.recordings import DataFolder
+from sed_model.data.splits import validation_kind
+from sed_model.model.checkpoint import read_lineage
+from sed_model.run_folder.delivered import LEAST_CHANCE, Delivered, Finalist, Lead, Member, verdict, write_delivered
+from sed_model.run_folder.folder import RunFolder
+from sed_model.run_folder.leaderboard import best_trials, finalists
+from sed_model.run_folder.metrics import macro_auc
+from sed_model.run_folder.predictions import OutOfFold, read_predictions
+from sed_model.run_folder.run_tables import trial_id
+from sed_model.scores.leads import files_to_prove, lead_over, provable_lead, resampled_scores, standard_error
+from trainables.searching.refit import Refit
+from trainables.spaces.search_space import SearchSpace
+from trainables.spaces.settings import DEFAULT
+from trainables.trials.trial import SearchJob
+
+N_PARTS = 4
+LEAST_FILES = 8
+"""With fewer labelled soundscapes a part has one file, which can lack every class."""
+AVERAGED_EPOCHS = 3
+"""No epoch is chosen by the few files of a part: finalists keep the mean of their last epochs."""
+
+
+def n_labelled(data: DataFolder) -> int:
+    return 0 if data.soundscape_labels is None else data.soundscape_labels["path"].nunique()
+
+
+def trains_finalists(space: SearchSpace, data: DataFolder) -> bool:
+    """Whether labelled soundscapes validate the search, enough of them for parts, and a stage can learn from them."""
+    losses = [space.base.stages[stage].loss for stage in space.search.stages]
+    return (
+        space.search.finalists > 0
+        and not space.search.refit_folds
+        and validation_kind(data, space.base.data) == "soundscapes"
+        and n_labelled(data) >= LEAST_FILES
+        and any(loss != "ce" for loss in losses)
+    )
+
+
+def what_can_be_proven(n_files: int) -> str:
+    """What the validation can tell, before a search: nobody should read a ranking by hundredths as one."""
+    return (
+        f"{n_files} labelled soundscapes can prove leads from about {provable_lead(n_files):.3f} on; one of 0.02 "
+        f"takes about {files_to_prove(0.02)} of them"
+    )
+
+
+def plan_parts(trials: Sequence[dict[str, Any]], job: SearchJob) -> list[Refit]:
+    """The trainings of the best trials and of the default, on all parts with the same seed."""
+    rows = finalists(trials, job.space.search.finalists)
+    chosen = {row["number"] for row in rows}
+    rows += [
+        row for row in best_trials(trials, len(trials)) if row["drawn_by"] == DEFAULT and row["number"] not in chosen
+    ]
+    plans = []
+    for row in rows:
+        values = job.space.point_of(row)
+        averaged = job.config(values).optim.average_epochs or AVERAGED_EPOCHS
+        for part in range(N_PARTS):
+            changes = {"data.soundscape_folds": N_PARTS, "data.fold": part, "optim.average_epochs": averaged}
+            plans.append(Refit(row["number"], values, part, changes, in_parts=True))
+    return plans
+
+
+@dataclass(frozen=True)
+class CrossFitted:
+    """A finalist with a model for each part."""
+
+    number: int
+    is_default: bool
+    members: tuple[Member, ...]
+    predictions: OutOfFold
+    """Of all parts, each by the model that has not heard it, in the order of file and time."""
+
+    @cached_property
+    def score(self) -> float:
+        return macro_auc(self.predictions.targets, self.predictions.probabilities)
+
+
+def read_cross_fitted(run: RunFolder) -> list[CrossFitted]:
+    """The finalists of which all parts are trained; those with a part that failed are left out."""
+    trained: dict[int, set[int]] = {}
+    for row in run.read_refits():
+        if row["in_parts"] and not row["error"]:
+            trained.setdefault(row["number"], set()).add(row["fold"])
+    defaults = {row["number"] for row in run.read_trials() if row["drawn_by"] == DEFAULT}
+    whole = [number for number, parts in sorted(trained.items()) if parts == set(range(N_PARTS))]
+    return [_read_one(run, number, number in defaults) for number in whole]
+
+
+def _read_one(run: RunFolder, number: int, is_default: bool) -> CrossFitted:
+    folders = [run.refit(number, True, part) for part in range(N_PARTS)]
+    members = tuple(
+        Member(folder=folder.relative_to(run.path).as_posix(), weights_sha256=read_lineage(folder).weights_sha256)
+        for folder in folders
+    )
+    return CrossFitted(number, is_default, members, joined([read_predictions(folder) for folder in folders]))
+
+
+def joined(parts: Sequence[OutOfFold]) -> OutOfFold:
+    """The windows of all parts, sorted by file and time.
+
+    Raises:
+        CheckpointError: a window is in two parts: they are not those of one split.
+    """
+    windows = [window for part in parts for window in part.windows]
+    order = sorted(range(len(windows)), key=windows.__getitem__)
+    if len(set(windows)) < len(windows):
+        raise CheckpointError("parts of a finalist hold the same window; train them again (delete its part_* folders).")
+    targets, probabilities = (
+        np.concatenate([getattr(part, name) for part in parts])[order] for name in ("targets", "probabilities")
+    )
+    return OutOfFold(parts[0].classes, tuple(windows[place] for place in order), targets, probabilities)
+
+
+def deliver_mean(run: RunFolder) -> Delivered | None:
+    """Score the finalists by their out-of-fold predictions, and write delivered.json and the columns of trials.parquet.
+
+    The mean is of all finalists but those that are proven worse than the default.
+    """
+    found = read_cross_fitted(run)
+    if not found:
+        return None
+    default = next((place for place, one in enumerate(found) if one.is_default), None)
+    first = found[0].predictions
+    resampled = resampled_scores(first.targets, [one.predictions.probabilities for one in found], first.files)
+    leads = [_lead(found, resampled, place, default) for place in range(len(found))]
+    kept = [place for place, lead in enumerate(leads) if lead is None or lead.p_better >= LEAST_CHANCE]
+    mean = np.mean([found[place].predictions.probabilities for place in kept], axis=0)
+    (of_mean,) = resampled_scores(first.targets, [mean], first.files)
+    score = macro_auc(first.targets, mean)
+    rows = [
+        Finalist(
+            trial_id=trial_id(one.number),
+            macro_auc=one.score,
+            se=standard_error(resampled[place]),
+            is_default=one.is_default,
+            lead=leads[place],
+            is_delivered=place in kept,
+            members=one.members,
+        )
+        for place, one in enumerate(found)
+    ]
+    delivered = Delivered(
+        n_parts=N_PARTS,
+        n_files=len(set(first.files)),
+        finalists=tuple(sorted(rows, key=lambda row: -row.macro_auc)),
+        macro_auc=score,
+        se=standard_error(of_mean),
+        lead=None if default is None else lead_over(score - found[default].score, of_mean, resampled[default]),
+    )
+    write_delivered(run.path, delivered)
+    _write_scores(run, delivered)
+    return delivered
+
+
+def _lead(found: Sequence[CrossFitted], resampled: np.ndarray, place: int, default: int | None) -> Lead | None:
+    if default is None or place == default:
+        return None
+    return lead_over(found[place].score - found[default].score, resampled[place], resampled[default])
+
+
+def _write_scores(run: RunFolder, delivered: Delivered) -> None:
+    """The leaderboard ranks finalists by their out-of-fold scores."""
+    scores = {one.trial_id: one for one in delivered.finalists}
+    trials = run.read_trials()
+    for row in trials:
+        one = scores.get(row["trial_id"])
+        row |= {
+            "refit_mean": one.macro_auc if one else None,
+            "refit_sd": one.se if one else None,
+            "n_refits": delivered.n_parts if one else None,
+        }
+    run.write_tables(trials, run.read_curves())
+    run.write_leaderboard()
+
+
+def delivered_text(delivered: Delivered) -> list[str]:
+    """Lines for people: how sure the finalists are, and what is delivered."""
+    lines = [
+        f"finalists, trained on {delivered.n_parts} parts of the {delivered.n_files} labelled soundscapes (scores of "
+        "what each has not heard):"
+    ]
+    for one in delivered.finalists:
+        told = "the default" if one.is_default else lead_text(one.lead)
+        left_out = "" if one.is_delivered else "; proven worse, left out"
+        lines.append(f"  {one.trial_id}  {one.macro_auc:.4f} ± {one.se:.4f}  {told}{left_out}")
+    lines.append(f"  mean of all  {delivered.macro_auc:.4f} ± {delivered.se:.4f}  {lead_text(delivered.lead)}")
+    return [*lines, verdict(delivered)]
+
+
+def lead_text(lead: Lead | None) -> str:
+    if lead is None:
+        return ""
+    return (
+        f"{lead.mean:+.4f} ± {lead.se:.4f} over the default, better with a chance of {lead.p_better:.0%}, "
+        f"rather {lead.shrunken:+.4f}"
+    )

@@ -54,7 +54,7 @@ def write_wav(path: Path, wave: np.ndarray) -> None:
     soundfile.write(path, wave, RATE_HZ, subtype="PCM_16")
 
 
-def write_data(root: Path) -> Path:
+def write_data(root: Path, n_labelled: int = 2) -> Path:
     """BirdCLEF layout: four recordings of 2 s a class, two labelled and ten unlabelled soundscapes."""
     rng = np.random.default_rng(0)
     lines = ["primary_label,secondary_labels,filename,rating,author"]
@@ -68,12 +68,12 @@ def write_data(root: Path) -> Path:
     (root / "taxonomy.csv").write_text("\n".join(["primary_label,scientific_name", *taxonomy]) + "\n", encoding="utf-8")
     labels = list(PITCH_HZ)
     rows = [",".join(["row_id", *labels])]
-    for number in range(2 + N_UNLABELLED):
+    for number in range(n_labelled + N_UNLABELLED):
         heard = [labels[(second + number) % 3] for second in range(4)]
-        name = f"L{number}" if number < 2 else f"U{number}"
+        name = f"L{number}" if number < n_labelled else f"U{number}"
         wave = np.concatenate([tone(PITCH_HZ[label], 1.0, rng) for label in heard])
         write_wav(root / "train_soundscapes" / f"{name}.wav", wave)
-        if number < 2:
+        if number < n_labelled:
             rows += [
                 f"{name}_{end_s}," + ",".join(str(int(label == other)) for other in labels)
                 for end_s, label in enumerate(heard, start=1)

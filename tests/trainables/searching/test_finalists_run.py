@@ -1,0 +1,91 @@
+"""A real search that delivers its finalists: eight labelled soundscapes, two trials, one beside the default."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from analysis.report import main as report
+from sed_model.model.checkpoint import read_lineage
+from sed_model.run_folder.delivered import read_delivered
+from sed_model.run_folder.folder import RunFolder
+from sed_model.run_folder.predictions import read_predictions
+from tests.trainables.tiny import write_data
+from trainables.predict import main as predict
+
+pytestmark = pytest.mark.slow
+N_LABELLED = 8
+WINDOWS_OF_A_FILE = 4
+
+
+@pytest.fixture(scope="module")
+def searched(
+    run_search: Callable[..., str], tiny_space: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[RunFolder, str]:
+    """Run folder and output."""
+    root = tmp_path_factory.mktemp("finalists")
+    data = write_data(root / "data", N_LABELLED)
+    output = run_search(
+        *("--space", tiny_space, "--data", data, "--out", root / "runs", "--name", "new", "--num-trials", "2"),
+        *("--finalists", "1", "--scheduler", "none", "--max-concurrent", "2", "--no-pseudo-labels"),
+    )
+    return RunFolder(root / "runs" / "new"), output
+
+
+def test_every_labelled_window_is_scored_by_a_model_that_has_not_heard_it(searched: tuple[RunFolder, str]) -> None:
+    run, _ = searched
+    for number in {row["number"] for row in run.read_refits()}:
+        files = [set(read_predictions(run.refit(number, True, part)).files) for part in range(4)]
+        assert sum(len(names) for names in files) == len(set.union(*files)) == N_LABELLED
+        splits = [read_lineage(run.refit(number, True, part)).split for part in range(4)]
+        assert len({split.digest for split in splits if split}) == 4
+
+
+def test_the_run_says_what_is_proven_and_delivers_a_model_of_each_part(searched: tuple[RunFolder, str]) -> None:
+    run, output = searched
+    delivered = read_delivered(run.path)
+    assert delivered is not None
+
+    assert (delivered.n_parts, delivered.n_files) == (4, N_LABELLED)
+    assert {one.is_default for one in delivered.finalists} == {True, False} or len(delivered.finalists) == 1
+    assert "data: 8 labelled soundscapes can prove leads from about 0.044 on" in output
+    assert f"the mean of {len(delivered.members)} models is delivered" in output
+
+
+def test_the_delivered_models_predict(
+    searched: tuple[RunFolder, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, _ = searched
+    soundscapes = run.path.parents[1] / "data" / "train_soundscapes"
+    for words, told in (([], "delivered.json: the finalists' mean"), (["--single"], "one model of the best finalist")):
+        predict(["--run", str(run.path), "--soundscapes", str(soundscapes), "--out", str(tmp_path / "s.csv"), *words])
+        assert told in capsys.readouterr().out
+        assert len(pd.read_csv(tmp_path / "s.csv")) == WINDOWS_OF_A_FILE * len(list(soundscapes.iterdir()))
+
+
+def test_the_report_begins_with_whether_it_was_luck(searched: tuple[RunFolder, str], tmp_path: Path) -> None:
+    run, _ = searched
+    report(["--run", str(run.path), "--out", str(tmp_path / "report.html")])
+    page = (tmp_path / "report.html").read_text()
+    assert page.index("Was it luck?") < page.index("Summary")
+    assert "models is delivered" in page
+
+
+def test_a_part_that_was_lost_costs_nothing_but_itself(
+    searched: tuple[RunFolder, str], run_search: Callable[..., str], tmp_path: Path
+) -> None:
+    """A search that was killed in a finalist's part goes on with that part, and ends as it would have."""
+    run, _ = searched
+    broken = RunFolder(Path(shutil.copytree(run.path, tmp_path / "new")))
+    refits = broken.read_refits()
+    broken.write_refits(refits[:1] + refits[2:])
+    shutil.rmtree(broken.refit(refits[1]["number"], True, refits[1]["fold"]))
+    (broken.path / "delivered.json").unlink()
+    output = run_search("--resume", "--name", broken.path, "--max-concurrent", "2", "--no-pseudo-labels")
+
+    assert "1 trainings of the 1 best trials" in output
+    assert read_delivered(broken.path) == read_delivered(run.path)

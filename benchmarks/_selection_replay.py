@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 
 import numpy as np
 import pandas as pd
@@ -99,14 +100,14 @@ class SetReplay:
         pairs = {name: self.pairs[validation.part, name] for name in variants if (validation.part, name) in self.pairs}
         scores = {name: of_variant.macro_auc(weights[None])[0] for name, of_variant in pairs.items()}
         own = of_rows(pairs[self.variant], candidates)
-        twins = {row: twin for row in candidates for twin in self._twins(row)}
+        twins = {row: self._twins(row) for row in candidates}
         judging = weights == 0 if validation.part == "test" else np.ones(self.n_files["test"])
         search = Search(candidates, scores, self.variant, agreed, own.macro_auc(resampled), twins)
         return search, judging[None].astype(np.float64)
 
-    def _twins(self, row: int) -> list[int]:
+    def _twins(self, row: int) -> tuple[int, ...]:
         number, seed = self.table.rows.loc[row, ["number", "seed"]]
-        return [other for (of, by), other in self.rows.items() if of == number and by != seed][:1]
+        return tuple(other for (of, by), other in self.rows.items() if of == number and by != seed)
 
     def judge_rows(self, rows: list[int], weights: Floats) -> Floats:
         """Macro AUC [rows, draws] of single rows, for weights of the test files [draws, files]."""
@@ -172,7 +173,7 @@ def judge(
     table: SetReplay, search: Search, deliveries: list[Delivery], judging: Floats
 ) -> Callable[[Delivery], Floats]:
     """A function that gives the scores [draws] of a delivery; those of the other variants are the recorded ones."""
-    rows = [*search.candidates, *search.twins.values()]
+    rows = [*search.candidates, *chain(*search.twins.values())]
     of_row = dict(zip(rows, table.judge_rows(rows, judging), strict=True))
     combined = sorted({(one.members, one.by) for one in deliveries if one.by != "one"})
     of_combined = dict(zip(combined, table.judge_combined(combined, judging), strict=True))

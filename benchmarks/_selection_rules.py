@@ -26,7 +26,7 @@ class Search:
     variant: str
     agreement: dict[str, Floats]  # [candidates] by how the others are combined
     resampled: Floats  # [draws, candidates]: the score on resampled files
-    twins: dict[int, int]  # the same configuration's row of another seed
+    twins: dict[int, tuple[int, ...]]  # the same configuration's rows of other seeds
 
     @property
     def default(self) -> int:
@@ -135,15 +135,16 @@ def default_alone(search: Search, variant: str | None = None) -> Delivery | None
     return Delivery((search.default,), variant=variant, trained=(search.default,))
 
 
-def default_twice(search: Search) -> Delivery | None:
-    members = (search.default, search.twins.get(search.default, -1))
-    return Delivery(members, "mean", trained=members) if members[1] >= 0 else None
+def default_often(search: Search, n: int) -> Delivery | None:
+    """The mean of n seeds of the default: what a mean does without other configurations."""
+    members = (search.default, *search.twins[search.default])[:n]
+    return Delivery(tuple(sorted(members)), "mean", trained=members) if len(members) == n else None
 
 
 def two_seeds(search: Search, n: int, by: str) -> Delivery | None:
     """The default and n - 1 finalists are trained once more with the same other seed; the best mean score wins."""
     ranked = (search.candidates[place] for place in finalists(search.candidate_scores(), None, True))
-    pairs = [(row, search.twins[row]) for row in ranked if row in search.twins][:n]
+    pairs = [(row, search.twins[row][0]) for row in ranked if search.twins[row]][:n]
     if len(pairs) < n or pairs[0][0] != search.default:
         return None
     best = max(pairs, key=lambda pair: search.scores[search.variant][list(pair)].mean())
@@ -155,7 +156,8 @@ def all_rules() -> dict[str, Rule]:
         "default, best epoch": partial(default_alone, variant="best"),
         "default, last epoch": partial(default_alone, variant="last"),
         "default": default_alone,
-        "default, mean of two seeds": default_twice,
+        "default, mean of 2 seeds": partial(default_often, n=2),
+        "default, mean of 4 seeds": partial(default_often, n=4),
         TODAY: partial(by_score, variant="best"),
         "score of the last epoch": partial(by_score, variant="last"),
         SCORE: by_score,

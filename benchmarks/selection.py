@@ -1,6 +1,6 @@
 """What rules that choose among trained candidates deliver: recorded configurations replayed as simulated searches.
 
-    python benchmarks/selection.py [--tables DIR] [--searches 60] [--markdown]
+    python benchmarks/selection.py [--tables DIR] [--searches 40] [--markdown]
 
 A search draws N configurations of a table (benchmarks/tables/record.py), the default among them, one seed each. A rule
 sees scores on a draw of files and predictions on unlabelled soundscapes; the test soundscapes judge what it delivers:
@@ -99,9 +99,9 @@ def print_markdown(table: pd.DataFrame) -> None:
         print_rows(rows.set_index("rule")[figures])
     print("\n### Means over all of these\n")
     print_rows(across_sets(table))
-    chosen = table.dropna(subset=["chosen"]) if "chosen" in table else table[:0]
-    for row in chosen.itertuples():
-        print(f"- {row.set}, {row.n} candidates, {row.files}: {row.rule}: {row.chosen}")
+    if "chosen" in table:
+        print("\n### How often the other sets chose what\n")
+        print(table.groupby(["rule", "set"])["chosen"].value_counts().to_string())
 
 
 def print_rows(rows: pd.DataFrame) -> None:
@@ -133,7 +133,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tables", type=Path, default=Path(__file__).parent / "tables")
     parser.add_argument("--candidates", type=int, nargs="+", default=[8, 12, 24])
-    parser.add_argument("--searches", type=int, default=60, help="simulated searches of each kind")
+    parser.add_argument("--searches", type=int, default=40, help="simulated searches of each kind")
     parser.add_argument("--variant", default="mean", help="averaged weights that all rules but today's choose among")
     parser.add_argument("--markdown", action="store_true", help="tables for people instead of JSON lines")
     options = parser.parse_args()

@@ -47,7 +47,7 @@ class Delivery:
 
 
 Rule = Callable[[Search], Delivery | None]
-"""None: the table lacks the rows for it."""
+"""None: the search or the table is too small for it."""
 
 
 def single(search: Search, values: Floats, variant: str | None = None) -> Delivery:
@@ -88,11 +88,13 @@ def probably_better(search: Search, at_least: float = 0.8) -> Delivery:
     return Delivery((search.candidates[best if share > at_least else 0],))
 
 
-def by_posterior(search: Search) -> Delivery:
+def by_posterior(search: Search) -> Delivery | None:
     """The best posterior mean of the lead over the default, if it is above 0.
 
     Leads are normal around a mean that the candidates share; their spread is what the noise of the files leaves.
     """
+    if len(search.candidates) < 3:
+        return None
     leads = search.candidate_scores()[1:] - search.candidate_scores()[0]
     noise = (search.resampled[:, 1:] - search.resampled[:, :1]).var(axis=0, ddof=1)
     spread = max(0.0, float(leads.var(ddof=1) - noise.mean()))
@@ -110,23 +112,25 @@ def finalists(values: Floats, n: int | None, with_default: bool) -> list[int]:
     return best_first[:n]
 
 
-def combined(search: Search, values: Floats, n: int | None, by: str, with_default: bool) -> Delivery:
+def combined(search: Search, values: Floats, n: int | None, by: str, with_default: bool) -> Delivery | None:
+    if n is not None and n > len(search.candidates):
+        return None
     places = finalists(values, n, with_default)
     return Delivery(tuple(sorted(search.candidates[place] for place in places)), by)
 
 
-def combined_by_score(search: Search, n: int | None, by: str, with_default: bool) -> Delivery:
+def combined_by_score(search: Search, n: int | None, by: str, with_default: bool) -> Delivery | None:
     return combined(search, search.candidate_scores(), n, by, with_default)
 
 
-def combined_by_sum(search: Search, n: int | None, weight: float = 0.5) -> Delivery:
+def combined_by_sum(search: Search, n: int | None, weight: float = 0.5) -> Delivery | None:
     return combined(search, score_and_agreement(search, weight, "mean"), n, "mean", with_default=True)
 
 
-def combined_at_random(search: Search, n: int) -> Delivery:
+def combined_at_random(search: Search, n: int) -> Delivery | None:
     """The default and the first that were drawn: what a mean does without choosing, at n trainings."""
     members = search.candidates[:n]
-    return Delivery(tuple(sorted(members)), "mean", trained=members)
+    return Delivery(tuple(sorted(members)), "mean", trained=members) if len(members) == n else None
 
 
 def default_alone(search: Search, variant: str | None = None) -> Delivery | None:

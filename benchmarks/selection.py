@@ -75,7 +75,8 @@ def with_fitted(table: pd.DataFrame) -> pd.DataFrame:
         members = table[table["rule"].isin(family)]
         for (of_set, files, n), _ in members.groupby(KEYS, sort=False):
             alike = members[(members["files"] == files) & (members["n"] == n)]
-            others = alike[alike["set"] != of_set]
+            known = alike.loc[alike["set"] == of_set, "rule"]
+            others = alike[(alike["set"] != of_set) & alike["rule"].isin(known)]
             if others.empty:
                 continue
             best = others.groupby("rule")["gain"].mean().idxmax()
@@ -85,7 +86,7 @@ def with_fitted(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def across_sets(table: pd.DataFrame) -> pd.DataFrame:
-    """A row a rule: means over sets, draws and numbers of candidates, and of its worst set."""
+    """A row a rule: means over sets and numbers of candidates, and of its worst set."""
     by_set = table.groupby(["rule", "set"], sort=False)[["gain", "over_today", "worse", "epochs"]].mean().reset_index()
     columns = by_set.pivot_table(index="rule", columns="set", values="over_today", sort=False).add_prefix("over today ")
     means = by_set.groupby("rule", sort=False)[["gain", "over_today", "worse", "epochs"]].mean()
@@ -97,8 +98,9 @@ def print_markdown(table: pd.DataFrame) -> None:
     for (of_set, files, n), rows in table.groupby(KEYS, sort=False):
         print(f"\n### {of_set}, {n} candidates, files: {files}\n")
         print_rows(rows.set_index("rule")[figures])
-    print("\n### Means over all of these\n")
-    print_rows(across_sets(table))
+    for files, rows in table.groupby("files", sort=False):
+        print(f"\n### All sets and numbers of candidates, files: {files}\n")
+        print_rows(across_sets(rows))
     if "chosen" in table:
         print("\n### How often the other sets chose what\n")
         print(table.groupby(["rule", "set"])["chosen"].value_counts().to_string())

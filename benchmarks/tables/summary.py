@@ -1,10 +1,10 @@
-"""Shrink recorded tables to what is committed: SET.csv (settings, curves, scores) and SET.npz (predictions in 8 bits).
+"""Shrink recorded tables to what is committed: SET.csv (settings, curves, scores) and SET.npz (coarse predictions).
 
     python benchmarks/tables/summary.py --tables DIR [--out benchmarks/tables]
 
 `benchmarks/selection.py` reads either form. A summary keeps the labelled windows of the best epoch's weights and of the
 mean weights, and of the mean weights every second unlabelled soundscape and the test windows. A probability is one of
-256 equal steps of its logit, between the smallest and the largest of its row and class; equal ones stay equal.
+256 (unlabelled: 32) equal steps of its logit, from the smallest to the largest of its row and class.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from sed_model.run_folder.metrics import macro_auc
 
 VARIANTS = ("best", "last", "mean")
 """As record.py stacks them."""
-N_LEVELS = 256
+N_LEVELS = {"labelled": 256, "unlabelled": 32, "test": 256}
+"""Agreement takes coarser steps than AUCs do."""
 LOWEST_LOGIT = -16.0
 KEPT = (("labelled", "best"), ("labelled", "mean"), ("unlabelled", "mean"), ("test", "mean"))
 Predictions = dict[tuple[str, str], NDArray[Any]]
@@ -82,7 +83,7 @@ def read_summary(file: Path) -> Table:
     with np.load(file) as stored:
         arrays = dict(stored)
     predictions = {
-        (part, variant): decode(arrays[f"{part}_{variant}"], arrays[f"{part}_{variant}_limits"])
+        (part, variant): decode(arrays[f"{part}_{variant}"], arrays[f"{part}_{variant}_limits"], N_LEVELS[part])
         for part, variant in KEPT
     }
     targets = {part: arrays[f"{part}_targets"] for part in ("labelled", "test")}
@@ -98,7 +99,7 @@ def write_summary(table: Table, folder: Path) -> Path:
     for part, variant in KEPT:
         scores = table.predictions[part, variant]
         scores = scores[:, every_second] if part == "unlabelled" else scores
-        arrays[f"{part}_{variant}"], arrays[f"{part}_{variant}_limits"] = encode(scores)
+        arrays[f"{part}_{variant}"], arrays[f"{part}_{variant}_limits"] = encode(scores, N_LEVELS[part])
     folder.mkdir(parents=True, exist_ok=True)
     table.rows.to_csv(folder / f"{table.name}.csv", index=False)
     file = folder / f"{table.name}.npz"
@@ -110,7 +111,7 @@ def write_summary(table: Table, folder: Path) -> Path:
     return file
 
 
-def encode(scores: NDArray[Any]) -> tuple[NDArray[np.uint8], NDArray[np.float16]]:
+def encode(scores: NDArray[Any], n_levels: int) -> tuple[NDArray[np.uint8], NDArray[np.float16]]:
     """Codes [rows, classes, windows], which compress best so, and the limits of the logits [2, rows, 1, classes]."""
     tiny = 1 / (1 + np.exp(-LOWEST_LOGIT))
     clipped = np.clip(scores.astype(np.float64), tiny, 1 - tiny)
@@ -118,12 +119,12 @@ def encode(scores: NDArray[Any]) -> tuple[NDArray[np.uint8], NDArray[np.float16]
     limits = np.stack([logits.min(axis=1, keepdims=True), logits.max(axis=1, keepdims=True)]).astype(np.float16)
     low, high = limits.astype(np.float64)
     steps = np.divide(logits - low, high - low, out=np.zeros_like(logits), where=high > low)
-    return np.rint(np.clip(steps, 0, 1) * (N_LEVELS - 1)).astype(np.uint8).transpose(0, 2, 1), limits
+    return np.rint(np.clip(steps, 0, 1) * (n_levels - 1)).astype(np.uint8).transpose(0, 2, 1), limits
 
 
-def decode(codes: NDArray[np.uint8], limits: NDArray[np.float16]) -> NDArray[np.float32]:
+def decode(codes: NDArray[np.uint8], limits: NDArray[np.float16], n_levels: int) -> NDArray[np.float32]:
     low, high = limits.astype(np.float32)
-    return 1 / (1 + np.exp(-(low + (high - low) * (codes.transpose(0, 2, 1) / np.float32(N_LEVELS - 1)))))
+    return 1 / (1 + np.exp(-(low + (high - low) * (codes.transpose(0, 2, 1) / np.float32(n_levels - 1)))))
 
 
 def shifts(table: Table, summary: Table) -> dict[str, float]:

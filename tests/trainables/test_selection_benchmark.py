@@ -164,11 +164,11 @@ def test_jackknife_error_of_ten_parts() -> None:
 def test_codes_keep_the_order_and_equal_scores() -> None:
     scores = np.array([0.0, 0.5, 0.5, 0.9, 1.0], dtype=np.float16)[None, :, None]
 
-    codes, limits = encode(scores)
+    codes, limits = encode(scores, 256)
 
     assert codes[0, 0].tolist() == [0, 128, 128, 145, 255]
     assert limits.ravel().tolist() == [-16.0, 16.0]
-    assert decode(codes, limits) == pytest.approx(scores.astype(float), abs=0.02)
+    assert decode(codes, limits, 256) == pytest.approx(scores.astype(float), abs=0.02)
 
 
 @pytest.fixture

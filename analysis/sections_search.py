@@ -24,9 +24,9 @@ from analysis.predictions import oof_path, read_oof
 from analysis.ranks import leader_spread, rank_trials, verdict, what_mattered
 from analysis.slices import parallel_table, slice_table, thinned
 from analysis.study import study_of
-from analysis.summary import counted
 from analysis.tables import REFIT_COLUMNS, Run
 from sed_model.core.paths import is_there
+from sed_model.core.texts import counted
 from sed_model.run_folder.predictions import OutOfFold
 
 TOP = 10

@@ -8,7 +8,7 @@ from analysis.curves import history, stage_gains
 from analysis.parameters import parameter_values, varied_parameters
 from analysis.ranks import rank_trials, verdict, what_mattered
 from analysis.tables import Run
-from sed_model.core.texts import examples
+from sed_model.core.texts import counted, examples
 from sed_model.run_folder.delivered import read_delivered
 from sed_model.run_folder.run_tables import STATUSES
 
@@ -171,8 +171,3 @@ def _interval(spread: pd.DataFrame, trial_id: str) -> str:
     if row.empty:
         return ""
     return f" (other validation files: {row['low'].iloc[0]:.3f} to {row['high'].iloc[0]:.3f})"
-
-
-def counted(n: int, thing: str) -> str:
-    """1 trial, 1,200 trials."""
-    return f"{n} {thing}" if n == 1 else f"{n:,} {thing}s"

@@ -52,7 +52,7 @@ def run_chain(options: argparse.Namespace, seed: int) -> RunFolder:
     if run.search_file.is_file():
         command("trainables.search", "--resume", *place, *machine)
     else:
-        trials = ("--num-trials", options.num_trials, "--seed", seed)
+        trials = ("--num-trials", options.num_trials, "--seed", seed, "--finalists", 0)
         command("trainables.search", "--space", options.space, "--data", options.data, *trials, *place, *machine, *sets)
     rounds = ("--rounds", options.rounds, "--num-trials", options.student_trials, "--top-k", TOP_K)
     student_sets = [word for text in options.student_sets for word in ("--set", text)]

@@ -52,3 +52,8 @@ def nearest(name: object, known: Iterable[str], cutoff: float = 0.6) -> str:
 def fold(text: str) -> str:
     """The text without what writing systems and keyboards change: one Unicode form (NFC), no capitals."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
+
+
+def counted(n: int, thing: str) -> str:
+    """1 trial, 1,200 trials."""
+    return f"{n} {thing}" if n == 1 else f"{n:,} {thing}s"

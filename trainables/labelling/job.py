@@ -23,6 +23,7 @@ from sed_model.audio.windows import decode_as_cached
 from sed_model.core.errors import AudioError, TrainingError
 from sed_model.core.files import write_json
 from sed_model.core.parquet import write_parquet
+from sed_model.core.texts import counted
 from sed_model.labels import rules
 from sed_model.model.checkpoint import LoadedModel
 from sed_model.model.devices import Runtime, prediction_runtime
@@ -51,7 +52,10 @@ def label_soundscapes(plan: EnsemblePlan) -> None:
     n_known = sum(len(shard.filenames) for shard in labelled)
     compared = f", and {n_known} labelled ones to compare with" if n_known else ""
     n_members, method = len(plan.choice.members), plan.job.method
-    print(f"ensemble of {n_members} ({method}); {len(plan.filenames)} soundscapes to label{compared}", flush=True)
+    print(
+        f"ensemble of {n_members} ({method}); {counted(len(plan.filenames), 'soundscape')} to label{compared}",
+        flush=True,
+    )
     print("\n".join(table_lines(plan.choice)), flush=True)
     if changed := {name: value for name, value in plan.rules.inference.items() if name in SCORE_KEYS}:
         given = ", ".join(f"{name}={value}" for name, value in changed.items())

@@ -61,6 +61,14 @@ def what_can_be_proven(n_files: int) -> str:
     )
 
 
+def finalists_line(n_finalists: int) -> str:
+    """What follows the trials, before a search."""
+    return (
+        f"finalists: the {n_finalists} best and the default train again, with {N_PARTS - 1} of {N_PARTS} "
+        f"parts of the labelled soundscapes: up to {(n_finalists + 1) * N_PARTS} trainings more (--finalists 0: none)"
+    )
+
+
 def plan_parts(trials: Sequence[dict[str, Any]], job: SearchJob) -> list[Refit]:
     """The trainings of the best trials and of the default, on all parts with the same seed."""
     rows = finalists(trials, job.space.search.finalists)

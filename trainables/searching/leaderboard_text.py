@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from sed_model.core.texts import counted
 from trainables.spaces.search_space import SearchSpace
 
 
@@ -57,4 +58,4 @@ def setting_text(space: SearchSpace, row: Mapping[Any, Any], name: str) -> str:
 
 def print_leaderboard(board: pd.DataFrame, space: SearchSpace, duration_s: float) -> None:
     table = leaderboard_text(board, space)
-    print(f"\nleaderboard ({len(board)} trials, {duration_s / 60:.1f} minutes)\n{table}\n", flush=True)
+    print(f"\nleaderboard ({counted(len(board), 'trial')}, {duration_s / 60:.1f} minutes)\n{table}\n", flush=True)

@@ -13,7 +13,9 @@ from sed_model.clips.pseudo_clips import read_pseudo_labels
 from sed_model.core import cli
 from sed_model.core.errors import DiskFullError, UserError
 from sed_model.core.files import explained_full_disk
+from sed_model.core.texts import counted
 from sed_model.model.checkpoint import CONFIG_FILE
+from sed_model.run_folder.delivered import DELIVERED_FILE, read_delivered
 from sed_model.run_folder.folder import RunFolder
 from trainables.on_ray.stopping import StoppedError
 from trainables.searching.setup import Prepared
@@ -57,6 +59,12 @@ def print_places(prepared: Prepared, board: pd.DataFrame) -> None:
     print(
         f"\nbest model      {best}\nleaderboard     {run.leaderboard}\nall tables      {run.path}/*.parquet", flush=True
     )
+    if (delivered := read_delivered(run.path)) is not None:
+        print(
+            f"delivered       {counted(len(delivered.members), 'model')}, which predict --run takes: "
+            f"{run.path / DELIVERED_FILE}",
+            flush=True,
+        )
     if run.ensemble.is_dir():
         print(f"pseudo-labels   {run.ensemble / 'pseudo_labels'}", flush=True)
 

@@ -15,6 +15,7 @@ from ray import tune
 from sed_model.config.sed_config import SedConfig
 from sed_model.core.errors import DiskFullError
 from sed_model.core.files import replacing
+from sed_model.core.texts import counted
 from sed_model.model.checkpoint import CONFIG_FILE, LINEAGE_FILE, WEIGHTS_FILE, delete_state, read_lineage
 from sed_model.run_folder.folder import RunFolder
 from sed_model.run_folder.leaderboard import finalists
@@ -86,9 +87,8 @@ def refit(run: RunFolder, plans: Sequence[Refit], job: SearchJob, cluster: Clust
     fetcher = Fetcher(job, lambda trial: run.refit(*place_of(trial)))
     if left:
         n_finalists = len({plan.number for plan in left})
-        print(
-            f"\n{len(left)} trainings of the {n_finalists} best trials, all epochs (pruned ones end theirs)", flush=True
-        )
+        n_trainings = f"{counted(len(left), 'training')} of {counted(n_finalists, 'finalist')}"
+        print(f"\n{n_trainings}, all epochs (pruned ones end theirs)", flush=True)
         points = [asdict(plan) for plan in left]
         tuner = tune.Tuner(
             tune.with_resources(tune.with_parameters(run_refit, job=job), trial_resources(job)),

@@ -134,6 +134,7 @@ def round_search(run: RunFolder, teacher: Path, options: StudentOptions) -> Sear
         workers_per_trial=options.workers_per_trial,
         address=options.address,
         top_k=options.top_k,
+        finalists=0,  # a round is for the next one's labels, whose teachers have not heard what validates
         is_last=False,
     )
 

@@ -87,5 +87,5 @@ def test_a_part_that_was_lost_costs_nothing_but_itself(
     (broken.path / "delivered.json").unlink()
     output = run_search("--resume", "--name", broken.path, "--max-concurrent", "2", "--no-pseudo-labels")
 
-    assert "1 trainings of the 1 best trials" in output
+    assert "1 training of 1 finalist," in output
     assert read_delivered(broken.path) == read_delivered(run.path)

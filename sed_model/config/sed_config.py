@@ -141,7 +141,7 @@ class Data(Section):
         le=50,
     )
     soundscape_prob: float = probability(
-        0.25,
+        0.5,
         "Chance that a training clip is a labelled soundscape window, with soundscape_folds (not in stages with ce).",
     )
     min_rating: float = key(

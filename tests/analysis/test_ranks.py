@@ -16,14 +16,8 @@ def test_trials_are_ranked_by_score_complete_before_pruned_failed_last(tiny_run:
     ranking = rank_trials(read_run(tiny_run))
 
     assert ranking["trial_id"].tolist() == [
-        "trial_0003",
-        "trial_0001",
-        "trial_0000",
-        "trial_0005",
-        "trial_0002",
-        "trial_0006",
-        "trial_0004",
-    ]
+        "trial_0003", "trial_0001", "trial_0000", "trial_0005", "trial_0002", "trial_0006", "trial_0004",
+    ]  # fmt: skip
     assert ranking["rank"].dropna().tolist() == [1, 2, 3, 4, 5]
     assert ranking["error"].tolist()[-1] == "out of memory"
 

@@ -123,13 +123,9 @@ def test_a_stage_that_stops_early_gives_up_its_other_epochs(
 ) -> None:
     results = list(fit(job(impatient, tmp_path), tiny_data))
     assert [(r.stage, r.epoch) for r in results] == [
-        ("pretrain_ce", 1),
-        ("pretrain_ce", 2),
-        ("pretrain_ce", 3),
-        ("train_bce", 7),
-        ("train_bce", 8),
+        ("pretrain_ce", 1), ("pretrain_ce", 2), ("pretrain_ce", 3), ("train_bce", 7), ("train_bce", 8),
         ("train_bce", 9),
-    ]
+    ]  # fmt: skip
     assert [r.finished for r in results] == [False] * 5 + [True]
     assert {r.epochs for r in results} == {12}
 

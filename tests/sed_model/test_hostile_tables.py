@@ -99,22 +99,8 @@ def test_a_hostile_cell_is_refused_with_its_line(bird_folder: Path, change: Call
 
 
 ODD_LABELS = [
-    "007",
-    "1e5",
-    "nan",
-    "NA",
-    "null",
-    "True",
-    "-0",
-    "1_000",
-    "１",
-    "inf",
-    "0x1F",
-    "=1+1",
-    "@x",
-    "../x",
-    "a b",
-]
+    "007", "1e5", "nan", "NA", "null", "True", "-0", "1_000", "１", "inf", "0x1F", "=1+1", "@x", "../x", "a b",
+]  # fmt: skip
 
 
 def test_labels_that_look_like_something_else_stay_as_they_are(bird_folder: Path) -> None:

@@ -275,17 +275,10 @@ def test_processes_share_the_batches_of_one(tiny_data: TrainingData, tiny_config
 @pytest.mark.parametrize(
     ("n_clips", "batch_size", "world_size", "expected"),
     [
-        (12, 4, 1, 3),
-        (13, 4, 1, 3),
-        (14, 4, 1, 4),
-        (1, 4, 1, 1),
-        (12, 4, 2, 3),
-        (15, 4, 2, 3),
-        (22, 6, 2, 4),
-        (21, 6, 2, 3),
-        (11, 12, 3, 1),
+        (12, 4, 1, 3), (13, 4, 1, 3), (14, 4, 1, 4), (1, 4, 1, 1), (12, 4, 2, 3), (15, 4, 2, 3), (22, 6, 2, 4),
+        (21, 6, 2, 3), (11, 12, 3, 1),
     ],
-)
+)  # fmt: skip
 def test_a_last_batch_needs_two_clips_a_process(n_clips: int, batch_size: int, world_size: int, expected: int) -> None:
     assert n_batches(n_clips, batch_size, world_size) == expected
 

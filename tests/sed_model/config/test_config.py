@@ -24,39 +24,10 @@ from sed_model.config.sed_config import (
 from sed_model.core.errors import ConfigError
 
 UNITS = {
-    "",
-    "Hz",
-    "samples",
-    "bands",
-    "mel bands",
-    "dB",
-    "heads",
-    "probability",
-    "ratio",
-    "semitones",
-    "full scale",
-    "share of the clip",
-    "share of its centre",
-    "share",
-    "masks",
-    "frames",
-    "epochs",
-    "target",
-    "cycles",
-    "clips",
-    "steps",
-    "batches",
-    "s",
-    "folds",
-    "stars",
-    "processes",
-    "windows",
-    "exponent",
-    "rate",
-    "norm",
-    "index",
-    "number",
-}
+    "", "Hz", "samples", "bands", "mel bands", "dB", "heads", "probability", "ratio", "semitones", "full scale",
+    "share of the clip", "share of its centre", "share", "masks", "frames", "epochs", "target", "cycles", "clips",
+    "steps", "batches", "s", "folds", "stars", "processes", "windows", "exponent", "rate", "norm", "index", "number",
+}  # fmt: skip
 
 
 def fields(model: type[BaseModel], prefix: str = "") -> list[tuple[str, Any]]:

@@ -41,16 +41,8 @@ def test_the_leaderboard_shows_settings_only_where_they_matter(space: SearchSpac
     lines = leaderboard_text(rank(rows), space).splitlines()
 
     assert lines[0].split() == [
-        "rank",
-        "trial_id",
-        "status",
-        "macro_auc",
-        "epochs",
-        "minutes",
-        "pool_type",
-        "gem_p",
-        "lr",
-    ]
+        "rank", "trial_id", "status", "macro_auc", "epochs", "minutes", "pool_type", "gem_p", "lr",
+    ]  # fmt: skip
     assert lines[1].split() == ["1", "trial_0000", "complete", "0.8100", "3", "1.5", "gem", "2.5", "0.001"]
     assert lines[2].split() == ["2", "trial_0001", "failed", "-", "-", "-", "avg", "-", "0.002"]
 

@@ -20,7 +20,7 @@ from tests.sed_model.sounds import N_SAMPLES, RATE_HZ, WHOLE, encoded, write
 
 
 @pytest.mark.parametrize("suffix", WHOLE)
-@pytest.mark.parametrize("percent", [0, 1, 2, 3, 5, 8, 13, 21, 34, 50, 66, 79, 90, 95])
+@pytest.mark.parametrize("percent", [0, 1, 5, 50, 95])
 def test_a_truncated_file_is_refused(tmp_path: Path, suffix: str, percent: int) -> None:
     content = WHOLE[suffix]
     path = write(tmp_path, f"cut.{suffix}", content[: len(content) * percent // 100])

@@ -16,17 +16,8 @@ from tests.hostile import NO_FILES, drawn, refusal, refused
 from tests.sed_model.csv_folder import GOOD, LABELS
 
 TAXONOMIES = {
-    "no class": "primary_label\n",
-    "an empty class": "primary_label,x\n,1\n",
-    "a class twice": "primary_label\ngrekis\ngrekis\n",
-    "a class twice but for blanks": "primary_label\ngrekis\n grekis \n",
-    "the name of a column": "primary_label\nrow_id\n",
-    "another name of a column": "primary_label\nstart_s\n",
-    "no header": "grekis\n1139490\n",
     "a column twice": "primary_label,primary_label\na,b\n",
     "a NUL in a class": "primary_label\ngre\0kis\n",
-    "a class over two lines": 'primary_label\n"gre\nkis"\n',
-    "a class that colours the terminal": "primary_label\n\x1b[31mgrekis\n",
     "a class that reads backwards": "primary_label\n\u202egrekis\n",
 }
 
@@ -37,36 +28,19 @@ def test_a_hostile_taxonomy_is_refused(tmp_path: Path, text: str) -> None:
     refusal(lambda: read_taxonomy(tmp_path / "taxonomy.csv"), "taxonomy.csv")
 
 
-@pytest.mark.parametrize("label", ["gre\nkis", "\x1b[31mgrekis", "\u202egrekis", "\ufeffgrekis"], ids=ascii)
-def test_a_class_that_only_train_csv_names_is_refused_too(bird_folder: Path, label: str) -> None:
+def test_a_class_that_only_train_csv_names_is_refused_too(bird_folder: Path) -> None:
     (bird_folder / "taxonomy.csv").unlink()
-    (bird_folder / "train.csv").write_text(GOOD + f'"{label}",[],grekis/a.ogg,5,me\n', newline="")
+    (bird_folder / "train.csv").write_text(GOOD + "\u202egrekis,[],grekis/a.ogg,5,me\n", newline="")
     refusal(lambda: read_data_folder(bird_folder), "train.csv", "unprintable labels")
 
 
 SOUNDSCAPE_LABELS = {
-    "a window beyond floats": LABELS.replace("S0_5", "S0_" + "9" * 400),
-    "a window of zero": LABELS.replace("S0_5", "S0_0"),
-    "a negative window": LABELS.replace("S0_5", "S0_-5"),
-    "a window in other digits": LABELS.replace("S0_5", "S0_５"),
-    "a window with an exponent": LABELS.replace("S0_5", "S0_5e0"),
-    "a window off the grid": LABELS.replace("S0_5", "S0_5.001"),
     "the same window in other words": LABELS.replace("S0_10", "S0_5.0"),
     "a path": LABELS.replace("S0_5", "../../secret_5"),
-    "an absolute path": LABELS.replace("S0_5", "/etc/passwd_5"),
     "a path to the file": LABELS.replace("S0_5", "./S0_5"),
-    "no file": LABELS.replace("S0_5", "_5"),
-    "half a bird": LABELS.replace(",0,1", ",0,0.5"),
-    "nan birds": LABELS.replace(",0,1", ",0,nan"),
-    "two birds": LABELS.replace(",0,1", ",0,2"),
-    "no cell": LABELS.replace(",0,1", ",0,"),
-    "a true bird": LABELS.replace(",0,1", ",0,true"),
     "a class twice": LABELS.replace("grekis", "1139490"),
     "a class less": "row_id,grekis\nS0_5,1\n",
-    "a class more": LABELS.replace("row_id", "gull,row_id").replace("S0", "0,S0"),
-    "a class that became a number": LABELS.replace("1139490", "1139490.0"),
     "a column without a name": "row_id,1139490,grekis,\nS0_5,0,1,1\n",
-    "no row": "row_id,1139490,grekis\n",
 }
 
 
@@ -112,14 +86,8 @@ def test_any_taxonomy_or_sample_submission_has_plain_classes_or_is_refused(
 
 
 SAMPLES = {
-    "no class": "row_id\na_5\n",
     "a class without a name": "row_id,grekis,\na_5,0,0\n",
     "a class twice": "row_id,grekis,grekis\na_5,0,0\n",
-    "no row_id": "grekis\n0\n",
-    "a row twice": "row_id,grekis\na_5,0\na_5.0,0\n",
-    "a row without an end": "row_id,grekis\na,0\n",
-    "a row that ends at 0": "row_id,grekis\na_0,0\n",
-    "a row that ends nowhere": f"row_id,grekis\na_{'9' * 400},0\n",
     "a NUL": "row_id,grekis\na\0_5,0\n",
 }
 

@@ -20,31 +20,17 @@ from tests.sed_model.sounds import N_SAMPLES, NOISE, RATE_HZ, WHOLE, encoded, fl
 LIES = {
     "a rate of 0": ("wav", wav_with(24, "<I", 0)),
     "a rate of 1 Hz": ("wav", wav_with(24, "<I", 1)),
-    "a rate of 7 Hz": ("wav", wav_with(24, "<I", 7)),
     "a rate of 2 GHz": ("wav", wav_with(24, "<I", 2**31 - 1)),
-    "a rate of 4 GHz": ("wav", wav_with(24, "<I", 2**32 - 1)),
-    "no channel": ("wav", wav_with(22, "<H", 0)),
-    "8 channels": ("wav", wav_with(22, "<H", 8)),
     "1024 channels": ("wav", wav_with(22, "<H", 1024)),
     "65535 channels": ("wav", wav_with(22, "<H", 65_535)),
-    "no bits": ("wav", wav_with(34, "<H", 0)),
-    "7 bits": ("wav", wav_with(34, "<H", 7)),
     "24 bits": ("wav", wav_with(34, "<H", 24)),
-    "64 bits": ("wav", wav_with(34, "<H", 64)),
-    "another format": ("wav", wav_with(20, "<H", 99)),
-    "ADPCM": ("wav", wav_with(20, "<H", 2)),
     "no sound": ("wav", wav_with(40, "<I", 0)),
-    "twice the sound": ("wav", wav_with(40, "<I", 4 * N_SAMPLES)),
     "4 GB of sound": ("wav", wav_with(40, "<I", 2**32 - 1)),
     "a long header": ("wav", wav_with(16, "<I", 2**31)),
     "no magic": ("wav", wav_with(0, "<I", 0)),
-    "no WAVE": ("wav", wav_with(8, "<I", 0)),
     "a FLAC rate of 0": ("flac", flac_with(rate_hz=0)),
-    "a FLAC rate of 1 Hz": ("flac", flac_with(rate_hz=1)),
     "a FLAC rate above 1 MHz": ("flac", flac_with(rate_hz=2**20 - 1)),
-    "8 FLAC channels": ("flac", flac_with(channels=7)),
     "68 billion FLAC samples": ("flac", flac_with(total=2**36 - 1)),
-    "a billion FLAC samples": ("flac", flac_with(total=10**9)),
 }
 
 
@@ -75,33 +61,17 @@ def flac_with_picture() -> bytes:
     return content[:streaminfo_end] + b"\x06" + len(block).to_bytes(3, "big") + block + content[streaminfo_end:]
 
 
-def wav_with_chunk() -> bytes:
-    chunk = b"id3 " + (10_000).to_bytes(4, "little") + bytes(10_000)
-    content = WHOLE["wav"]
-    return content[:36] + chunk + content[36:]
-
-
 LONG = np.random.default_rng(1).normal(0, 0.1, 48_000)
 ODD: dict[str, tuple[str, Callable[[], bytes], float]] = {
     "24 bits": ("wav", lambda: encoded("wav", subtype="PCM_24"), 0.5),
-    "24 bits of FLAC": ("flac", lambda: encoded("flac", subtype="PCM_24"), 0.5),
-    "32 bits": ("wav", lambda: encoded("wav", subtype="PCM_32"), 0.5),
-    "8 bits": ("wav", lambda: encoded("wav", subtype="PCM_U8"), 0.5),
     "doubles": ("wav", lambda: encoded("wav", subtype="DOUBLE"), 0.5),
-    "mu-law": ("wav", lambda: encoded("wav", subtype="ULAW"), 0.5),
     "96 kHz": ("wav", lambda: encoded("wav", LONG, 96_000), 0.5),
-    "192 kHz": ("flac", lambda: encoded("flac", LONG, 192_000), 0.25),
     "8 channels": ("wav", lambda: encoded("wav", np.stack([NOISE] * 8, 1)), 0.5),
-    "8 channels of FLAC": ("flac", lambda: encoded("flac", np.stack([NOISE] * 8, 1)), 0.5),
     "a picture in an MP3": ("mp3", lambda: id3(bytes(20_000)) + WHOLE["mp3"], 0.5),
     "a picture in a FLAC": ("flac", flac_with_picture, 0.5),
-    "a chunk of tags in a WAV": ("wav", wav_with_chunk, 0.5),
     "a WAV named ogg": ("ogg", lambda: WHOLE["wav"], 0.5),
-    "a FLAC named wav": ("wav", lambda: WHOLE["flac"], 0.5),
-    "an Ogg named flac": ("flac", lambda: WHOLE["ogg"], 0.5),
     "an MP3 named wav": ("wav", lambda: WHOLE["mp3"], 0.5),
     "a RIFF without its size": ("wav", lambda: wav_with(4, "<I", 0), 0.5),
-    "no bytes a block": ("wav", lambda: wav_with(32, "<H", 0), 0.5),
     "a FLAC of unknown length": ("flac", lambda: flac_with(total=0), 0.5),
     "one sample": ("wav", lambda: encoded("wav", NOISE[:1]), 1 / RATE_HZ),
 }  # fmt: skip
@@ -131,7 +101,7 @@ def test_a_flac_of_unknown_length_is_read_from_anywhere_and_counted(
     refusal(lambda: decode(unknown, RATE_HZ, start_s=0.5), "b.flac", "no samples from 0.5 s on")
 
 
-@pytest.mark.parametrize("percent", [1, 2, 5, 10, 30, 50, 80, 95, 99])
+@pytest.mark.parametrize("percent", [1, 5, 95])
 def test_a_flac_of_unknown_length_that_breaks_off_is_refused(tmp_path: Path, percent: int) -> None:
     content = flac_with(total=0)
     path = write(tmp_path, "cut.flac", content[: len(content) * percent // 100])

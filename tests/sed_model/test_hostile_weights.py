@@ -41,26 +41,15 @@ def tensor(**changes: object) -> dict[str, object]:
 
 WEIGHTS: dict[str, bytes] = {
     "nothing": b"",
-    "a length alone": struct.pack("<Q", 100),
     "a length beyond the file": struct.pack("<Q", 2**62) + b"{}",
-    "a negative length": b"\xff" * 8 + b"{}",
-    "no JSON": struct.pack("<Q", 4) + b"{{{{",
-    "a list": header([1, 2]),
     "no tensor": header({}),
-    "text for a tensor": header({"head.x": "F32"}),
     "an unknown type": header(tensor(dtype="F31"), bytes(8)),
-    "a negative shape": header(tensor(shape=[-2]), bytes(8)),
-    "a shape beyond the data": header(tensor(shape=[2**40]), bytes(8)),
     "a shape that overflows": header(tensor(shape=[2**33, 2**33]), bytes(8)),
     "offsets beyond the file": header(tensor(data_offsets=[0, 2**40]), bytes(8)),
-    "offsets that run backwards": header(tensor(data_offsets=[8, 0]), bytes(8)),
     "overlapping tensors": header(
         {f"t{n}": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]} for n in range(3)}, bytes(8)
     ),
     "deep JSON": struct.pack("<Q", len(DEEP)) + DEEP,
-    "a zip": b"PK\x03\x04" + bytes(100),
-    "an HTML page": b"<!doctype html>" + bytes(100),
-    "a link to large files": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n",
 }
 
 
@@ -72,7 +61,7 @@ def test_weights_that_are_none_are_refused(own_model: Path, content: bytes) -> N
     refusal(lambda: load_model(own_model), "model.safetensors", "does not fit")
 
 
-@pytest.mark.parametrize("percent", [0, 1, 10, 50, 90, 99])
+@pytest.mark.parametrize("percent", [50, 99])
 def test_truncated_weights_are_refused(own_model: Path, percent: int) -> None:
     truncated(own_model / "model.safetensors", percent)
     refusal(lambda: load_model(own_model), "model.safetensors", "checksum")
@@ -100,7 +89,6 @@ CHANGES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "NaN": lambda weight: weight * math.nan,
     "Inf": lambda weight: weight / 0,
     "another shape": lambda weight: weight[:-1],
-    "another axis": lambda weight: weight[None],
     "the same numbers in one row": lambda weight: weight.flatten(),
 }
 
@@ -133,15 +121,9 @@ def test_weights_with_other_tensors_are_refused(own_model: Path, change: str) ->
 STARTS = {
     "a pickle": ("x.pth", pickled),
     "a pickle in disguise": ("x.safetensors", pickled),
-    "a zip": ("x.pt", zipped),
-    "a zip in disguise": ("x.safetensors", zipped),
-    "an unknown suffix": ("x.weights", pickled),
-    "no suffix": ("safetensors", pickled),
     "nothing": ("x.safetensors", lambda trace: b""),
-    "numpy": ("x.npz", zipped),
     "a header alone": ("x.safetensors", lambda trace: header({})),
     "another network": ("x.safetensors", lambda trace: header(tensor(), bytes(8))),
-    "a shape that overflows": ("x.safetensors", lambda trace: WEIGHTS["a shape that overflows"]),
 }
 
 

@@ -89,14 +89,6 @@ def test_all_problems_are_reported_at_once(tiny_run: Path) -> None:
     assert "column 'lr' is missing" in message
 
 
-@pytest.mark.parametrize("name", ["trials.parquet", "curves.parquet"])
-def test_a_missing_table_is_named(tiny_run: Path, name: str) -> None:
-    (tiny_run / name).unlink()
-
-    with pytest.raises(RunFolderError, match=f"{name}: missing"):
-        read_run(tiny_run)
-
-
 @pytest.mark.parametrize(
     ("name", "values", "message"),
     [
@@ -160,14 +152,6 @@ def test_wrong_classes_of_a_part_are_named(tiny_run: Path, classes: bytes | None
     change_table(file, lambda table: table.replace_schema_metadata(metadata))
 
     with pytest.raises(RunFolderError, match=message):
-        read_pseudo_labels(tiny_run)
-
-
-def test_a_window_in_two_parts_is_named(tiny_run: Path) -> None:
-    folder = tiny_run / "ensemble" / "pseudo_labels"
-    (folder / "part-2.parquet").write_bytes((folder / "part-0.parquet").read_bytes())
-
-    with pytest.raises(RunFolderError, match=r"windows given twice in s0\.ogg"):
         read_pseudo_labels(tiny_run)
 
 

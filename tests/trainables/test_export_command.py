@@ -128,13 +128,6 @@ def test_the_folder_names_no_place_of_this_machine(kaggle: Path, model: Path) ->
     }  # fmt: skip
 
 
-def test_a_folder_with_other_things_is_not_replaced(model: Path, tiny_root: Path, tmp_path: Path) -> None:
-    (tmp_path / "thesis.txt").touch()
-    with pytest.raises(ConfigError, match="no folder of an earlier export"):
-        export.main(["--model", str(model), "--kaggle", str(tmp_path), "--data", str(tiny_root)])
-    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
-
-
 def test_without_a_run_the_data_folder_is_asked_for(model: Path) -> None:
     with pytest.raises(ConfigError, match=r"--data DIR is missing: .*lies in no run"):
         export.main(["--model", str(model), "--format", "onnx"])

@@ -57,15 +57,6 @@ def test_every_key_has_a_description_and_a_unit(name: str, field: Any) -> None:
     assert field.json_schema_extra["unit"] in UNITS
 
 
-NUMBERS = [(name, field) for name, field in LEAVES if field.annotation in (int, float, float | None)]
-
-
-@pytest.mark.parametrize(("name", "field"), NUMBERS, ids=[name for name, _ in NUMBERS])
-def test_every_number_has_a_unit_and_a_limit_below(name: str, field: Any) -> None:
-    assert any(hasattr(limit, "ge") or hasattr(limit, "gt") for limit in field.metadata), name
-    assert field.json_schema_extra["unit"], f"{name} has no unit; say what the number is"
-
-
 def test_defaults_are_those_of_the_reference() -> None:
     config = SedConfig()
     assert (config.front_end.sample_rate_hz, config.front_end.n_fft, config.front_end.hop_length) == (32_000, 2048, 512)

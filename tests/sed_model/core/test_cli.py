@@ -38,6 +38,8 @@ def test_durations(text: str, seconds: float) -> None:
         *((cli.nonnegative_float, text) for text in ("-0.5", "nan", "half")),
         *((cli.seed, text) for text in ("-1", "2147483648", "0.5")),
         *((cli.workers, text) for text in ("-1", "1.5", "AUTO")),
+        *((cli.names, text) for text in ("", "a,,b", "a,a")),
+        (cli.whole_numbers, ""),
     ],
 )
 def test_arguments_out_of_range(parse: Callable[[str], object], text: str) -> None:

@@ -91,22 +91,6 @@ def test_all_problems_of_all_tables_come_in_one_report(tmp_path: Path) -> None:
     assert "nowhere_5 needs train_soundscapes/nowhere.*" in message
 
 
-@pytest.mark.parametrize("filename", ["../train_audio/a/x.ogg", "/etc/x.ogg", "a/../a/x.ogg", "..\\a\\x.ogg"])
-def test_filenames_that_leave_the_folder_are_refused(tmp_path: Path, filename: str) -> None:
-    root = write_folder(tmp_path, f"a,[''],{filename},1,Ann\n", "a/x.ogg")
-    assert "paths that leave the folder (1)" in problems_of(root)
-
-
-def test_links_out_of_the_folder_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "secret").mkdir()
-    (tmp_path / "secret" / "x.ogg").write_bytes(b"")
-    rows = "a,[''],a/file.ogg,1,Ann\na,[''],linked/x.ogg,1,Ann\n"
-    root = write_folder(tmp_path / "data", rows, "a/y.ogg")
-    (root / "train_audio" / "a" / "file.ogg").symlink_to(tmp_path / "secret" / "x.ogg")
-    (root / "train_audio" / "linked").symlink_to(tmp_path / "secret")
-    assert "paths that leave the folder (2)" in problems_of(root)
-
-
 def test_train_audio_itself_may_be_a_link_and_links_inside_it_are_followed(tmp_path: Path) -> None:
     disk = tmp_path / "big_disk"
     (disk / "a").mkdir(parents=True)
@@ -196,12 +180,6 @@ def test_any_other_text_is_labels_or_a_value_error(text: str) -> None:
 @pytest.mark.parametrize("text", ["", "[]", "['']", "()"])
 def test_lists_of_nothing_are_no_labels(text: str) -> None:
     assert parse_label_list(text) == ()
-
-
-@pytest.mark.parametrize("text", ["__import__('os').getcwd()", "[1139490]", "{'a': 1}", "'a'", "['a'", "[" * 500])
-def test_text_is_never_evaluated(text: str) -> None:
-    with pytest.raises(ValueError, match="is not a list of"):
-        parse_label_list(text)
 
 
 def test_the_demo_data_reads_with_a_single_oddity(demo_folder: Path) -> None:

@@ -112,8 +112,3 @@ def test_scores_of_other_epochs_are_refused(tiny_space: Path, old: RunFolder) ->
 
     with pytest.raises(DataError, match=r"stages\.train_bce\.epochs was 1, is 9"):
         earlier_trials(longer, old.path, FINGERPRINT)
-
-
-def test_a_folder_that_is_no_run_is_refused(space: SearchSpace, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="is no run folder"):
-        earlier_trials(space, tmp_path, FINGERPRINT)

@@ -49,7 +49,7 @@ def test_bytes_that_are_no_table_are_refused_by_name(bare_run: RunFolder, name: 
 
 
 @pytest.mark.parametrize("name", TABLES)
-@pytest.mark.parametrize("percent", [1, 10, 50, 90, 99])
+@pytest.mark.parametrize("percent", [1, 50, 99])
 def test_a_truncated_table_is_refused_by_name(bare_run: RunFolder, name: str, percent: int) -> None:
     truncated(bare_run.path / f"{name}.parquet", percent)
     refusal(lambda: read(bare_run, name), f"{name}.parquet", "damaged")
@@ -87,19 +87,7 @@ def test_trials_without_a_name_or_a_state_are_refused(bare_run: RunFolder, name:
     refusal(bare_run.read_trials, "trials.parquet", name)
 
 
-IDS = [
-    "../../etc",
-    "/etc",
-    "trial_0001",
-    "trial_0000/..",
-    "",
-    ".",
-    "..",
-    "trial_0",
-    "trial_0000\0",
-    "TRIAL_0000",
-    "x" * 300,
-]
+IDS = ["../../etc", "trial_0001", "trial_0000/..", "", "trial_0", "trial_0000\0", "TRIAL_0000"]
 
 
 @pytest.mark.parametrize("name", ["trials", "refits"])

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from sed_model.config.sed_config import SedConfig
 from sed_model.export.exported import read_record
 from sed_model.model.checkpoint import load_model, read_config, read_lineage
-from sed_model.predict.postprocess import read_post
 from tests.hostile import ODD_JSON, drawn, refusal, refused, trees
 
 JSON_FILES = [(name, kind) for name in ("model.json", "config.json") for kind in ODD_JSON]
@@ -46,12 +45,6 @@ def test_any_configuration_is_read_or_refused_by_name(own_model: Path, section: 
 @pytest.mark.parametrize("name", ["a" * 300, "a\0b", "nowhere", "model/model.json"], ids=lambda name: name[:8])
 def test_a_folder_that_is_none_has_no_model(own_model: Path, name: str) -> None:
     refusal(lambda: load_model(own_model.parent / name), "no trained model here")
-
-
-@pytest.mark.parametrize("content", [content for kind, content in ODD_JSON.items() if kind != "an empty mapping"])
-def test_a_hostile_file_of_post_processing_is_refused(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "post.json").write_bytes(content)
-    refusal(lambda: read_post(tmp_path / "post.json"), "post.json")
 
 
 @pytest.mark.parametrize("content", ODD_JSON.values(), ids=ODD_JSON)

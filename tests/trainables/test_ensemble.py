@@ -130,14 +130,6 @@ def test_damaged_soundscapes_are_counted_or_an_error(
 
 
 @slow
-def test_a_threshold_that_no_window_reaches_leaves_an_empty_table(label: Label, out: Path) -> None:
-    labels = label("--set", "pseudo.keep_window=1.0")
-
-    assert len(labels) == 0
-    assert json.loads((out / "summary.json").read_text(encoding="utf-8"))["pseudo_labels"] == 0
-
-
-@slow
 def test_the_actors_of_an_ensemble_that_fails_end(finished_run: Path, tiny_root: Path, tmp_path: Path) -> None:
     """Else they would keep their CPUs from the rest of the session."""
     plan = plan_ensemble(EnsembleJob(finished_run, tiny_root, tmp_path / "out", workers=1))

@@ -205,14 +205,6 @@ def test_the_flat_form_makes_the_same_configuration_again() -> None:
     assert SedConfig().with_overrides(config.flat()) == config
 
 
-@given(st.sampled_from([4, 8, 16]), st.floats(1e-5, 1e-1), st.booleans())
-def test_json_keeps_everything(heads: int, lr: float, skip: bool) -> None:
-    config = SedConfig().with_overrides(
-        {"model.attention_heads": heads, "stages.pretrain_ce.lr": lr, "model.skip_connection": skip}
-    )
-    assert SedConfig.model_validate_json(config.model_dump_json()) == config
-
-
 def test_a_stage_of_another_name_is_no_stage() -> None:
     with pytest.raises(AttributeError):
         SedConfig().stages["train_bse"]

@@ -90,11 +90,6 @@ def test_a_class_is_capped_at_its_most_confident_windows() -> None:
     assert len(rules.cap_classes(table, 0)) == 4
 
 
-def test_without_balance_the_most_confident_windows_are_kept() -> None:
-    table = labelled([[0.99, 0], [0, 0.8], [0.98, 0]])
-    assert rules.cap_confident(table, 2)["filename"].tolist() == ["S0.ogg", "S2.ogg"]
-
-
 @given(
     probabilities.filter(lambda rows: rows.shape[1] == 2),
     st.builds(

@@ -1,4 +1,4 @@
-"""Fault 12: what a checkpoint says of itself; of damaged ones see test_hostile_weights.py, test_hostile_states.py."""
+"""Fault 12: what a checkpoint says of itself; of damaged ones see test_hostile_weights.py."""
 
 from __future__ import annotations
 

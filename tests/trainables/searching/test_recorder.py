@@ -313,13 +313,6 @@ def test_flush_writes_what_waits(run: RunFolder) -> None:
     assert len(run.read_curves()) == 2
 
 
-def test_a_trial_that_ended_when_the_search_was_killed_is_settled(run: RunFolder) -> None:
-    feed(recorder_of(run), 0, report(1, 0.6))
-    recorder_of(run, {0: "pruned"}).flush()
-
-    assert run.read_trials()[0]["status"] == "pruned"
-
-
 def test_a_trial_that_is_to_go_on_stays_running(run: RunFolder) -> None:
     feed(recorder_of(run), 0, report(1, 0.6))
     recorder_of(run, {1: "complete"}).flush()

@@ -14,7 +14,7 @@ from trainables.on_ray.cluster import ClusterInfo
 from trainables.on_ray.stopping import StoppedError
 from trainables.searching.leaderboard_text import leaderboard_text
 from trainables.searching.next_steps import can_teach, hint_to_resume, resume_command
-from trainables.searching.resources import check_room, room, trial_resources
+from trainables.searching.resources import check_room, trial_resources
 from trainables.spaces.load import load_space
 from trainables.spaces.search_space import SearchSpace
 from trainables.trials.trial import SearchJob
@@ -45,15 +45,6 @@ def test_the_leaderboard_shows_settings_only_where_they_matter(space: SearchSpac
     ]  # fmt: skip
     assert lines[1].split() == ["1", "trial_0000", "complete", "0.8100", "3", "1.5", "gem", "2.5", "0.001"]
     assert lines[2].split() == ["2", "trial_0001", "failed", "-", "-", "-", "avg", "-", "0.002"]
-
-
-@pytest.mark.parametrize(
-    ("cpus", "gpus", "workers", "trials"), [(1, 0, 0, 8), (3, 0, 0, 2), (1, 0.5, 0, 4), (2, 1, 2, 1), (1, 0, 8, 1)]
-)
-def test_trials_that_fit_eight_cpus_and_two_gpus(
-    space: SearchSpace, cpus: int, gpus: float, workers: int, trials: int
-) -> None:
-    assert room(job_of(space, cpus, gpus, workers), ClusterInfo(8, 2, "")) == trials
 
 
 @pytest.mark.parametrize(("cpus", "gpus", "workers"), [(9, 0, 0), (1, 3, 0), (2, 0, 5), (1, 1, 3)])

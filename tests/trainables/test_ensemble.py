@@ -169,20 +169,6 @@ def test_what_the_labels_are_worth_is_in_the_summary(out: Path) -> None:
     assert set(labels["filename"]).isdisjoint({"L0.wav", "L1.wav"})
 
 
-def test_soundscapes_that_validated_are_labelled_only_when_allowed_and_marked(
-    label: Label, out: Path, tiny_root: Path
-) -> None:
-    labels = label(
-        *("--soundscapes", tiny_root / "train_soundscapes", "--allow-validation-soundscapes"),
-        *("--set", "pseudo.keep_window=0", "--set", "pseudo.keep_class=0", "--set", "pseudo.max_share=1000"),
-    )
-    summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
-
-    assert set(labels.loc[labels["from_validation"], "filename"]) == {"L0.wav", "L1.wav"}
-    assert len(set(labels["filename"])) == 12
-    assert summary["from_validation"] == labels["from_validation"].sum() > 0
-
-
 @slow
 def test_a_killed_job_goes_on_and_ends_with_the_same_labels(
     label: Label, out: Path, finished_run: Path, tiny_root: Path, tmp_path: Path, start_command: Callable[..., Any]

@@ -184,11 +184,10 @@ ENSEMBLES = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("arguments", "expected"), ENSEMBLES.values(), ids=ENSEMBLES)
 def test_ensemble_refuses(
-    refusal_of: Callable[..., str], finished_run: Path, arguments: list[str], expected: list[str]
+    refusal_of: Callable[..., str], written_run: Path, arguments: list[str], expected: list[str]
 ) -> None:
-    message = refusal_of("ensemble", "--run", finished_run, *arguments)
+    message = refusal_of("ensemble", "--run", written_run, *arguments)
 
     assert [text for text in expected if text not in message] == []

@@ -18,7 +18,7 @@ import pytest
 
 from sed_model.core.errors import ConfigError
 from tests.models import save_random_model
-from tests.trainables.tiny import tone, write_wav
+from tests.tiny_data import tone, write_wav
 from trainables import export, predict
 
 for name in ("onnxscript", "onnxruntime", "openvino"):

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from analysis.predictions import read_oof, read_pseudo_labels
-from analysis.tables import RunFolderError, newest_run, read_run
+from analysis.tables import Run, RunFolderError, newest_run, read_run
 from sed_model.run_folder.run_tables import CURVE_FIELDS, TRIAL_FIELDS
 
 
@@ -23,9 +23,7 @@ def replace(name: str, values: list, stored: pa.DataType | None = None):
     return change
 
 
-def test_tables_hold_the_contract_columns_in_their_types(tiny_run: Path) -> None:
-    run = read_run(tiny_run)
-
+def test_tables_hold_the_contract_columns_in_their_types(run: Run) -> None:
     assert set(TRIAL_FIELDS.names) <= set(run.trials.columns)
     assert list(run.curves.columns) == CURVE_FIELDS.names
     assert run.curves["best_macro_auc"].isna().all()  # as in runs of earlier releases

@@ -34,6 +34,8 @@ from tests.trainables.run_tables import TABLES
 from tests.trainables.tiny import BASE, write_data, write_space
 from trainables import ensemble, search, train
 from trainables.searching.recorder import Recorder
+from trainables.spaces.load import load_space
+from trainables.spaces.search_space import SearchSpace
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and with them the searches they interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -183,6 +185,12 @@ def tiny_base() -> SedConfig:
 def tiny_space(made_once: Callable[..., Path]) -> Path:
     """The tiny search space, beside its base.yaml."""
     return made_once("space", lambda folder: write_space(folder / "space")) / "space" / "tiny.yaml"
+
+
+@pytest.fixture(scope="session")
+def space(tiny_space: Path) -> SearchSpace:
+    """The tiny space, read."""
+    return load_space(tiny_space)
 
 
 @pytest.fixture

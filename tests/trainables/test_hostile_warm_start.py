@@ -47,11 +47,6 @@ def test_a_warm_start_from_a_hostile_record_is_refused(bare_run: RunFolder, tiny
     refusal(lambda: check_comparable(load_space(tiny_space), bare_run, "0"), "--warm-start")
 
 
-@pytest.fixture(scope="module")
-def space(tiny_space: Path) -> SearchSpace:
-    return load_space(tiny_space)
-
-
 def earlier(space: SearchSpace, bare_run: RunFolder, record: Any = None, **search: Any) -> list[Any]:
     """Trials of the run for a search in `space` with some settings of its own."""
     settings, problems = parse_search(space.search.as_dict() | search)

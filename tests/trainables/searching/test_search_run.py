@@ -17,14 +17,8 @@ from trainables.searching.leaderboard_text import leaderboard_text
 from trainables.searching.next_steps import can_teach, hint_to_resume, resume_command
 from trainables.searching.resources import check_room, trial_resources
 from trainables.searching.tune_run import end_of_search
-from trainables.spaces.load import load_space
 from trainables.spaces.search_space import SearchSpace
 from trainables.trials.trial import SearchJob
-
-
-@pytest.fixture(scope="module")
-def space(tiny_space: Path) -> SearchSpace:
-    return load_space(tiny_space)
 
 
 def job_of(space: SearchSpace, cpus: int = 1, gpus: float = 0, workers: int = 0) -> SearchJob:

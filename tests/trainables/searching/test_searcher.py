@@ -18,11 +18,6 @@ from trainables.spaces.load import load_space
 from trainables.spaces.search_space import SearchSpace
 
 
-@pytest.fixture(scope="module")
-def space(tiny_space: Path) -> SearchSpace:
-    return load_space(tiny_space)
-
-
 @pytest.fixture
 def journal(tmp_path: Path) -> Path:
     return tmp_path / "optuna.journal"

@@ -19,11 +19,6 @@ from trainables.spaces.search_space import Parameter, SearchSpace
 FINGERPRINT = "the same data"
 
 
-@pytest.fixture
-def space(tiny_space: Path) -> SearchSpace:
-    return load_space(tiny_space)
-
-
 def trial(space: SearchSpace, number: int, values: dict[str, Any], **fields: Any) -> dict[str, Any]:
     config = {f"config.{key}": value for key, value in space.config(values).flat().items()}
     return {

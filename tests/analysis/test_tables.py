@@ -87,6 +87,13 @@ def test_all_problems_are_reported_at_once(tiny_run: Path) -> None:
     assert "column 'lr' is missing" in message
 
 
+@pytest.mark.parametrize("name", ["trials.parquet", "curves.parquet"])
+def test_a_missing_table_is_named(tiny_run: Path, name: str) -> None:
+    (tiny_run / name).unlink()
+    with pytest.raises(RunFolderError, match=f"{name}: missing"):
+        read_run(tiny_run)
+
+
 @pytest.mark.parametrize(
     ("name", "values", "message"),
     [

@@ -89,6 +89,16 @@ def test_bad_audio_is_an_error_with_path_and_reason(tmp_path: Path, name: str, r
         decode(path, RATE)
 
 
+@pytest.mark.parametrize("suffix", ["wav", "aiff", "ogg", "flac"])
+def test_the_first_half_of_a_file_is_no_shorter_recording(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"x.{suffix}"
+    soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, 6 * RATE), RATE)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(UnreadableAudioError, match=r"breaks off|lost sync"):
+        decode(path, RATE)
+
+
 def test_a_few_samples_less_than_announced_are_no_damage(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "x.wav", tone(2.0), RATE)
     content = (tmp_path / "x.wav").read_bytes()

@@ -47,11 +47,17 @@ def test_arguments_out_of_range(parse: Callable[[str], object], text: str) -> No
         parse(text)
 
 
+def test_digits_without_end_are_refused_as_argparse_wants_it() -> None:
+    with pytest.raises(ValueError, match="digits"):
+        cli.positive_int("9" * 5000)
+
+
 def test_arguments_in_range() -> None:
     assert cli.positive_int("3") == 3
     assert cli.positive_float("0.2") == 0.2
     assert cli.nonnegative_float("0") == 0
     assert cli.seed("2147483647") == 2**31 - 1
+    assert cli.whole_numbers("0,2") == [0, 2]
     assert cli.workers("auto") is None
     assert cli.workers("0") == 0
 

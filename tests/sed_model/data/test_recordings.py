@@ -57,6 +57,15 @@ def test_without_a_taxonomy_the_classes_are_the_sorted_primary_labels(tmp_path: 
     assert any(note.startswith("no taxonomy.csv") for note in data.notes)
 
 
+def test_a_table_of_labels_and_filenames_will_do(tmp_path: Path) -> None:
+    root = write_folder(tmp_path, "", "a/x.ogg")
+    (root / "train.csv").write_text("primary_label,filename\na,a/x.ogg\n", encoding="utf-8")
+    data = read_data_folder(root)
+    assert data.recordings[["secondary_labels", "author"]].to_numpy().tolist() == [[(), "train_audio/a/x.ogg"]]
+    assert "no column secondary_labels in train.csv, recordings taken as single-label: 1" in data.notes
+    assert "no column author in train.csv, recordings grouped one by one: 1" in data.notes
+
+
 def test_oddities_are_counted_in_the_notes(tmp_path: Path) -> None:
     files = ("a/x.ogg", "a/unlisted.ogg", "a/readme.txt", "other/y.ogg")
     data = read_data_folder(write_folder(tmp_path, "a,[''],a/x.ogg,1,\na,[''],other/y.ogg,1,Ann\n", *files))

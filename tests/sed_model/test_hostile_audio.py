@@ -128,6 +128,8 @@ def test_a_pipe_in_a_folder_of_sounds_is_no_sound(tmp_path: Path) -> None:
     refusal(lambda: find_sounds(tmp_path, "augment.wave.room_folder"), "augment.wave.room_folder", "no audio")
 
 
+# --- headers
+
 LIES = {
     "a rate of 0": ("wav", wav_with(24, "<I", 0)),
     "a rate of 1 Hz": ("wav", wav_with(24, "<I", 1)),

@@ -137,6 +137,8 @@ def test_any_row_is_a_recording_of_the_folder_or_refused(
         assert (bird_folder / data.recordings["path"][0]).resolve().is_relative_to(bird_folder / "train_audio")
 
 
+# --- taxonomies, labels of soundscapes, sample submissions
+
 TAXONOMIES = {
     "a column twice": "primary_label,primary_label\na,b\n",
     "a NUL in a class": "primary_label\ngre\0kis\n",

@@ -148,6 +148,9 @@ def test_weights_that_are_no_file_are_refused(tmp_path: Path, tiny_config: SedCo
     refusal(lambda: create_timm_model(tiny_config.with_overrides(override).model, 1), "weights")
 
 
+# --- training states
+
+
 def sealed(payload: bytes) -> bytes:
     return hashlib.sha256(payload).hexdigest().encode() + b"\n" + payload
 

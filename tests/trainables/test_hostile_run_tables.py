@@ -149,6 +149,8 @@ def test_a_value_that_no_search_writes_is_refused(bare_run: RunFolder, name: str
     refusal(lambda: read(bare_run, name), f"{name}.parquet", column, "trial_0000")
 
 
+# --- members.json
+
 MEMBER: dict[str, Any] = {"trial_id": "trial_0000", "weight": 1.0}
 GOOD: dict[str, Any] = {"method": "mean", "members": [MEMBER]}
 MEMBERS: dict[str, tuple[Any, str]] = {

@@ -52,7 +52,6 @@ ARGUMENTS = {
         ["background_folder", "nowhere"],
     ),
     "fold that there is not": (["--set", "data.validation=folds", "--set", "data.fold=7"], ["fold", "7"]),
-    "key of the search space that is fixed badly": (["--set", "model.gem_p=-3"], ["model.gem_p", "-3"]),
     "missing space": (["--space", "nowhere.yaml"], ["nowhere.yaml", "arch.yaml"]),
     "missing data": (["--data", "nowhere"], ["nowhere", "train.csv"]),
     "name that is a path": (["--name", "a/b"], ["--name", "'a/b'", "--out"]),

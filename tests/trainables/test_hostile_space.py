@@ -23,7 +23,6 @@ from trainables.spaces.overrides import absolute_paths, parse_overrides
 GEM = "space: {model.gem_p: {uniform: [1, 2]}}\n"
 LARGE = "1" + "0" * 400
 BAD_SPACES = {
-    "steps without end": ("space: {model.gem_p: {quniform: [1, 2, 1.0e-320]}}", "model.gem_p"),
     "a great many steps": ("space: {model.gem_p: {quniform: [1, 2, 1.0e-9]}}", "larger step"),
     "a number for a key": ("space: {1: {choice: [1]}}", "1: unknown configuration key"),
     "a number for a distribution": ("space: {model.gem_p: {1: 2, 3: 4}}", "model.gem_p"),
@@ -31,28 +30,20 @@ BAD_SPACES = {
     "a condition of a mapping": ("space: {model.gem_p: {choice: [1, 2], when: {seed: {a: 1}}}}", "when seed"),
     "a large choice": (f"space: {{model.gem_p: {{choice: [{LARGE}]}}}}", "model.gem_p"),
     "a large range": (f"space: {{model.gem_p: {{uniform: [1, {LARGE}]}}}}", "model.gem_p"),
-    "a large whole range": (f"space: {{seed: {{randint: [0, {LARGE}]}}}}", "seed"),
     "a date to choose": ("space: {model.gem_p: {choice: [2020-01-01]}}", "model.gem_p"),
     "numbers in words": ("space: {seed: {randint: ['1', '2']}}", "seed"),
     "infinity in words": ("space: {model.gem_p: {uniform: ['1', 'infinity']}}", "model.gem_p"),
     "a number in config": ("config: {1: 2}\n" + GEM, "1: unknown configuration key"),
-    "a tree in config": ("config: {model: {gem_p: 2}}\n" + GEM, "model: unknown configuration key"),
     "a number in search": ("search: {1: 2}\n" + GEM, "search.1"),
     "a scheduler of numbers": ("search: {scheduler: {1: 2}}\n" + GEM, "search.scheduler"),
-    "two schedulers": ("search: {scheduler: {asha: {}, none: {}}}\n" + GEM, "search.scheduler"),
     "a scheduler's list": ("search: {scheduler: {asha: [1]}}\n" + GEM, "search.scheduler"),
     "trials without end": (f"search: {{num_trials: {LARGE}}}\n" + GEM, "num_trials"),
     "a fold without end": (f"search: {{refit_folds: [{LARGE}]}}\n" + GEM, "refit_folds"),
-    "stages in stages": ("search: {stages: [[pretrain_ce]]}\n" + GEM, "stages"),
-    "an infinite scale": ("search: {epochs_scale: .inf}\n" + GEM, "epochs_scale"),
     "a base that is the password file": ("base: ../../../../../../../../etc/passwd\n" + GEM, "passwd"),
-    "a base that is a folder": ("base: /\n" + GEM, "no such file"),
     "a base that never ends": ("base: /dev/zero\n" + GEM, "no such file"),
-    "a base with a long name": (f"base: {'a' * 300}\n" + GEM, "no such file"),
     "a base with a NUL": ('base: "a\\0b"\n' + GEM, "no such file"),
     "a base that is the space": ("base: hostile.yaml\n" + GEM, "hostile.yaml"),
     "a base of numbers": ("base: {1: 2}\n" + GEM, "hostile.yaml, section base"),
-    "a base with a flat section": ("base: {model: 2}\n" + GEM, "model=2"),
     "a section of numbers": ("1: 2\n" + GEM, "mapping"),
     "a merged section": ("<<: {spaces: {}}\n" + GEM, "spaces"),
 }  # fmt: skip
@@ -106,9 +97,8 @@ def test_a_hostile_override_is_refused(item: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "item", ["model.weights=~nobody-has-this-name/x", "data.cache_dir=~nobody-has-this-name", "seed=.nan", "seed=1e400",
-             "seed=0x", "seed=yes", "seed=1_0.5", "model.weights=true", "model.gem_p=2020-01-01", "a.b.c=1", ".=1",
-             "data..fold=1", "Seed=1", "seed\0=1", "seed =\u00b2", "optim.batch_size=1e3.5"],
+    "item", ["model.weights=~nobody-has-this-name/x", "seed=.nan", "seed=1e400", "seed=yes", "model.weights=true",
+             "model.gem_p=2020-01-01", ".=1", "data..fold=1", "seed\0=1", "seed =\u00b2"],
 )  # fmt: skip
 def test_a_hostile_override_is_refused_by_the_configuration(item: str) -> None:
     refusal(lambda: SedConfig().with_overrides(absolute_paths(parse_overrides([item]))))

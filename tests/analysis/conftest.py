@@ -11,7 +11,7 @@ import pytest
 import soundfile as sf
 import yaml
 
-from analysis.tables import REFIT_COLUMNS
+from analysis.tables import REFIT_COLUMNS, Run, read_run
 
 CLASSES = ("amecro", "1139490", "grekis")
 STAGES = ("pretrain_ce", "train_bce")
@@ -167,6 +167,12 @@ def write_hostile_run(folder: Path) -> Path:
 def tiny_run(tmp_path: Path) -> Path:
     """A run folder of its own for each test, free to be damaged."""
     return write_run(tmp_path / "runs" / "tiny")
+
+
+@pytest.fixture
+def run(tiny_run: Path) -> Run:
+    """The same, read."""
+    return read_run(tiny_run)
 
 
 @pytest.fixture(scope="session")

@@ -41,9 +41,7 @@ def test_cost_by_status(tiny_run: Path) -> None:
     assert table["epochs"].to_dict() == {"complete": 12, "pruned": 2, "failed": 0, "running": 0}
 
 
-def test_the_front_is_by_cost_without_failed_trials(tiny_run: Path) -> None:
-    run = read_run(tiny_run)
-
+def test_the_front_is_by_cost_without_failed_trials(run: Run) -> None:
     front = pareto_front(run)
 
     assert front["trial_id"].tolist() == ["trial_0002", "trial_0000", "trial_0005", "trial_0001", "trial_0003"]

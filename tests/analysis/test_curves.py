@@ -12,7 +12,7 @@ from analysis.curves import (
     stage_gains,
     stage_spans,
 )
-from analysis.tables import read_run
+from analysis.tables import Run, read_run
 
 
 def test_the_best_so_far_never_falls(tiny_run: Path) -> None:
@@ -22,8 +22,7 @@ def test_the_best_so_far_never_falls(tiny_run: Path) -> None:
     assert scores["best_so_far"].tolist() == [0.70, 0.80, 0.80, 0.85, 0.85]
 
 
-def test_a_failed_trial_is_no_best_so_far(tiny_run: Path) -> None:
-    run = read_run(tiny_run)
+def test_a_failed_trial_is_no_best_so_far(run: Run) -> None:
     trials = run.trials.assign(status=["complete", "failed", *run.trials["status"][2:]])
 
     assert history(replace(run, trials=trials))["best_so_far"].tolist()[:3] == [0.70, 0.70, 0.70]
@@ -37,9 +36,8 @@ def test_learning_curves_know_their_trial(tiny_run: Path) -> None:
     assert len(curves) == 14
 
 
-def test_the_best_so_far_is_that_of_comparable_stages_where_the_search_recorded_it(tiny_run: Path) -> None:
+def test_the_best_so_far_is_that_of_comparable_stages_where_the_search_recorded_it(run: Run) -> None:
     """After cross-entropy it begins anew: a rung that judged by a higher score of that stage would tell otherwise."""
-    run = read_run(tiny_run)
     recorded = run.curves["macro_auc"].where(run.curves["epoch"] > 0, 0.9)  # the first epoch scored 0.9, they say
     recorded = replace(run, curves=run.curves.assign(best_macro_auc=recorded))
     curves = learning_curves(recorded).set_index(["trial_id", "epoch"])["best_so_far"]

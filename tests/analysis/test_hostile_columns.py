@@ -137,8 +137,7 @@ def test_rows_that_stand_twice_are_refused(own_run: Path, file: str) -> None:
 
 
 LABEL_LISTS = [
-    b"", b"[]", b"{}", b"3", b"null", b"[1, 2, 3]", b'"abc"', b'["a", "a", "b"]', b'["a"]', b"\xff", DEEP,
-    b'["\\ud800", "b", "c"]', b'["\\u001b[31m", "b", "c"]', b'["a\\nb", "b", "c"]', b'["\\u202ea", "b", "c"]',
+    b"", b"[]", b"3", b"[1, 2, 3]", b'["a", "a", "b"]', b'["a"]', b"\xff", DEEP, b'["\\u202ea", "b", "c"]',
     json.dumps(["x" * 5_000, "b", "c"]).encode(),
 ]  # fmt: skip
 

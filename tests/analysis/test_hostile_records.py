@@ -25,44 +25,21 @@ from tests.hostile import NO_JSON, drawn, in_time, refused, trees
 
 # --- search.yaml
 
-BOMB = "a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
-    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 10)
-)
 NO_YAML = {
-    "a billion values": BOMB,
-    "a billion letters": f"a: &a {'x' * 50_000}\nb: [{', '.join(['*a'] * 50_000)}]",
-    "an alias inside its own anchor": "a: &a [*a]",
     "a circle of mappings": "space: {model.gem_p: {when: &a {model.pool_type: *a}}}",
-    "a bool that is none": "a: !!bool maybe",
-    "an integer that is none": "a: !!int ''",
-    "a time that is none": "a: !!timestamp noon",
-    "a month 13": "a: 2020-13-45",
-    "deep lists": "a: " + "[" * 3_000,
-    "deep lists that end": "a: " + "[" * 500 + "]" * 500,
-    "too many digits": "a: " + "9" * 5_000,
-    "a Python object": "a: !!python/name:os.system",
-    "a list for a key": "? [a]\n: 1",
-    "two documents": "a: 1\n---\nb: 2",
     "nothing": "",
     "a list": "- 1",
-    "text": "space",
-    "a number": "3",
 }
 RECORDS: dict[str, Any] = {
     "data that is text": {"data": "folder"},
-    "data that is a list": {"data": ["folder"]},
     "a folder that is a number": {"data": {"folder": 3}},
-    "a folder of lists": {"data": {"folder": ["a"]}},
-    "a fingerprint of mappings": {"data": {"fingerprint": {"a": 1}}},
     "a space that is a list": {"space": ["model.gem_p"]},
     "a space that is text": {"space": "model.gem_p"},
     "a condition that is a list": {"space": {"model.gem_p": {"when": ["model.pool_type"]}}},
     "a condition that is text": {"space": {"model.gem_p": {"when": "gem"}}},
-    "a condition that is a number": {"space": {"model.gem_p": {"when": 3}}},
     "a command that is a list": {"command": ["python"]},
     "a command without end": {"command": "x " * 50_000},
     "a start that is a list": {"created": [2026]},
-    "a teacher that is a list": {"teacher": ["runs/a"]},
     "a teacher that is a number": {"teacher": 3},
 }
 
@@ -73,7 +50,7 @@ def test_a_hostile_search_file_is_refused_by_name(own_run: Path, text: str) -> N
     refuses(lambda: read_run(own_run), "search.yaml")
 
 
-@pytest.mark.parametrize("content", [b"a: \xe9", "a: 1".encode("utf-16"), b"a: \0"], ids=["Latin-1", "UTF-16", "NUL"])
+@pytest.mark.parametrize("content", [b"a: \xe9", b"a: \0"], ids=["Latin-1", "NUL"])
 def test_a_search_file_in_another_encoding_is_refused_by_name(own_run: Path, content: bytes) -> None:
     (own_run / "search.yaml").write_bytes(content)
     refuses(lambda: read_run(own_run), "search.yaml")
@@ -138,18 +115,13 @@ def test_a_teacher_that_is_no_run_is_none(own_run: Path, teacher: str) -> None:
 
 MEMBERS: dict[str, Any] = {
     "null": None,
-    "a list": [],
-    "no members": {},
     "members of text": {"members": "trial_0000"},
-    "a member of text": {"members": ["trial_id"]},
     "a number for a member": {"members": [3]},
     "a nameless member": {"members": [{"weight": 1}]},
     "a list for a name": {"members": [{"trial_id": ["a"]}]},
     "a path for a name": {"members": [{"trial_id": "../../x"}]},
     "text for a weight": {"members": [{"trial_id": "trial_0000", "weight": "1"}]},
-    "a list for a weight": {"members": [{"trial_id": "trial_0000", "weight": [1]}]},
     "an infinite weight": {"members": [{"trial_id": "trial_0000", "weight": math.inf}]},
-    "a weight without end": {"members": [{"trial_id": "trial_0000", "weight": 10**400}]},
     "a mapping for a score": {"members": [{"trial_id": "trial_0000", "macro_auc": {}}]},
 }
 

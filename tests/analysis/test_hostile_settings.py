@@ -24,12 +24,8 @@ from tests.hostile import drawn, in_time
 
 SETTINGS: dict[str, list[Any]] = {
     "infinity": [1.0, math.inf],
-    "minus infinity": [1.0, -math.inf],
     "dates": [datetime(2020, 1, 1, tzinfo=UTC), datetime(2020, 1, 2, tzinfo=UTC)],
     "bytes": [b"a", b"b"],
-    "mappings": [{"a": 1}, {"a": 2}],
-    "lists of bytes": [[b"a"], [b"b"]],
-    "lists of lists": [[[1]], [[2]]],
 }
 
 
@@ -42,15 +38,11 @@ def test_settings_that_no_search_writes_are_refused(own_run: Path, values: list[
 ODD_SETTINGS: dict[str, list[Any]] = {
     "the largest floats": [1e308, -1e308, 0.0, 1.0, 2.0, 3.0, 4.0],
     "the smallest floats": [n * 1e-320 for n in range(N_TRIALS)],
-    "floats that are hardly apart": [1.0 + n * 2.0**-52 for n in range(N_TRIALS)],
     "NaN and numbers": [math.nan, 1.0, 2.0, math.nan, 3.0, 4.0, 5.0],
-    "NaN only": [math.nan] * N_TRIALS,
-    "the largest integers": [2**63 - 1, -(2**63), 0, 1, 2, 3, 4],
     "long texts": ["x" * 1_000_000, "y", "z", "x", "y", "z", "x"],
     "texts that colour the terminal": ["\x1b[31m", "\a", "\r", "\0", "\u202e", "a", "b"],
     "markup": ["[/x]", "[bold]", "$x^$", "$\\frac$", "<b>", "</script>", "&amp;"],
     "lists": [[1, 2], [3], [], None, [4], [5], [6]],
-    "lists of texts": [["a"], ["b", "<c>"], [], None, ["d"], ["e"], ["f"]],
     "truth values with gaps": [True, False, None, True, None, False, True],
 }
 
@@ -104,9 +96,6 @@ def test_any_setting_is_ranked(whole_run: Path, values: list[Any]) -> None:
     read = read_run(whole_run)
     column = pd.Series(values, dtype="float64" if all(not isinstance(value, str) for value in values) else "str")
     with in_time():
-        read = replace(
-            read,
-            trials=read.trials[TRIAL_FIELDS.names].assign(**{"config.model.x": column}),
-        )
+        read = replace(read, trials=read.trials[TRIAL_FIELDS.names].assign(**{"config.model.x": column}))
         assert len(rank_trials(read)) == N_TRIALS
         what_mattered(read)

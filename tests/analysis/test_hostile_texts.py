@@ -26,11 +26,7 @@ from sed_model.core.texts import shown
 from tests.analysis.hostile_run import N_TRIALS, TRIALS, put_column, unprintable
 from tests.hostile import Outcome, drawn, in_time, put_in_place, truncated
 
-HOSTILE = [
-    "<script>alert(1)</script>", "</script><script>alert(1)</script>", "<!--", "]]>", "<img src=x onerror=alert(1)>",
-    "javascript:alert(1)", "data:text/html,<script>alert(1)</script>", "\"'><svg onload=alert(1)>", "{{ 7 * 7 }}",
-    "{% for x in [] %}", "&lt;b&gt;", "<a href='javascript:alert(1)'>x</a>", "\u2028", "x" * 1_000_000,
-]  # fmt: skip
+HOSTILE = ["</script><script>alert(1)</script>", "<!--", "javascript:alert(1)", "&lt;b&gt;", "\u2028", "x" * 1_000_000]
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=lambda text: ascii(text[:20]))
@@ -100,12 +96,3 @@ def test_the_commands_leave_with_2_and_one_message(
     assert "search.yaml" in message
     assert TRIALS in message
     assert sorted(own_run.parent.rglob("*")) == before
-
-
-@pytest.mark.parametrize("name", ["a" * 300 + "/page.html", "loop/page.html", "file/page.html"], ids=ascii)
-def test_a_report_cannot_go_to_what_is_no_folder(own_run: Path, name: str, outcome: Outcome) -> None:
-    (own_run / "loop").symlink_to("loop")
-    (own_run / "file").touch()
-    status, _, message = outcome(lambda: report.main(["--run", str(own_run), "--out", str(own_run / name)]))
-    assert (status, message.count("\n")) == (2, 1)
-    assert "there is no folder" in message

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from analysis.importance import importance_by_parameter
-from analysis.tables import Run, read_run
+from analysis.tables import Run
 
 
 def run_of(n_trials: int, *, is_conditional: bool = False) -> Run:
@@ -63,16 +63,13 @@ def test_the_same_seed_gives_the_same_bars() -> None:
     pd.testing.assert_frame_equal(first, again)
 
 
-def test_too_few_trials_or_equal_scores_have_no_importance(tiny_run: Path) -> None:
-    run = read_run(tiny_run)
-
+def test_too_few_trials_or_equal_scores_have_no_importance(run: Run) -> None:
     assert importance_by_parameter(replace(run, trials=run.trials.head(3))).empty
     assert importance_by_parameter(replace(run, trials=run.trials.assign(macro_auc=0.5))).empty
 
 
-def test_a_resample_of_one_score_has_no_importance(tiny_run: Path) -> None:
+def test_a_resample_of_one_score_has_no_importance(run: Run) -> None:
     """With five trials, of which three score alike, some resamples hold a single score."""
-    run = read_run(tiny_run)
     scores = [0.7, 0.8, 0.7, 0.7, None, 0.7, None]
     same = replace(run, trials=run.trials.assign(macro_auc=scores))
 

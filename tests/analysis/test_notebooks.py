@@ -1,4 +1,4 @@
-"""The notebooks about pseudo-labels and about several runs, executed on stored runs."""
+"""The notebooks, executed on stored runs."""
 
 import json
 import os
@@ -13,13 +13,13 @@ nbclient = pytest.importorskip("nbclient")
 pytest.importorskip("ipykernel")
 
 ROOT = Path(__file__).parents[2]
-NOTEBOOKS = ("pseudo_labels", "compare_runs")
+NOTEBOOKS = ("rank_trials", "pseudo_labels", "compare_runs")
 
 
-def run_notebook(name: str, runs: str, monkeypatch: pytest.MonkeyPatch) -> nbformat.NotebookNode:
+def run_notebook(name: str, runs: str, monkeypatch: pytest.MonkeyPatch, place: Path = ROOT) -> nbformat.NotebookNode:
     monkeypatch.setenv("SED_RUN", runs)
     notebook = nbformat.read(ROOT / "analysis" / f"{name}.ipynb", as_version=4)
-    nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(ROOT)}}).execute()
+    nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(place)}}).execute()
     assert "stderr" not in "".join(str(cell.get("outputs", "")) for cell in notebook.cells)
     return notebook
 
@@ -31,6 +31,18 @@ def output_of(notebook: nbformat.NotebookNode, cell_id: str) -> str:
 
 def n_plots(notebook: nbformat.NotebookNode) -> int:
     return sum(str(cell.get("outputs", "")).count("image/png") for cell in notebook.cells)
+
+
+def test_a_run_is_ranked_and_its_plots_are_drawn(tiny_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the notebook's own folder, as Jupyter does; the run is named as it is typed in the project's."""
+    notebook = run_notebook("rank_trials", os.path.relpath(tiny_run, ROOT), monkeypatch, ROOT / "analysis")
+
+    assert "7 trials, 14 epochs" in output_of(notebook, "read")
+    ranking = output_of(notebook, "ranking")
+    assert ranking.index("trial_0003") < ranking.index("trial_0001") < ranking.index("trial_0000")
+    assert "p_leader_better" in output_of(notebook, "spread")
+    assert "out of memory" in output_of(notebook, "failed")
+    assert n_plots(notebook) == 4
 
 
 def test_pseudo_labels_are_counted_and_the_student_is_compared(tiny_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from analysis.parameters import as_text, parameter_values, short_names, varied_parameters
-from analysis.tables import read_run
+from analysis.tables import Run, read_run
 
 
 def test_only_settings_that_vary_are_listed(tiny_run: Path) -> None:
@@ -17,16 +17,13 @@ def test_only_settings_that_vary_are_listed(tiny_run: Path) -> None:
     assert [parameter.is_log for parameter in parameters] == [False, False, True]
 
 
-def test_an_inactive_setting_has_no_value_though_its_default_was_recorded(tiny_run: Path) -> None:
-    run = read_run(tiny_run)
-
+def test_an_inactive_setting_has_no_value_though_its_default_was_recorded(run: Run) -> None:
     values = parameter_values(run, varied_parameters(run))
 
     assert values["gem_p"].isna().tolist() == [True, False, True, False, False, True, False]
 
 
-def test_a_condition_on_an_inactive_setting_does_not_hold(tiny_run: Path) -> None:
-    run = read_run(tiny_run)
+def test_a_condition_on_an_inactive_setting_does_not_hold(run: Run) -> None:
     space = run.search["space"] | {"stages.train_bce.lr": {"uniform": [0, 1], "when": {"model.gem_p": [3.0, 4.0]}}}
     run = replace(run, search={"space": space})
 

@@ -18,7 +18,7 @@ from analysis.plots import (
     draw_ranking,
 )
 from analysis.ranks import bootstrap_spread, rank_trials
-from analysis.tables import read_run
+from analysis.tables import Run, read_run
 
 
 @pytest.fixture
@@ -49,9 +49,7 @@ def test_learning_curves_draw_pruned_trials_fainter_than_the_best(tiny_run: Path
     assert [text.get_text() for text in axes.texts] == ["pretrain_ce", "train_bce"]
 
 
-def test_the_ranking_has_the_best_on_top_with_its_interval(tiny_run: Path, axes: Axes) -> None:
-    run = read_run(tiny_run)
-
+def test_the_ranking_has_the_best_on_top_with_its_interval(run: Run, axes: Axes) -> None:
     draw_ranking(rank_trials(run), bootstrap_spread(run, ["trial_0003", "trial_0001"]), axes, top=3)
 
     assert [label.get_text() for label in axes.get_yticklabels()] == ["1. trial_0003", "2. trial_0001", "3. trial_0000"]

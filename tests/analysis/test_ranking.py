@@ -6,7 +6,6 @@ import pytest
 
 from analysis.ranking import main
 from tests.analysis.conftest import with_refits
-from tests.hostile import Outcome
 
 
 def test_the_command_prints_the_ranking_and_the_verdict(tiny_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -57,13 +56,3 @@ def test_a_wrong_argument_exits_with_2(tiny_run: Path, arguments: list[str]) -> 
 
     with pytest.raises(SystemExit, match="2"):
         main([*run, *arguments])
-
-
-def test_a_broken_run_exits_with_2_and_one_message(tiny_run: Path, outcome: Outcome) -> None:
-    (tiny_run / "trials.parquet").unlink()
-
-    status, printed, message = outcome(lambda: main(["--run", str(tiny_run)]))
-
-    assert (status, printed) == (2, "")
-    assert message.startswith("error: ")
-    assert "trials.parquet: missing" in message

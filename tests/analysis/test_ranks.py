@@ -8,7 +8,7 @@ import pytest
 
 from analysis.ranks import bootstrap_spread, rank_trials, what_mattered
 from analysis.summary import summarise
-from analysis.tables import RunFolderError, read_run
+from analysis.tables import Run, RunFolderError, read_run
 from tests.analysis.conftest import trial_rows, with_refits, write_table
 
 
@@ -16,14 +16,8 @@ def test_trials_are_ranked_by_score_complete_before_pruned_failed_last(tiny_run:
     ranking = rank_trials(read_run(tiny_run))
 
     assert ranking["trial_id"].tolist() == [
-        "trial_0003",
-        "trial_0001",
-        "trial_0000",
-        "trial_0005",
-        "trial_0002",
-        "trial_0006",
-        "trial_0004",
-    ]
+        "trial_0003", "trial_0001", "trial_0000", "trial_0005", "trial_0002", "trial_0006", "trial_0004",
+    ]  # fmt: skip
     assert ranking["rank"].dropna().tolist() == [1, 2, 3, 4, 5]
     assert ranking["error"].tolist()[-1] == "out of memory"
 
@@ -49,8 +43,7 @@ def test_a_mean_above_one_is_refused(tiny_run: Path) -> None:
         read_run(tiny_run)
 
 
-def test_a_failed_trial_has_no_rank_whatever_it_reached(tiny_run: Path) -> None:
-    run = read_run(tiny_run)
+def test_a_failed_trial_has_no_rank_whatever_it_reached(run: Run) -> None:
     trials = run.trials.assign(macro_auc=run.trials["macro_auc"].fillna(0.99))
 
     ranking = rank_trials(replace(run, trials=trials)).set_index("trial_id")
@@ -72,9 +65,7 @@ def test_only_varied_settings_are_shown(tiny_run: Path) -> None:
     assert list(ranking.columns[-3:]) == ["pool_type", "gem_p", "lr"]
 
 
-def test_a_run_where_all_trials_failed_has_no_ranks(tiny_run: Path) -> None:
-    run = read_run(tiny_run)
-
+def test_a_run_where_all_trials_failed_has_no_ranks(run: Run) -> None:
     ranking = rank_trials(replace(run, trials=run.trials.assign(status="failed")))
 
     assert ranking["rank"].isna().all()
@@ -109,9 +100,7 @@ def test_one_file_leaves_nothing_to_resample(tiny_run: Path) -> None:
     assert spread["low"][0] == spread["macro_auc"][0] == spread["high"][0]
 
 
-def test_the_same_seed_draws_the_same_spread(tiny_run: Path) -> None:
-    run = read_run(tiny_run)
-
+def test_the_same_seed_draws_the_same_spread(run: Run) -> None:
     first, again, other = (
         bootstrap_spread(run, ["trial_0000", "trial_0001"], n_resamples=50, seed=seed) for seed in (1, 1, 2)
     )
@@ -166,8 +155,7 @@ def test_numbers_with_many_values_are_cut_into_terciles(tiny_run: Path) -> None:
     assert rates["value"].tolist() == ["0.0003667 to 0.001167", "0.0001 to 0.0003667", "0.001167 to 0.002"]
 
 
-def test_terciles_leave_inactive_values_out(tiny_run: Path) -> None:
-    run = read_run(tiny_run)
+def test_terciles_leave_inactive_values_out(run: Run) -> None:
     gem, avg = (run.trials[run.trials["trial_id"] == name] for name in ("trial_0001", "trial_0000"))
     exponents = [gem.assign(trial_id=f"g{n}", number=10 + n, **{"config.model.gem_p": 1.0 + n}) for n in range(6)]
 
@@ -185,9 +173,7 @@ def test_the_widest_effect_comes_first(tiny_run: Path) -> None:
     assert what_mattered(read_run(tiny_run))["parameter"].unique().tolist() == ["lr", "pool_type", "gem_p"]
 
 
-def test_nothing_mattered_where_nothing_was_scored(tiny_run: Path) -> None:
-    run = read_run(tiny_run)
-
+def test_nothing_mattered_where_nothing_was_scored(run: Run) -> None:
     mattered = what_mattered(replace(run, trials=run.trials.assign(status="failed")))
 
     assert mattered.empty

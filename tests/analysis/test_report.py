@@ -213,16 +213,6 @@ def test_two_runs_are_compared(hostile_run: Path, tmp_path: Path) -> None:
     assert "Settings in which the best trials differ" in text
 
 
-def test_a_folder_that_breaks_the_contract_is_an_error(tiny_run: Path, outcome: Outcome) -> None:
-    (tiny_run / "curves.parquet").unlink()
-
-    status, _, message = outcome(lambda: main(["--run", str(tiny_run)]))
-
-    assert status == 2
-    assert "curves.parquet: missing" in message
-    assert not (tiny_run / "report.html").exists()
-
-
 @pytest.mark.parametrize(
     ("place", "reason"), [("no/page.html", "there is no folder"), ("trials", "is a folder"), ("link", "is a link")]
 )

@@ -29,8 +29,7 @@ def test_a_line_runs_from_the_least_to_the_greatest_value(tiny_run: Path) -> Non
     assert table.loc[("lr", "trial_0001"), "position"] == pytest.approx(np.log(3) / np.log(20))
 
 
-def test_thousands_of_trials_are_thinned_to_the_best_the_middle_and_some_more(tiny_run: Path) -> None:
-    run = read_run(tiny_run)
+def test_thousands_of_trials_are_thinned_to_the_best_the_middle_and_some_more(run: Run) -> None:
     n = 1000
     trials = pd.concat([run.trials.iloc[[0]]] * n, ignore_index=True)
     trials = trials.assign(number=range(n), trial_id=[f"t{i}" for i in range(n)], macro_auc=np.arange(n) / n)
@@ -43,9 +42,7 @@ def test_thousands_of_trials_are_thinned_to_the_best_the_middle_and_some_more(ti
     assert len([number for number in shown if 490 <= number <= 510]) >= 10
 
 
-def test_few_trials_stay_as_they_are(tiny_run: Path) -> None:
-    run = read_run(tiny_run)
-
+def test_few_trials_stay_as_they_are(run: Run) -> None:
     assert thinned(run) is run
 
 
@@ -58,7 +55,5 @@ def test_a_study_has_the_active_settings_of_the_scored_trials(tiny_run: Path) ->
     assert study.best_value == pytest.approx(0.85)
 
 
-def test_no_scored_trial_gives_no_slices(tiny_run: Path) -> None:
-    run = read_run(tiny_run)
-
+def test_no_scored_trial_gives_no_slices(run: Run) -> None:
     assert slice_table(replace(run, trials=run.trials.assign(macro_auc=np.nan))).empty

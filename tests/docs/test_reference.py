@@ -20,10 +20,6 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {file.name: file.read_text(encoding="utf-8") for file in out.iterdir()}
 
 
-def test_every_key_is_there_once() -> None:
-    assert [key.name for key in KEYS] == known_keys()
-
-
 @pytest.mark.parametrize("key", KEYS, ids=[key.name for key in KEYS])
 def test_a_key_says_what_it_is(key: Key) -> None:
     assert key.description

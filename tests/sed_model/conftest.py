@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 
 from sed_model.clips.training_data import TrainingData, open_training_data
 from sed_model.config.sed_config import Data, SedConfig
@@ -15,81 +14,35 @@ from sed_model.data.recordings import read_data_folder
 from tests.models import save_random_model
 from tests.sed_model.csv_folder import GOOD, LABELS, TAXONOMY
 from tests.sed_model.decoded_clips import RATE, Clips
+from tests.tiny_data import PITCH_HZ, RATE_HZ, label_row, tone, write_recordings, write_wav
 
-TINY_RATE_HZ = 8_000
-TINY_CLASSES = {"1139490": 500.0, "abethr1": 1200.0, "grekis": 2600.0}
-"""Label -> pitch of its call in Hz."""
-TINY = {
-    "seed": 7,
-    "front_end.sample_rate_hz": TINY_RATE_HZ,
-    "front_end.n_fft": 512,
-    "front_end.hop_length": 128,
-    "front_end.n_mels": 32,
-    "front_end.f_min_hz": 50.0,
-    "front_end.f_max_hz": 4_000.0,
-    "model.backbone": "mobilenetv3_small_050",
-    "model.pretrained": False,
-    "augment.wave.prob": 0.0,
-    "augment.wave.band_pass_prob": 0.0,
-    "augment.wave.high_pass_prob": 0.0,
-    "augment.wave.low_pass_prob": 0.0,
-    "stages.pretrain_ce.lr": 1e-3,
-    "stages.train_bce.lr": 1e-3,
-    "stages.finetune.lr": 1e-3,
-    "optim.batch_size": 4,
-    "optim.min_steps_per_epoch": 2,
-    "optim.ema_decay": 0.5,
-    "optim.precision": "fp32",
-    "data.window_s": 1.5,
-    "data.target_s": 1.0,
-    "data.crop_shift_s": 0.25,
-}
-
-
-def call(pitch_hz: float, duration_s: float, rng: np.random.Generator) -> np.ndarray:
-    """A tone with a soft start and end, in noise."""
-    time_s = np.arange(round(duration_s * TINY_RATE_HZ)) / TINY_RATE_HZ
-    tone = 0.3 * np.sin(2 * np.pi * pitch_hz * time_s) * np.hanning(len(time_s))
-    return (tone + 0.01 * rng.standard_normal(len(time_s))).astype(np.float32)
+FRONT_END = {
+    "front_end.sample_rate_hz": RATE_HZ, "front_end.n_fft": 512, "front_end.hop_length": 128,
+    "front_end.n_mels": 32, "front_end.f_min_hz": 50.0, "front_end.f_max_hz": 4_000.0,
+    "augment.wave.band_pass_prob": 0.0, "augment.wave.high_pass_prob": 0.0, "augment.wave.low_pass_prob": 0.0,
+}  # fmt: skip
+"""Log-mels of 32 bands at 8 kHz, and no filter with an edge above its 4 kHz."""
+TINY = FRONT_END | {
+    "seed": 7, "model.backbone": "mobilenetv3_small_050", "model.pretrained": False, "augment.wave.prob": 0.0,
+    "stages.pretrain_ce.lr": 1e-3, "stages.train_bce.lr": 1e-3, "stages.finetune.lr": 1e-3,
+    "optim.batch_size": 4, "optim.min_steps_per_epoch": 2, "optim.ema_decay": 0.5, "optim.precision": "fp32",
+    "data.window_s": 1.5, "data.target_s": 1.0, "data.crop_shift_s": 0.25,
+}  # fmt: skip
 
 
 @pytest.fixture(scope="session")
 def tiny_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """BirdCLEF layout: four recordings of 2 s a class, each by another author; two labelled soundscapes of 6 s."""
     root, rng = tmp_path_factory.mktemp("tiny") / "data", np.random.default_rng(0)
-    lines = ["primary_label,secondary_labels,filename,rating,author"]
-    for label, pitch_hz in TINY_CLASSES.items():
-        for number in range(4):
-            path = root / "train_audio" / label / f"XC{number}.wav"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            soundfile.write(path, call(pitch_hz, 2.0, rng), TINY_RATE_HZ, subtype="PCM_16")
-            secondary = "['grekis']" if label == "abethr1" else "['']"
-            lines.append(f'{label},"{secondary}",{label}/{path.name},{number + 1},author {number}')
-    (root / "train.csv").write_text("\n".join(lines) + "\n")
-    (root / "taxonomy.csv").write_text(
-        "primary_label,scientific_name\n" + "".join(f"{c},Avis {c}\n" for c in TINY_CLASSES)
-    )
-    _write_soundscapes(root, rng)
-    return root
-
-
-def _write_soundscapes(root: Path, rng: np.random.Generator) -> None:
-    (root / "train_soundscapes").mkdir()
-    labels = list(TINY_CLASSES)
-    rows = [",".join(["row_id", *labels])]
+    write_recordings(root, rng, {"1139490": "", "abethr1": "grekis", "grekis": ""})
+    rows = [",".join(["row_id", *PITCH_HZ])]
     for number in range(2):
-        seconds = []
-        for second in range(6):
-            label = labels[(second + number) % 3]
-            silent = second == 5
-            seconds.append(call(0.0 if silent else TINY_CLASSES[label], 1.0, rng))
-            rows.append(
-                f"S{number}_{second + 1}," + ",".join(str(int(label == name and not silent)) for name in labels)
-            )
-        soundfile.write(
-            root / "train_soundscapes" / f"S{number}.wav", np.concatenate(seconds), TINY_RATE_HZ, subtype="PCM_16"
-        )
+        heard = [list(PITCH_HZ)[(second + number) % 3] for second in range(5)]
+        rows += [label_row(f"S{number}_{end_s}", name) for end_s, name in enumerate([*heard, None], start=1)]
+        wave = [tone(PITCH_HZ[name] if name else 0.0, 1.0, rng) for name in [*heard, None]]
+        write_wav(root / "train_soundscapes" / f"S{number}.wav", np.concatenate(wave))
     (root / "train_soundscapes_labels.csv").write_text("\n".join(rows) + "\n")
+    return root
 
 
 @pytest.fixture(scope="session")

@@ -31,14 +31,9 @@ TOGGLES: dict[str, Sequence[Any]] = {
     "model.extra_norm": (False, True),
 }
 BACKBONES = (
-    "efficientnet_b0",
-    "tf_efficientnet_b3",
-    "tf_efficientnetv2_s.in21k",
-    "tf_efficientnetv2_b3",
-    "eca_nfnet_l0",
-    "seresnext26t_32x4d",
-    "regnety_008",
-)
+    "efficientnet_b0", "tf_efficientnet_b3", "tf_efficientnetv2_s.in21k", "tf_efficientnetv2_b3", "eca_nfnet_l0",
+    "seresnext26t_32x4d", "regnety_008",
+)  # fmt: skip
 LOSSES = ("ce", "bce", "focal_bce", "asymmetric", "soft_auc")
 STAGES = ("pretrain_ce", "train_bce", "finetune", "pseudo")
 ONE_STEP = {"optim.batch_size": 4, "optim.min_steps_per_epoch": 1, "data.window_s": 1.0}

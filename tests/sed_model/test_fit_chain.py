@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,10 +14,32 @@ from sed_model.clips.training_data import TrainingData
 from sed_model.config.sed_config import SedConfig
 from sed_model.core.errors import CheckpointError, TrainingError
 from sed_model.core.files import sha256_of
-from sed_model.model.checkpoint import load_model, read_lineage
+from sed_model.model.checkpoint import LoadedModel, load_model, read_lineage
 from sed_model.model.devices import Runtime
-from sed_model.train.fit import fit
+from sed_model.train.fit import FitJob, fit
 from tests.sed_model.fit_jobs import CHAIN, job, short
+
+
+@pytest.fixture(scope="module")
+def parent(tiny_config: SedConfig, tiny_data: TrainingData, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a first stage of one epoch; read-only by agreement."""
+    folder = tmp_path_factory.mktemp("parent")
+    list(fit(job(short(tiny_config, pretrain_ce=1), folder, ("pretrain_ce",)), tiny_data))
+    return folder
+
+
+@pytest.fixture
+def next_stage(tiny_config: SedConfig, parent: Path, tmp_path: Path) -> Callable[..., FitJob]:
+    """The stage of one epoch that starts from the model in `parent`, or from another."""
+
+    def make(start: LoadedModel | None = None, **overrides: object) -> FitJob:
+        config = short(tiny_config, pretrain_ce=1, train_bce=1).with_overrides(
+            {name.replace("__", "."): value for name, value in overrides.items()}
+        )
+        return replace(job(config, tmp_path / "bce", ("train_bce",)), parent=start or load_model(parent))
+
+    return make
+
 
 # --- what starts from what
 
@@ -41,22 +64,19 @@ def test_a_stage_starts_from_the_best_weights_of_the_one_before(
 
 
 def test_lineage_names_the_stage_it_started_from_and_its_weights(
-    tiny_config: SedConfig, tiny_data: TrainingData, tmp_path: Path
+    parent: Path, next_stage: Callable[..., FitJob], tiny_data: TrainingData, tmp_path: Path
 ) -> None:
-    config = short(tiny_config, pretrain_ce=1, train_bce=1)
-    list(fit(job(config, tmp_path / "ce", ("pretrain_ce",)), tiny_data))
-    first = read_lineage(tmp_path / "ce")
+    first = read_lineage(parent)
     assert first.parent is None
     assert (first.stage, first.loss, first.epoch, first.validation) == ("pretrain_ce", "ce", 1, "soundscapes")
     assert first.classes == tiny_data.folder.classes
     assert first.data_fingerprint == tiny_data.folder.fingerprint
 
-    parent = load_model(tmp_path / "ce")
-    list(fit(replace(job(config, tmp_path / "bce", ("train_bce",)), parent=parent), tiny_data))
+    list(fit(next_stage(), tiny_data))
     second = read_lineage(tmp_path / "bce")
     assert second.parent is not None
     assert second.parent.stage == "pretrain_ce"
-    assert second.parent.weights_sha256 == sha256_of(tmp_path / "ce" / "model.safetensors")
+    assert second.parent.weights_sha256 == sha256_of(parent / "model.safetensors")
 
 
 def test_separate_stages_give_what_the_chain_gives(
@@ -75,34 +95,27 @@ def test_separate_stages_give_what_the_chain_gives(
     assert lineages[0].weights_sha256 == lineages[1].weights_sha256
 
 
-def test_a_parent_of_other_classes_is_refused(tiny_config: SedConfig, tiny_data: TrainingData, tmp_path: Path) -> None:
-    config = short(tiny_config, pretrain_ce=1)
-    list(fit(job(config, tmp_path / "ce", ("pretrain_ce",)), tiny_data))
-    parent = load_model(tmp_path / "ce")
-    reordered = replace(parent, lineage=parent.lineage.model_copy(update={"classes": parent.lineage.classes[::-1]}))
+def test_a_parent_of_other_classes_is_refused(
+    parent: Path, next_stage: Callable[..., FitJob], tiny_data: TrainingData
+) -> None:
+    known = load_model(parent)
+    reordered = replace(known, lineage=known.lineage.model_copy(update={"classes": known.lineage.classes[::-1]}))
     with pytest.raises(CheckpointError, match=r"classes.*in another order"):
-        fit(replace(job(config, tmp_path / "bce", ("train_bce",)), parent=reordered), tiny_data)
+        fit(next_stage(reordered), tiny_data)
 
 
 def test_a_parent_that_is_built_otherwise_is_refused(
-    tiny_config: SedConfig, tiny_data: TrainingData, tmp_path: Path
+    next_stage: Callable[..., FitJob], tiny_data: TrainingData
 ) -> None:
-    config = short(tiny_config, pretrain_ce=1)
-    list(fit(job(config, tmp_path / "ce", ("pretrain_ce",)), tiny_data))
-    gem = config.with_overrides({"model.pool_type": "gem"})
     with pytest.raises(CheckpointError, match=r"does not fit model.pool_type=gem \(there avg\)"):
-        fit(replace(job(gem, tmp_path / "bce", ("train_bce",)), parent=load_model(tmp_path / "ce")), tiny_data)
+        fit(next_stage(model__pool_type="gem"), tiny_data)
 
 
 def test_a_parent_spares_the_published_weights(
-    tiny_config: SedConfig, tiny_data: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    next_stage: Callable[..., FitJob], tiny_data: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    config = short(tiny_config, pretrain_ce=1, train_bce=1)
-    list(fit(job(config, tmp_path / "ce", ("pretrain_ce",)), tiny_data))
-    wants_weights = config.with_overrides({"model.weights": str(tmp_path / "nowhere.safetensors")})
-    separate = replace(job(wants_weights, tmp_path / "bce", ("train_bce",)), parent=load_model(tmp_path / "ce"))
-    assert next(fit(separate, tiny_data)).finished
+    assert next(fit(next_stage(model__weights=str(tmp_path / "nowhere.safetensors")), tiny_data)).finished
 
 
 # --- early stopping
@@ -123,13 +136,9 @@ def test_a_stage_that_stops_early_gives_up_its_other_epochs(
 ) -> None:
     results = list(fit(job(impatient, tmp_path), tiny_data))
     assert [(r.stage, r.epoch) for r in results] == [
-        ("pretrain_ce", 1),
-        ("pretrain_ce", 2),
-        ("pretrain_ce", 3),
-        ("train_bce", 7),
-        ("train_bce", 8),
+        ("pretrain_ce", 1), ("pretrain_ce", 2), ("pretrain_ce", 3), ("train_bce", 7), ("train_bce", 8),
         ("train_bce", 9),
-    ]
+    ]  # fmt: skip
     assert [r.finished for r in results] == [False] * 5 + [True]
     assert {r.epochs for r in results} == {12}
 
@@ -155,16 +164,13 @@ def test_zero_patience_never_stops(impatient: SedConfig, tiny_data: TrainingData
 
 
 def test_weights_that_are_not_finite_stop_the_run_with_stage_step_and_files(
-    tiny_config: SedConfig, tiny_data: TrainingData, tmp_path: Path
+    parent: Path, next_stage: Callable[..., FitJob], tiny_data: TrainingData, tmp_path: Path
 ) -> None:
-    config = short(tiny_config, pretrain_ce=1, train_bce=1)
-    list(fit(job(config, tmp_path / "ce", ("pretrain_ce",)), tiny_data))
-    parent = load_model(tmp_path / "ce")
+    start = load_model(parent)
     with torch.no_grad():
-        parent.model.head.classify.weight.fill_(torch.inf)
-    diverged = fit(replace(job(config, tmp_path / "bce", ("train_bce",)), parent=parent), tiny_data)
+        start.model.head.classify.weight.fill_(torch.inf)
     with pytest.raises(TrainingError, match=r"loss is (nan|inf) in train_bce, epoch 1, step 1;.*train_audio/\S+\.wav"):
-        next(diverged)
+        next(fit(next_stage(start), tiny_data))
     assert not (tmp_path / "bce" / "model.safetensors").exists()
 
 

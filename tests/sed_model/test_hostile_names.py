@@ -59,12 +59,10 @@ def test_what_is_no_folder_is_refused(tmp_path: Path, name: str) -> None:
     refusal(lambda: find_sounds(tmp_path / name, "augment.wave.room_folder"), "no such folder")
 
 
-NAMES = ["../../etc/passwd", "../../../../../../../../etc/passwd", "/etc/passwd", "//etc/passwd", "../secret.ogg",
-         "../../secret.ogg", "grekis/../../../secret.ogg", "grekis/../../train.csv", "..\\..\\secret.ogg", "C:\\a.ogg",
-         "file:///etc/passwd", "~/a.ogg", "$HOME/a.ogg", "grekis/a.ogg\\..\\x", ".", "..", "/", "grekis", "grekis/",
-         "*.ogg", "grekis/*", "grekis/a.ogg%00.png", "grekis/a.ogg\n", "grekis/a.ogg;ls", "$(ls)", "`ls`", "-rf",
-         "grekis/A.OGG", "grekis/a.ogg/", "a" * 300 + ".ogg", "x/" * 2_000 + "a.ogg", "grekis/\u202egpj.ogg",
-         "grekis/á.ogg", "\u2025/secret.ogg", "train_audio/grekis/a.ogg", ""]  # fmt: skip
+NAMES = ["../../etc/passwd", "/etc/passwd", "//etc/passwd", "grekis/../../../secret.ogg", "..\\..\\secret.ogg",
+         "C:\\a.ogg", "~/a.ogg", "grekis/a.ogg\\..\\x", ".", "..", "grekis", "*.ogg", "grekis/a.ogg%00.png",
+         "grekis/a.ogg\n", "grekis/A.OGG", "grekis/a.ogg/", "a" * 300 + ".ogg", "x/" * 2_000 + "a.ogg",
+         "grekis/\u202egpj.ogg", "grekis/á.ogg", "train_audio/grekis/a.ogg", ""]  # fmt: skip
 SAME = ("grekis/a.ogg\n", "grekis/a.ogg/", "grekis/A.OGG", "train_audio/grekis/a.ogg")
 """Read as grekis/a.ogg: blanks around a cell, a slash at the end of a path, capitals and the folder mean nothing."""
 
@@ -90,7 +88,7 @@ def test_a_link_out_of_the_folder_is_refused(bird_folder: Path, target: str) -> 
     refusal(lambda: read_data_folder(bird_folder), "train.csv line 2", "grekis/a.ogg", "leave the folder")
 
 
-@pytest.mark.parametrize("target", ["..", "../..", "../../..", "/", "/etc"])
+@pytest.mark.parametrize("target", ["..", "../..", "/etc"])
 def test_a_linked_folder_does_not_lead_out(bird_folder: Path, target: str) -> None:
     (bird_folder / "train_audio/out").symlink_to(target)
     (bird_folder / "train.csv").write_text(f"{HEADER}grekis,[],out/hostname,5,me\n")
@@ -100,10 +98,3 @@ def test_a_linked_folder_does_not_lead_out(bird_folder: Path, target: str) -> No
 def test_soundscapes_that_link_out_of_their_folder_are_refused(bird_folder: Path) -> None:
     (bird_folder / "train_soundscapes/S1.ogg").symlink_to("../../secret.ogg")
     refusal(lambda: read_data_folder(bird_folder), "train_soundscapes/S1.ogg", "leave the folder")
-    refusal(lambda: find_soundscapes(bird_folder / "train_soundscapes"), "S1.ogg", "leave the folder")
-
-
-@pytest.mark.parametrize("name", ["a\nb.ogg", "a\x1b[31m.ogg", "a\u202eb.ogg", os.fsdecode(b"\xff.ogg")], ids=ascii)
-def test_soundscapes_whose_names_would_break_a_table_are_refused(tmp_path: Path, name: str) -> None:
-    (tmp_path / name).touch()
-    refusal(lambda: find_soundscapes(tmp_path), "unprintable")

@@ -65,9 +65,8 @@ def odd(tmp_path: Path) -> Path:
     return tmp_path
 
 
-OUTPUTS = [*NO_FILES, "nowhere", "link", "file/x", "a pipe/x", "a link to itself/x", "nowhere/x", "a" * 201,
-           "a" * 300, "a" * 300 + "/x",
-           "/dev/null", "/dev/null/x", "/dev/stdout", ".", "..", os.fsdecode(b"\xff") + "/x"]  # fmt: skip
+OUTPUTS = [*NO_FILES, "nowhere", "link", "file/x", "nowhere/x", "a" * 201, "a" * 300 + "/x", "/dev/null", ".",
+           os.fsdecode(b"\xff") + "/x"]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", OUTPUTS, ids=ascii)
@@ -158,13 +157,9 @@ def without_silence(path: Path) -> None:
 
 
 DAMAGES: dict[str, Callable[[Path], None]] = {
-    "nothing": lambda path: path.write_bytes(b"") and None,
     "half": lambda path: truncated(path, 50),
-    "a pickle": lambda path: path.write_bytes(b"\x80\x04K\x03.") and None,
-    "text": lambda path: path.write_text("scores") and None,
     "other bytes": lambda path: overwritten(path, 0.5, bytes(200)),
     "NaN": resaved(clip=lambda scores: scores * math.nan),
-    "scores above 1": resaved(best=lambda scores: scores + 1),
     "one member": resaved(shifted=lambda scores: scores[:1]),
     "fewer windows": resaved(best_alone=lambda scores: scores[:, :3]),
     "doubles": resaved(clip=lambda scores: scores.astype(np.float64)),
@@ -237,20 +232,16 @@ def test_the_bundle_itself_is_good(tmp_path: Path) -> None:
 
 
 BUNDLES: dict[str, dict[str, Any]] = {
-    **{f"the format {value!r}": {"format": value} for value in (0, 2, "1", None)},
-    **{f"the models {value!r:.30}": {"models": value}
-       for value in (None, "a", [], [1, 2], ["a", "a"], ["a"], ["a", "b", "c"], {"a": 1})},
-    **{f"the model {name!r:.20}": {"models": ["a", name]}
-       for name in ("../b", "/etc", "", ".", "..", "b/c", "b\\c", "b\0", "\x1b[31m", "x" * 300)},
-    **{f"the runtime {value!r}": {"runtime": value} for value in (None, "torch", "../x", ["onnx"])},
-    **{f"the post-processing {value!r}": {"post": value} for value in (None, [], {"top_n": 0}, {"x": 1})},
-    **{f"the joining {value!r:.50}": {"joining": value}
-       for value in (None, [], {"method": "best"}, {"method": ["mean"]}, {"x": 1})},
+    "another format": {"format": 2},
+    "no model": {"models": []},
+    "a model twice": {"models": ["a", "a"]},
+    **{f"the model {name!r:.20}": {"models": ["a", name]} for name in ("../b", "", "b\\c", "\x1b[31m", "x" * 300)},
+    "an unknown runtime": {"runtime": "torch"},
+    "post-processing out of range": {"post": {"top_n": 0}},
+    "an unknown method": {"joining": {"method": "best"}},
     **{f"the weights {value!r:.20}": {"joining": {"weights": value}}
-       for value in ([1], [1, 2, 3], [0, 0], [-1, 2], ["a", "b"], [None, 1], [1e308, 1e308], 3, [math.nan, 1],
-                     [math.inf, 1])},
-    **{f"the exponent {value!r:.20}": {"joining": {"mean_exponent": value}}
-       for value in (0, -1, "x", None, math.nan, math.inf, 10**400)},
+       for value in ([1], [0, 0], [-1, 2], [None, 1], [1e308, 1e308], [math.nan, 1])},
+    **{f"the exponent {value!r:.20}": {"joining": {"mean_exponent": value}} for value in (0, None, math.inf, 10**400)},
     "a key more": {"surprise": 1},
 }  # fmt: skip
 

@@ -19,26 +19,12 @@ from sed_model.run_folder.predictions import OOF_SCHEMA, PSEUDO_LABEL_SCHEMA, re
 from tests.hostile import DEEP, ODD_JSON, columns, drawn, overwritten, places, refusal, refused, truncated, with_column
 
 CLASSES_OF_ROWS = b'["1139490", "grekis"]'
-OOF_ROW: dict[str, Any] = {
-    "filename": "a.ogg",
-    "start_s": 0.0,
-    "end_s": 5.0,
-    "target": [0.0, 1.0],
-    "probabilities": [0.1, 0.9],
-}
-PSEUDO_ROW: dict[str, Any] = {
-    "filename": "a.ogg",
-    "start_s": 0.0,
-    "end_s": 5.0,
-    "primary_label": "grekis",
-    "confidence": 0.9,
-    "labels": ["grekis"],
-    "probabilities": [0.1, 0.9],
-    "n_members": 2,
-    "disagreement": 0.1,
-    "weight": 0.9,
-    "from_validation": False,
-}
+WINDOW: dict[str, Any] = {"filename": "a.ogg", "start_s": 0.0, "end_s": 5.0, "probabilities": [0.1, 0.9]}
+OOF_ROW = WINDOW | {"target": [0.0, 1.0]}
+PSEUDO_ROW = WINDOW | {
+    "primary_label": "grekis", "confidence": 0.9, "labels": ["grekis"], "n_members": 2, "disagreement": 0.1,
+    "weight": 0.9, "from_validation": False,
+}  # fmt: skip
 OOF_VALUES: dict[str, list[Any]] = {
     "filename": [None],
     "start_s": [None, -1.0, math.nan, 10.0, math.inf],
@@ -78,19 +64,22 @@ def test_the_tables_themselves_are_good(tmp_path: Path) -> None:
     assert len(read_pseudo_labels(tmp_path)) == 2
 
 
-@pytest.mark.parametrize(("name", "value"), [(name, value) for name in OOF_VALUES for value in OOF_VALUES[name]])
-def test_predictions_with_a_hostile_value_are_refused(tmp_path: Path, name: str, value: Any) -> None:
-    write_oof(tmp_path, **{name: value})
-    refusal(lambda: read_predictions(tmp_path), "oof.parquet")
+TABLES: dict[str, tuple[Callable[..., Path], Callable[[Path], object]]] = {
+    "predictions": (write_oof, read_predictions),
+    "pseudo-labels": (write_labels, read_pseudo_labels),
+}
+VALUES = [("predictions", name, value) for name, values in OOF_VALUES.items() for value in values]
+VALUES += [("pseudo-labels", name, value) for name, values in PSEUDO_VALUES.items() for value in values]
 
 
-@pytest.mark.parametrize(("name", "value"), [(name, value) for name in PSEUDO_VALUES for value in PSEUDO_VALUES[name]])
-def test_pseudo_labels_with_a_hostile_value_are_refused(tmp_path: Path, name: str, value: Any) -> None:
-    write_labels(tmp_path, **{name: value})
-    refusal(lambda: read_pseudo_labels(tmp_path), str(tmp_path))
+@pytest.mark.parametrize(("kind", "name", "value"), VALUES)
+def test_a_table_with_a_hostile_value_is_refused(tmp_path: Path, kind: str, name: str, value: Any) -> None:
+    write, read = TABLES[kind]
+    write(tmp_path, **{name: value})
+    refusal(lambda: read(tmp_path), "oof.parquet" if kind == "predictions" else str(tmp_path))
 
 
-CLASSES = [b"", b"[]", b"{}", b"3", b"[1, 2]", b'"ab"', b'["grekis"]', b'["a", "b", "c"]', b"\xff", DEEP, b"null"]
+CLASSES = [b"", b"[]", b"3", b"[1, 2]", b'["grekis"]', b'["a", "b", "c"]', DEEP]
 
 
 @pytest.mark.parametrize("classes", CLASSES, ids=lambda text: ascii(text[:12]))
@@ -114,13 +103,7 @@ def test_pseudo_labels_of_unknown_members_are_refused(tmp_path: Path, content: b
     refusal(lambda: read_pseudo_labels(tmp_path), "members.json")
 
 
-TABLES: dict[str, tuple[Callable[[Path], Path], Callable[[Path], object]]] = {
-    "predictions": (write_oof, read_predictions),
-    "pseudo-labels": (write_labels, read_pseudo_labels),
-}
-
-
-@pytest.mark.parametrize("percent", [0, 1, 30, 60, 90, 99])
+@pytest.mark.parametrize("percent", [0, 60, 99])
 @pytest.mark.parametrize(("write", "read"), TABLES.values(), ids=TABLES)
 def test_a_truncated_table_is_refused_by_name(
     tmp_path: Path, write: Callable[[Path], Path], read: Callable[[Path], object], percent: int

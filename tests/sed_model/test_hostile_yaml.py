@@ -23,7 +23,7 @@ BOMB = "a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
 LADDER = "a0: &a0 [1]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}]\n" for n in range(1, MAX_DEPTH))
 BAD_YAML = {
     "a billion values by aliases": (BOMB, "aliases"),
-    "a billion letters": (f"a: &a {'x' * 50_000}\nb: [{', '.join(['*a'] * 50_000)}]", "aliases"),
+    "millions of letters": (f"a: &a {'x' * 50_000}\nb: [{', '.join(['*a'] * 1_000)}]", "aliases"),
     "a billion values by merged mappings": (
         "a0: &a0 {x: [1, 1, 1, 1]}\n" + "".join(f"a{n}: &a{n} {{x: *a{n - 1}, y: *a{n - 1}}}\n" for n in range(1, 30)),
         "aliases",
@@ -36,34 +36,18 @@ BAD_YAML = {
     "deep lists that end": ("a: " + "[" * 60 + "]" * 60, "nested"),
     "a bool that is none": ("a: !!bool maybe", "tag"),
     "an integer that is none": ("a: !!int ''", "tag"),
-    "a float that is none": ("a: !!float ''", "tag"),
     "a time that is none": ("a: !!timestamp noon", "tag"),
-    "a long spelling of a tag": ("a: !<tag:yaml.org,2002:bool> z", "tag"),
-    "binary of no base 64": ("a: !!binary '€'", "not valid YAML"),
-    "a set of text": ("a: !!set x", "not valid YAML"),
-    "an ordered map of text": ("a: !!omap x", "not valid YAML"),
-    "pairs of text": ("a: !!pairs x", "not valid YAML"),
-    "text that is a list": ("a: !!str [a]", "not valid YAML"),
     "a month 13": ("a: 2020-13-45", "not valid YAML"),
-    "an hour 25": ("a: 2020-01-01T25:00:00", "not valid YAML"),
-    "a Python object": ("a: !!python/name:os.system", "not valid YAML"),
     "a Python call": ("a: !!python/object/apply:os.system [touch pwned]", "not valid YAML"),
-    "a Python module": ("a: !!python/module:os", "not valid YAML"),
     "a private tag": ("a: !mine {b: 1}", "not valid YAML"),
     "a list for a key": ("? [a]\n: 1", "not valid YAML"),
-    "a mapping for a key": ("{a: {[b]: c}}", "not valid YAML"),
-    "a merge of a number": ("<<: 3", "not valid YAML"),
     "a merge of numbers": ("a: {<<: [1]}", "not valid YAML"),
-    "an equals sign": ("a: =", "not valid YAML"),
     "too many digits": ("a: " + "9" * 5000, "not valid YAML"),
     "a NUL": ("a: \0", "not valid YAML"),
-    "a bell": ("a: \a", "not valid YAML"),
     "two documents": ("a: 1\n---\nb: 2", "not valid YAML"),
-    "a version to come": ("%YAML 9.9\n---\na: 1", "not valid YAML"),
     "an open quote": ("a: 'b", "not valid YAML"),
-    "a number for a key": ("1: 2", "mapping"),
-    "null for a key": ("null: 2", "mapping"),
-    "a date for a key": ("2020-01-01: 2", "mapping"),
+    "a number for a key": ("1: 2", "top level has to be a mapping of keys"),
+    "a list": ("- a", "holds a list"),
     "a key in another spelling": ("'a': 1\na: 2", "twice"),
     "a key twice, deep": ("a: {b: {c: [{d: 1, d: 2}]}}", "twice"),
 }
@@ -86,10 +70,11 @@ def test_another_encoding_is_refused_by_name(tmp_path: Path, content: bytes) -> 
     refusal(lambda: read_yaml(tmp_path / "hostile.yaml"), "hostile.yaml")
 
 
-def test_a_folder_and_a_loop_of_links_are_no_yaml(tmp_path: Path) -> None:
+def test_what_is_no_file_is_no_yaml(tmp_path: Path) -> None:
     (tmp_path / "loop.yaml").symlink_to("loop.yaml")
     refusal(lambda: read_yaml(tmp_path), str(tmp_path))
-    refusal(lambda: read_yaml(tmp_path / "loop.yaml"), "loop.yaml")
+    for name in ("loop.yaml", "absent.yaml"):
+        refusal(lambda name=name: read_yaml(tmp_path / name), f"{name}: cannot be read")
 
 
 def test_a_usual_number_of_aliases_is_fine(tmp_path: Path) -> None:
@@ -99,35 +84,8 @@ def test_a_usual_number_of_aliases_is_fine(tmp_path: Path) -> None:
 
 
 TAGS = [f"!!{name} " for name in ["int", "float", "bool", "null", "timestamp", "binary", "set", "omap", "str"]]
-SIGNS = [
-    "a",
-    "b",
-    ":",
-    "-",
-    "?",
-    "[",
-    "]",
-    "{",
-    "}",
-    "&x",
-    "*x",
-    "<<:",
-    "'",
-    '"',
-    "|",
-    ">",
-    "#",
-    "%",
-    "1",
-    ".",
-    "e9",
-    "0x",
-    ",",
-    "~",
-    "=",
-    "\\",
-    "é",
-]
+SIGNS = ["a", "b", ":", "-", "?", "[", "]", "{", "}", "&x", "*x", "<<:", "'", '"', "|", ">", "#", "%", "1", ".",
+         "e9", "0x", ",", "~", "=", "\\", "é"]  # fmt: skip
 PIECES = [*SIGNS, *TAGS, "", "! ", ": ", "- ", "? ", "\n", "  ", "\t", "\u2028", "\x85"]
 
 

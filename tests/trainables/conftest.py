@@ -13,20 +13,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import ray
 from filelock import FileLock
 
+from sed_model.clips.training_data import open_training_data
+from sed_model.clips.validation_windows import ValidationWindows
 from sed_model.config.sed_config import SedConfig, config_from_dict
 from sed_model.core import cli
+from sed_model.data.recordings import read_data_folder
 from sed_model.run_folder.folder import RunFolder
+from sed_model.run_folder.metrics import macro_auc
+from sed_model.run_folder.predictions import write_predictions
+from tests.models import save_random_model
 from tests.trainables.processes import CommandProcess, SearchProcess
 from tests.trainables.run_tables import TABLES
 from tests.trainables.tiny import BASE, write_data, write_space
 from trainables import ensemble, search, train
 from trainables.searching.recorder import Recorder
+from trainables.spaces.load import load_space
+from trainables.spaces.search_space import SearchSpace
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and with them the searches they interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -137,6 +146,30 @@ def finished_run(finished_search: FinishedSearch) -> Path:
 
 
 @pytest.fixture(scope="session")
+def written_run(tiny_root: Path, tiny_base: SedConfig, cache_dir: Path, made_once: Callable[..., Path]) -> Path:
+    """What a search of eight trials leaves of them, without one: random weights, and scores that tell a little."""
+
+    def write(folder: Path) -> None:
+        data = open_training_data(read_data_folder(tiny_root, 1.0), tiny_base, progress=False)
+        windows, rng, rows = ValidationWindows(data, tiny_base), np.random.default_rng(0), []
+        flat = {f"config.{name}": value for name, value in tiny_base.flat().items()}
+        facts = {"data_fingerprint": data.folder.fingerprint, "split": data.split.record}
+        for number in range(8):
+            path = RunFolder(folder / "run").trial(number)
+            scores = (0.2 * windows.targets + 0.8 * rng.random(windows.targets.shape)).astype(np.float32)
+            score = macro_auc(windows.targets, scores)
+            save_random_model(path, tiny_base, number, metrics={"macro_auc": score}, **facts)
+            write_predictions(path / "oof.parquet", windows, scores, data.folder.classes)
+            status = "pruned" if number % 3 == 2 else "complete"
+            rows.append(flat | {"trial_id": path.name, "number": number, "status": status, "macro_auc": score})
+        place = {"folder": str(tiny_root), "fingerprint": data.folder.fingerprint}
+        RunFolder(folder / "run").write_tables(rows, [])
+        RunFolder(folder / "run").write_search({"space_name": "tiny", "data": place})
+
+    return made_once("written_run", write) / "run"
+
+
+@pytest.fixture(scope="session")
 def tiny_root(made_once: Callable[..., Path]) -> Path:
     """The tiny data folder; read-only by agreement."""
     return made_once("data", lambda folder: write_data(folder / "data")) / "data"
@@ -152,6 +185,12 @@ def tiny_base() -> SedConfig:
 def tiny_space(made_once: Callable[..., Path]) -> Path:
     """The tiny search space, beside its base.yaml."""
     return made_once("space", lambda folder: write_space(folder / "space")) / "space" / "tiny.yaml"
+
+
+@pytest.fixture(scope="session")
+def space(tiny_space: Path) -> SearchSpace:
+    """The tiny space, read."""
+    return load_space(tiny_space)
 
 
 @pytest.fixture

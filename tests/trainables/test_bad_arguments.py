@@ -14,16 +14,11 @@ from trainables.spaces.load import load_space
 
 ARGUMENTS = {
     "no trials": (["--num-trials", "0"], ["--num-trials", "'0'", "from 1"]),
-    "trials in words": (["--num-trials", "ten"], ["--num-trials", "'ten'"]),
     "too many trials": (["--num-trials", "99999999"], ["num_trials=99999999", "1000000"]),
     "half a trial at a time": (["--max-concurrent", "0.5"], ["--max-concurrent", "'0.5'"]),
     "time without unit": (["--time-budget", "soon"], ["--time-budget", "'soon'", "30m"]),
-    "negative time": (["--time-budget=-5m"], ["--time-budget", "'-5m'"]),
-    "endless time": (["--time-budget", "inf"], ["--time-budget", "'inf'"]),
     "scale of zero": (["--epochs-scale", "0"], ["--epochs-scale", "'0'", "above 0"]),
-    "scale that is no number": (["--epochs-scale", "nan"], ["--epochs-scale", "'nan'"]),
     "scale beyond all use": (["--epochs-scale", "1000"], ["epochs_scale=1000.0", "100"]),
-    "negative seed": (["--seed=-1"], ["--seed", "'-1'"]),
     "seed too large": (["--seed", "4294967296"], ["--seed", "2^31"]),
     "negative GPUs": (["--gpus-per-trial=-1"], ["--gpus-per-trial", "'-1'"]),
     "no CPU": (["--cpus-per-trial", "0"], ["--cpus-per-trial", "'0'"]),
@@ -35,10 +30,8 @@ ARGUMENTS = {
         ["--no-dashboard", "--workers-per-trial 0"],
     ),
     "unknown searcher": (["--searcher", "bayes"], ["--searcher", "'bayes'", "optuna"]),
-    "unknown flag": (["--trials", "3"], ["--trials"]),
     "misspelt flag": (["--num-trails", "3"], ["--num-trails", "did you mean --num-trials?"]),
     "misspelt stage": (["--stages", "pretrain"], ["pretrain", "pretrain_ce"]),
-    "no stage": (["--stages", ","], ["stages", "pretrain_ce"]),
     "stages in the wrong order": (["--stages", "train_bce,pretrain_ce"], ["train_bce", "order"]),
     "a stage left out": (["--stages", "pretrain_ce,finetune"], ["finetune", "train_bce"]),
     "a search without its first stage": (["--stages", "train_bce,finetune"], ["pretrain_ce", "put it first"]),
@@ -46,13 +39,8 @@ ARGUMENTS = {
         ["--stages", "pretrain_ce,train_bce,finetune,pseudo"],
         ["pseudo-labels", "leave it out"],
     ),
-    "unknown key": (["--set", "model.pool=gem"], ["model.pool", "model.pool_type"]),
-    "key without value": (["--set", "model.pool_type"], ["model.pool_type", "key=value"]),
     "key set twice": (["--set", "seed=1", "--set", "seed=2"], ["seed", "twice"]),
     "value out of range": (["--set", "model.drop_rate=1.5"], ["model.drop_rate", "1.5", "less than 1"]),
-    "value that is no number": (["--set", "data.window_s=.nan"], ["data.window_s", "nan"]),
-    "value of another kind": (["--set", "optim.batch_size=many"], ["optim.batch_size", "many"]),
-    "band above Nyquist": (["--set", "front_end.f_max_hz=5000"], ["5000", "4000", "sample_rate_hz"]),
     "unknown backbone": (["--set", "model.backbone=resnet19"], ["resnet19", "resnet18"]),
     "backbone of fixed size": (["--set", "model.backbone=vit_tiny_patch16_224"], ["vit_tiny", "convolutional"]),
     "missing weights": (["--set", "model.weights=no.safetensors"], ["no.safetensors", "no such file"]),
@@ -63,26 +51,10 @@ ARGUMENTS = {
         ],
         ["background_folder", "nowhere"],
     ),
-    "value in another spelling": (["--set", "model.pool_type=GEM"], ["model.pool_type", "'GEM'", "gem"]),
-    "value of a whole section": (["--set", "optim=adam"], ["optim", "unknown configuration key"]),
-    "fraction for a whole number": (["--set", "optim.batch_size=2.5"], ["optim.batch_size", "2.5"]),
-    "no mel bands": (["--set", "front_end.n_mels=0"], ["front_end.n_mels", "0"]),
-    "mel bands without a frequency": (["--set", "front_end.n_mels=256"], ["n_mels=256", "n_fft"]),
-    "hop beyond the window": (["--set", "front_end.hop_length=4096"], ["hop_length", "4096", "n_fft"]),
-    "band upside down": (["--set", "front_end.f_min_hz=4000"], ["f_min_hz", "f_max_hz"]),
-    "stage that there is not": (["--set", "stages.train_ce.lr=0.1"], ["stages.train_ce", "train_bce"]),
-    "learning rate of zero": (["--set", "stages.pretrain_ce.lr=0"], ["stages.pretrain_ce.lr", "0"]),
-    "no epochs": (["--set", "stages.pretrain_ce.epochs=0"], ["stages.pretrain_ce.epochs", "0"]),
     "fold that there is not": (["--set", "data.validation=folds", "--set", "data.fold=7"], ["fold", "7"]),
-    "value that is a list": (["--set", "model.gem_p=[1, 2]"], ["model.gem_p", "[1, 2]"]),
-    "value that is no YAML": (["--set", "model.gem_p={"], ["model.gem_p"]),
-    "key of the search space that is fixed badly": (["--set", "model.gem_p=-3"], ["model.gem_p", "-3"]),
-    "target longer than window": (["--set", "data.target_s=3"], ["target_s=3", "window_s=1.5"]),
     "missing space": (["--space", "nowhere.yaml"], ["nowhere.yaml", "arch.yaml"]),
     "missing data": (["--data", "nowhere"], ["nowhere", "train.csv"]),
     "name that is a path": (["--name", "a/b"], ["--name", "'a/b'", "--out"]),
-    "name that leaves the folder": (["--name", ".."], ["--name", "'..'"]),
-    "empty name": (["--name", ""], ["--name", "''"]),
     "out that is a file": (["--out", "/dev/null"], ["/dev/null", "is a file"]),
     "unknown cost": (["--cost", "watts"], ["--cost", "'watts'", "params_m"]),
     "finalists that nothing takes": (
@@ -211,11 +183,10 @@ ENSEMBLES = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("arguments", "expected"), ENSEMBLES.values(), ids=ENSEMBLES)
 def test_ensemble_refuses(
-    refusal_of: Callable[..., str], finished_run: Path, arguments: list[str], expected: list[str]
+    refusal_of: Callable[..., str], written_run: Path, arguments: list[str], expected: list[str]
 ) -> None:
-    message = refusal_of("ensemble", "--run", finished_run, *arguments)
+    message = refusal_of("ensemble", "--run", written_run, *arguments)
 
     assert [text for text in expected if text not in message] == []

@@ -9,16 +9,10 @@ import yaml
 
 from sed_model.clips.dataset import EpochLoaders
 from sed_model.core.errors import ConfigError
-from trainables import search
-from trainables.searching.setup import Prepared, prepare
+from tests.trainables.searching.test_dry_run import prepare_with
 from trainables.trials.trial import training_data
 
 NULL = ("--set", "optim.batch_size=null", "--set", "optim.min_steps_per_epoch=4")
-
-
-def prepare_with(space: Path, data: Path, out: Path, *more: str) -> Prepared:
-    words = ["--space", str(space), "--data", str(data), "--out", str(out), "--name", "x", *more]
-    return prepare(search.parse(words))
 
 
 def drawing(space: Path, folder: Path, values: list[int | None]) -> Path:

@@ -30,20 +30,11 @@ RATE_HZ = 8_000
 NAMES = (
     *("weight", "confidence", "probabilities", "labels", "primary_label", "disagreement", "n_members", "filename"),
     *(
-        "from_validation",
-        "end_ms",
-        "truth_row",
-        "place",
-        "row",
-        "rms",
-        "member_0",
-        "target",
-        "label",
-        "index",
+        "from_validation", "end_ms", "truth_row", "place", "row", "rms", "member_0", "target", "label", "index",
         "level_0",
     ),
     *("nan", "NA", "None", "True", "0", "1.0", "-inf", "a, b", "=1+1", "a[0]", "%s{}", "<b>x</b>", "é鳥", "x" * 60),
-)
+)  # fmt: skip
 CPU = Runtime(torch.device("cpu"), None)
 
 

@@ -18,7 +18,7 @@ import pytest
 
 from sed_model.core.errors import ConfigError
 from tests.models import save_random_model
-from tests.trainables.tiny import tone, write_wav
+from tests.tiny_data import tone, write_wav
 from trainables import export, predict
 
 for name in ("onnxscript", "onnxruntime", "openvino"):
@@ -126,13 +126,6 @@ def test_the_folder_names_no_place_of_this_machine(kaggle: Path, model: Path) ->
     assert {path.name for path in (kaggle / "models" / "small").iterdir()} == {
         "config.json", "model.json", "model.safetensors", "model.xml", "model.bin", "export.openvino.json"
     }  # fmt: skip
-
-
-def test_a_folder_with_other_things_is_not_replaced(model: Path, tiny_root: Path, tmp_path: Path) -> None:
-    (tmp_path / "thesis.txt").touch()
-    with pytest.raises(ConfigError, match="no folder of an earlier export"):
-        export.main(["--model", str(model), "--kaggle", str(tmp_path), "--data", str(tiny_root)])
-    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
 def test_without_a_run_the_data_folder_is_asked_for(model: Path) -> None:

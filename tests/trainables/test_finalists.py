@@ -23,11 +23,6 @@ from trainables.spaces.search_space import SearchSpace
 from trainables.trials.trial import SearchJob
 
 
-@pytest.fixture
-def space(tiny_space: Path) -> SearchSpace:
-    return load_space(tiny_space)
-
-
 def row(space: SearchSpace, number: int, status: str, score: float, **changes: Any) -> dict[str, Any]:
     config = space.base.with_overrides(changes)
     flat = {f"config.{key}": value for key, value in config.flat().items()}

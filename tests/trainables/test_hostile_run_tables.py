@@ -1,7 +1,8 @@
-"""Hostile tables of a run: refused by file and column, and no trial names another folder."""
+"""Hostile tables of a run and of its members: refused by file and column, and no trial names another folder."""
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -26,10 +27,13 @@ from tests.hostile import (
     put_in_place,
     refusal,
     refused,
+    scalars,
+    trees,
     truncated,
     with_column,
 )
 from tests.trainables.run_tables import TABLES
+from trainables.labelling.run_members import members_of
 
 
 def read(bare_run: RunFolder, name: str) -> list[dict[str, Any]]:
@@ -49,7 +53,7 @@ def test_bytes_that_are_no_table_are_refused_by_name(bare_run: RunFolder, name: 
 
 
 @pytest.mark.parametrize("name", TABLES)
-@pytest.mark.parametrize("percent", [1, 10, 50, 90, 99])
+@pytest.mark.parametrize("percent", [1, 50, 99])
 def test_a_truncated_table_is_refused_by_name(bare_run: RunFolder, name: str, percent: int) -> None:
     truncated(bare_run.path / f"{name}.parquet", percent)
     refusal(lambda: read(bare_run, name), f"{name}.parquet", "damaged")
@@ -87,19 +91,7 @@ def test_trials_without_a_name_or_a_state_are_refused(bare_run: RunFolder, name:
     refusal(bare_run.read_trials, "trials.parquet", name)
 
 
-IDS = [
-    "../../etc",
-    "/etc",
-    "trial_0001",
-    "trial_0000/..",
-    "",
-    ".",
-    "..",
-    "trial_0",
-    "trial_0000\0",
-    "TRIAL_0000",
-    "x" * 300,
-]
+IDS = ["../../etc", "trial_0001", "trial_0000/..", "", "trial_0", "trial_0000\0", "TRIAL_0000"]
 
 
 @pytest.mark.parametrize("name", ["trials", "refits"])
@@ -155,3 +147,71 @@ def test_a_value_that_no_search_writes_is_refused(bare_run: RunFolder, name: str
     schema, row = TABLES[name]
     pq.write_table(pa.Table.from_pylist([row | {column: value}], schema), bare_run.path / f"{name}.parquet")
     refusal(lambda: read(bare_run, name), f"{name}.parquet", column, "trial_0000")
+
+
+# --- members.json
+
+MEMBER: dict[str, Any] = {"trial_id": "trial_0000", "weight": 1.0}
+GOOD: dict[str, Any] = {"method": "mean", "members": [MEMBER]}
+MEMBERS: dict[str, tuple[Any, str]] = {
+    "null": (None, "TypeError"),
+    "no members": ({"method": "mean"}, "KeyError: 'members'"),
+    "an empty list": (GOOD | {"members": []}, "no members"),
+    "an unknown method": (GOOD | {"method": "best"}, "'best' is none of mean"),
+    "an exponent of 0": (GOOD | {"mean_exponent": 0}, "no number above 0"),
+    "an exponent of text": (GOOD | {"mean_exponent": "1"}, "finite numbers"),
+    "an exponent without end": (GOOD | {"mean_exponent": 10**400}, "OverflowError"),
+    "a member twice": (GOOD | {"members": [MEMBER, MEMBER]}, "is there twice"),
+    **{
+        f"the name {name!r:.20}": (GOOD | {"members": [MEMBER | {"trial_id": name}]}, "is no name of a trial")
+        for name in ("../../x", "", "trial_0000/..", "a\0b", 3, "refit_0")
+    },
+    **{
+        f"the weight {weight!r:.20}": (GOOD | {"members": [MEMBER | {"weight": weight}]}, "finite numbers")
+        for weight in (-1, math.nan, math.inf, "1", 0)
+    },
+    "weights that add up to too much": (
+        GOOD | {"members": [MEMBER | {"weight": 1e308}, {"trial_id": "trial_0001", "weight": 1e308}]}, "finite numbers"
+    ),
+    "other weights": (GOOD | {"members": [MEMBER | {"weights_sha256": 3}]}, "no trained model"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("tree", "word"), MEMBERS.values(), ids=MEMBERS)
+def test_a_hostile_table_of_members_is_refused(bare_run: RunFolder, tree: Any, word: str) -> None:
+    bare_run.ensemble.mkdir()
+    (bare_run.ensemble / "members.json").write_text(json.dumps(tree))
+    refusal(lambda: members_of(bare_run.path), str(bare_run.path), word)
+
+
+@pytest.mark.parametrize("put", NO_FILES.values(), ids=NO_FILES)
+def test_members_in_no_file_are_refused(bare_run: RunFolder, put: Callable[[Path], None]) -> None:
+    bare_run.ensemble.mkdir()
+    put(bare_run.ensemble / "members.json")
+    refusal(lambda: members_of(bare_run.path), "members.json", "it is no file")
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"[" * 100_000], ids=range(3))
+def test_members_that_are_no_json_are_refused(bare_run: RunFolder, content: bytes) -> None:
+    bare_run.ensemble.mkdir()
+    (bare_run.ensemble / "members.json").write_bytes(content)
+    refusal(lambda: members_of(bare_run.path), "members.json")
+
+
+names = scalars | st.just("trial_0000")
+
+
+@drawn
+@given(
+    method=scalars | st.just("mean"),
+    members=trees | st.lists(st.fixed_dictionaries({"trial_id": names}, optional={"weight": scalars}), max_size=2),
+    exponent=scalars,
+)
+def test_any_table_of_members_stays_in_its_run_or_is_refused(
+    bare_run: RunFolder, method: Any, members: Any, exponent: Any
+) -> None:
+    bare_run.ensemble.mkdir(exist_ok=True)
+    tree = {"method": method, "members": members, "mean_exponent": exponent}
+    (bare_run.ensemble / "members.json").write_text(json.dumps(tree))
+    if not refused(lambda: members_of(bare_run.path), "members.json"):
+        assert {folder.parent for folder in members_of(bare_run.path).folders} == {bare_run.path / "trials"}

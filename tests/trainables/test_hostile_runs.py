@@ -106,10 +106,7 @@ def test_nothing_behind_a_link_is_pruned(bare_run: RunFolder, tmp_path: Path, li
     assert sorted(others.rglob("*")) == before
 
 
-NO_RUNS = [*NO_FILES, "file", "loop", "nowhere", "a" * 300, "a\0b", "/dev/null", "/"]
-
-
-@pytest.mark.parametrize("name", NO_RUNS, ids=lambda name: ascii(name)[:20])
+@pytest.mark.parametrize("name", [*NO_FILES, "file", "loop", "nowhere", "a" * 300, "a\0b"], ids=lambda n: ascii(n)[:20])
 def test_what_is_no_run_starts_teaches_and_predicts_nothing(runs: Path, tiny_space: Path, name: str) -> None:
     refusal(lambda: earlier_trials(load_space(tiny_space), runs / name, "0"), "no run folder")
     refusal(lambda: find_teacher(runs / name), "no run folder")

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from sed_model.config.sed_config import SedConfig, config_from_dict
 from sed_model.core import cli
-from tests.hostile import drawn, in_time, refusal, refused, scalars
+from tests.hostile import drawn, refusal, refused, scalars
 from trainables.searching.checks import check_place
 from trainables.spaces.load import load_space
 from trainables.spaces.overrides import absolute_paths, parse_overrides
@@ -23,72 +23,27 @@ from trainables.spaces.overrides import absolute_paths, parse_overrides
 GEM = "space: {model.gem_p: {uniform: [1, 2]}}\n"
 LARGE = "1" + "0" * 400
 BAD_SPACES = {
-    "choices without end, by aliases": (
-        "x: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1]\n"
-        + "".join(f"x{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 10))
-        + "space: {model.gem_p: {choice: [*a9]}}\n",
-        "aliases",
-    ),
-    "a choice inside itself": ("space: {model.gem_p: {choice: &a [*a]}}", "alias"),
-    "steps without end": ("space: {model.gem_p: {quniform: [1, 2, 1.0e-320]}}", "model.gem_p"),
     "a great many steps": ("space: {model.gem_p: {quniform: [1, 2, 1.0e-9]}}", "larger step"),
-    "a step of text": ("space: {model.gem_p: {quniform: [1, 2, x]}}", "'x'"),
-    "a step of true": ("space: {model.gem_p: {quniform: [1, 2, true]}}", "True"),
     "a number for a key": ("space: {1: {choice: [1]}}", "1: unknown configuration key"),
-    "null for a key": ("space: {null: {choice: [1]}}", "unknown configuration key"),
     "a number for a distribution": ("space: {model.gem_p: {1: 2, 3: 4}}", "model.gem_p"),
-    "null for a distribution": ("space: {model.gem_p: null}", "model.gem_p"),
     "a number for a condition": ("space: {model.gem_p: {choice: [1, 2], when: {1: 2}}}", "when 1"),
     "a condition of a mapping": ("space: {model.gem_p: {choice: [1, 2], when: {seed: {a: 1}}}}", "when seed"),
-    "a mapping for a condition": ("space: {model.gem_p: {choice: [1, 2], when: {seed: [[1]]}}}", "when seed"),
-    "a condition that is a list": ("space: {model.gem_p: {choice: [1, 2], when: [seed]}}", "when"),
-    "a condition on the section": ("space: {model.gem_p: {choice: [1, 2], when: {model: 1}}}", "when model"),
     "a large choice": (f"space: {{model.gem_p: {{choice: [{LARGE}]}}}}", "model.gem_p"),
     "a large range": (f"space: {{model.gem_p: {{uniform: [1, {LARGE}]}}}}", "model.gem_p"),
-    "a large whole range": (f"space: {{seed: {{randint: [0, {LARGE}]}}}}", "seed"),
-    "a range of whole numbers beyond all seeds": ("space: {seed: {randint: [0, 99999999999999]}}", "seed"),
     "a date to choose": ("space: {model.gem_p: {choice: [2020-01-01]}}", "model.gem_p"),
-    "bytes to choose": ("space: {model.gem_p: {choice: [!!binary aGk=]}}", "model.gem_p"),
-    "a set to choose": ("space: {model.gem_p: {choice: !!set {a, b}}}", "model.gem_p"),
     "numbers in words": ("space: {seed: {randint: ['1', '2']}}", "seed"),
     "infinity in words": ("space: {model.gem_p: {uniform: ['1', 'infinity']}}", "model.gem_p"),
-    "nan in words": ("space: {model.gem_p: {uniform: ['nan', '2']}}", "model.gem_p"),
-    "a NUL in a backbone": ('space: {model.backbone: {choice: ["resnet18", 3]}}', "model.backbone"),
     "a number in config": ("config: {1: 2}\n" + GEM, "1: unknown configuration key"),
-    "null in config": ("config: {null: 2}\n" + GEM, "None: unknown configuration key"),
-    "a tree in config": ("config: {model: {gem_p: 2}}\n" + GEM, "model: unknown configuration key"),
-    "a leaf with leaves": ("config: {model.gem_p.x: 2}\n" + GEM, "model.gem_p.x"),
-    "config that is text": ("config: seed=1\n" + GEM, "config"),
     "a number in search": ("search: {1: 2}\n" + GEM, "search.1"),
-    "search that is text": ("search: fast\n" + GEM, "search"),
-    "search that is true": ("search: true\n" + GEM, "search"),
     "a scheduler of numbers": ("search: {scheduler: {1: 2}}\n" + GEM, "search.scheduler"),
-    "a scheduler in a list": ("search: {scheduler: [asha]}\n" + GEM, "search.scheduler"),
-    "two schedulers": ("search: {scheduler: {asha: {}, none: {}}}\n" + GEM, "search.scheduler"),
     "a scheduler's list": ("search: {scheduler: {asha: [1]}}\n" + GEM, "search.scheduler"),
     "trials without end": (f"search: {{num_trials: {LARGE}}}\n" + GEM, "num_trials"),
-    "trials in a list": ("search: {num_trials: [1]}\n" + GEM, "num_trials"),
     "a fold without end": (f"search: {{refit_folds: [{LARGE}]}}\n" + GEM, "refit_folds"),
-    "a negative fold": ("search: {refit_folds: [-1]}\n" + GEM, "refit_folds"),
-    "a mapping of stages": ("search: {stages: {a: 1}}\n" + GEM, "stages"),
-    "stages in stages": ("search: {stages: [[pretrain_ce]]}\n" + GEM, "stages"),
-    "a stage twice": ("search: {stages: [pretrain_ce, pretrain_ce]}\n" + GEM, "stages"),
-    "a list of metrics": ("search: {metric: [macro_auc]}\n" + GEM, "metric"),
-    "a searcher by path": ("search: {searcher: ../../etc/passwd}\n" + GEM, "searcher"),
-    "a negative seed": ("search: {seed: -1}\n" + GEM, "seed"),
-    "an infinite scale": ("search: {epochs_scale: .inf}\n" + GEM, "epochs_scale"),
     "a base that is the password file": ("base: ../../../../../../../../etc/passwd\n" + GEM, "passwd"),
-    "a base that is a folder": ("base: /\n" + GEM, "no such file"),
     "a base that never ends": ("base: /dev/zero\n" + GEM, "no such file"),
-    "a base with a long name": (f"base: {'a' * 300}\n" + GEM, "no such file"),
     "a base with a NUL": ('base: "a\\0b"\n' + GEM, "no such file"),
     "a base that is the space": ("base: hostile.yaml\n" + GEM, "hostile.yaml"),
     "a base of numbers": ("base: {1: 2}\n" + GEM, "hostile.yaml, section base"),
-    "a base with a flat section": ("base: {model: 2}\n" + GEM, "model=2"),
-    "a base with a listed section": ("base: {stages: [1]}\n" + GEM, "stages"),
-    "a base that is a list": ("base: [base.yaml]\n" + GEM, "base"),
-    "a repair of mappings": ("repair: {model.gem_p: [{a: 1}]}\n" + GEM, "repair: there is no such section"),
-    "an empty repair": ("repair: {}\n" + GEM, "repair: there is no such section"),
     "a section of numbers": ("1: 2\n" + GEM, "mapping"),
     "a merged section": ("<<: {spaces: {}}\n" + GEM, "spaces"),
 }  # fmt: skip
@@ -132,9 +87,8 @@ def test_any_distribution_draws_valid_values_or_is_refused(tmp_path: Path, entri
 
 # --- --set
 
-BAD_SETS = ["=", "==", "seed", "=1", "seed=", "seed= ", "seed=!!bool x", "seed=!!int ''", "seed=!!timestamp x",
-            "seed=&a [*a]", "seed=*a", "seed=[1]", "seed={a: 1}", "seed=!!set [a]", "seed=!!python/name:os.system",
-            "seed=" + "9" * 5000, "seed=" + "[" * 500, "seed='", "seed=\0", "seed=2020-13-13", "seed=: :"]  # fmt: skip
+BAD_SETS = ["=", "==", "seed", "=1", "seed=", "seed= ", "seed=!!bool x", "seed=&a [*a]", "seed=[1]", "seed={a: 1}",
+            "seed=!!python/name:os.system", "seed=" + "9" * 5000, "seed=" + "[" * 500, "seed='"]  # fmt: skip
 
 
 @pytest.mark.parametrize("item", BAD_SETS, ids=lambda item: repr(item[:30]))
@@ -143,9 +97,8 @@ def test_a_hostile_override_is_refused(item: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "item", ["model.weights=~nobody-has-this-name/x", "data.cache_dir=~nobody-has-this-name", "seed=.nan", "seed=1e400",
-             "seed=0x", "seed=yes", "seed=1_0.5", "model.weights=true", "model.gem_p=2020-01-01", "a.b.c=1", ".=1",
-             "data..fold=1", "Seed=1", "seed\0=1", "seed =\u00b2", "optim.batch_size=1e3.5"],
+    "item", ["model.weights=~nobody-has-this-name/x", "seed=.nan", "seed=1e400", "seed=yes", "model.weights=true",
+             "model.gem_p=2020-01-01", ".=1", "data..fold=1", "seed\0=1", "seed =\u00b2"],
 )  # fmt: skip
 def test_a_hostile_override_is_refused_by_the_configuration(item: str) -> None:
     refusal(lambda: SedConfig().with_overrides(absolute_paths(parse_overrides([item]))))
@@ -167,30 +120,6 @@ def test_any_override_makes_a_configuration_or_is_refused(name: str, value: str)
 
 # --- arguments
 
-BAD_ARGUMENTS: dict[str, tuple[Callable[[str], object], str]] = {
-    "endless hours": (cli.duration_s, "1e308h"),
-    "no time": (cli.duration_s, ""),
-    "a unit alone": (cli.duration_s, "h"),
-    "nan minutes": (cli.duration_s, "nanm"),
-    "a list with holes": (cli.names, "a,,b"),
-    "no list": (cli.names, ""),
-    "folds with holes": (cli.whole_numbers, "0,,1"),
-    "a squared number": (cli.positive_int, "\u00b2"),
-    "a negative zero": (cli.positive_int, "-0"),
-    "digits without end": (cli.positive_int, "9" * 5000),
-    "a hexadecimal number": (cli.positive_int, "0x10"),
-    "a large seed": (cli.seed, "9" * 50),
-    "infinite GPUs": (cli.nonnegative_float, "1e999"),
-    "a scale that is nan": (cli.positive_float, "-nan"),
-}
-
-
-@pytest.mark.parametrize(("parse", "text"), BAD_ARGUMENTS.values(), ids=BAD_ARGUMENTS)
-def test_a_hostile_argument_is_refused_as_argparse_wants_it(parse: Callable[[str], object], text: str) -> None:
-    with in_time(), pytest.raises((argparse.ArgumentTypeError, ValueError)):
-        parse(text)
-
-
 LIMITS: dict[Callable[[str], Any], Callable[[Any], bool]] = {
     cli.duration_s: lambda value: 0 < value < math.inf,
     cli.names: lambda value: all(value) and len(set(value)) == len(value) > 0,
@@ -211,10 +140,6 @@ LIMITS: dict[Callable[[str], Any], Callable[[Any], bool]] = {
 def test_any_argument_is_refused_or_within_its_limits(parse: Callable[[str], Any], text: str) -> None:
     if not refused(lambda: parse(text), kind=(argparse.ArgumentTypeError, ValueError)):
         assert LIMITS[parse](parse(text))
-
-
-def test_the_home_of_nobody_is_refused() -> None:
-    refusal(lambda: cli.path("~nobody-has-this-name/data"), "~nobody-has-this-name/data", "without ~")
 
 
 @pytest.mark.parametrize(

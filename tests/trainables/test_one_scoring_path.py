@@ -28,7 +28,8 @@ from sed_model.predict.window_scores import predict_soundscape
 from sed_model.run_folder.metrics import macro_auc
 from sed_model.run_folder.predictions import FRAMES_FILE, OutOfFold, read_predictions
 from sed_model.train.fit import FitJob, fit
-from tests.trainables.tiny import PITCH_HZ, tone, write_data
+from tests.tiny_data import PITCH_HZ, tone
+from tests.trainables.tiny import write_data
 from trainables.labelling.job import predict_shard
 from trainables.labelling.plan import PredictionRules, Shard
 

@@ -49,7 +49,7 @@ def write_members(run: Path) -> Any:
 
     def write(tree: object) -> None:
         path.parent.mkdir(exist_ok=True)
-        path.write_text(tree if isinstance(tree, str) else json.dumps(tree))
+        path.write_text(json.dumps(tree))
 
     yield write
     path.unlink(missing_ok=True)
@@ -65,19 +65,10 @@ def test_a_run_without_an_ensemble_predicts_with_its_best_trials(run: Path) -> N
 
 
 def test_a_run_that_was_not_exported_is_told_how_to_export_all_members(run: Path, tmp_path: Path) -> None:
-    words = [
-        "--run",
-        str(run),
-        "--soundscapes",
-        str(tmp_path),
-        "--out",
-        str(tmp_path / "x.csv"),
-        "--runtime",
-        "openvino",
-    ]
+    words = ["--run", str(run), "--soundscapes", str(tmp_path), "--out", str(tmp_path / "x.csv")]
     pytest.importorskip("openvino", reason="the extra `export` is not installed")
     with pytest.raises(CheckpointError, match=rf"All members: .*export --run {run} --format openvino$"):
-        predict.main(words)
+        predict.main([*words, "--runtime", "openvino"])
 
 
 def test_members_weights_and_method_are_those_of_the_ensemble(run: Path, write_members: Any) -> None:
@@ -89,24 +80,9 @@ def test_members_weights_and_method_are_those_of_the_ensemble(run: Path, write_m
     assert names(members_of(run, top_k=1)) == ["trial_0001"]
 
 
-@pytest.mark.parametrize(
-    ("tree", "message"),
-    [
-        ("{", "JSONDecodeError"),
-        ([], "TypeError"),
-        ({"method": "mean"}, "KeyError: 'members'"),
-        ({"method": "mean", "members": []}, "no members"),
-        ({"method": "sum", "members": [{"trial_id": "trial_0000"}]}, "'sum' is none of mean"),
-        ({"method": "mean", "members": [{"trial_id": "../../secret"}]}, "is no name of a trial"),
-        ({"method": "mean", "members": [{"trial_id": "trial_0000", "weight": "1"}]}, "finite numbers"),
-        ({"method": "mean", "members": [{"trial_id": "trial_0000", "weight": 0}]}, "not all 0"),
-        ({"method": "mean", "mean_exponent": 0, "members": [{"trial_id": "trial_0000"}]}, "no number above 0"),
-        ({"method": "mean", "members": [{"trial_id": "trial_0000", "weights_sha256": "0"}]}, "is not the model"),
-    ],
-)
-def test_members_that_cannot_be_used_are_refused(run: Path, write_members: Any, tree: object, message: str) -> None:
-    write_members(tree)
-    with pytest.raises(CheckpointError, match=message):
+def test_a_member_that_was_trained_again_is_refused(run: Path, write_members: Any) -> None:
+    write_members({"method": "mean", "members": [{"trial_id": "trial_0000", "weights_sha256": "0"}]})
+    with pytest.raises(CheckpointError, match="is not the model"):
         members_of(run)
 
 

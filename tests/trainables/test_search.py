@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
-import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import nbclient
-import nbformat
 import numpy as np
 import optuna
 import pandas as pd
 import pytest
 import yaml
-from optuna.trial import TrialState
-from tensorboardX.proto import event_pb2
+from _run_checks import problems_of
 
 from analysis import predictions, tables
 from analysis.ranks import rank_trials
@@ -27,7 +23,6 @@ from sed_model.run_folder.metrics import macro_auc
 from sed_model.run_folder.run_tables import CURVE_FIELDS, TRIAL_FIELDS
 from trainables.searching.searcher import STUDY_NAME, open_journal
 
-ROOT = Path(__file__).parents[2]
 slow = pytest.mark.slow
 
 
@@ -56,33 +51,9 @@ def test_the_run_folder_is_whole(finished_run: Path, trials: pd.DataFrame) -> No
     assert len(list(finished_run.glob("trials/*/events.out.tfevents.*"))) == 8
 
 
-def events_of(folder: Path) -> Iterator[Any]:
-    """TensorBoard's records: a length, its checksum, the event, its checksum."""
-    (file,) = folder.glob("events.out.tfevents.*")
-    data = file.read_bytes()
-    place = 0
-    while place < len(data):
-        (length,) = struct.unpack_from("<Q", data, place)
-        yield event_pb2.Event.FromString(data[place + 12 : place + 12 + length])
-        place += length + 16
-
-
-def test_tensorboard_has_the_drawn_values_and_the_scores(finished_run: Path, trials: pd.DataFrame) -> None:
-    row = trials.iloc[0]
-    values = [value for event in events_of(finished_run / "trials" / row["trial_id"]) for value in event.summary.value]
-    content = b"".join(value.metadata.plugin_data.content for value in values)
-
-    assert b"stages.pretrain_ce.lr" in content
-    assert b"model.pool_type" in content
-    scores = [value.simple_value for value in values if value.tag == "macro_auc"]
-    assert len(scores) == row["epochs"] == 3
-    assert scores[2] == pytest.approx(row["macro_auc"])  # after two epochs of cross-entropy
-
-
-def test_no_training_state_and_no_half_written_file_stays(finished_run: Path) -> None:
-    assert [
-        path for path in finished_run.rglob("*") if path.name.startswith("state.") or path.name.endswith(".tmp")
-    ] == []
+def test_tables_curves_models_journal_and_leaderboard_agree(finished_run: Path) -> None:
+    """On every trial's state, epochs and best score so far, and nothing is left over; see test_run_checks.py."""
+    assert problems_of(finished_run, 8) == []
 
 
 def test_some_trials_are_pruned(trials: pd.DataFrame) -> None:
@@ -92,16 +63,6 @@ def test_some_trials_are_pruned(trials: pd.DataFrame) -> None:
     assert counts["pruned"] >= 1
     assert counts["complete"] >= 1
     assert counts.sum() == counts["pruned"] + counts["complete"]
-
-
-def test_a_trial_s_score_is_the_best_of_its_curve(trials: pd.DataFrame, curves: pd.DataFrame) -> None:
-    # Over all stages: none of the tiny ones has a softmax, whose scores do not compare with the others'.
-    best = curves.loc[curves.groupby("trial_id")["macro_auc"].idxmax()].set_index("trial_id")
-    shown = trials.set_index("trial_id")
-
-    for name in ("macro_auc", "epoch", "stage"):
-        assert shown[name].to_dict() == best[name].to_dict()
-    assert shown["epochs"].to_dict() == curves.groupby("trial_id")["epoch"].max().to_dict()
 
 
 def test_the_model_is_that_of_the_best_epoch(finished_run: Path, trials: pd.DataFrame) -> None:
@@ -177,30 +138,6 @@ def test_search_yaml_tells_what_was_searched(finished_run: Path, tiny_root: Path
     assert {"torch", "ray", "optuna", "timm"} <= set(record["versions"])
 
 
-def test_optuna_knows_pruned_trials_as_pruned_with_every_report(study: optuna.Study, curves: pd.DataFrame) -> None:
-    pruned = [trial for trial in study.get_trials() if trial.state is TrialState.PRUNED]
-    best_so_far = curves.assign(best=curves.groupby("trial_id")["macro_auc"].cummax())
-
-    assert best_so_far["best"].to_list() == curves["best_macro_auc"].to_list()
-    assert pruned
-    for trial in pruned:
-        own = best_so_far[best_so_far["trial_id"] == f"trial_{trial.number:04d}"]
-        assert trial.intermediate_values == dict(zip(own["epoch"], own["best"], strict=True))
-
-
-def test_optuna_knows_finished_trials_with_their_best_score(study: optuna.Study, trials: pd.DataFrame) -> None:
-    complete = {trial.number: trial.value for trial in study.get_trials() if trial.state is TrialState.COMPLETE}
-    shown = trials[trials["status"] == "complete"].set_index("number")["macro_auc"].to_dict()
-
-    assert complete == shown
-
-
-def test_optuna_and_the_table_agree_on_every_trial(study: optuna.Study, trials: pd.DataFrame) -> None:
-    names = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned"}
-
-    assert {t.number: names[t.state] for t in study.get_trials()} == trials.set_index("number")["status"].to_dict()
-
-
 def test_conditional_parameters_are_drawn_only_when_active(study: optuna.Study, trials: pd.DataFrame) -> None:
     pool_type = trials.set_index("number")["config.model.pool_type"]
     with_gem_p = {trial.number for trial in study.get_trials() if "model.gem_p" in trial.params}
@@ -263,15 +200,3 @@ def test_the_same_seed_gives_the_same_trials_and_scores(
         second = pd.read_parquet(again / f"{name}.parquet").drop(columns=dropped)
         first = first[first["trial_id"].isin(second["trial_id"])].reset_index(drop=True)
         pd.testing.assert_frame_equal(first, second, check_exact=True)
-
-
-@slow
-def test_the_notebook_ranks_the_run(finished_run: Path, trials: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SED_RUN", str(finished_run))
-    notebook = nbformat.read(ROOT / "analysis" / "rank_trials.ipynb", as_version=4)
-    nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(ROOT)}}).execute()
-
-    outputs = {cell["id"]: str(cell["outputs"]) for cell in notebook.cells if cell["cell_type"] == "code"}
-    assert "8 trials" in outputs["read"]
-    assert trials.loc[trials["macro_auc"].idxmax(), "trial_id"] in outputs["ranking"]
-    assert "stderr" not in "".join(outputs.values())

@@ -121,10 +121,20 @@ def test_a_round_s_search_gets_the_resources_that_were_asked_for() -> None:
     assert (search.out, search.name, search.teacher) == (Path("/runs"), "x-student-2", Path("/runs/x-student-1"))
 
 
-def test_a_round_that_is_gone_on_with_keeps_its_settings(bare_run: RunFolder) -> None:
-    data = {"folder": "d", "fingerprint": "f"}
-    record = {"space_name": "tiny", "data": data, "seed": 1, "versions": {}}
-    bare_run.write_search(record | {"set": ["seed=1", "optim.batch_size=4"]})
+RECORD = {"space_name": "tiny", "data": {"folder": "d", "fingerprint": "f"}, "seed": 1, "versions": {}}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"set": ["seed=1", "optim.batch_size=4"]},
+        {"command": "python -m trainables.search --set seed=1 --set optim.batch_size=4"},
+    ],
+    ids=["now", "earlier releases"],
+)
+def test_a_round_that_is_gone_on_with_keeps_its_settings(bare_run: RunFolder, settings: dict[str, Any]) -> None:
+    """In rounds of earlier releases they stand in the command alone."""
+    bare_run.write_search(RECORD | settings)
     for same in (["optim.batch_size=4", "seed=1"], []):
         check_same_settings(bare_run, same)
     with pytest.raises(ConfigError, match=r"--set seed=2: run was begun with seed=1 optim\.batch_size=4, and goes on"):
@@ -133,21 +143,9 @@ def test_a_round_that_is_gone_on_with_keeps_its_settings(bare_run: RunFolder) ->
 
 @pytest.mark.parametrize("damaged", [None, "seed=1", 5, ["seed=1", 5], {"seed": 1}])
 def test_a_damaged_record_of_what_was_set_is_named(damaged: object, bare_run: RunFolder) -> None:
-    data = {"folder": "d", "fingerprint": "f"}
-    bare_run.write_search({"space_name": "tiny", "data": data, "seed": 1, "versions": {}, "set": damaged})
+    bare_run.write_search(RECORD | {"set": damaged})
     with pytest.raises(DataError, match=r"search\.yaml: set is .*, no list of KEY=VALUE; restore the file"):
         check_same_settings(bare_run, ["seed=1"])
-
-
-def test_a_round_of_an_earlier_release_keeps_its_settings_too(bare_run: RunFolder) -> None:
-    """They stand in its command alone."""
-    data = {"folder": "d", "fingerprint": "f"}
-    command = "python -m trainables.search --set seed=1 --set optim.batch_size=4"
-    bare_run.write_search({"space_name": "tiny", "data": data, "command": command, "seed": 1, "versions": {}})
-    for same in (["optim.batch_size=4", "seed=1"], []):
-        check_same_settings(bare_run, same)
-    with pytest.raises(ConfigError, match=r"--set seed=2: run was begun with seed=1 optim\.batch_size=4, and goes on"):
-        check_same_settings(bare_run, ["seed=2"])
 
 
 def test_a_run_without_labels_is_no_teacher(tmp_path: Path) -> None:

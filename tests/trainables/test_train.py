@@ -176,14 +176,6 @@ def test_the_next_stage_starts_from_the_model_of_the_one_before(trained: tuple[P
     assert parent.weights_sha256 == sha256_of(out / "pretrain_ce" / "model.safetensors")
 
 
-def test_a_stage_without_its_parent_says_where_it_looked(
-    train_stage: Train, pretrained: tuple[Path, str], tmp_path: Path
-) -> None:
-    with pytest.raises(CheckpointError, match=f"finetune starts from .*{tmp_path / 'train_bce'}"):
-        train_stage(tmp_path, "finetune")
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_a_model_is_not_overwritten(train_stage: Train, pretrained: tuple[Path, str]) -> None:
     out, _ = pretrained
     with pytest.raises(ConfigError, match=r"holds a model already; .*--resume"):

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import soundfile
 import yaml
 
-RATE_HZ = 8_000
-PITCH_HZ = {"1139490": 500.0, "abethr1": 1200.0, "grekis": 2600.0}
+from tests.tiny_data import PITCH_HZ, RATE_HZ, label_row, tone, write_recordings, write_wav
+
 N_UNLABELLED = 10
 BASE = {
     "seed": 7,
@@ -42,42 +41,19 @@ SPACE = {
 }  # fmt: skip
 
 
-def tone(pitch_hz: float, duration_s: float, rng: np.random.Generator) -> np.ndarray:
-    """A call with a soft start and end, in noise."""
-    time_s = np.arange(round(duration_s * RATE_HZ)) / RATE_HZ
-    call = 0.3 * np.sin(2 * np.pi * pitch_hz * time_s) * np.hanning(len(time_s))
-    return (call + 0.01 * rng.standard_normal(len(time_s))).astype(np.float32)
-
-
-def write_wav(path: Path, wave: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, wave, RATE_HZ, subtype="PCM_16")
-
-
 def write_data(root: Path, n_labelled: int = 2) -> Path:
-    """BirdCLEF layout: four recordings of 2 s a class, two labelled and ten unlabelled soundscapes."""
-    rng = np.random.default_rng(0)
-    lines = ["primary_label,secondary_labels,filename,rating,author"]
-    for label, pitch_hz in PITCH_HZ.items():
-        for number in range(4):
-            write_wav(root / "train_audio" / label / f"XC{number}.wav", tone(pitch_hz, 2.0, rng))
-            lines.append(f"{label},['grekis'],{label}/XC{number}.wav,{number + 1},author {number}")
-    (root / "train.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    names = [f"Avis {label}" for label in PITCH_HZ]
-    taxonomy = [f"{label},{name}" for label, name in zip(PITCH_HZ, names, strict=True)]
-    (root / "taxonomy.csv").write_text("\n".join(["primary_label,scientific_name", *taxonomy]) + "\n", encoding="utf-8")
-    labels = list(PITCH_HZ)
+    """The recordings, two labelled and ten unlabelled soundscapes of 4 s."""
+    rng, labels = np.random.default_rng(0), list(PITCH_HZ)
+    write_recordings(root, rng, dict.fromkeys(PITCH_HZ, "grekis"))
     rows = [",".join(["row_id", *labels])]
     for number in range(n_labelled + N_UNLABELLED):
         heard = [labels[(second + number) % 3] for second in range(4)]
         name = f"L{number}" if number < n_labelled else f"U{number}"
-        wave = np.concatenate([tone(PITCH_HZ[label], 1.0, rng) for label in heard])
-        write_wav(root / "train_soundscapes" / f"{name}.wav", wave)
+        write_wav(
+            root / f"train_soundscapes/{name}.wav", np.concatenate([tone(PITCH_HZ[one], 1.0, rng) for one in heard])
+        )
         if number < n_labelled:
-            rows += [
-                f"{name}_{end_s}," + ",".join(str(int(label == other)) for other in labels)
-                for end_s, label in enumerate(heard, start=1)
-            ]
+            rows += [label_row(f"{name}_{end_s}", one) for end_s, one in enumerate(heard, start=1)]
     (root / "train_soundscapes_labels.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     return root
 

@@ -240,16 +240,9 @@ def test_every_transform_comes_with_its_probability() -> None:  # fault 7
 
 
 def test_draws_stay_within_their_ranges() -> None:
-    ranges = {
-        "band_pass_min_centre_hz": 600,
-        "band_pass_max_centre_hz": 900,
-        "band_pass_min_width": 0.5,
-        "band_pass_max_width": 1.5,
-        "high_pass_min_hz": 200,
-        "high_pass_max_hz": 300,
-        "low_pass_min_hz": 3000,
-        "low_pass_max_hz": 4000,
-    }
+    ranges = {"band_pass_min_centre_hz": 600, "band_pass_max_centre_hz": 900, "band_pass_min_width": 0.5}
+    ranges |= {"band_pass_max_width": 1.5, "high_pass_min_hz": 200, "high_pass_max_hz": 300}
+    ranges |= {"low_pass_min_hz": 3000, "low_pass_max_hz": 4000}
     for draw in draws(WaveAugment(prob=1, **dict.fromkeys(OFF, 1.0), **ranges), 500):
         assert abs(draw.gain_db) <= 12
         assert 0.8 <= draw.stretch_rate <= 1.25

@@ -38,6 +38,8 @@ def test_durations(text: str, seconds: float) -> None:
         *((cli.nonnegative_float, text) for text in ("-0.5", "nan", "half")),
         *((cli.seed, text) for text in ("-1", "2147483648", "0.5")),
         *((cli.workers, text) for text in ("-1", "1.5", "AUTO")),
+        *((cli.names, text) for text in ("", "a,,b", "a,a")),
+        (cli.whole_numbers, ""),
     ],
 )
 def test_arguments_out_of_range(parse: Callable[[str], object], text: str) -> None:
@@ -45,11 +47,17 @@ def test_arguments_out_of_range(parse: Callable[[str], object], text: str) -> No
         parse(text)
 
 
+def test_digits_without_end_are_refused_as_argparse_wants_it() -> None:
+    with pytest.raises(ValueError, match="digits"):
+        cli.positive_int("9" * 5000)
+
+
 def test_arguments_in_range() -> None:
     assert cli.positive_int("3") == 3
     assert cli.positive_float("0.2") == 0.2
     assert cli.nonnegative_float("0") == 0
     assert cli.seed("2147483647") == 2**31 - 1
+    assert cli.whole_numbers("0,2") == [0, 2]
     assert cli.workers("auto") is None
     assert cli.workers("0") == 0
 
@@ -103,34 +111,29 @@ def raising(error: BaseException) -> Callable[[object], None]:
     return command
 
 
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (DataError("a.csv: lacks a column"), 2, "error: a.csv: lacks a column\n"),
+        (TrainingError("loss is nan"), 1, "error: loss is nan\n"),
+        (DiskFullError("runs: no space is left"), 1, "error: runs: no space is left\n"),
+        (KeyboardInterrupt("go on with --resume"), 130, "interrupted; go on with --resume"),
+    ],
+)
+def test_how_a_command_leaves(
+    capsys: pytest.CaptureFixture[str], error: BaseException, status: int, message: str
+) -> None:
+    """2: the input is wrong; 1: it is right, and the command cannot go on; 130: interrupted."""
+    with pytest.raises(SystemExit) as leaving:
+        cli.run(raising(error))
+    assert leaving.value.code == status
+    assert message in capsys.readouterr().err
+
+
 def test_status_0_when_done() -> None:
     with pytest.raises(SystemExit) as leaving:
         cli.run(lambda _: None)
     assert leaving.value.code == 0
-
-
-def test_status_2_and_the_message_for_wrong_input(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as leaving:
-        cli.run(raising(DataError("a.csv: lacks a column")))
-    assert leaving.value.code == 2
-    assert capsys.readouterr().err == "error: a.csv: lacks a column\n"
-
-
-@pytest.mark.parametrize("kind", [TrainingError, DiskFullError])
-def test_status_1_when_the_input_is_right_and_it_cannot_go_on(
-    capsys: pytest.CaptureFixture[str], kind: type[Exception]
-) -> None:
-    with pytest.raises(SystemExit) as leaving:
-        cli.run(raising(kind("runs: no space is left")))
-    assert leaving.value.code == 1
-    assert capsys.readouterr().err == "error: runs: no space is left\n"
-
-
-def test_status_130_and_how_to_go_on_when_interrupted(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as leaving:
-        cli.run(raising(KeyboardInterrupt("go on with --resume")))
-    assert leaving.value.code == 130
-    assert "interrupted; go on with --resume" in capsys.readouterr().err
 
 
 def environment(folder: Path) -> Path:

@@ -34,30 +34,3 @@ def test_the_same_key_in_two_mappings_is_fine(tmp_path: Path) -> None:
 
 def test_an_anchor_used_twice_is_fine(tmp_path: Path) -> None:
     assert read_yaml(write(tmp_path, "a: &one {x: 1}\nb: *one\n")) == {"a": {"x": 1}, "b": {"x": 1}}
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("a: [1\n", "not valid YAML"),
-        ("a: 2026-99-99\n", "not valid YAML"),
-        ("a: !!python/object:os.system {}\n", "not valid YAML"),
-        ("- a\n", "holds a list"),
-        ("1: a\n", "top level has to be a mapping of keys"),
-    ],
-)
-def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        read_yaml(write(tmp_path, text))
-
-
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"absent\.yaml: cannot be read"):
-        read_yaml(tmp_path / "absent.yaml")
-
-
-def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "binary.yaml"
-    path.write_bytes(b"\xff\xfe\x00\x81")
-    with pytest.raises(ConfigError, match="cannot be read"):
-        read_yaml(path)

@@ -57,6 +57,15 @@ def test_without_a_taxonomy_the_classes_are_the_sorted_primary_labels(tmp_path: 
     assert any(note.startswith("no taxonomy.csv") for note in data.notes)
 
 
+def test_a_table_of_labels_and_filenames_will_do(tmp_path: Path) -> None:
+    root = write_folder(tmp_path, "", "a/x.ogg")
+    (root / "train.csv").write_text("primary_label,filename\na,a/x.ogg\n", encoding="utf-8")
+    data = read_data_folder(root)
+    assert data.recordings[["secondary_labels", "author"]].to_numpy().tolist() == [[(), "train_audio/a/x.ogg"]]
+    assert "no column secondary_labels in train.csv, recordings taken as single-label: 1" in data.notes
+    assert "no column author in train.csv, recordings grouped one by one: 1" in data.notes
+
+
 def test_oddities_are_counted_in_the_notes(tmp_path: Path) -> None:
     files = ("a/x.ogg", "a/unlisted.ogg", "a/readme.txt", "other/y.ogg")
     data = read_data_folder(write_folder(tmp_path, "a,[''],a/x.ogg,1,\na,[''],other/y.ogg,1,Ann\n", *files))
@@ -89,22 +98,6 @@ def test_all_problems_of_all_tables_come_in_one_report(tmp_path: Path) -> None:
     assert "line 6: 'good' is not between 0 and 5" in message
     assert "line 7: filename '': name the file" in message
     assert "nowhere_5 needs train_soundscapes/nowhere.*" in message
-
-
-@pytest.mark.parametrize("filename", ["../train_audio/a/x.ogg", "/etc/x.ogg", "a/../a/x.ogg", "..\\a\\x.ogg"])
-def test_filenames_that_leave_the_folder_are_refused(tmp_path: Path, filename: str) -> None:
-    root = write_folder(tmp_path, f"a,[''],{filename},1,Ann\n", "a/x.ogg")
-    assert "paths that leave the folder (1)" in problems_of(root)
-
-
-def test_links_out_of_the_folder_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "secret").mkdir()
-    (tmp_path / "secret" / "x.ogg").write_bytes(b"")
-    rows = "a,[''],a/file.ogg,1,Ann\na,[''],linked/x.ogg,1,Ann\n"
-    root = write_folder(tmp_path / "data", rows, "a/y.ogg")
-    (root / "train_audio" / "a" / "file.ogg").symlink_to(tmp_path / "secret" / "x.ogg")
-    (root / "train_audio" / "linked").symlink_to(tmp_path / "secret")
-    assert "paths that leave the folder (2)" in problems_of(root)
 
 
 def test_train_audio_itself_may_be_a_link_and_links_inside_it_are_followed(tmp_path: Path) -> None:
@@ -196,12 +189,6 @@ def test_any_other_text_is_labels_or_a_value_error(text: str) -> None:
 @pytest.mark.parametrize("text", ["", "[]", "['']", "()"])
 def test_lists_of_nothing_are_no_labels(text: str) -> None:
     assert parse_label_list(text) == ()
-
-
-@pytest.mark.parametrize("text", ["__import__('os').getcwd()", "[1139490]", "{'a': 1}", "'a'", "['a'", "[" * 500])
-def test_text_is_never_evaluated(text: str) -> None:
-    with pytest.raises(ValueError, match="is not a list of"):
-        parse_label_list(text)
 
 
 def test_the_demo_data_reads_with_a_single_oddity(demo_folder: Path) -> None:

@@ -12,18 +12,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from sed_model.config.sed_config import Pseudo
-from sed_model.core.errors import ConfigError
 from sed_model.labels import rules
-from sed_model.scores import combine, smoothing
 
 CLASSES = ("1139490", "grekis")
 probabilities = arrays.arrays(
     np.float32, st.tuples(st.integers(1, 12), st.integers(1, 4)), elements=st.floats(0, 1, width=32)
-)
-members = arrays.arrays(
-    np.float32,
-    st.tuples(st.integers(1, 4), st.integers(1, 6), st.integers(1, 3)),
-    elements=st.floats(0, 1, width=32),
 )
 
 
@@ -40,120 +33,6 @@ def windows(n: int) -> pd.DataFrame:
 
 def labelled(rows: list[list[float]]) -> pd.DataFrame:
     return rules.label_table(windows(len(rows)), np.array(rows, np.float32), CLASSES)
-
-
-TWO_MEMBERS = np.array([[[0.2, 0.8], [0.6, 0.4]], [[0.4, 0.6], [0.9, 0.1]]], np.float32)
-
-
-@pytest.mark.parametrize(
-    ("method", "expected"),
-    [
-        ("mean", [[0.3, 0.7], [0.75, 0.25]]),
-        ("max", [[0.4, 0.8], [0.9, 0.4]]),
-        ("vote", [[0.0, 1.0], [1.0, 0.0]]),
-        # Roots of mean squares: (0.04 + 0.16) / 2 = 0.1, (0.64 + 0.36) / 2 = 0.5, ...
-        ("power_mean", [[0.1**0.5, 0.5**0.5], [0.585**0.5, 0.085**0.5]]),
-        # Both members order the windows alike in each class, so the means stay where they are.
-        ("rank", [[0.3, 0.7], [0.75, 0.25]]),
-    ],
-)
-def test_members_combine(method: str, expected: list[list[float]]) -> None:
-    np.testing.assert_allclose(combine.combine(TWO_MEMBERS, method), expected, rtol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("method", "expected"),
-    [
-        ("mean", [[0.35, 0.65], [0.825, 0.175]]),
-        ("max", [[0.4, 0.8], [0.9, 0.4]]),
-        ("vote", [[0.0, 1.0], [1.0, 0.0]]),
-        ("power_mean", [[0.13**0.5, 0.43**0.5], [0.6975**0.5, 0.0475**0.5]]),
-    ],
-)
-def test_members_count_by_their_weights(method: str, expected: list[list[float]]) -> None:
-    np.testing.assert_allclose(combine.combine(TWO_MEMBERS, method, np.array([1, 3])), expected, rtol=1e-6)
-
-
-@given(members, st.sampled_from(combine.COMBINE_METHODS))
-def test_a_member_alone_is_the_ensemble_whatever_the_method(by_member: np.ndarray, method: str) -> None:
-    alone = np.eye(len(by_member))[0]
-    expected = by_member[0] > 0.5 if method == "vote" else by_member[0]
-    np.testing.assert_allclose(combine.combine(by_member, method, alone), expected, atol=1e-6)
-
-
-@given(members, st.floats(1, 8))
-def test_a_power_mean_lies_between_mean_and_maximum(by_member: np.ndarray, exponent: float) -> None:
-    joined = combine.combine(by_member, "power_mean", exponent=exponent)
-    assert (joined >= combine.combine(by_member, "mean") - 1e-5).all()
-    assert (joined <= combine.combine(by_member, "max") + 1e-5).all()
-
-
-@given(members)
-def test_a_rank_average_has_the_values_of_the_mean_in_another_order(by_member: np.ndarray) -> None:
-    """But for ties, which share theirs."""
-    ranked, mean = (
-        np.sort(combine.combine(by_member, "rank"), axis=0),
-        np.sort(combine.combine(by_member, "mean"), axis=0),
-    )
-    assert (ranked >= mean[:1] - 1e-6).all()
-    assert (ranked <= mean[-1:] + 1e-6).all()
-
-
-def test_a_rank_average_does_not_let_a_loud_member_decide() -> None:
-    quiet = np.array([[0.02], [0.03], [0.01]])
-    loud = np.array([[0.5], [0.4], [0.9]])
-    ranked = combine.combine(np.stack([quiet, loud, quiet]), "rank", np.array([1, 1, 1]))
-    # Ranks 2 3 1, 2 1 3, 2 3 1: averages 2, 7/3, 5/3; the sorted means .14/3.. go in that order.
-    means = np.sort((2 * quiet + loud) / 3, axis=0)[:, 0]
-    np.testing.assert_allclose(ranked[:, 0], [means[1], means[2], means[0]], rtol=1e-6)
-
-
-def test_a_window_is_labelled_by_the_members_that_may() -> None:
-    weights = np.array([[1, 0], [1, 0]])  # the second window was a training recording of both
-    weights[1, 0] = 0
-    np.testing.assert_allclose(combine.combine(TWO_MEMBERS, "mean", weights), [[0.2, 0.8], [0, 0]], rtol=1e-6)
-    np.testing.assert_allclose(combine.combine(TWO_MEMBERS, "max", weights), [[0.2, 0.8], [0, 0]], rtol=1e-6)
-    np.testing.assert_array_equal(combine.disagreement(TWO_MEMBERS, weights), [0, 0])
-
-
-def test_a_vote_is_the_share_of_members_above_a_half() -> None:
-    three = np.array([[[0.5]], [[0.51]], [[0.9]]], np.float32)
-    np.testing.assert_allclose(combine.combine(three, "vote"), [[2 / 3]], rtol=1e-6)
-
-
-def test_an_unknown_method_lists_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match=r"method=median.*mean, power_mean, max, vote, rank"):
-        combine.combine(TWO_MEMBERS, "median")
-
-
-def test_disagreement_is_the_spread_over_the_best_class() -> None:
-    # Best classes by the mean: 1 (0.8, 0.6) and 0 (0.6, 0.9); standard deviations of two values: half their distance.
-    np.testing.assert_allclose(combine.disagreement(TWO_MEMBERS), [0.1, 0.15], rtol=1e-5)
-
-
-def test_smoothing_weights_a_window_with_its_neighbours() -> None:
-    rows = np.array([[0.0], [1.0], [0.5]], np.float32)
-    np.testing.assert_allclose(smoothing.smooth(rows, 0.8), [[0.1], [0.85], [0.6 - 0.05 + 0.0]], rtol=1e-6)
-
-
-@given(probabilities, st.floats(0.01, 1))
-def test_smoothing_keeps_the_range_of_each_class(rows: np.ndarray, centre: float) -> None:
-    smoothed = smoothing.smooth(rows, centre)
-    assert smoothed.shape == rows.shape
-    assert (smoothed >= rows.min(axis=0) - 1e-6).all()
-    assert (smoothed <= rows.max(axis=0) + 1e-6).all()
-
-
-@given(probabilities)
-def test_a_centre_of_one_leaves_everything_as_it_is(rows: np.ndarray) -> None:
-    np.testing.assert_array_equal(smoothing.smooth(rows, 1.0), rows)
-
-
-def test_silent_windows_have_no_class() -> None:
-    rows = np.array([[0.9, 0.8], [0.7, 0.6]], np.float32)
-    np.testing.assert_array_equal(
-        smoothing.silence(rows, np.array([True, False])), np.array([[0, 0], rows[1]], np.float32)
-    )
 
 
 def test_the_best_class_is_the_primary_label_and_its_probability_the_weight() -> None:
@@ -211,11 +90,6 @@ def test_a_class_is_capped_at_its_most_confident_windows() -> None:
     assert len(rules.cap_classes(table, 0)) == 4
 
 
-def test_without_balance_the_most_confident_windows_are_kept() -> None:
-    table = labelled([[0.99, 0], [0, 0.8], [0.98, 0]])
-    assert rules.cap_confident(table, 2)["filename"].tolist() == ["S0.ogg", "S2.ogg"]
-
-
 @given(
     probabilities.filter(lambda rows: rows.shape[1] == 2),
     st.builds(
@@ -245,12 +119,6 @@ def test_balance_chooses_between_the_best_of_each_class_and_the_best_of_all(bala
     settings = Pseudo(keep_class=0.5, keep_window=0.5, max_share=1, balance=balance)
     table, _ = rules.apply_rules(labelled([[0.99, 0], [0.98, 0], [0, 0.8]]), CLASSES, settings, n_real=2)
     assert table["filename"].tolist() == kept
-
-
-def test_files_are_smoothed_by_themselves() -> None:
-    rows = np.array([[0.0], [1.0], [1.0], [0.0]], np.float32)
-    smoothed = smoothing.smooth_files(rows, ["a", "a", "b", "b"], 0.8)
-    np.testing.assert_allclose(smoothed, [[0.1], [0.9], [0.9], [0.1]], rtol=1e-6)
 
 
 def test_a_window_whose_classes_are_all_dropped_is_not_kept_as_an_empty_one() -> None:

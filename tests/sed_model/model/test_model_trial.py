@@ -13,18 +13,10 @@ from sed_model.core.errors import ConfigError
 from sed_model.model.backbones import Backbone, reason_of
 from sed_model.model.model_trial import try_model
 
-SMALL = SedConfig().with_overrides(
-    {
-        "front_end.sample_rate_hz": 16_000,
-        "front_end.n_fft": 1024,
-        "front_end.hop_length": 256,
-        "front_end.n_mels": 64,
-        "front_end.f_max_hz": 8_000.0,
-        "data.window_s": 2.0,
-        "data.target_s": 1.0,
-        "model.pretrained": False,
-    }
-)
+SMALL = SedConfig().with_overrides({
+    "front_end.sample_rate_hz": 16_000, "front_end.n_fft": 1024, "front_end.hop_length": 256, "front_end.n_mels": 64,
+    "front_end.f_max_hz": 8_000.0, "data.window_s": 2.0, "data.target_s": 1.0, "model.pretrained": False,
+})  # fmt: skip
 """Images of 64 mels x 126 frames."""
 NO_DROP_PATH = "has no drop path: model.drop_path_rate is left out"
 OWN_POOLING = "has a global pooling that cannot be left out: it is built with it, and goes unused"

@@ -12,7 +12,7 @@ import soundfile
 import torch
 
 from sed_model.audio.decoding import decode
-from sed_model.core.errors import CheckpointError, ConfigError
+from sed_model.core.errors import CheckpointError
 from sed_model.model.checkpoint import load_model
 from sed_model.model.devices import Runtime
 from sed_model.predict.ensemble import Ensemble, Joining, load_ensemble
@@ -168,16 +168,6 @@ def test_a_sample_that_lists_some_files_is_an_example(soundscapes: Path, ensembl
     table, lines = table_of(PredictJob(soundscapes, tmp_path / "out.csv", sample), ensemble)
     assert len(table) == 22
     assert lines[0] == "sample.csv lists 1 of 7 soundscapes: taken as an example of the columns"
-
-
-def test_places_that_cannot_be_written_are_refused_at_once(
-    soundscapes: Path, ensemble: Ensemble, tmp_path: Path
-) -> None:
-    (tmp_path / "events").touch()
-    with pytest.raises(ConfigError, match="is a folder"):
-        predict_soundscapes(PredictJob(soundscapes, tmp_path), ensemble)
-    with pytest.raises(ConfigError, match="is a file; give a folder"):
-        predict_soundscapes(PredictJob(soundscapes, tmp_path / "out.csv", events=tmp_path / "events"), ensemble)
 
 
 def test_members_that_do_not_fit_together_are_refused(

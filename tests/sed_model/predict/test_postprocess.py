@@ -120,11 +120,12 @@ def test_a_file_of_settings_comes_back(tmp_path: Path) -> None:
         (json.dumps({"top_k": 3, "file_power": -1}), r"file_power=-1: .*greater.*\n.*top_k=3: Extra"),
         ('{"tta_weight": NaN}', "finite"),
         ("[]", "file="),
+        ('"é"', "cannot be read"),
     ],
 )
 def test_a_file_that_is_none_is_refused(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "post.json"
-    path.write_text(text)
+    path.write_bytes(text.encode("latin-1"))
     with pytest.raises(ConfigError, match=message):
         read_post(path)
 

@@ -156,16 +156,8 @@ def test_a_sample_is_found_in_or_beside_the_soundscapes(tmp_path: Path, sample: 
 
 def recorders(folder: Path) -> Path:
     """Two recorders' dated folders with files of one name, beside what is no recording."""
-    for name in (
-        "top.wav",
-        "A/2025-05-01/060000.wav",
-        "B/2025-05-01/060000.wav",
-        "A/2025-05-01/._060000.wav",
-        "._top.wav",
-        "x.m4a",
-        "y.aac",
-        "notes.txt",
-    ):
+    dated = ("A/2025-05-01/060000.wav", "B/2025-05-01/060000.wav", "A/2025-05-01/._060000.wav")
+    for name in ("top.wav", *dated, "._top.wav", "x.m4a", "y.aac", "notes.txt"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).touch()
     return folder

@@ -86,13 +86,9 @@ def test_an_open_batch_size_is_recorded_as_what_was_used(
 def test_epochs_count_through_the_stages(unbroken: tuple[Path, list[EpochResult]]) -> None:
     results = unbroken[1]
     assert [(r.stage, r.epoch, r.stage_epoch) for r in results] == [
-        ("pretrain_ce", 1, 1),
-        ("pretrain_ce", 2, 2),
-        ("pretrain_ce", 3, 3),
-        ("train_bce", 4, 1),
-        ("train_bce", 5, 2),
+        ("pretrain_ce", 1, 1), ("pretrain_ce", 2, 2), ("pretrain_ce", 3, 3), ("train_bce", 4, 1), ("train_bce", 5, 2),
         ("train_bce", 6, 3),
-    ]
+    ]  # fmt: skip
     assert {r.epochs for r in results} == {6}
     assert [r.finished for r in results] == [False] * 5 + [True]
 

@@ -248,8 +248,5 @@ def test_every_configured_loss_is_there() -> None:
 
 def test_unknown_loss_lists_the_known_ones_and_the_nearest() -> None:
     truth = Truth(torch.ones(1, 1), torch.ones(1, 1, dtype=torch.bool), torch.ones(1))
-    with pytest.raises(
-        ConfigError,
-        match=r"is unknown \(did you mean focal_bce\?\); use one of ce, bce, ",
-    ):
+    with pytest.raises(ConfigError, match=r"is unknown \(did you mean focal_bce\?\); use one of ce, bce, "):
         stage_loss("focal", torch.zeros(1, 1), torch.zeros(1, 2, 1), truth, SETTINGS)

@@ -179,12 +179,18 @@ def _scalar_model(value: float) -> nn.Linear:
     return model
 
 
+def _moved(value: float, to: float, decay: float) -> tuple[nn.Linear, Ema]:
+    """A model whose weight has moved, and the average over both."""
+    model = _scalar_model(value)
+    ema = Ema(model, decay=decay)
+    nn.init.constant_(model.weight, to)
+    ema.update(model)
+    return model, ema
+
+
 def test_ema_decay_warms_up() -> None:
     """Decays 1/10 and 2/11: 0.1 * 0 + 0.9 * 1, then 2/11 * 0.9 + 9/11 * 2."""
-    model = _scalar_model(0.0)
-    ema = Ema(model, decay=0.999)
-    nn.init.constant_(model.weight, 1.0)
-    ema.update(model)
+    model, ema = _moved(0.0, 1.0, decay=0.999)
     assert ema.average["weight"].item() == pytest.approx(0.9)
     nn.init.constant_(model.weight, 2.0)
     ema.update(model)
@@ -192,10 +198,7 @@ def test_ema_decay_warms_up() -> None:
 
 
 def test_ema_decay_stops_at_its_setting() -> None:
-    model = _scalar_model(0.0)
-    ema = Ema(model, decay=0.05)
-    nn.init.constant_(model.weight, 1.0)
-    ema.update(model)
+    _, ema = _moved(0.0, 1.0, decay=0.05)
     assert ema.average["weight"].item() == pytest.approx(0.95)
 
 
@@ -209,19 +212,14 @@ def test_ema_averages_batchnorm_statistics_and_copies_counters() -> None:
 
 
 def test_ema_leaves_the_model_alone_until_applied() -> None:
-    model = _scalar_model(1.0)
-    ema = Ema(model, decay=0.5)
-    nn.init.constant_(model.weight, 3.0)
-    ema.update(model)
+    model, ema = _moved(1.0, 3.0, decay=0.5)
     with ema.applied_to(model):
         assert model.weight.item() == pytest.approx(0.1 * 1 + 0.9 * 3)
     assert model.weight.item() == 3.0
 
 
 def test_ema_gives_the_weights_back_after_an_error() -> None:
-    model = _scalar_model(1.0)
-    ema = Ema(model, decay=0.5)
-    nn.init.constant_(model.weight, 3.0)
+    model, ema = _moved(1.0, 3.0, decay=0.5)
     with pytest.raises(KeyboardInterrupt), ema.applied_to(model):
         raise KeyboardInterrupt
     assert model.weight.item() == 3.0
@@ -236,10 +234,7 @@ def test_ema_copy_is_not_tied_to_the_model() -> None:
 
 
 def test_resumed_ema_goes_on_as_if_never_stopped() -> None:
-    model = _scalar_model(0.0)
-    ema = Ema(model, decay=0.999)
-    nn.init.constant_(model.weight, 1.0)
-    ema.update(model)
+    model, ema = _moved(0.0, 1.0, decay=0.999)
     file = io.BytesIO()
     torch.save(ema.state_dict(), file)
     file.seek(0)

@@ -136,17 +136,17 @@ def test_a_damaged_note_of_the_holder_does_no_harm(folder: Path, holder: subproc
 
 
 def test_an_ensemble_and_a_training_are_drivers_too(
-    finished_run: Path, tiny_root: Path, tiny_space: Path, tmp_path: Path
+    written_run: Path, tiny_root: Path, tiny_space: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     data = ("--data", tiny_root, "--config", tiny_space.parent / "base.yaml")
     with only_driver(out, "search"):
         with pytest.raises(ConfigError, match=r"a search on .* writes there"):
-            ensemble.main(["--run", str(finished_run), "--out", str(out)])
+            ensemble.main(["--run", str(written_run), "--out", str(out)])
         with pytest.raises(ConfigError, match=r"a search on .* writes there"):
             train.main([str(word) for word in ("--stage", "pretrain_ce", "--out", out, *data)])
-    with only_driver(finished_run, "search"), pytest.raises(ConfigError, match=r"a search on .* writes there"):
-        ensemble.main(["--run", str(finished_run)])
+    with only_driver(written_run, "search"), pytest.raises(ConfigError, match=r"a search on .* writes there"):
+        ensemble.main(["--run", str(written_run)])
 
 
 def test_a_file_system_without_locks_is_told_of(

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 
 from sed_model.config.sed_config import SedConfig
 from sed_model.core.errors import ConfigError
+from sed_model.core.parquet import write_parquet
 from sed_model.model.devices import Runtime
 from sed_model.run_folder.folder import RunFolder
 from tests.models import random_model, save_random_model
 from trainables import ensemble
 from trainables.labelling.candidates import EnsembleJob
-from trainables.labelling.job import predict_shard
+from trainables.labelling.job import label_soundscapes, predict_shard
 from trainables.labelling.plan import plan_ensemble
 
 
@@ -67,9 +70,23 @@ def test_folders_below_are_labelled_by_their_paths(
     assert sorted(set(table["filename"].to_pylist())) == ["A/0600.wav", "B/0600.wav", "top.wav"]
 
 
-def test_allowed_copies_of_labelled_soundscapes_are_marked(run: RunFolder, recorders: Path, tiny_root: Path) -> None:
-    made = plan(run, tiny_root, soundscapes=recorders, recursive=True, allow_validation_soundscapes=True)
+def test_allowed_copies_of_labelled_soundscapes_are_labelled_and_marked(
+    run: RunFolder, recorders: Path, tiny_root: Path, tiny_base: SedConfig
+) -> None:
+    """All predictions are there, so that Ray has no part in it."""
+    every = {"pseudo.keep_window": 0, "pseudo.keep_class": 0, "pseudo.max_share": 1000}
+    allowed = {"recursive": True, "allow_validation_soundscapes": True, "overrides": every}
+    made = plan(run, tiny_root, soundscapes=recorders, **allowed)
+    for shard in [*made.shards(), *made.labelled_shards()]:
+        write_parquet(shard.part, predict_shard([random_model(tiny_base)], shard, Runtime(torch.device("cpu"), None)))
+    label_soundscapes(made)
+    labels = pd.read_parquet(run.ensemble / "pseudo_labels" / "part-00000.parquet")
+
     assert made.sources.from_validation == {"B/L0.wav"}
+    assert set(labels["filename"]) == {"A/0600.wav", "B/0600.wav", "B/L0.wav", "top.wav"}
+    assert set(labels.loc[labels["from_validation"], "filename"]) == {"B/L0.wav"}
+    summary = json.loads((run.ensemble / "summary.json").read_text(encoding="utf-8"))
+    assert summary["from_validation"] == labels["from_validation"].sum()
 
 
 def test_recursive_needs_the_folder_that_it_is_about(run: RunFolder) -> None:

@@ -29,13 +29,11 @@ from trainables.labelling.plan import members_record, plan_ensemble
 from trainables.labelling.run_members import members_of
 from trainables.labelling.soundscapes import out_of_fold
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture
-def run(finished_run: Path, tmp_path: Path) -> Path:
-    """A copy of the finished run, without its ensemble."""
-    return Path(shutil.copytree(finished_run, tmp_path / "run", ignore=shutil.ignore_patterns("ensemble", "tune")))
+def run(written_run: Path, tmp_path: Path) -> Path:
+    """A copy of the written run, free to be changed."""
+    return Path(shutil.copytree(written_run, tmp_path / "run"))
 
 
 def plan(run: Path, data: Path, **changes: Any) -> Any:

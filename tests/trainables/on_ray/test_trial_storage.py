@@ -48,22 +48,10 @@ def stored(tmp_path: Path) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in (tmp_path / "bucket" / "trial_0000").iterdir()}
 
 
-def test_another_node_gets_what_was_pushed(pushed: TrialFiles, tmp_path: Path, uri: str) -> None:
-    TrialFiles(tmp_path / "node_b", uri).pull()
-
-    assert read(tmp_path / "node_b") == FILES
-
-
 def test_nothing_comes_where_nothing_was_pushed(tmp_path: Path, uri: str) -> None:
     TrialFiles(tmp_path / "node_b", uri).pull()
 
     assert not (tmp_path / "node_b").exists()
-
-
-def test_states_can_be_left_where_they_are(pushed: TrialFiles, tmp_path: Path, uri: str) -> None:
-    TrialFiles(tmp_path / "run", uri).pull(skip=("state.pt", "state.previous.pt"))
-
-    assert read(tmp_path / "run").keys() == {"model.safetensors", "model.json"}
 
 
 def test_files_that_did_not_change_are_not_sent_again(pushed: TrialFiles, tmp_path: Path) -> None:

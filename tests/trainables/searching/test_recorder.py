@@ -50,11 +50,17 @@ def feed(recorder: Recorder, number: int, *reports: dict[str, Any]) -> None:
         recorder.on_trial_result(0, [], trial(number), result)
 
 
-def test_the_row_shows_the_best_epoch(run: RunFolder) -> None:
+def recorded(run: RunFolder, *reports: dict[str, Any], ended: bool = True) -> None:
+    """The tables of a trial that has reported, and ended or not."""
     recorder = recorder_of(run)
-    feed(recorder, 0, report(1, 0.6), report(2, 0.8), report(3, 0.7, 30.0, finished=True, best=(2, 0.8)))
-    recorder.on_trial_complete(0, [], trial(0))
+    feed(recorder, 0, *reports)
+    if ended:
+        recorder.on_trial_complete(0, [], trial(0))
     recorder.flush()
+
+
+def test_the_row_shows_the_best_epoch(run: RunFolder) -> None:
+    recorded(run, report(1, 0.6), report(2, 0.8), report(3, 0.7, 30.0, finished=True, best=(2, 0.8)))
 
     (row,) = run.read_trials()
     assert (row["trial_id"], row["status"], row["macro_auc"]) == ("trial_0000", "complete", 0.8)
@@ -65,9 +71,7 @@ def test_the_row_shows_the_best_epoch(run: RunFolder) -> None:
 
 def test_trials_of_an_earlier_release_have_the_new_keys_at_their_defaults(run: RunFolder) -> None:
     """Or else the leaderboard of a search that is gone on with would show a setting that nobody changed."""
-    recorder = recorder_of(run)
-    feed(recorder, 0, report(1, 0.6))
-    recorder.flush()
+    recorded(run, report(1, 0.6), ended=False)
     run.write_tables([{key: value for key, value in row.items() if "average_epochs" not in key}
                       for row in run.read_trials()], run.read_curves())  # fmt: skip
 
@@ -80,10 +84,8 @@ def test_trials_of_an_earlier_release_have_the_new_keys_at_their_defaults(run: R
 
 
 def test_a_score_of_the_cross_entropy_stage_is_no_result_of_a_later_one(run: RunFolder) -> None:
-    recorder = recorder_of(run)
     later = report(2, 0.7) | {"stage": "train_bce", "best_stage": "train_bce"}
-    feed(recorder, 0, report(1, 0.9), later)
-    recorder.flush()
+    recorded(run, report(1, 0.9), later, ended=False)
 
     (row,) = run.read_trials()
     assert (row["macro_auc"], row["stage"], row["epoch"]) == (0.7, "train_bce", 2)
@@ -92,9 +94,7 @@ def test_a_score_of_the_cross_entropy_stage_is_no_result_of_a_later_one(run: Run
 
 def test_a_trial_that_goes_on_keeps_its_best_while_it_repeats_itself(run: RunFolder) -> None:
     feed(recorder_of(run), 0, report(1, 0.6), report(2, 0.8))
-    after = recorder_of(run)
-    feed(after, 0, report(1, 0.6))
-    after.flush()
+    recorded(run, report(1, 0.6), ended=False)
 
     assert run.read_trials()[0]["macro_auc"] == 0.8
 
@@ -108,19 +108,13 @@ def test_what_an_epoch_has_to_say_is_a_line_of_its_own(run: RunFolder, capsys: p
 
 
 def test_a_trial_that_did_not_finish_is_pruned(run: RunFolder) -> None:
-    recorder = recorder_of(run)
-    feed(recorder, 0, report(1, 0.6))
-    recorder.on_trial_complete(0, [], trial(0))
-    recorder.flush()
+    recorded(run, report(1, 0.6))
 
     assert run.read_trials()[0]["status"] == "pruned"
 
 
 def test_a_reported_failure_keeps_its_whole_message(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
-    recorder = recorder_of(run)
-    feed(recorder, 0, report(1, 0.6), {"failure": "loss is nan\nfiles: a.ogg", "time_total_s": 12.0})
-    recorder.on_trial_complete(0, [], trial(0))
-    recorder.flush()
+    recorded(run, report(1, 0.6), {"failure": "loss is nan\nfiles: a.ogg", "time_total_s": 12.0})
 
     (row,) = run.read_trials()
     assert (row["status"], row["error"], row["macro_auc"]) == ("failed", "loss is nan\nfiles: a.ogg", 0.6)
@@ -144,31 +138,21 @@ def test_a_raised_error_is_named_with_its_traceback(
 
 
 def test_a_trial_without_a_report_can_end(run: RunFolder) -> None:
-    recorder = recorder_of(run)
-    recorder.on_trial_start(0, [], trial(0))
-    recorder.on_trial_complete(0, [], trial(0))
-    recorder.flush()
+    recorded(run)
 
     assert run.read_trials()[0]["macro_auc"] is None
 
 
 def test_the_time_of_a_resumed_trial_adds_up(run: RunFolder) -> None:
-    first = recorder_of(run)
-    feed(first, 0, report(1, 0.6, 10.0))
-    first.flush()
-    second = recorder_of(run)
-    feed(second, 0, report(2, 0.7, 5.0), report(3, 0.7, 8.0, finished=True))
-    second.on_trial_complete(0, [], trial(0))
-    second.flush()
+    recorded(run, report(1, 0.6, 10.0), ended=False)
+    recorded(run, report(2, 0.7, 5.0), report(3, 0.7, 8.0, finished=True))
 
     assert run.read_trials()[0]["duration_s"] == 18.0
     assert [row["epoch"] for row in run.read_curves()] == [1, 2, 3]
 
 
 def test_an_epoch_reported_twice_is_kept_once(run: RunFolder) -> None:
-    recorder = recorder_of(run)
-    feed(recorder, 0, report(1, 0.6), report(1, 0.6))
-    recorder.flush()
+    recorded(run, report(1, 0.6), report(1, 0.6), ended=False)
 
     assert len(run.read_curves()) == 1
 
@@ -311,13 +295,6 @@ def test_flush_writes_what_waits(run: RunFolder) -> None:
     recorder.flush()
 
     assert len(run.read_curves()) == 2
-
-
-def test_a_trial_that_ended_when_the_search_was_killed_is_settled(run: RunFolder) -> None:
-    feed(recorder_of(run), 0, report(1, 0.6))
-    recorder_of(run, {0: "pruned"}).flush()
-
-    assert run.read_trials()[0]["status"] == "pruned"
 
 
 def test_a_trial_that_is_to_go_on_stays_running(run: RunFolder) -> None:

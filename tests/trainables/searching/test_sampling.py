@@ -19,11 +19,6 @@ from trainables.spaces.settings import SearchSettings
 RATE = "stages.pretrain_ce.lr"
 
 
-@pytest.fixture(scope="module")
-def space(tiny_space: Path) -> SearchSpace:
-    return load_space(tiny_space)
-
-
 def with_search(space: SearchSpace, **settings: Any) -> SearchSpace:
     return replace(space, search=space.search.model_copy(update=settings))
 

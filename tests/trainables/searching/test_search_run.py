@@ -6,23 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from sed_model.core.errors import ConfigError, DiskFullError
+from sed_model.core.errors import ConfigError, DiskFullError, TrainingError
 from sed_model.run_folder.folder import RunFolder
 from sed_model.run_folder.leaderboard import rank
 from tests.sed_model.clips.test_pseudo_clips import write_labels
+from tests.trainables.run_tables import TRIAL
 from trainables.on_ray.cluster import ClusterInfo
 from trainables.on_ray.stopping import StoppedError
 from trainables.searching.leaderboard_text import leaderboard_text
 from trainables.searching.next_steps import can_teach, hint_to_resume, resume_command
-from trainables.searching.resources import check_room, room, trial_resources
-from trainables.spaces.load import load_space
+from trainables.searching.resources import check_room, trial_resources
+from trainables.searching.tune_run import end_of_search
 from trainables.spaces.search_space import SearchSpace
 from trainables.trials.trial import SearchJob
-
-
-@pytest.fixture(scope="module")
-def space(tiny_space: Path) -> SearchSpace:
-    return load_space(tiny_space)
 
 
 def job_of(space: SearchSpace, cpus: int = 1, gpus: float = 0, workers: int = 0) -> SearchJob:
@@ -41,27 +37,10 @@ def test_the_leaderboard_shows_settings_only_where_they_matter(space: SearchSpac
     lines = leaderboard_text(rank(rows), space).splitlines()
 
     assert lines[0].split() == [
-        "rank",
-        "trial_id",
-        "status",
-        "macro_auc",
-        "epochs",
-        "minutes",
-        "pool_type",
-        "gem_p",
-        "lr",
-    ]
+        "rank", "trial_id", "status", "macro_auc", "epochs", "minutes", "pool_type", "gem_p", "lr",
+    ]  # fmt: skip
     assert lines[1].split() == ["1", "trial_0000", "complete", "0.8100", "3", "1.5", "gem", "2.5", "0.001"]
     assert lines[2].split() == ["2", "trial_0001", "failed", "-", "-", "-", "avg", "-", "0.002"]
-
-
-@pytest.mark.parametrize(
-    ("cpus", "gpus", "workers", "trials"), [(1, 0, 0, 8), (3, 0, 0, 2), (1, 0.5, 0, 4), (2, 1, 2, 1), (1, 0, 8, 1)]
-)
-def test_trials_that_fit_eight_cpus_and_two_gpus(
-    space: SearchSpace, cpus: int, gpus: float, workers: int, trials: int
-) -> None:
-    assert room(job_of(space, cpus, gpus, workers), ClusterInfo(8, 2, "")) == trials
 
 
 @pytest.mark.parametrize(("cpus", "gpus", "workers"), [(9, 0, 0), (1, 3, 0), (2, 0, 5), (1, 1, 3)])
@@ -115,3 +94,26 @@ def test_a_student_is_proposed_only_where_it_has_labels_to_learn_from(tmp_path: 
     write_labels(without.ensemble, [], [])  # the rules kept no window
 
     assert [can_teach(run) for run in (with_labels, without, bare)] == [True, False, False]
+
+
+def test_a_budget_that_is_used_up_is_told_and_no_state_stays(
+    bare_run: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bare_run.trial(0).mkdir(parents=True)
+    (bare_run.trial(0) / "state.pt").touch()
+    end_of_search(bare_run, 50)
+
+    told = f"the budget is used up after 1 of 50 trials; {resume_command(bare_run)} runs the rest\n"
+    assert capsys.readouterr().out == told
+    assert list(bare_run.trial(0).iterdir()) == []
+
+
+def test_a_search_without_a_success_tells_each_error_once(bare_run: RunFolder) -> None:
+    failed = [
+        TRIAL | {"trial_id": f"trial_000{n}", "number": n, "status": "failed", "macro_auc": None} for n in range(3)
+    ]
+    errors = ("loss is nan", "out of memory", "loss is nan")
+    bare_run.write_tables([row | {"error": error} for row, error in zip(failed, errors, strict=True)], [])
+
+    with pytest.raises(TrainingError, match=r"no trial succeeded: loss is nan; out of memory"):
+        end_of_search(bare_run, 3)

@@ -18,11 +18,6 @@ from trainables.spaces.load import load_space
 from trainables.spaces.search_space import SearchSpace
 
 
-@pytest.fixture(scope="module")
-def space(tiny_space: Path) -> SearchSpace:
-    return load_space(tiny_space)
-
-
 @pytest.fixture
 def journal(tmp_path: Path) -> Path:
     return tmp_path / "optuna.journal"
@@ -34,6 +29,14 @@ def report(score: float, epoch: int, finished: bool = False) -> dict[str, Any]:
 
 def with_search(space: SearchSpace, **settings: Any) -> SearchSpace:
     return replace(space, search=space.search.model_copy(update=settings))
+
+
+@pytest.fixture
+def searcher(space: SearchSpace, journal: Path) -> SedSearcher:
+    """One trial, "ray_1", is drawn."""
+    made = SedSearcher(space, journal)
+    made.suggest("ray_1")
+    return made
 
 
 def only_trial(searcher: SedSearcher) -> optuna.trial.FrozenTrial:
@@ -48,9 +51,7 @@ def test_the_first_trial_is_the_base(space: SearchSpace, journal: Path) -> None:
     assert suggestion == {"number": 0, "values": values, "drawn_by": "default"}
 
 
-def test_a_finished_trial_is_complete_with_its_score(space: SearchSpace, journal: Path) -> None:
-    searcher = SedSearcher(space, journal)
-    searcher.suggest("ray_1")
+def test_a_finished_trial_is_complete_with_its_score(searcher: SedSearcher) -> None:
     searcher.on_trial_result("ray_1", report(0.6, 1))
     searcher.on_trial_complete("ray_1", report(0.7, 2, finished=True))
 
@@ -59,9 +60,7 @@ def test_a_finished_trial_is_complete_with_its_score(space: SearchSpace, journal
     assert searcher.finished() == {0: "complete"}
 
 
-def test_a_stopped_trial_is_pruned_with_the_report_that_stopped_it(space: SearchSpace, journal: Path) -> None:
-    searcher = SedSearcher(space, journal)
-    searcher.suggest("ray_1")
+def test_a_stopped_trial_is_pruned_with_the_report_that_stopped_it(searcher: SedSearcher) -> None:
     searcher.on_trial_result("ray_1", report(0.6, 1))
     searcher.on_trial_complete("ray_1", report(0.7, 2))
 
@@ -80,18 +79,14 @@ FAILURES = {
 
 
 @pytest.mark.parametrize("ending", FAILURES.values(), ids=FAILURES)
-def test_a_trial_without_a_score_is_failed(space: SearchSpace, journal: Path, ending: dict[str, Any]) -> None:
-    searcher = SedSearcher(space, journal)
-    searcher.suggest("ray_1")
+def test_a_trial_without_a_score_is_failed(searcher: SedSearcher, ending: dict[str, Any]) -> None:
     searcher.on_trial_complete("ray_1", **ending)
 
     assert only_trial(searcher).state is TrialState.FAIL
     assert searcher.finished() == {0: "failed"}
 
 
-def test_a_reported_failure_is_no_intermediate_value(space: SearchSpace, journal: Path) -> None:
-    searcher = SedSearcher(space, journal)
-    searcher.suggest("ray_1")
+def test_a_reported_failure_is_no_intermediate_value(searcher: SedSearcher) -> None:
     failure = {"best_macro_auc": math.nan, "failure": "loss is nan"}
     searcher.on_trial_result("ray_1", failure)
     searcher.on_trial_complete("ray_1", failure)
@@ -100,9 +95,7 @@ def test_a_reported_failure_is_no_intermediate_value(space: SearchSpace, journal
     assert only_trial(searcher).intermediate_values == {}
 
 
-def test_a_second_completion_changes_nothing(space: SearchSpace, journal: Path) -> None:
-    searcher = SedSearcher(space, journal)
-    searcher.suggest("ray_1")
+def test_a_second_completion_changes_nothing(searcher: SedSearcher) -> None:
     searcher.on_trial_complete("ray_1", report(0.7, 2, finished=True))
     searcher.on_trial_complete("ray_1", error=True)
 
@@ -164,24 +157,6 @@ def test_a_resumed_search_draws_what_an_unbroken_one_draws(space: SearchSpace, t
     assert draws(tmp_path / "broken.journal", {0, 1, 7, 13}) == unbroken
     assert [trial["number"] for trial in unbroken] == list(range(16))
     assert len({trial["values"]["stages.pretrain_ce.lr"] for trial in unbroken}) == 16
-
-
-def test_the_same_seed_draws_the_same_points(space: SearchSpace, tmp_path: Path) -> None:
-    def draws(folder: str) -> list[Any]:
-        searcher = SedSearcher(space, tmp_path / folder / "optuna.journal")
-        return [searcher.suggest(f"ray_{number}") for number in range(5)]
-
-    assert draws("a") == draws("b")
-
-
-def test_parameters_are_drawn_only_where_they_matter(space: SearchSpace, journal: Path) -> None:
-    searcher = SedSearcher(space, journal)
-    for number in range(12):
-        searcher.suggest(f"ray_{number}")
-
-    drawn = [trial.params for trial in searcher.study.get_trials()]
-    assert {params["model.pool_type"] for params in drawn} == {"avg", "gem"}
-    assert all(("model.gem_p" in params) == (params["model.pool_type"] == "gem") for params in drawn)
 
 
 def test_no_trial_is_drawn_once_the_time_is_over(space: SearchSpace, journal: Path) -> None:

@@ -19,11 +19,6 @@ from trainables.spaces.search_space import Parameter, SearchSpace
 FINGERPRINT = "the same data"
 
 
-@pytest.fixture
-def space(tiny_space: Path) -> SearchSpace:
-    return load_space(tiny_space)
-
-
 def trial(space: SearchSpace, number: int, values: dict[str, Any], **fields: Any) -> dict[str, Any]:
     config = {f"config.{key}": value for key, value in space.config(values).flat().items()}
     return {
@@ -112,8 +107,3 @@ def test_scores_of_other_epochs_are_refused(tiny_space: Path, old: RunFolder) ->
 
     with pytest.raises(DataError, match=r"stages\.train_bce\.epochs was 1, is 9"):
         earlier_trials(longer, old.path, FINGERPRINT)
-
-
-def test_a_folder_that_is_no_run_is_refused(space: SearchSpace, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="is no run folder"):
-        earlier_trials(space, tmp_path, FINGERPRINT)

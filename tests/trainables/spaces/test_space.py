@@ -54,14 +54,9 @@ space:
     assert space.search.num_trials == 40
     assert space.search.scheduler == AshaSettings(grace_period=3, reduction_factor=3)
     assert set().union(*draws(space, 40)) == {
-        "model.backbone",
-        "model.pool_type",
-        "model.gem_p",
-        "model.multi_head_attention",
-        "model.attention_heads",
-        "augment.wave.prob",
-        "stages.train_bce.lr",
-    }
+        "model.backbone", "model.pool_type", "model.gem_p", "model.multi_head_attention", "model.attention_heads",
+        "augment.wave.prob", "stages.train_bce.lr",
+    }  # fmt: skip
 
 
 def test_a_conditional_key_is_drawn_exactly_when_its_parent_matches(tmp_path: Path) -> None:

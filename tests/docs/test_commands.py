@@ -28,6 +28,8 @@ NOT_RUN = {
     "make chaos": "a quarter of an hour of killing searches; test_chaos.py runs one part with few kills",
     "make mutants": "minutes of running other tests again and again; test_mutants.py sees that its table fits the code",
     "python benchmarks/score_recipe.py": "trains for half an hour; what it scores with is run as score_trial.py",
+    "python benchmarks/tables/record.py": "trains for hours",
+    "python benchmarks/score_search.py": "trains for hours; what it scores with is run as score_trial.py",
     "python benchmarks/score_soundscapes.py": "trains for half an hour; test_finalists_run.py trains on parts",
     "python benchmarks/score_toggles.py": "trains for an hour; what it scores with is run as score_trial.py",
     "python benchmarks/score_chain.py": "runs these commands for 15 minutes; score_trial.py, its judge, is run",

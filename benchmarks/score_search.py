@@ -1,0 +1,178 @@
+"""Does a search pay? What it delivers against the default, and against as much training of the default.
+
+    python benchmarks/score_search.py --data DIR [--data DIR ..] --weights FILE --out DIR [--first-seed 100] [--seeds 5]
+
+It runs the search as a user would, and scores on the test soundscapes, by which nothing is chosen:
+
+- D: the default, trained once; its best epoch by the labelled soundscapes
+- N: one model of the default, trained as finalists are: on parts of the labelled soundscapes, without choosing an epoch
+- N_k: the mean of such models of the default with other seeds, as many as the epochs of the whole search pay for
+- today: the search's best trial by its validation score
+- S: what the search delivers; S1: its single model
+
+A search that was broken off goes on; what is done is only scored. About 40 minutes a data set and seed on 2 idle cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from score_trial import score
+from tables.record import OF_SET
+
+from sed_model.clips.training_data import open_training_data
+from sed_model.config.sed_config import SedConfig
+from sed_model.config.stages import plan_stages
+from sed_model.core.files import write_json
+from sed_model.data.recordings import read_data_folder
+from sed_model.run_folder.folder import RunFolder
+from sed_model.train.fit import FitJob, fit
+from trainables.labelling.run_members import members_of
+from trainables.searching.finalists import AVERAGED_EPOCHS, N_PARTS
+from trainables.spaces.load import load_space
+
+SPACE = Path(__file__).parent / "tables" / "space.yaml"
+COLUMNS = ("D", "N", "N_k", "today", "S", "S1")
+OTHER_SEEDS = 10_000
+"""Added to the seed of the search for the models of N_k."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A data set and a seed."""
+
+    data: Path
+    seed: int
+    weights: Path
+    out: Path
+    num_trials: int
+
+    @property
+    def run(self) -> RunFolder:
+        return RunFolder(self.out / f"{self.data.name}-{self.seed}")
+
+    @property
+    def defaults(self) -> Path:
+        """Where models of the default are."""
+        return self.out / f"{self.run.path.name}-default"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"model.weights": str(self.weights), "seed": self.seed, **OF_SET.get(self.data.name, {})}
+
+
+def search(job: Job) -> None:
+    """The search of the job, from its start or where it broke off."""
+    place = ("--out", job.out, "--name", job.run.path.name, "--no-pseudo-labels", "--max-concurrent", 2)
+    words: tuple[object, ...] = ("--resume", *place)
+    if not job.run.search_file.is_file():
+        sets = [word for name, value in job.settings.items() for word in ("--set", f"{name}={value}")]
+        budget = ("--num-trials", job.num_trials, "--seed", job.seed)
+        words = ("--space", SPACE, "--data", job.data, *budget, *place, *sets)
+    command = [sys.executable, "-m", "trainables.search", *map(str, words)]
+    subprocess.run(command, check=True, stdout=sys.stderr)
+
+
+def train(config: SedConfig, folder: Path, data_dir: Path) -> Path:
+    """The folder, once the model of a configuration is trained in it."""
+    if not (folder / "done").is_file():
+        data = open_training_data(read_data_folder(data_dir, config.data.target_s), config, progress=False)
+        for _ in fit(FitJob(config, plan_stages(config, load_space(SPACE).search.stages), folder), data):
+            pass
+        (folder / "done").touch()
+        print(f"{folder} is trained", file=sys.stderr, flush=True)
+    return folder
+
+
+def n_trainings(run: RunFolder, epochs: int) -> int:
+    """How many trainings of the default the epochs of a search pay for: those of its trials and its finalists."""
+    spent = sum(row["epochs"] or 0 for row in (*run.read_trials(), *run.read_refits()))
+    return max(1, round(spent / epochs))
+
+
+def trained_defaults(job: Job, default: SedConfig, n_models: int) -> list[Path]:
+    """Folders of models of the default, each with another seed, on the parts in turn."""
+    folders = []
+    for number in range(n_models):
+        part = {
+            "data.soundscape_folds": N_PARTS,
+            "data.fold": number % N_PARTS,
+            "seed": job.seed + OTHER_SEEDS + number,
+        }
+        config = default.with_overrides({**part, "optim.average_epochs": AVERAGED_EPOCHS})
+        folders.append(train(config, job.defaults / f"{number:03d}", job.data))
+    return folders
+
+
+def score_job(job: Job) -> dict[str, Any]:
+    """The row of the job, as row.json in its run folder keeps it."""
+    done = job.run.path / "row.json"
+    if done.is_file():
+        kept: dict[str, Any] = json.loads(done.read_text(encoding="utf-8"))
+        return kept
+    search(job)
+    default = load_space(SPACE, job.settings).base
+    epochs = plan_stages(default, load_space(SPACE).search.stages)[-1].last_epoch
+    k = n_trainings(job.run, epochs)
+    (plain,) = score([train(default, job.defaults / "plain", job.data)], job.data).values()
+    of_defaults = score(trained_defaults(job, default, k), job.data, ensemble=True)
+    row: dict[str, Any] = {"data": job.data.name, "seed": job.seed, "k": k, "D": plain}
+    row["N_k"] = of_defaults.pop("ensemble")
+    row["N"] = statistics.mean(of_defaults.values())
+    trials = [trial for trial in job.run.read_trials() if trial["macro_auc"] is not None]
+    best = max(trials, key=lambda trial: trial["macro_auc"])
+    (row["today"],) = score([job.run.trial(best["number"])], job.data).values()
+    row["S"] = score(members_of(job.run.path).folders, job.data, ensemble=True)["ensemble"]
+    (row["S1"],) = score(members_of(job.run.path, single=True).folders, job.data).values()
+    write_json(done, row)
+    return row
+
+
+def judged(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One line per data set: the means, and whether the search pays."""
+    by_set = defaultdict(list)
+    for row in rows:
+        by_set[row["data"]].append(row)
+    lines = []
+    for name, mine in by_set.items():
+        mean = {column: statistics.mean(row[column] for row in mine) for column in COLUMNS}
+        worse = sum(row["S"] < row["D"] for row in mine)
+        holds = mean["S"] >= mean["D"] + 0.04 and mean["S"] >= mean["N_k"] + 0.01 and mean["S1"] >= mean["D"] + 0.02
+        rounded = {column: round(value, 4) for column, value in mean.items()}
+        lines.append({"data": name, "seeds": len(mine), **rounded, "S below D": worse, "holds": holds and worse <= 1})
+    return lines
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, action="append", required=True)
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="run folders and models; a broken run goes on here")
+    parser.add_argument("--num-trials", type=int, default=12)
+    parser.add_argument("--first-seed", type=int, default=100, help="seeds that nothing was tuned on (100)")
+    parser.add_argument("--seeds", type=int, default=5)
+    options = parser.parse_args()
+    torch.set_num_threads(2)
+    rows = []
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
+        for data in options.data:
+            place = (data.absolute(), seed, options.weights.absolute(), options.out.absolute(), options.num_trials)
+            rows.append(score_job(Job(*place)))
+            print(json.dumps({k: round(v, 4) if isinstance(v, float) else v for k, v in rows[-1].items()}), flush=True)
+    lines = judged(rows)
+    for line in lines:
+        print(json.dumps(line), flush=True)
+    return 0 if all(line["holds"] for line in lines) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -60,9 +60,8 @@ def _soundscape_leaks(source: Source, ours: Split, data: DataFolder) -> Iterator
     labelled = () if data.soundscape_labels is None else set(data.soundscape_labels["path"])
     if theirs.soundscape_folds <= len(labelled):
         validating, _ = split_soundscapes(data, theirs.soundscape_folds, theirs.fold, theirs.split_seed)
-        if digest_of("soundscapes", validating) == theirs.digest and set(ours.soundscapes_validation) <= set(
-            validating
-        ):
+        not_heard = set(validating) if digest_of("soundscapes", validating) == theirs.digest else set()
+        if set(ours.soundscapes_validation) <= not_heard:
             return
     yield (
         f"{source.name}: was validated on {theirs} and trained on the others, some of which validate here "

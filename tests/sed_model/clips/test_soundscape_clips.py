@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 from sed_model.clips.dataset import ClipKey, TrainingClips
+from sed_model.clips.soundscape_clips import SoundscapeMixer
 from sed_model.clips.training_data import TrainingData, open_training_data
 from sed_model.clips.validation_windows import ValidationWindows
 from sed_model.config.sed_config import SedConfig
+from sed_model.core.errors import DataError
 
 
 @pytest.fixture
@@ -59,6 +61,15 @@ def test_cross_entropy_hears_recordings_alone(tiny_data: TrainingData, always: S
     """A window of none or of two classes has no place in a softmax."""
     targets = TrainingClips(opened(tiny_data, always), always, "pretrain_ce")
     assert all(targets[ClipKey(0, row, row)].targets.sum() == 1 for row in range(len(targets)))
+
+
+def test_a_window_beyond_the_end_of_its_audio_is_refused(tiny_data: TrainingData, always: SedConfig) -> None:
+    data = opened(tiny_data, always)
+    table = data.folder.soundscape_labels
+    assert table is not None
+    late = table.assign(start_s=table["start_s"] + 6, end_s=table["end_s"] + 6)
+    with pytest.raises(DataError, match=r"is labelled at 6 s, beyond its end \(6 s are decoded\); repair the labels"):
+        SoundscapeMixer(late, data, always)
 
 
 def test_without_parts_no_soundscape_trains(tiny_data: TrainingData, always: SedConfig) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from sed_model.core.errors import CheckpointError
 from sed_model.core.files import write_json
@@ -69,6 +69,12 @@ class Delivered(_Part):
     """Of the mean of the delivered finalists' out-of-fold predictions."""
     se: Annotated[float, Field(ge=0)]
     lead: Lead | None
+
+    @model_validator(mode="after")
+    def _some_are_delivered(self) -> Self:
+        if not self.members:
+            raise ValueError("none of its finalists is delivered")
+        return self
 
     @property
     def members(self) -> tuple[Member, ...]:

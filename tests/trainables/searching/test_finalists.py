@@ -201,6 +201,14 @@ def test_a_damaged_file_is_refused(run: RunFolder, change: dict[str, Any]) -> No
         members_of(run.path)
 
 
+def test_a_file_that_delivers_no_finalist_is_refused(run: RunFolder) -> None:
+    deliver_mean(run)
+    text = (run.path / DELIVERED_FILE).read_text()
+    (run.path / DELIVERED_FILE).write_text(text.replace('"is_delivered": true', '"is_delivered": false'))
+    with pytest.raises(CheckpointError, match=r"delivered\.json: is damaged \(.*none of its finalists is delivered"):
+        members_of(run.path, single=True)
+
+
 @pytest.mark.parametrize("folder", ["../../elsewhere", "/etc", "trials/trial_0001/../../..", "trials/trial_0001"])
 def test_no_member_lies_outside_the_trials(run: RunFolder, folder: str) -> None:
     deliver_mean(run)

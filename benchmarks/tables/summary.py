@@ -3,7 +3,7 @@
     python benchmarks/tables/summary.py --tables DIR [--out benchmarks/tables]
 
 `benchmarks/selection.py` reads either form. A summary keeps the labelled windows of the best epoch's weights and of the
-mean weights, and of the mean weights every second unlabelled soundscape and the test windows. A probability is one of
+mean weights, and of the mean weights the unlabelled and the test windows. A probability is one of
 256 (unlabelled: 32) equal steps of its logit, from the smallest to the largest of its row and class.
 """
 
@@ -27,6 +27,7 @@ from sed_model.run_folder.metrics import macro_auc
 
 VARIANTS = ("best", "last", "mean")
 """As record.py stacks them."""
+RECORDED = {"labelled": VARIANTS, "unlabelled": ("mean",), "test": VARIANTS}
 N_LEVELS = {"labelled": 256, "unlabelled": 32, "test": 256}
 """Agreement takes coarser steps than AUCs do."""
 LOWEST_LOGIT = -16.0
@@ -64,7 +65,7 @@ def read_recorded(folder: Path) -> Table:
     for fact in facts:
         with np.load(folder / f"{fact['number']:03d}_{fact['seed']}.npz") as row:
             for part in files:
-                for variant, scores in zip(VARIANTS, row[part], strict=True):
+                for variant, scores in zip(RECORDED[part], row[part], strict=True):
                     stacks.setdefault((part, variant), []).append(scores)
     predictions = {key: np.stack(rows) for key, rows in stacks.items()}
     return Table(folder.name, pd.DataFrame(map(_flat, facts)), predictions, targets, files)
@@ -92,14 +93,11 @@ def read_summary(file: Path) -> Table:
 
 
 def write_summary(table: Table, folder: Path) -> Path:
-    every_second = table.files["unlabelled"] % 2 == 0
     arrays: dict[str, NDArray[Any]] = {f"{part}_targets": targets for part, targets in table.targets.items()}
     arrays |= {f"{part}_files": files for part, files in table.files.items()}
-    arrays["unlabelled_files"] = arrays["unlabelled_files"][every_second]
     for part, variant in KEPT:
-        scores = table.predictions[part, variant]
-        scores = scores[:, every_second] if part == "unlabelled" else scores
-        arrays[f"{part}_{variant}"], arrays[f"{part}_{variant}_limits"] = encode(scores, N_LEVELS[part])
+        codes, limits = encode(table.predictions[part, variant], N_LEVELS[part])
+        arrays[f"{part}_{variant}"], arrays[f"{part}_{variant}_limits"] = codes, limits
     folder.mkdir(parents=True, exist_ok=True)
     table.rows.to_csv(folder / f"{table.name}.csv", index=False)
     file = folder / f"{table.name}.npz"

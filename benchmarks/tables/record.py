@@ -203,7 +203,9 @@ def predict(
 def windows_of(folder: DataFolder, part: str, config: SedConfig) -> list[tuple[str, Any, NDArray[np.float32]]]:
     """File, starts of its windows (None: all of it) and their targets."""
     if part == "unlabelled":
-        return [(path, None, np.empty((0, len(folder.classes)), np.float32)) for path in unlabelled_soundscapes(folder)[::2]]
+        return [
+            (path, None, np.empty((0, len(folder.classes)), np.float32)) for path in unlabelled_soundscapes(folder)[::2]
+        ]
     table = folder.soundscape_labels
     if part == "test":
         csv, audio = folder.root / "test_soundscapes_labels.csv", folder.root / "test_soundscapes"

@@ -28,7 +28,7 @@ class Sources:
     from_validation: frozenset[str] = frozenset()
     """A member was validated on these."""
     may_label: Mapping[str, tuple[bool, ...]] = field(default_factory=dict)
-    """Recordings of the training data, and which members did not train on them; all members may label the others."""
+    """Recordings and labelled soundscapes, and which members did not train on them; all members may label others."""
     left_out: Mapping[str, int] = field(default_factory=dict)
     """Why files of the folder are not labelled -> how many."""
 
@@ -52,6 +52,8 @@ def find_sources(job: EnsembleJob, data: DataFolder, members: Sequence[LoadedMod
         root = job.soundscapes
         names, passed_over = names_in(root, job.recursive)
     may_label = out_of_fold(root, names, data, members)
+    not_heard = of_parts(data, members)
+    may_label |= {name: not_heard[base] for name in names if (base := PurePosixPath(name).name) in not_heard}
     heard = {name for name, allowed in may_label.items() if not any(allowed)}
     validating = {name for name in names if PurePosixPath(name).name in labelled}
     kept_back = set() if job.allow_validation_soundscapes else validating
@@ -66,7 +68,7 @@ def find_sources(job: EnsembleJob, data: DataFolder, members: Sequence[LoadedMod
         root,
         tuple(filenames),
         frozenset(from_validation),
-        {name: may_label[name] for name in filenames if name in may_label},
+        not_heard | {name: may_label[name] for name in filenames if name in may_label},
         left_out,
     )
 
@@ -120,6 +122,18 @@ def out_of_fold(
             )
     trained = [part.train for part in parts]
     return {name: tuple(not np.isin(row, rows_of) for rows_of in trained) for name, row in rows.items()}
+
+
+def of_parts(data: DataFolder, members: Sequence[LoadedModel]) -> dict[str, tuple[bool, ...]]:
+    """For the labelled soundscapes, by their file names: whether each member did not train on them.
+
+    Empty where no member trained on any.
+    """
+    if data.soundscape_labels is None or not any(one.config.data.soundscape_folds for one in members):
+        return {}
+    validating = [set(split(data, one.config.data).soundscapes_validation) for one in members]
+    paths = sorted(set(data.soundscape_labels["path"]))
+    return {PurePosixPath(path).name: tuple(path in own for own in validating) for path in paths}
 
 
 def _nothing_left(root: Path, left_out: Mapping[str, int]) -> str:

@@ -120,13 +120,13 @@ def prepare(options: SearchOptions, machine: ClusterInfo | None = None) -> Prepa
     job = replace(search_job(run, space, data.root, options, record.get("storage")), teacher=teacher)
     if machine is not None:
         check_room(job, machine)
-    labels = None if teacher is None else read_pseudo_labels(teacher.labels)
+    labels = None if teacher is None else read_pseudo_labels(teacher.of(space.base.data)[1])
     for number, config in enumerate(front_ends(space)):
         training = check_data(data, config, space.search.stages[0], labels, tell_score=number == 0)
     if training.split.kind == "soundscapes":
         print(f"data: {what_can_be_proven(len(training.split.soundscapes_validation))}", flush=True)
     if trains_finalists(space, data):
-        print(finalists_line(space.search.finalists), flush=True)
+        print(finalists_line(space.search.finalists, space.search.num_trials), flush=True)
     earlier = [trial for folder in options.warm_start for trial in earlier_trials(space, folder, data.fingerprint)]
     check_split(options, job, training, record)
     return Prepared(run, space, job, data, record, tuple(earlier))
@@ -140,7 +140,8 @@ def check_split(options: SearchOptions, job: SearchJob, training: TrainingData, 
     """
     split = training.split.record
     if job.teacher is not None:
-        check_leaks(training, read_lineage(job.teacher.model), f"--teacher {job.teacher.model}")
+        model, _ = job.teacher.of(job.space.base.data)
+        check_leaks(training, read_lineage(model), f"--teacher {model}")
     if options.resume:
         check_same_split(f"--resume {job.run_dir}", record, split)
     else:

@@ -15,6 +15,7 @@ from sed_model.data.recordings import DataFolder
 from sed_model.data.splits import split, unlabelled_soundscapes
 from sed_model.data.tables import Problems
 from sed_model.model.checkpoint import LoadedModel
+from sed_model.predict.heard import may_judge
 from sed_model.predict.submission import left_out_of
 from trainables.labelling.candidates import EnsembleJob
 
@@ -52,7 +53,7 @@ def find_sources(job: EnsembleJob, data: DataFolder, members: Sequence[LoadedMod
         root = job.soundscapes
         names, passed_over = names_in(root, job.recursive)
     may_label = out_of_fold(root, names, data, members)
-    not_heard = of_parts(data, members)
+    not_heard = {PurePosixPath(path).name: allowed for path, allowed in may_judge(data, members).items()}
     may_label |= {name: not_heard[base] for name in names if (base := PurePosixPath(name).name) in not_heard}
     heard = {name for name, allowed in may_label.items() if not any(allowed)}
     validating = {name for name in names if PurePosixPath(name).name in labelled}
@@ -122,18 +123,6 @@ def out_of_fold(
             )
     trained = [part.train for part in parts]
     return {name: tuple(not np.isin(row, rows_of) for rows_of in trained) for name, row in rows.items()}
-
-
-def of_parts(data: DataFolder, members: Sequence[LoadedModel]) -> dict[str, tuple[bool, ...]]:
-    """For the labelled soundscapes, by their file names: whether each member did not train on them.
-
-    Empty where no member trained on any.
-    """
-    if data.soundscape_labels is None or not any(one.config.data.soundscape_folds for one in members):
-        return {}
-    validating = [set(split(data, one.config.data).soundscapes_validation) for one in members]
-    paths = sorted(set(data.soundscape_labels["path"]))
-    return {PurePosixPath(path).name: tuple(path in own for own in validating) for path in paths}
 
 
 def _nothing_left(root: Path, left_out: Mapping[str, int]) -> str:

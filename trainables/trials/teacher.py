@@ -53,7 +53,7 @@ class Teacher:
 
 
 def find_teacher(run_dir: Path) -> Teacher:
-    """The best finalist of a run that has labelled soundscapes, or its best trial where it delivers none.
+    """The best finalist of a run, or its best trial where it delivers none, or where trials made the labels.
 
     Raises:
         DataError: it has no trial with a model, or no pseudo-labels.
@@ -61,7 +61,10 @@ def find_teacher(run_dir: Path) -> Teacher:
     """
     run = RunFolder(run_dir)
     run.read_search()
-    if (delivered := read_delivered(run.path)) is not None:
+    delivered = read_delivered(run.path)
+    if (
+        delivered is not None and labels_of_part(run.ensemble).is_dir()
+    ):  # else trials have labelled, by the user's choice
         models = tuple(run.path / member.folder for member in delivered.best.members)
         for part, model in enumerate(models):
             read_pseudo_labels(labels_of_part(run.ensemble, part))

@@ -127,7 +127,11 @@ def test_labelled_soundscapes_are_judged_by_models_that_have_not_heard_them(writ
 @pytest.fixture
 def labelled(written: Path, run: Path) -> EnsemblePlan:
     """The labels of the run, of all members and for each part."""
-    made = plan(written, run)
+    return label(plan(written, run))
+
+
+def label(made: EnsemblePlan) -> EnsemblePlan:
+    """As the job does it, without Ray."""
     members, runtime = made.rules.load(), prediction_runtime(made.config.optim)
     for shard in made.shards():
         write_parquet(shard.part, predict_shard(members, shard, runtime))
@@ -165,3 +169,13 @@ def test_a_teacher_without_labels_for_each_part_is_none(labelled: EnsemblePlan, 
     shutil.rmtree(labels_of_part(run / "ensemble", 1))
     with pytest.raises(DataError, match=r"parts/1: holds no pseudo-labels; run python -m trainables\.ensemble first"):
         find_teacher(run)
+
+
+def test_where_trials_have_labelled_the_best_trial_teaches(labelled: EnsemblePlan, run: Path, written: Path) -> None:
+    """They have heard no labelled soundscape; the labels of the finalists' parts are gone then."""
+    made = label(plan(written, run, members=("trial_0002",)))
+
+    teacher = find_teacher(run)
+
+    assert teacher.models == ()
+    assert teacher.of(made.config.data) == (run / "trials/trial_0000", run / "ensemble")

@@ -44,7 +44,7 @@ from trainables.searching.data_checks import (
     tell_data,
     with_known_batch,
 )
-from trainables.searching.finalists import finalists_line, trains_finalists, what_can_be_proven
+from trainables.searching.finalists import finalists_line, n_labelled, trains_finalists, what_can_be_proven
 from trainables.searching.options import SearchOptions
 from trainables.searching.resources import check_room
 from trainables.searching.warm_start import earlier_trials
@@ -124,7 +124,9 @@ def prepare(options: SearchOptions, machine: ClusterInfo | None = None) -> Prepa
     for number, config in enumerate(front_ends(space)):
         training = check_data(data, config, space.search.stages[0], labels, tell_score=number == 0)
     if training.split.kind == "soundscapes":
-        print(f"data: {what_can_be_proven(len(training.split.soundscapes_validation))}", flush=True)
+        in_parts = trains_finalists(space, data)  # which validate each other, whatever the trials do
+        n_files = n_labelled(data) if in_parts else len(training.split.soundscapes_validation)
+        print(f"data: {what_can_be_proven(n_files)}", flush=True)
     if trains_finalists(space, data):
         print(finalists_line(space.search.finalists, space.search.num_trials), flush=True)
     earlier = [trial for folder in options.warm_start for trial in earlier_trials(space, folder, data.fingerprint)]

@@ -1,11 +1,15 @@
 """The report's first question: is what the search found better than the default, or was it luck?"""
 
+import math
+from collections.abc import Mapping
+from typing import Any
+
 import pandas as pd
 
 from analysis.page import Section, said, table_view
 from analysis.ranks import verdict
 from analysis.sections_search import RunFacts
-from sed_model.run_folder.delivered import Delivered, Lead, read_delivered
+from sed_model.run_folder.delivered import Delivered, Finalist, read_delivered
 from sed_model.run_folder.delivered import verdict as delivered_verdict
 
 
@@ -23,23 +27,35 @@ def luck_section(facts: RunFacts) -> Section:
         f"Each finalist was trained on {delivered.n_parts} parts of the {delivered.n_files} labelled soundscapes; its "
         "score is that of what it has not heard, ± the standard error over the files.",
         "A lead is over the default, on the same files; the shrunken one allows for the luck of the best of several.",
+        "A file is scored by the one model of a configuration that has not heard it; in use all of them predict, which "
+        "no score can show here.",
     ]
-    return Section(
-        anchor, title, sentences, tables=[table_view("Finalists, the best first", finalists_table(delivered))]
-    )
+    trials = facts.run.trials[["trial_id", "cpu_ms_per_window"]]
+    costs = {str(name): float(cost) for name, cost in trials.itertuples(index=False)}
+    table = table_view("Finalists, the best first", finalists_table(delivered, costs))
+    return Section(anchor, title, sentences, tables=[table])
 
 
-def finalists_table(delivered: Delivered) -> pd.DataFrame:
-    """One row per finalist, and one for the mean."""
+def finalists_table(delivered: Delivered, costs: Mapping[str, float]) -> pd.DataFrame:
+    """One row per finalist, one for the mean, and one for the single model of `predict --single`.
+
+    Args:
+        costs: CPU ms a window of one model of each trial.
+    """
     rows = []
     for one in delivered.finalists:
         name = f"{one.trial_id} (default)" if one.is_default else one.trial_id
-        rows.append(_row(name, one.macro_auc, one.se, one.lead, one.is_delivered))
-    mean = _row("their mean", delivered.macro_auc, delivered.se, delivered.lead, True)
-    return pd.DataFrame([*rows, mean])
+        cost = costs.get(one.trial_id, math.nan) * len(one.members)
+        rows.append({**_row(name, one, one.is_delivered), "models": len(one.members), "cpu_ms_per_window": cost})
+    cost = sum(costs.get(one.trial_id, math.nan) * len(one.members) for one in delivered.finalists if one.is_delivered)
+    rows.append({**_row("their mean", delivered, True), "models": len(delivered.members), "cpu_ms_per_window": cost})
+    best = delivered.best
+    single = {**_row("--single", best, True), "models": 1, "cpu_ms_per_window": costs.get(best.trial_id, math.nan)}
+    return pd.DataFrame([*rows, single])
 
 
-def _row(name: str, score: float, error: float, lead: Lead | None, is_delivered: bool) -> dict[str, str]:
+def _row(name: str, scored: Finalist | Delivered, is_delivered: bool) -> dict[str, Any]:
+    score, error, lead = scored.macro_auc, scored.se, scored.lead
     return {
         "trial_id": name,
         "macro_auc": f"{score:.4f} ± {error:.4f}",

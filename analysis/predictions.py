@@ -18,6 +18,8 @@ from sed_model.core.parquet import read_parquet
 from sed_model.core.paths import is_plain_name, is_there
 from sed_model.core.texts import examples, first_line, shown
 from sed_model.run_folder.checks import empty, outside, unknown
+from sed_model.run_folder.delivered import read_delivered
+from sed_model.run_folder.out_of_fold import of_mean
 from sed_model.run_folder.predictions import (
     FRAMES_FILE,
     FRAMES_SCHEMA,
@@ -94,6 +96,20 @@ def read_oof(path: Path, trial_id: str) -> OutOfFold:
         raise RunFolderError(path, [f"{shown(trial_id)} is no name of a trial; give one of trials.parquet."])
     try:
         return read_predictions(oof_path(path, trial_id).parent, within=path)
+    except CheckpointError as error:
+        raise RunFolderError(path, [str(error)]) from None
+
+
+def read_delivered_mean(path: Path) -> OutOfFold | None:
+    """What the run folder at `path` delivers says of what it has not heard; None where it trained no finalists.
+
+    Raises:
+        RunFolderError: delivered.json or predictions are damaged.
+    """
+    path = Path(path)
+    try:
+        delivered = read_delivered(path)
+        return None if delivered is None else of_mean(path, delivered, within=path)
     except CheckpointError as error:
         raise RunFolderError(path, [str(error)]) from None
 

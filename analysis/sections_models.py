@@ -53,7 +53,7 @@ def classes_section(facts: RunFacts) -> Section:
     worst, best = scored.iloc[0], scored.iloc[-1]
     n_left = len(classes) - len(scored)
     sentences = [
-        f"Of {facts.leader}, on {len(facts.oof.windows):,} validation windows. Hardest: {worst['label']} "
+        f"Of {facts.said_by}, on {len(facts.oof.windows):,} validation windows. Hardest: {worst['label']} "
         f"({worst['auc']:.3f}, {worst['n_positive']} windows with it); easiest: {best['label']} ({best['auc']:.3f}, "
         f"{best['n_positive']} windows).",
         f"{n_left} classes cannot be scored: no validation window has them, or all have." if n_left else "",
@@ -76,7 +76,7 @@ def calibration_section(facts: RunFacts) -> Section:
     share = float((facts.oof.targets >= 0.5).mean())
     leaning = "too high" if mean_given > 1.1 * share else "too low" if mean_given < 0.9 * share else "about right"
     words = (
-        f"The expected calibration error of {facts.leader} is {error:.3f}. On average it gives a class a probability "
+        f"The expected calibration error of {facts.said_by} is {error:.3f}. On average it gives a class a probability "
         f"of {mean_given:.3f}, and {share:.3f} of the pairs of window and class are there: {leaning}."
     )
     figure = FigureView("Reliability: share that was there over the probability given", reliability_figure(table))
@@ -163,7 +163,7 @@ def windows_section(facts: RunFacts) -> Section:
         return Section(anchor, title, [words])
     frames, words = _frames_and_words(facts.run, facts.leader)
     sentences = [
-        f"Of {facts.leader}: the windows in which the classes that are there stand out best from those that are not, "
+        f"Of {facts.said_by}: the windows in which the classes that are there stand out best from those that are not, "
         "and then the worst. The sound is made as loud as it goes.",
         words,
     ]
@@ -260,4 +260,4 @@ def _frames_and_words(run: Run, trial_id: str) -> tuple[pd.DataFrame | None, str
     if frames is None:
         words = "The dashed lines are the scores of the window: this run has no frame scores (trials/*/frames.parquet)."
         return None, words
-    return frames, "The lines are the scores of the frames."
+    return frames, f"The lines are the scores of the frames, by {trial_id}."

@@ -20,7 +20,7 @@ from analysis.figures import (
 from analysis.importance import importance_by_parameter
 from analysis.page import FigureView, Section, said, table_view
 from analysis.parameters import varied_parameters
-from analysis.predictions import oof_path, read_oof
+from analysis.predictions import oof_path, read_delivered_mean, read_oof
 from analysis.ranks import leader_spread, rank_trials, verdict, what_mattered
 from analysis.slices import parallel_table, slice_table, thinned
 from analysis.study import study_of
@@ -40,7 +40,8 @@ MAX_FANOVA_TRIALS = 120
 class RunFacts:
     """A run with what several sections need. `shown` has fewer trials, for drawing, where there are thousands.
 
-    `leader` is the best trial with predictions, `oof` these; None where no trial has any.
+    `leader` is the best trial with predictions; `oof` are these, or those of the finalists' mean where a run delivers
+    it, as `said_by` says. None where no trial has any.
     """
 
     run: Run
@@ -50,6 +51,7 @@ class RunFacts:
     importance: pd.DataFrame
     leader: str | None
     oof: OutOfFold | None
+    said_by: str
 
     def anchor(self, name: str) -> str:
         """The name of a section within the page, which may hold several runs."""
@@ -73,6 +75,7 @@ def gather(run: Run) -> RunFacts:
     ranking = rank_trials(run)
     ranked = ranking.dropna(subset="rank")["trial_id"]
     leader = next((trial for trial in ranked if is_there(oof_path(run.path, trial))), None)
+    delivered = read_delivered_mean(run.path)
     return RunFacts(
         run,
         thinned(run),
@@ -80,7 +83,8 @@ def gather(run: Run) -> RunFacts:
         leader_spread(run, TOP),
         importance_by_parameter(run, n_resamples=20, max_trials=MAX_IMPORTANCE_TRIALS),
         leader,
-        None if leader is None else read_oof(run.path, leader),
+        read_oof(run.path, leader) if delivered is None and leader is not None else delivered,
+        str(leader) if delivered is None else "the finalists' mean",
     )
 
 

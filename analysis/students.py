@@ -5,11 +5,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from analysis.predictions import PseudoLabels, oof_path, read_oof
+from analysis.predictions import PseudoLabels, oof_path, read_delivered_mean, read_oof
 from analysis.tables import Run, RunFolderError, read_run
 from sed_model.core.paths import is_file, is_there
 from sed_model.run_folder.leaderboard import finalists
 from sed_model.run_folder.metrics import POSITIVE_FROM, auc_per_class
+from sed_model.run_folder.predictions import OutOfFold
 
 CHANGE_COLUMNS = ("label", "n_positive", "n_labels", "teacher_auc", "student_auc", "gain")
 
@@ -44,8 +45,8 @@ def related_run(run: Run) -> tuple[Path, Path] | None:
 def teacher_and_student(teacher: Path, student: Path, labels: PseudoLabels | None) -> pd.DataFrame:
     """ROC-AUC of each class before and after a student learned from the labels, the greatest loss first.
 
-    Both are the best trial that has predictions. Where they were validated on other windows, only those that both saw
-    count.
+    Both are what the run delivers, or else its best trial that has predictions. Where they were validated on other
+    windows, only those that both saw count.
 
     Returns:
         label, n_positive (common windows with the class), n_labels (pseudo-labelled windows with it; 0 without labels),
@@ -54,7 +55,7 @@ def teacher_and_student(teacher: Path, student: Path, labels: PseudoLabels | Non
     Raises:
         RunFolderError: a folder without predictions, of other classes, or without a common window.
     """
-    before, after = (read_oof(path, best_with_predictions(read_run(path))) for path in (teacher, student))
+    before, after = (_predictions(path) for path in (teacher, student))
     if before.classes != after.classes:
         raise RunFolderError(student, [f"its classes are not those of {teacher.name}; compare runs of one data set."])
     keys = [pd.MultiIndex.from_tuples(oof.windows) for oof in (before, after)]
@@ -75,6 +76,11 @@ def teacher_and_student(teacher: Path, student: Path, labels: PseudoLabels | Non
     table["n_labels"] = [int(counts.get(label, 0)) for label in table["label"]]
     table["gain"] = table["student_auc"] - table["teacher_auc"]
     return table.sort_values("gain", ignore_index=True, kind="stable", na_position="last")[list(CHANGE_COLUMNS)]
+
+
+def _predictions(path: Path) -> OutOfFold:
+    delivered = read_delivered_mean(path)
+    return read_oof(path, best_with_predictions(read_run(path))) if delivered is None else delivered
 
 
 def best_with_predictions(run: Run) -> str:

@@ -10,8 +10,8 @@ from sed_model.core import cli
 from trainables.searching.options import add_trial_resources
 
 DESCRIPTION = """A student starts from the best model of a run and learns from the pseudo-labels of its ensemble, mixed
-with the real recordings. Each round is a run of its own, RUN-student-1, RUN-student-2, ..: its best trials label the
-soundscapes for the next round. The rounds end when the validation score no longer rises. (Noisy student, Xie et al.)"""
+with the real recordings. Each round is a run of its own, RUN-student-1, RUN-student-2, ..: its best models label the
+soundscapes for the next round. The last round is kept unless it is proven worse. (Noisy student, Xie et al.)"""
 EXAMPLES = """  python -m trainables.student --run runs/NAME --rounds 2
   python -m trainables.student --run runs/NAME --rounds 3 --num-trials 8 --top-k 3      (a small search in each round)
   python -m trainables.student --run runs/NAME --set pseudo.prob=0.5 --set stages.pseudo.epochs=12"""
@@ -34,6 +34,12 @@ def build_parser() -> argparse.ArgumentParser:
     add("--data", type=cli.path, metavar="DIR", help="the run's data folder, if it has moved")
     add("--space", default="pseudo.yaml", metavar="FILE", help="what each round's trials are drawn from (pseudo.yaml)")
     add("--num-trials", type=cli.positive_int, default=1, metavar="N", help="trials per round; 1: the defaults (1)")
+    add(
+        "--finalists",
+        type=cli.whole_number,
+        metavar="N",
+        help="best trials of a round that train on parts of the labelled soundscapes (as in a search); 0: none",
+    )
     add("--top-k", type=cli.positive_int, default=3, metavar="K", help="trials that teach the next round (3)")
     add_trial_resources(parser)
     cli.add_set(parser)

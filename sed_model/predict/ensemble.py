@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Bool, Float, Float32
 
 from sed_model.model.checkpoint import LoadedModel, load_model
 from sed_model.predict.soundscapes import (
@@ -61,9 +61,14 @@ class Ensemble:
         return self.members[0].config.data.target_s
 
     def combine(
-        self, by_member: Float[np.ndarray, "members windows classes"]
+        self,
+        by_member: Float[np.ndarray, "members windows classes"],
+        allowed: Bool[np.ndarray, "members windows"] | None = None,
     ) -> Float32[np.ndarray, "windows classes"]:
+        """One probability from all members; with `allowed` from those of a window, and 0 where there are none."""
         weights = None if self.joining.weights is None else np.asarray(self.joining.weights)
+        if allowed is not None:
+            weights = allowed * (1.0 if weights is None else weights[:, None])
         return combine.combine(by_member, self.joining.method, weights, self.joining.mean_exponent)
 
 

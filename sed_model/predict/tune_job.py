@@ -6,11 +6,12 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool
 from numpy.typing import NDArray
 
 from sed_model.audio.audio_files import is_audio
@@ -23,6 +24,7 @@ from sed_model.data.recordings import DataFolder, read_data_folder
 from sed_model.data.soundscape_labels import parse_row_id
 from sed_model.data.tables import Notes, columns_of, read_text_table
 from sed_model.predict.ensemble import Ensemble
+from sed_model.predict.heard import may_judge
 from sed_model.predict.job import PredictJob, score_all
 from sed_model.predict.post_tuning import LabelledWindows, Tuned, grid, tune
 from sed_model.predict.postprocess import PostSettings, ScoreParts, blend, change_post, write_post
@@ -65,6 +67,8 @@ def tune_post(job: TuneJob, ensemble: Ensemble, report: Callable[[str], None] = 
     check_output(job.out, "--out")
     data = read_data_folder(job.data_dir, ensemble.target_s)
     windows, tasks = labelled_windows(data, ensemble)
+    allowed = allowed_members(data, ensemble, windows, tasks)
+    windows = replace(windows, labelled=windows.labelled & allowed.any(axis=0))
     scores = cached_scores(job, ensemble, data, tasks, report)
     shares = np.array([member.config.inference.frame_share for member in ensemble.members])
 
@@ -72,14 +76,33 @@ def tune_post(job: TuneJob, ensemble: Ensemble, report: Callable[[str], None] = 
         # As `predict` would score them: without shifted windows where these have no share.
         best = scores["best" if settings.tta_weight > 0 else "best_alone"]
         parts = ScoreParts(scores["clip"], scores["shifted"], best, scores["silent"], shares)
-        return smoothing.silence(ensemble.combine(blend(parts, settings)), parts.silent_for_all)
+        return smoothing.silence(ensemble.combine(blend(parts, settings), allowed), parts.silent_for_all)
 
     settings = list(grid(len(ensemble.classes), with_tta=True))
     tuned = tune(join, windows, settings)
     write_post(job.out, change_post(tuned.settings, {"tta_shift_s": job.shift_s}))
-    for line in _lines(tuned, len(tasks)):
+    if not allowed.all():
+        report(
+            "models have trained on parts of the labelled soundscapes: each is scored by those that have not heard it"
+        )
+    n_files = sum(bool(part.any()) for part in np.split(windows.labelled, np.cumsum(windows.n_windows)[:-1]))
+    for line in _lines(tuned, n_files):
         report(line)
     return tuned
+
+
+def allowed_members(
+    data: DataFolder, ensemble: Ensemble, windows: LabelledWindows, tasks: Sequence[Task]
+) -> Bool[np.ndarray, "members windows"]:
+    """Which members may judge each window: those that did not train on its soundscape.
+
+    Raises:
+        DataError: see `may_judge`.
+    """
+    judges = may_judge(data, ensemble.members)
+    everyone = (True,) * len(ensemble.members)
+    of_file = [judges.get(task.path.relative_to(data.root).as_posix(), everyone) for task in tasks]
+    return np.repeat(np.array(of_file, bool), windows.n_windows, axis=0).T
 
 
 def labelled_windows(data: DataFolder, ensemble: Ensemble) -> tuple[LabelledWindows, list[Task]]:

@@ -81,9 +81,13 @@ class Delivered(_Part):
         return tuple(member for one in self.finalists if one.is_delivered for member in one.members)
 
     @property
+    def best(self) -> Finalist:
+        return next(one for one in self.finalists if one.is_delivered)
+
+    @property
     def single(self) -> Member:
         """One model, for whoever has little time: of the best finalist's the first."""
-        return next(one for one in self.finalists if one.is_delivered).members[0]
+        return self.best.members[0]
 
 
 def write_delivered(run: Path, delivered: Delivered) -> None:

@@ -119,6 +119,12 @@ class RunFolder:
         return table
 
 
+def labels_of_part(ensemble: Path, part: int | None = None) -> Path:
+    """Where the labels of members lie that have not heard a part of the labelled soundscapes; None: those of all."""
+    parts = ensemble / "parts"
+    return parts if part is None else parts / str(part)
+
+
 def newest_runs(out: Path) -> list[Path]:
     """The run folders in `out`, the one that was started last in front."""
     files = [path for path in out.glob("*/search.yaml") if is_file(path)]

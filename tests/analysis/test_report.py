@@ -132,7 +132,7 @@ def test_frame_scores_are_drawn_where_they_are_stored(hostile_run: Path, tmp_pat
 
     page = page_of(run)
 
-    assert "The lines are the scores of the frames." in Elements(page).text
+    assert "The lines are the scores of the frames, by trial_0003." in Elements(page).text
     assert '"y":[0.125,0.875,0.875]' in page
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import ray
@@ -28,6 +29,7 @@ from sed_model.labels import rules
 from sed_model.model.checkpoint import LoadedModel
 from sed_model.model.devices import Runtime, prediction_runtime
 from sed_model.predict.window_scores import predict_soundscape, target_starts, window_rms
+from sed_model.run_folder.folder import labels_of_part
 from trainables.labelling.members import table_lines
 from trainables.labelling.plan import EnsemblePlan, PredictionRules, Shard, members_record
 from trainables.labelling.write_labels import WINDOW_SCHEMA, joined_windows, label_quality, print_result, summary
@@ -66,15 +68,37 @@ def label_soundscapes(plan: EnsemblePlan) -> None:
     predict_shards(plan, [*labelled, *shards])
     bad = [file for shard in shards for file in _bad_files(shard.part)]
     report_bad(bad, plan)
-    table = joined_windows(plan, shards)
-    labels, counts = rules.apply_rules(table, plan.classes, plan.config.pseudo, len(plan.data.recordings))
+    write_sets(plan, shards)
+    labels, counts = write_labels(plan, shards, plan.job.out)
     quality = label_quality(plan, labelled)
-    write_parquet(
-        plan.job.out / "pseudo_labels" / "part-00000.parquet", rules.to_arrow(labels, plan.classes, n_members)
-    )
-    write_json(plan.job.out / "members.json", members_record(plan))
     write_json(plan.job.out / "summary.json", summary(plan, labels, counts, bad) | {"labelled": quality})
     print_result(labels, counts, plan.config.pseudo, quality)
+
+
+def write_sets(plan: EnsemblePlan, shards: Sequence[Shard]) -> None:
+    """The labels for students of each part of the labelled soundscapes, by members that have not heard it."""
+    sets = plan.choice.label_sets()
+    if (earlier := labels_of_part(plan.job.out)).is_dir():
+        shutil.rmtree(earlier)
+    for part, chosen in sets.items():
+        labels, _ = write_labels(plan, shards, labels_of_part(plan.job.out, part), chosen)
+        print(
+            f"labels for part {part} of the labelled soundscapes: {len(labels)}, by the {sum(chosen)} members that "
+            "have not heard it",
+            flush=True,
+        )
+
+
+def write_labels(
+    plan: EnsemblePlan, shards: Sequence[Shard], out: Path, chosen: Sequence[bool] | None = None
+) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Write pseudo_labels/ and members.json: of all members, or of the chosen ones."""
+    table = joined_windows(plan, shards, chosen)
+    labels, counts = rules.apply_rules(table, plan.classes, plan.config.pseudo, len(plan.data.recordings))
+    n_members = len(plan.choice.members) if chosen is None else sum(chosen)
+    write_parquet(out / "pseudo_labels" / "part-00000.parquet", rules.to_arrow(labels, plan.classes, n_members))
+    write_json(out / "members.json", members_record(plan, chosen))
+    return labels, counts
 
 
 def report_bad(bad: Sequence[tuple[str, str]], plan: EnsemblePlan) -> None:

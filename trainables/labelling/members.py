@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from sed_model.config.sed_config import SedConfig
 from sed_model.core.errors import some
 from sed_model.data.recordings import DataFolder
+from sed_model.model.checkpoint import Lineage
 from sed_model.run_folder.metrics import macro_auc
 from sed_model.run_folder.predictions import OutOfFold
 from sed_model.scores import combine, selection
@@ -39,10 +41,18 @@ class Member:
 
 @dataclass(frozen=True)
 class Choice:
-    """The members and how they came to be; `facts` go into members.json."""
+    """The members, the folders of their models, and how they came to be; `facts` go into members.json."""
 
     members: tuple[Member, ...]
     facts: Mapping[str, Any]
+    folders: tuple[Path, ...]
+
+    def label_sets(self) -> dict[int, tuple[bool, ...]]:
+        """Parts of the labelled soundscapes -> which members have not heard it. Empty: no member has heard any."""
+        parts = [
+            member.validation["fold"] if member.validation.get("soundscape_folds") else None for member in self.members
+        ]
+        return {part: tuple(one == part for one in parts) for part in sorted({one for one in parts if one is not None})}
 
 
 def choose_members(job: EnsembleJob, found: Found, config: SedConfig, data: DataFolder) -> Choice:
@@ -71,7 +81,7 @@ def choose_members(job: EnsembleJob, found: Found, config: SedConfig, data: Data
     facts["mean_correlation"] = float(np.mean(known)) if known else None
     facts["steps"] = [{"trial_id": candidates[step.model].trial_id, "score": _known(step.score)} for step in steps]
     facts["left_out"] = dict(found.left_out)
-    return Choice(members, facts)
+    return Choice(members, facts, tuple(job.run_dir / "trials" / member.trial_id for member in members))
 
 
 def joining(method: str, config: SedConfig) -> selection.Join:
@@ -125,16 +135,15 @@ def _members(
                 float(np.mean(known)) if known else None,
                 candidate.lineage.stage,
                 candidate.lineage.weights_sha256,
-                validation_of(candidate),
+                validation_of(candidate.lineage),
             )
         )
     return tuple(members)
 
 
-def validation_of(candidate: Candidate) -> dict[str, Any]:
-    """What the trial was validated on, as in its lineage; of an older version's model the kind alone is known."""
-    split = candidate.lineage.split
-    return {"kind": candidate.lineage.validation} if split is None else split.model_dump()
+def validation_of(lineage: Lineage) -> dict[str, Any]:
+    """What a model was validated on, as in its lineage; of an older version's model the kind alone is known."""
+    return {"kind": lineage.validation} if lineage.split is None else lineage.split.model_dump()
 
 
 def table_lines(choice: Choice) -> list[str]:

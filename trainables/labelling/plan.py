@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -15,6 +16,7 @@ from sed_model.core.errors import CheckpointError, ConfigError
 from sed_model.data.recordings import DataFolder, read_data_folder
 from sed_model.model.checkpoint import LoadedModel, load_model
 from trainables.labelling.candidates import EnsembleJob, find_candidates
+from trainables.labelling.delivered_members import delivered_members
 from trainables.labelling.members import Choice, choose_members
 from trainables.labelling.soundscapes import Sources, find_sources
 from trainables.spaces.overrides import Use, check_used
@@ -106,14 +108,10 @@ def plan_ensemble(job: EnsembleJob) -> EnsemblePlan:
         DataError: there is nothing to label, or the data folder has other classes than the members.
         CheckpointError: no trial has a model, a model is damaged, or the members do not fit together.
     """
-    found = find_candidates(job)
-    config = with_rules(load_model(found.candidates[0].folder).config, job.overrides, job.method)
-    data = read_data_folder(job.data_dir, config.data.target_s)
-    choice = choose_members(job, found, config, data)
-    folders = tuple(job.run_dir / "trials" / member.trial_id for member in choice.members)
+    choice, config, data = _choice(job)
     inference = {name: value for name, value in job.overrides.items() if name.startswith("inference.")}
     # All of them, so that a damaged one is found here.
-    members = PredictionRules(folders, job.out, inference).load()
+    members = PredictionRules(choice.folders, job.out, inference).load()
     classes = members[0].lineage.classes
     if data.classes != classes:
         raise CheckpointError(
@@ -122,9 +120,21 @@ def plan_ensemble(job: EnsembleJob) -> EnsemblePlan:
         )
     sources = find_sources(job, data, members)
     key = prediction_key(members, config, sources, data)
-    rules = PredictionRules(folders, job.out / "predictions" / key, inference)
+    rules = PredictionRules(choice.folders, job.out / "predictions" / key, inference)
     silence_rms = min(member.config.inference.silence_rms for member in members)
     return EnsemblePlan(job, choice, classes, config, rules, sources, data, silence_rms)
+
+
+def _choice(job: EnsembleJob) -> tuple[Choice, SedConfig, DataFolder]:
+    """The members, the rules of the first one with those of this ensemble, and the data."""
+    choice = delivered_members(job)
+    if choice is not None:
+        config = with_rules(load_model(choice.folders[0]).config, job.overrides, job.method)
+        return choice, config, read_data_folder(job.data_dir, config.data.target_s)
+    found = find_candidates(job)
+    config = with_rules(load_model(found.candidates[0].folder).config, job.overrides, job.method)
+    data = read_data_folder(job.data_dir, config.data.target_s)
+    return choose_members(job, found, config, data), config, data
 
 
 def with_rules(config: SedConfig, overrides: Mapping[str, Any], method: str) -> SedConfig:
@@ -162,16 +172,17 @@ def prediction_key(members: Sequence[LoadedModel], config: SedConfig, sources: S
     return hashlib.blake2b(json.dumps(facts).encode(), digest_size=8).hexdigest()
 
 
-def members_record(plan: EnsemblePlan) -> dict[str, Any]:
-    """What members.json holds."""
+def members_record(plan: EnsemblePlan, chosen: Sequence[bool] | None = None) -> dict[str, Any]:
+    """What members.json holds, of all members or of those that are chosen."""
     labelled = plan.data.soundscape_labels
-    by_soundscapes = any(member.validation["kind"] == "soundscapes" for member in plan.choice.members)
+    members = list(itertools.compress(plan.choice.members, chosen or itertools.repeat(True)))
+    by_soundscapes = any(member.validation["kind"] == "soundscapes" for member in members)
     validated = sorted(set(labelled["path"])) if by_soundscapes and labelled is not None else []
     return {
         "method": plan.job.method,
         "mean_exponent": plan.config.pseudo.mean_exponent,
         "classes": list(plan.classes),
-        "members": [asdict(member) for member in plan.choice.members],
+        "members": [asdict(member) for member in members],
         **plan.choice.facts,
         "validation_soundscapes": [Path(path).name for path in validated],
     }

@@ -15,6 +15,7 @@ from sed_model.data.recordings import DataFolder
 from sed_model.data.splits import split, unlabelled_soundscapes
 from sed_model.data.tables import Problems
 from sed_model.model.checkpoint import LoadedModel
+from sed_model.predict.heard import may_judge
 from sed_model.predict.submission import left_out_of
 from trainables.labelling.candidates import EnsembleJob
 
@@ -28,7 +29,7 @@ class Sources:
     from_validation: frozenset[str] = frozenset()
     """A member was validated on these."""
     may_label: Mapping[str, tuple[bool, ...]] = field(default_factory=dict)
-    """Recordings of the training data, and which members did not train on them; all members may label the others."""
+    """Recordings and labelled soundscapes, and which members did not train on them; all members may label others."""
     left_out: Mapping[str, int] = field(default_factory=dict)
     """Why files of the folder are not labelled -> how many."""
 
@@ -52,6 +53,8 @@ def find_sources(job: EnsembleJob, data: DataFolder, members: Sequence[LoadedMod
         root = job.soundscapes
         names, passed_over = names_in(root, job.recursive)
     may_label = out_of_fold(root, names, data, members)
+    not_heard = {PurePosixPath(path).name: allowed for path, allowed in may_judge(data, members).items()}
+    may_label |= {name: not_heard[base] for name in names if (base := PurePosixPath(name).name) in not_heard}
     heard = {name for name, allowed in may_label.items() if not any(allowed)}
     validating = {name for name in names if PurePosixPath(name).name in labelled}
     kept_back = set() if job.allow_validation_soundscapes else validating
@@ -66,7 +69,7 @@ def find_sources(job: EnsembleJob, data: DataFolder, members: Sequence[LoadedMod
         root,
         tuple(filenames),
         frozenset(from_validation),
-        {name: may_label[name] for name in filenames if name in may_label},
+        not_heard | {name: may_label[name] for name in filenames if name in may_label},
         left_out,
     )
 

@@ -23,8 +23,11 @@ WINDOW_SCHEMA = pa.schema(
 """The columns of a part before those of the members, member_0, member_1, ..., which hold their probabilities."""
 
 
-def joined_windows(plan: EnsemblePlan, shards: Sequence[Shard]) -> pd.DataFrame:
-    """The predictions of all members, joined and smoothed, as a table of `rules.label_table`; silent windows are 0."""
+def joined_windows(plan: EnsemblePlan, shards: Sequence[Shard], chosen: Sequence[bool] | None = None) -> pd.DataFrame:
+    """The predictions of the members, joined and smoothed, as a table of `rules.label_table`; silent windows are 0.
+
+    Of all members, or of those that are chosen; without the windows that none of these may label.
+    """
     tables = [read_parquet(shard.part, WINDOW_SCHEMA) for shard in shards]
     whole = pa.concat_tables(table.replace_schema_metadata() for table in tables)
     windows = whole.select(WINDOW_SCHEMA.names).to_pandas(use_threads=False)
@@ -32,6 +35,14 @@ def joined_windows(plan: EnsemblePlan, shards: Sequence[Shard]) -> pd.DataFrame:
         [_vectors(whole[name], len(plan.classes)) for name in whole.column_names[len(WINDOW_SCHEMA) :]]
     )
     weights = member_weights(plan, windows["filename"])
+    if chosen is not None:
+        weights = weights * np.array(chosen, float)[:, None]
+        labelled = weights.any(axis=0)
+        windows, by_member, weights = (
+            windows[labelled].reset_index(drop=True),
+            by_member[:, labelled],
+            weights[:, labelled],
+        )
     joined = joining(plan.job.method, plan.config)(by_member, weights)
     joined = smoothing.smooth_files(joined, windows["filename"].tolist(), plan.config.inference.smoothing_centre)
     joined = smoothing.silence(joined, windows["rms"].to_numpy() <= plan.silence_rms)
@@ -64,6 +75,8 @@ def label_quality(plan: EnsemblePlan, shards: Sequence[Shard]) -> dict[str, Any]
     heard = worth.truth_of(truth, plan.classes)[both["truth_row"].to_numpy()]
     validated = any(member.validation["kind"] == "soundscapes" for member in plan.choice.members)
     note = "members were chosen by these soundscapes: too good" if validated else ""
+    if plan.choice.label_sets():
+        note = "by members that have not heard them"
     return {"note": note, **worth.quality(both, heard, plan.classes, plan.config.pseudo)}
 
 
@@ -79,7 +92,7 @@ def summary(
         "after_rule": counts,
         "pseudo_labels": len(labels),
         "from_validation": int(labels["from_validation"].sum()),
-        "out_of_fold": len(plan.sources.may_label),
+        "out_of_fold": len(plan.sources.may_label.keys() & set(plan.filenames)),
         "by_class": {str(label): int(count) for label, count in labels["primary_label"].value_counts().items()},
         "rules": plan.config.pseudo.model_dump(mode="json"),
     }

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from sed_model.core.errors import CheckpointError
 from sed_model.data.recordings import DataFolder
 from sed_model.data.splits import validation_kind
 from sed_model.model.checkpoint import read_lineage
@@ -22,7 +21,8 @@ from sed_model.run_folder.delivered import LEAST_CHANCE, Delivered, Finalist, Le
 from sed_model.run_folder.folder import RunFolder
 from sed_model.run_folder.leaderboard import best_trials, finalists
 from sed_model.run_folder.metrics import macro_auc
-from sed_model.run_folder.predictions import OutOfFold, read_predictions
+from sed_model.run_folder.out_of_fold import of_members
+from sed_model.run_folder.predictions import OutOfFold
 from sed_model.run_folder.run_tables import trial_id
 from sed_model.scores.leads import files_to_prove, lead_over, provable_lead, resampled_scores, standard_error
 from trainables.searching.refit import Refit
@@ -35,6 +35,7 @@ LEAST_FILES = 8
 """With fewer labelled soundscapes a part has one file, which can lack every class."""
 AVERAGED_EPOCHS = 3
 """No epoch is chosen by the few files of a part: finalists keep the mean of their last epochs."""
+NO_EPOCH_IS_CHOSEN = {"optim.early_stopping_epochs": 0}
 
 
 def n_labelled(data: DataFolder) -> int:
@@ -61,11 +62,13 @@ def what_can_be_proven(n_files: int) -> str:
     )
 
 
-def finalists_line(n_finalists: int) -> str:
+def finalists_line(n_finalists: int, num_trials: int) -> str:
     """What follows the trials, before a search."""
+    n_trained = min(n_finalists + 1, num_trials)
+    who = f"the {n_finalists} best and the default train" if num_trials > 1 else "the trial trains"
     return (
-        f"finalists: the {n_finalists} best and the default train again, with {N_PARTS - 1} of {N_PARTS} "
-        f"parts of the labelled soundscapes: up to {(n_finalists + 1) * N_PARTS} trainings more (--finalists 0: none)"
+        f"finalists: {who} again, with {N_PARTS - 1} of {N_PARTS} parts of the labelled soundscapes: up to "
+        f"{n_trained * N_PARTS} trainings more (--finalists 0: none)"
     )
 
 
@@ -81,7 +84,8 @@ def plan_parts(trials: Sequence[dict[str, Any]], job: SearchJob) -> list[Refit]:
         values = job.space.point_of(row)
         averaged = job.config(values).optim.average_epochs or AVERAGED_EPOCHS
         for part in range(N_PARTS):
-            changes = {"data.soundscape_folds": N_PARTS, "data.fold": part, "optim.average_epochs": averaged}
+            changes = {**NO_EPOCH_IS_CHOSEN, "data.soundscape_folds": N_PARTS, "data.fold": part}
+            changes["optim.average_epochs"] = averaged
             plans.append(Refit(row["number"], values, part, changes, in_parts=True))
     return plans
 
@@ -118,23 +122,7 @@ def _read_one(run: RunFolder, number: int, is_default: bool) -> CrossFitted:
         Member(folder=folder.relative_to(run.path).as_posix(), weights_sha256=read_lineage(folder).weights_sha256)
         for folder in folders
     )
-    return CrossFitted(number, is_default, members, joined([read_predictions(folder) for folder in folders]))
-
-
-def joined(parts: Sequence[OutOfFold]) -> OutOfFold:
-    """The windows of all parts, sorted by file and time.
-
-    Raises:
-        CheckpointError: a window is in two parts: they are not those of one split.
-    """
-    windows = [window for part in parts for window in part.windows]
-    order = sorted(range(len(windows)), key=windows.__getitem__)
-    if len(set(windows)) < len(windows):
-        raise CheckpointError("parts of a finalist hold the same window; train them again (delete its part_* folders).")
-    targets, probabilities = (
-        np.concatenate([getattr(part, name) for part in parts])[order] for name in ("targets", "probabilities")
-    )
-    return OutOfFold(parts[0].classes, tuple(windows[place] for place in order), targets, probabilities)
+    return CrossFitted(number, is_default, members, of_members(run.path, members))
 
 
 def deliver_mean(run: RunFolder) -> Delivered | None:
@@ -171,7 +159,9 @@ def deliver_mean(run: RunFolder) -> Delivered | None:
         finalists=tuple(sorted(rows, key=lambda row: -row.macro_auc)),
         macro_auc=score,
         se=standard_error(of_mean),
-        lead=None if default is None else lead_over(score - found[default].score, of_mean, resampled[default]),
+        lead=lead_over(score - found[default].score, of_mean, resampled[default])
+        if default is not None and kept != [default]
+        else None,
     )
     write_delivered(run.path, delivered)
     _write_scores(run, delivered)
@@ -209,7 +199,8 @@ def delivered_text(delivered: Delivered) -> list[str]:
         told = "the default" if one.is_default else lead_text(one.lead)
         left_out = "" if one.is_delivered else "; proven worse, left out"
         lines.append(f"  {one.trial_id}  {one.macro_auc:.4f} ± {one.se:.4f}  {told}{left_out}")
-    lines.append(f"  mean of all  {delivered.macro_auc:.4f} ± {delivered.se:.4f}  {lead_text(delivered.lead)}")
+    if len(delivered.finalists) > 1:
+        lines.append(f"  mean of all  {delivered.macro_auc:.4f} ± {delivered.se:.4f}  {lead_text(delivered.lead)}")
     return [*lines, verdict(delivered)]
 
 

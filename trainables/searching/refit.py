@@ -15,6 +15,7 @@ from ray import tune
 from sed_model.config.sed_config import SedConfig
 from sed_model.core.errors import DiskFullError
 from sed_model.core.files import replacing
+from sed_model.core.paths import is_file
 from sed_model.core.texts import counted
 from sed_model.model.checkpoint import CONFIG_FILE, LINEAGE_FILE, WEIGHTS_FILE, delete_state, read_lineage
 from sed_model.run_folder.folder import RunFolder
@@ -83,6 +84,7 @@ def refit(run: RunFolder, plans: Sequence[Refit], job: SearchJob, cluster: Clust
         DiskFullError: the disk is full; what has ended is recorded, the rest can be gone on with.
     """
     recorder = RefitRecorder(run, job)
+    recorder.take_over(plans)
     left = [plan for plan in plans if plan.place not in recorder.done]
     fetcher = Fetcher(job, lambda trial: run.refit(*place_of(trial)))
     if left:
@@ -169,7 +171,7 @@ def deliver(run: RunFolder, refits: Sequence[Mapping[str, Any]], trials: Sequenc
 
 def _copy_model(source: Path, target: Path) -> None:
     """Copy a model with its predictions; what is killed is found out by its lineage, which comes last."""
-    if read_lineage(source).weights_sha256 == read_lineage(target).weights_sha256:
+    if is_file(target / LINEAGE_FILE) and read_lineage(source).weights_sha256 == read_lineage(target).weights_sha256:
         return
     (target / FRAMES_FILE).unlink(missing_ok=True)  # of the model that is replaced
     for name in (WEIGHTS_FILE, CONFIG_FILE, OOF_FILE, LINEAGE_FILE):
@@ -185,6 +187,24 @@ class RefitRecorder(StoppingCallback):
         self._run, self._job = run, job
         self._rows = {(row["number"], bool(row["in_parts"]), row["fold"]): row for row in run.read_refits()}
         self.done = {place for place, row in self._rows.items() if not row["error"]}
+
+    def take_over(self, plans: Sequence[Refit]) -> None:
+        """Copy what a trial has trained as its finalist would be: a student's trials train on one of the parts."""
+        complete = {row["number"]: row for row in self._run.read_trials() if row["status"] == "complete"}
+        for plan in plans:
+            config = self._job.config(plan.values)
+            if plan.place in self.done or plan.number not in complete or config.with_overrides(plan.changes) != config:
+                continue
+            source, target = self._run.trial(plan.number), self._run.refit(*plan.place)
+            target.mkdir(exist_ok=True)
+            _copy_model(source, target)
+            score = read_lineage(target).metrics["macro_auc"]
+            costs = {"epochs": 0, "duration_s": 0.0, "error": None}
+            facts = {"seed": config.seed, "split": complete[plan.number]["split"], "macro_auc": score}
+            self._rows[plan.place] = {"trial_id": trial_id(plan.number), **_columns(plan), **facts, **costs}
+            self.done.add(plan.place)
+        if self._rows:
+            self._run.write_refits([self._rows[place] for place in sorted(self._rows)])
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: Mapping[str, Any], **info: Any
@@ -227,6 +247,10 @@ class RefitRecorder(StoppingCallback):
             end = f"failed: {error}" if error else f"complete, best macro AUC {score:.4f}"
             print(f"{_name(trial)} {end}", flush=True)
             delete_state(self._run.refit(*place_of(trial)))
+
+
+def _columns(plan: Refit) -> dict[str, Any]:
+    return {"number": plan.number, "fold": plan.fold, "in_parts": plan.in_parts}
 
 
 def place_of(trial: Any) -> tuple[int, bool, int]:

@@ -1,4 +1,4 @@
-"""What the student command does: a search a round, as long as the validation score rises."""
+"""What the student command does: a search a round, as long as none is proven worse than its teacher."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from pathlib import Path
 from sed_model.core import cli
 from sed_model.core.errors import ConfigError, DataError
 from sed_model.core.texts import shown
+from sed_model.run_folder.delivered import LEAST_CHANCE
 from sed_model.run_folder.folder import RunFolder
-from sed_model.run_folder.leaderboard import best_trials
 from trainables.on_ray.cluster import joined_address, ray_session
 from trainables.searching.next_steps import can_teach
 from trainables.searching.options import SearchOptions
+from trainables.searching.round_scores import lead_of, lead_text, models_of, score_of
 from trainables.searching.run import run_search
 from trainables.trials.teacher import find_teacher
 
@@ -30,6 +31,7 @@ class StudentOptions:
     data: Path | None = None
     space: str = "pseudo.yaml"
     num_trials: int = 1
+    finalists: int | None = None
     top_k: int = 3
     max_concurrent: int | None = None
     cpus_per_trial: int = 1
@@ -42,35 +44,36 @@ class StudentOptions:
 def run_rounds(options: StudentOptions) -> None:
     """Train round after round. Rounds that are done are kept; one that was broken off is gone on with.
 
+    The last round is what is kept, unless it is proven worse than the one before: a few labelled files cannot tell two
+    rounds apart, and more rounds have heard more.
+
     Raises:
         UserError: the run has no model or no pseudo-labels, or an option is refused.
     """
     teacher = options.run
-    scores = [find_teacher(teacher).macro_auc]
+    find_teacher(teacher)
+    kept, number = 0, 0
     with ray_session(joined_address(options.address)):
         for number in range(1, options.rounds + 1):
-            print(f"\nround {number}: the teacher is {teacher.name} (macro AUC {scores[-1]:.4f})", flush=True)
+            print(f"\nround {number}: the teacher is {teacher.name} (macro AUC {score_of(teacher):.4f})", flush=True)
             try:
-                teacher = train_round(number, teacher, options)
+                student = train_round(number, teacher, options)
             except KeyboardInterrupt:  # with the hint of the round's search, which would go on with that round alone
                 raise KeyboardInterrupt from None
-            scores.append(best_score(teacher))
-            print(f"round {number}: macro AUC {scores[-1]:.4f}, {scores[-1] - scores[-2]:+.4f}", flush=True)
-            if scores[-1] <= scores[-2]:
-                print("the validation score no longer rises: no further round", flush=True)
+            lead = lead_of(student, teacher)
+            print(f"round {number}: macro AUC {score_of(student):.4f}, {lead_text(lead)}", flush=True)
+            if lead.p_better < LEAST_CHANCE:
+                print(
+                    "the round is proven worse than its teacher: it is left out, and no further one follows", flush=True
+                )
                 break
+            kept, teacher = number, student
             if number < options.rounds and not can_teach(RunFolder(teacher)):
                 print("no window was sure enough to be a pseudo-label: no further round", flush=True)
                 break
-    best = max(range(len(scores)), key=scores.__getitem__)
-    name = options.run.name if best == 0 else round_name(options.run, best)
-    folder = RunFolder(options.run.parent / name)
-    print(
-        f"\nbest round      {best} (macro AUC {scores[best]:.4f})\n"
-        f"best model      {folder.trial(best_trials(folder.read_trials(), 1)[0]['number'])}"
-    )
-    data_dir = Path(folder.read_search()["data"]["folder"])
-    name, scapes = shlex.quote(str(folder.path)), cli.soundscapes_to_predict(data_dir)
+    print(f"\nkept            round {kept} of {number}\nmodels          {models_of(RunFolder(teacher))}")
+    data_dir = Path(RunFolder(teacher).read_search()["data"]["folder"])
+    name, scapes = shlex.quote(str(teacher)), cli.soundscapes_to_predict(data_dir)
     cli.print_next(
         f"python -m analysis.report --run {name}",
         f"python -m trainables.predict --run {name} --tune-post --out post.json",
@@ -113,10 +116,6 @@ def check_same_settings(run: RunFolder, overrides: Sequence[str]) -> None:
         )
 
 
-def best_score(run_dir: Path) -> float:
-    return float(best_trials(RunFolder(run_dir).read_trials(), 1)[0]["macro_auc"])
-
-
 def round_search(run: RunFolder, teacher: Path, options: StudentOptions) -> SearchOptions:
     """The search of one round; `teacher` is the run that it learns from."""
     return SearchOptions(
@@ -134,7 +133,7 @@ def round_search(run: RunFolder, teacher: Path, options: StudentOptions) -> Sear
         workers_per_trial=options.workers_per_trial,
         address=options.address,
         top_k=options.top_k,
-        finalists=0,  # a round is for the next one's labels, whose teachers have not heard what validates
+        finalists=options.finalists,
         is_last=False,
     )
 

@@ -44,7 +44,7 @@ from trainables.searching.data_checks import (
     tell_data,
     with_known_batch,
 )
-from trainables.searching.finalists import finalists_line, trains_finalists, what_can_be_proven
+from trainables.searching.finalists import finalists_line, n_labelled, trains_finalists, what_can_be_proven
 from trainables.searching.options import SearchOptions
 from trainables.searching.resources import check_room
 from trainables.searching.warm_start import earlier_trials
@@ -122,13 +122,15 @@ def prepare(options: SearchOptions, machine: ClusterInfo | None = None) -> Prepa
     job = replace(search_job(run, space, data.root, options, record.get("storage")), teacher=teacher)
     if machine is not None:
         check_room(job, machine)
-    labels = None if teacher is None else read_pseudo_labels(teacher.labels)
+    labels = None if teacher is None else read_pseudo_labels(teacher.of(space.base.data)[1])
     for number, config in enumerate(front_ends(space)):
         training = check_data(data, config, space.search.stages[0], labels, tell_score=number == 0)
     if training.split.kind == "soundscapes":
-        print(f"data: {what_can_be_proven(len(training.split.soundscapes_validation))}", flush=True)
+        in_parts = trains_finalists(space, data)  # which validate each other, whatever the trials do
+        n_files = n_labelled(data) if in_parts else len(training.split.soundscapes_validation)
+        print(f"data: {what_can_be_proven(n_files)}", flush=True)
     if trains_finalists(space, data):
-        print(finalists_line(space.search.finalists), flush=True)
+        print(finalists_line(space.search.finalists, space.search.num_trials), flush=True)
     earlier = [trial for folder in options.warm_start for trial in earlier_trials(space, folder, data.fingerprint)]
     portfolio = [] if earlier else first_points(space, read_portfolio())
     if portfolio and not options.resume:
@@ -145,7 +147,8 @@ def check_split(options: SearchOptions, job: SearchJob, training: TrainingData, 
     """
     split = training.split.record
     if job.teacher is not None:
-        check_leaks(training, read_lineage(job.teacher.model), f"--teacher {job.teacher.model}")
+        model, _ = job.teacher.of(job.space.base.data)
+        check_leaks(training, read_lineage(model), f"--teacher {model}")
     if options.resume:
         check_same_split(f"--resume {job.run_dir}", record, split)
     else:

@@ -1,4 +1,8 @@
-"""The run that a student learns from: its best model, which the student starts from, and its pseudo-labels."""
+"""The run that a student learns from: its best model, which the student starts from, and its pseudo-labels.
+
+Where the run delivers finalists, both are those of a part of the labelled soundscapes: the part that validates the
+student, so that neither has heard it.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sed_model.clips.pseudo_clips import read_pseudo_labels
+from sed_model.config.sed_config import Data
 from sed_model.core.errors import ConfigError, DataError
 from sed_model.model.checkpoint import load_model, read_lineage
-from sed_model.run_folder.folder import RunFolder
+from sed_model.run_folder.delivered import read_delivered
+from sed_model.run_folder.folder import RunFolder, labels_of_part
 from sed_model.run_folder.leaderboard import best_trials
 from trainables.spaces.search_space import SearchSpace
 
@@ -25,23 +31,45 @@ BOUND = ("model.", "front_end.", "data.target_s")
 
 @dataclass(frozen=True)
 class Teacher:
-    """Folders of a run's best model and of its ensemble's labels; `round` is 0 for a search, n for a student."""
+    """Folders of a run's best model and of its ensemble's labels; `round` is 0 for a search, n for a student.
+
+    Of a run that delivers finalists `models` are those of the best one, by part; else it is empty.
+    """
 
     model: Path
     labels: Path
     round: int
     macro_auc: float
+    models: tuple[Path, ...] = ()
+
+    def of(self, data: Data) -> tuple[Path, Path]:
+        """The model that a student starts from and the labels that it learns from, where `data` says what validates it.
+
+        Where it asks for parts that the teacher has not, it is `check_leaks` that refuses.
+        """
+        if data.soundscape_folds != len(self.models) or not self.models:
+            return self.model, self.labels
+        return self.models[data.fold], labels_of_part(self.labels, data.fold)
 
 
 def find_teacher(run_dir: Path) -> Teacher:
-    """The best trial of a run that has labelled soundscapes.
+    """The best finalist of a run, or its best trial where it delivers none, or where trials made the labels.
 
     Raises:
         DataError: it has no trial with a model, or no pseudo-labels.
-        CheckpointError: the model is damaged.
+        CheckpointError: delivered.json or the model is damaged.
     """
     run = RunFolder(run_dir)
     run.read_search()
+    delivered = read_delivered(run.path)
+    if (
+        delivered is not None and labels_of_part(run.ensemble).is_dir()
+    ):  # else trials have labelled, by the user's choice
+        models = tuple(run.path / member.folder for member in delivered.best.members)
+        for part, model in enumerate(models):
+            read_pseudo_labels(labels_of_part(run.ensemble, part))
+            load_model(model)
+        return Teacher(models[0], run.ensemble, read_lineage(models[0]).round, delivered.macro_auc, models)
     best = best_trials(run.read_trials(), 1)
     if not best:
         raise DataError(f"--teacher {run_dir}: no trial has a model; go on with that search first.")

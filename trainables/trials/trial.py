@@ -138,7 +138,7 @@ def _train(config: SedConfig, folder: Path, job: SearchJob, drawn: Mapping[str, 
         EventFile(files.folder) as events,
     ):
         events.write_hparams(drawn)
-        parent = None if job.teacher is None else load_model(job.teacher.model)
+        parent = None if job.teacher is None else load_model(job.teacher.of(config.data)[0])
         fit_job = FitJob(config, plans, files.folder, parent, repeat_results=True, round=job.round)
         for result in fit(fit_job, data):
             events.write_epoch(result)
@@ -147,6 +147,7 @@ def _train(config: SedConfig, folder: Path, job: SearchJob, drawn: Mapping[str, 
 
 
 def ray_train_job(job: SearchJob, config: SedConfig, folder: Path) -> RayTrainJob:
+    parent, labels = (None, None) if job.teacher is None else job.teacher.of(config.data)
     return RayTrainJob(
         config=config,
         data_dir=job.data_dir,
@@ -157,15 +158,15 @@ def ray_train_job(job: SearchJob, config: SedConfig, folder: Path) -> RayTrainJo
         cpus_per_worker=job.cpus_per_trial,
         gpus_per_worker=job.gpus_per_trial,
         storage=job.stored(folder),
-        parent=None if job.teacher is None else job.teacher.model,
-        pseudo_labels=None if job.teacher is None else job.teacher.labels,
+        parent=parent,
+        pseudo_labels=labels,
         round=job.round,
     )
 
 
 def training_data(data_dir: Path, config: SedConfig, teacher: Teacher | None = None) -> TrainingData:
     """The data folder opened for a configuration; the tables are read once a process."""
-    labels = None if teacher is None else read_pseudo_labels(teacher.labels)
+    labels = None if teacher is None else read_pseudo_labels(teacher.of(config.data)[1])
     return open_training_data(_data_folder(data_dir, config.data.target_s), config, progress=False, pseudo=labels)
 
 

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from sed_model.core.errors import CheckpointError, DataError
-from sed_model.data.recordings import read_data_folder
-from sed_model.predict.ensemble import load_ensemble
-from sed_model.predict.postprocess import read_post
-from sed_model.predict.tune_job import TuneJob, labelled_windows, refuse_test_soundscapes, tune_post
+from sed_model.data.recordings import DataFolder, read_data_folder
+from sed_model.data.splits import split
+from sed_model.predict.ensemble import Ensemble, load_ensemble
+from sed_model.predict.heard import may_judge
+from sed_model.predict.postprocess import PostSettings, ScoreParts, blend, read_post
+from sed_model.predict.tune_job import (
+    TuneJob,
+    allowed_members,
+    cached_scores,
+    labelled_windows,
+    refuse_test_soundscapes,
+    tune_post,
+)
+from sed_model.run_folder.metrics import macro_auc
 
 
 def test_settings_are_found_and_predictions_made_once(
@@ -33,6 +45,57 @@ def test_settings_are_found_and_predictions_made_once(
 
     tune_post(TuneJob(tiny_root, tmp_path / "post.json", shift_s=0.5), ensemble, again.append)
     assert len(list(tmp_path.glob(".post-*.npz"))) == 1
+
+
+def in_parts(ensemble: Ensemble, data: DataFolder) -> Ensemble:
+    """As if each of the two models had trained on the soundscape that validates the other."""
+    members = []
+    for part, member in enumerate(ensemble.members):
+        settings = member.config.data.model_copy(update={"soundscape_folds": 2, "fold": part})
+        record = split(data, settings).record
+        members.append(replace(member, lineage=member.lineage.model_copy(update={"split": record})))
+    return replace(ensemble, members=tuple(members))
+
+
+def test_a_model_does_not_judge_a_soundscape_that_it_has_heard(
+    tiny_root: Path, tiny_models: Sequence[Path], tmp_path: Path
+) -> None:
+    """The score is that of the first model on the one soundscape and of the second on the other."""
+    data = read_data_folder(tiny_root, 1.0)
+    ensemble = in_parts(load_ensemble(tiny_models[:2]), data)
+    windows, tasks = labelled_windows(data, ensemble)
+    job, lines = TuneJob(tiny_root, tmp_path / "post.json"), list[str]()
+
+    tuned = tune_post(job, ensemble, lines.append)
+
+    allowed = allowed_members(data, ensemble, windows, tasks)
+    assert sorted(allowed[:, [0, 6]].T.tolist()) == [[False, True], [True, False]]
+    scores = cached_scores(job, ensemble, data, tasks, lines.append)
+    shares = np.array([member.config.inference.frame_share for member in ensemble.members])
+    parts = ScoreParts(scores["clip"], scores["shifted"], scores["best_alone"], scores["silent"], shares)
+    by_member = blend(parts, PostSettings())
+    by_hand = np.where(allowed[0][:, None], by_member[0], by_member[1])
+    assert tuned.plain == pytest.approx(macro_auc(windows.targets, by_hand))
+    assert any("each is scored by those that have not heard it" in line for line in lines)
+
+
+def test_a_model_of_a_part_is_judged_on_that_part_alone(
+    tiny_root: Path, tiny_models: Sequence[Path], tmp_path: Path
+) -> None:
+    ensemble = in_parts(load_ensemble(tiny_models[:2]), read_data_folder(tiny_root, 1.0))
+    lines: list[str] = []
+    tune_post(TuneJob(tiny_root, tmp_path / "post.json"), replace(ensemble, members=ensemble.members[:1]), lines.append)
+    assert any("settings on 1 labelled train soundscapes" in line for line in lines)
+
+
+def test_parts_of_other_labels_are_refused(tiny_root: Path, tiny_models: Sequence[Path], tmp_path: Path) -> None:
+    """Which of today's labelled soundscapes a model has heard cannot be told."""
+    ensemble = in_parts(load_ensemble(tiny_models[:2]), read_data_folder(tiny_root, 1.0))
+    root = Path(shutil.copytree(tiny_root, tmp_path / "data"))
+    table = root / "train_soundscapes_labels.csv"
+    table.write_text("".join(line for line in table.read_text().splitlines(True) if not line.startswith("S0")))
+    with pytest.raises(DataError, match="which of these it has heard cannot be told; restore train_soundscapes_labels"):
+        may_judge(read_data_folder(root, 1.0), ensemble.members)
 
 
 def test_windows_are_those_of_the_table(tiny_root: Path, tiny_models: Sequence[Path]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +13,18 @@ import pytest
 from sed_model.core.errors import CheckpointError
 from sed_model.run_folder.delivered import DELIVERED_FILE, read_delivered
 from sed_model.run_folder.folder import RunFolder
-from sed_model.run_folder.predictions import OutOfFold, write_predictions
+from sed_model.run_folder.predictions import write_predictions
 from sed_model.run_folder.run_tables import trial_id
 from tests.models import save_random_model
+from tests.windows import Windows
 from trainables.labelling.run_members import members_of
-from trainables.searching.finalists import N_PARTS, deliver_mean, delivered_text, joined, plan_parts
+from trainables.searching.finalists import N_PARTS, deliver_mean, delivered_text, plan_parts
 from trainables.spaces.load import load_space
 from trainables.spaces.search_space import SearchSpace
 from trainables.trials.trial import SearchJob
 
 N_FILES = 16
 WINDOWS_OF_A_FILE = 6
-
-
-@dataclass
-class Windows:
-    paths: list[str]
-    start_s: np.ndarray
-    end_s: np.ndarray
-    targets: np.ndarray
 
 
 @pytest.fixture
@@ -93,24 +85,14 @@ def test_the_best_and_the_default_are_trained_on_every_part_with_the_same_seed(s
 
     assert [plan.number for plan in plans[::N_PARTS]] == [5, 4, 3, 0]
     assert [plan.fold for plan in plans[:N_PARTS]] == [0, 1, 2, 3]
-    assert plans[1].changes == {"data.soundscape_folds": 4, "data.fold": 1, "optim.average_epochs": 3}
+    no_epoch_is_chosen = {"optim.average_epochs": 3, "optim.early_stopping_epochs": 0}
+    assert plans[1].changes == {"data.soundscape_folds": 4, "data.fold": 1, **no_epoch_is_chosen}
     assert not any("seed" in plan.changes for plan in plans)
 
 
 def test_a_default_among_the_best_is_trained_once(space: SearchSpace) -> None:
     plans = plan_parts([row(space, 0, 0.9, "default"), row(space, 1, 0.7)], job(space))
     assert [plan.number for plan in plans[::N_PARTS]] == [0, 1]
-
-
-def test_parts_are_joined_by_file_and_time() -> None:
-    def part(name: str, value: float) -> OutOfFold:
-        return OutOfFold(("a",), ((name, 0.0, 5.0),), np.full((1, 1), value), np.full((1, 1), value))
-
-    whole = joined([part("b.ogg", 0.25), part("a.ogg", 0.75)])
-    assert whole.files == ["a.ogg", "b.ogg"]
-    assert whole.probabilities.ravel().tolist() == [0.75, 0.25]
-    with pytest.raises(CheckpointError, match="hold the same window"):
-        joined([part("a.ogg", 0.1), part("a.ogg", 0.2)])
 
 
 def test_what_is_proven_worse_than_the_default_is_no_part_of_the_mean(run: RunFolder) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import pandas as pd
@@ -16,6 +18,8 @@ from sed_model.run_folder.folder import RunFolder
 from sed_model.run_folder.predictions import read_predictions
 from tests.trainables.tiny import write_data
 from trainables.predict import main as predict
+from trainables.searching.round_scores import score_of
+from trainables.student import main as learn
 
 pytestmark = pytest.mark.slow
 N_LABELLED = 8
@@ -31,7 +35,7 @@ def searched(
     data = write_data(root / "data", N_LABELLED)
     output = run_search(
         *("--space", tiny_space, "--data", data, "--out", root / "runs", "--name", "new", "--num-trials", "2"),
-        *("--finalists", "1", "--scheduler", "none", "--max-concurrent", "2", "--no-pseudo-labels"),
+        *("--finalists", "1", "--scheduler", "none", "--max-concurrent", "2"),
     )
     return RunFolder(root / "runs" / "new"), output
 
@@ -89,3 +93,49 @@ def test_a_part_that_was_lost_costs_nothing_but_itself(
 
     assert "1 training of 1 finalist," in output
     assert read_delivered(broken.path) == read_delivered(run.path)
+
+
+@pytest.fixture(scope="module")
+def student(searched: tuple[RunFolder, str], ray_cluster: None) -> tuple[RunFolder, str]:
+    """A round that learns from the finalists."""
+    run, _ = searched
+    words = ("stages.pseudo.epochs=2", "stages.pseudo.warmup_epochs=0", "pseudo.balance=false")
+    with redirect_stdout(io.StringIO()) as output:
+        learn(["--run", str(run.path), "--rounds", "1", *(word for one in words for word in ("--set", one))])
+    return RunFolder(run.path.parent / "new-student-1"), output.getvalue()
+
+
+def test_a_student_has_learned_from_nothing_that_has_heard_what_validates_it(
+    searched: tuple[RunFolder, str], student: tuple[RunFolder, str]
+) -> None:
+    """Of each part: it starts from the teacher's model of that part, and its labels are by models of that part."""
+    teacher, round_one = searched[0], student[0]
+    delivered = read_delivered(teacher.path)
+    assert delivered is not None
+    by_part = [
+        {member.weights_sha256 for member in delivered.members if member.folder.endswith(str(p))} for p in range(4)
+    ]
+    for part in range(4):
+        lineage = read_lineage(round_one.refit(0, True, part))
+        assert lineage.split is not None
+        assert (lineage.split.soundscape_folds, lineage.split.fold) == (4, part)
+        assert lineage.parent is not None
+        assert lineage.parent.weights_sha256 in by_part[part]
+        assert set(lineage.teachers) <= by_part[part]
+        assert lineage.round == 1
+
+
+def test_a_student_s_trial_is_the_training_of_its_part(student: tuple[RunFolder, str]) -> None:
+    """It is not trained twice."""
+    run, output = student
+    assert "3 trainings of 1 finalist," in output
+    assert read_lineage(run.trial(0)).weights_sha256 == read_lineage(run.refit(0, True, 0)).weights_sha256
+    assert "kept            round" in output
+
+
+def test_a_student_is_compared_on_all_labelled_soundscapes(student: tuple[RunFolder, str]) -> None:
+    run, _ = student
+    delivered = read_delivered(run.path)
+    assert delivered is not None
+    assert delivered.n_files == N_LABELLED
+    assert score_of(run.path) == pytest.approx(delivered.macro_auc)

@@ -1,0 +1,53 @@
+"""Predictions of models that were trained on parts of the labelled soundscapes: each part by who has not heard it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from sed_model.core.errors import CheckpointError
+from sed_model.run_folder.delivered import Delivered, Member
+from sed_model.run_folder.predictions import OutOfFold, read_predictions
+
+
+def joined(parts: Sequence[OutOfFold]) -> OutOfFold:
+    """The windows of all parts, sorted by file and time.
+
+    Raises:
+        CheckpointError: a window is in two parts: they are not those of one split.
+    """
+    windows = [window for part in parts for window in part.windows]
+    order = sorted(range(len(windows)), key=windows.__getitem__)
+    if len(set(windows)) < len(windows):
+        raise CheckpointError("parts of a finalist hold the same window; train them again (delete its part_* folders).")
+    targets, probabilities = (
+        np.concatenate([getattr(part, name) for part in parts])[order] for name in ("targets", "probabilities")
+    )
+    return OutOfFold(parts[0].classes, tuple(windows[place] for place in order), targets, probabilities)
+
+
+def of_members(run: Path, members: Sequence[Member], within: Path | None = None) -> OutOfFold:
+    """What the models of one finalist say, each of the part that it has not heard.
+
+    Args:
+        within: a folder that no link may lead out of.
+
+    Raises:
+        CheckpointError: predictions are missing or damaged, or parts overlap.
+    """
+    return joined([read_predictions(run / member.folder, within) for member in members])
+
+
+def of_mean(run: Path, delivered: Delivered, within: Path | None = None) -> OutOfFold:
+    """What a run delivers says of the labelled soundscapes: the equal-weight mean of its delivered finalists.
+
+    Raises:
+        CheckpointError: predictions are missing or damaged, or the finalists' windows differ.
+    """
+    kept = [of_members(run, one.members, within) for one in delivered.finalists if one.is_delivered]
+    if any(one.windows != kept[0].windows or one.classes != kept[0].classes for one in kept):
+        raise CheckpointError(f"{run}: its finalists were validated on other windows; resume the search.")
+    mean = np.mean([one.probabilities for one in kept], axis=0)
+    return OutOfFold(kept[0].classes, kept[0].windows, kept[0].targets, mean)

@@ -1,0 +1,52 @@
+"""A round of students against its teacher: on the same windows, by a bootstrap over their files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sed_model.core.errors import CheckpointError
+from sed_model.run_folder.folder import RunFolder
+from sed_model.run_folder.predictions import write_predictions
+from tests.windows import Windows
+from trainables.searching.round_scores import lead_of, score_of
+
+TARGETS = np.random.default_rng(0).integers(0, 2, (40, 2)).astype(np.float32)
+
+
+def write_run(run: Path, error: float, files: list[int]) -> Path:
+    """A run of one trial: the truth with so much noise, a file's windows after another's."""
+    noise = np.random.default_rng(1).random(TARGETS.shape)
+    rows = np.concatenate([np.arange(4) + 4 * file for file in files])
+    folder = RunFolder(run).trial(0)
+    RunFolder(run).write_tables([{"trial_id": folder.name, "number": 0, "status": "complete", "macro_auc": 0.5}], [])
+    starts = np.tile(np.arange(4) * 5.0, len(files))
+    windows = Windows([f"{file}.ogg" for file in np.repeat(files, 4)], starts, starts + 5, TARGETS[rows])
+    said = ((1 - error) * TARGETS + error * noise)[rows].astype(np.float32)
+    write_predictions(folder / "oof.parquet", windows, said, ("a", "b"))
+    return run
+
+
+def test_windows_are_compared_whatever_their_order(tmp_path: Path) -> None:
+    teacher = write_run(tmp_path / "teacher", 0.75, list(range(10)))
+    student = write_run(tmp_path / "student", 0.4, list(range(9, -1, -1)))
+
+    lead = lead_of(student, teacher)
+
+    assert score_of(student) == 1
+    assert lead.mean == pytest.approx(1 - score_of(teacher))
+    assert lead.p_better == 1
+    assert lead_of(teacher, student).p_better == 0
+
+
+def test_a_round_is_no_better_than_itself(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", 0.75, list(range(10)))
+    assert (lead_of(run, run).mean, lead_of(run, run).p_better) == (0, 0.5)
+
+
+def test_rounds_that_were_validated_on_other_windows_do_not_compare(tmp_path: Path) -> None:
+    teacher, student = write_run(tmp_path / "teacher", 0.5, [0, 1, 2]), write_run(tmp_path / "student", 0.5, [0, 1])
+    with pytest.raises(CheckpointError, match="student: was validated on other windows than teacher; train the round"):
+        lead_of(student, teacher)

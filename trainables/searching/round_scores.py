@@ -1,0 +1,57 @@
+"""What a round of students is worth against its teacher, on the files that validate both."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sed_model.core.errors import CheckpointError
+from sed_model.core.texts import counted
+from sed_model.run_folder.delivered import DELIVERED_FILE, Lead, read_delivered
+from sed_model.run_folder.folder import RunFolder
+from sed_model.run_folder.leaderboard import best_trials
+from sed_model.run_folder.metrics import macro_auc
+from sed_model.run_folder.out_of_fold import of_mean
+from sed_model.run_folder.predictions import OutOfFold, read_predictions
+from sed_model.scores.leads import lead_over, resampled_scores
+
+
+def predictions_of(run_dir: Path) -> OutOfFold:
+    """What the finalists' mean, or else the best trial, says of what it has not heard."""
+    delivered = read_delivered(run_dir)
+    return read_predictions(best_folder(RunFolder(run_dir))) if delivered is None else of_mean(run_dir, delivered)
+
+
+def best_folder(run: RunFolder) -> Path:
+    return run.trial(best_trials(run.read_trials(), 1)[0]["number"])
+
+
+def score_of(run_dir: Path) -> float:
+    said = predictions_of(run_dir)
+    return macro_auc(said.targets, said.probabilities)
+
+
+def lead_of(student: Path, teacher: Path) -> Lead:
+    """Of a round over its teacher, by a paired bootstrap over the files that validate both.
+
+    Raises:
+        CheckpointError: predictions are damaged, or of other windows.
+    """
+    new, old = predictions_of(student), predictions_of(teacher)
+    place = {window: number for number, window in enumerate(old.windows)}
+    if set(new.windows) != place.keys():
+        raise CheckpointError(f"{student}: was validated on other windows than {teacher.name}; train the round anew.")
+    before = old.probabilities[[place[window] for window in new.windows]]
+    resampled = resampled_scores(new.targets, [new.probabilities, before], new.files)
+    mean = macro_auc(new.targets, new.probabilities) - macro_auc(new.targets, before)
+    return lead_over(mean, resampled[0], resampled[1])
+
+
+def lead_text(lead: Lead) -> str:
+    return f"{lead.mean:+.4f} ± {lead.se:.4f} over its teacher, better with a chance of {lead.p_better:.0%}"
+
+
+def models_of(run: RunFolder) -> str:
+    delivered = read_delivered(run.path)
+    if delivered is None:
+        return str(best_folder(run))
+    return f"{counted(len(delivered.members), 'model')}, whose mean predict --run takes: {run.path / DELIVERED_FILE}"

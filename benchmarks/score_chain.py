@@ -3,8 +3,8 @@
     python benchmarks/score_chain.py --data DIR --out DIR --set model.weights=FILE [--first-seed 0] [--seeds 3]
 
 It runs the commands as a user would and scores what they leave behind; nothing is chosen on the test soundscapes. Of
-the search and of each round: the mean of the delivered models, and the mean score of the best finalist's models alone. The
-control are the best finalist's models trained on for as many epochs as a student, on recordings and labelled
+the search and of each round: the mean of the delivered models, and the mean score of the best finalist's models alone.
+The control are the best finalist's models trained on for as many epochs as a student, on recordings and labelled
 soundscapes, without pseudo-labels. A chain that was broken off goes on; one that is done is only scored.
 About 15 minutes a seed on 2 idle cores for the data sets of some 200 recordings; with --num-trials 1 five.
 """

@@ -2,7 +2,7 @@
 
     python benchmarks/tables/summary.py --tables DIR [--out benchmarks/tables]
 
-A summary that is there grows by the rows of this recording. `benchmarks/selection.py` reads either form. A summary keeps
+A summary that is there grows by the rows of this recording. `benchmarks/selection.py` reads either. A summary keeps
 the labelled windows of the best epoch's weights and of the mean weights, and of the mean weights the unlabelled and the
 test windows. A probability is one of 256 (unlabelled: 32) equal steps of its logit, from the smallest to the largest of
 its row and class.

@@ -51,7 +51,7 @@ from trainables.searching.warm_start import earlier_trials
 from trainables.spaces.check import GONE, SECTIONS, SPACES_DIR, parse_space
 from trainables.spaces.load import load_space, with_settings
 from trainables.spaces.overrides import Use, absolute_paths, check_used, parse_overrides
-from trainables.spaces.portfolio import first_points, portfolio_line, read_portfolio
+from trainables.spaces.portfolio import portfolio_line, portfolio_of
 from trainables.spaces.search_space import SearchSpace
 from trainables.spaces.settings import AshaSettings
 from trainables.trials.teacher import check_student_space, find_teacher
@@ -132,7 +132,7 @@ def prepare(options: SearchOptions, machine: ClusterInfo | None = None) -> Prepa
     if trains_finalists(space, data):
         print(finalists_line(space.search.finalists, space.search.num_trials), flush=True)
     earlier = [trial for folder in options.warm_start for trial in earlier_trials(space, folder, data.fingerprint)]
-    portfolio = [] if earlier else first_points(space, read_portfolio())
+    portfolio = [] if earlier else portfolio_of(space)
     if portfolio and not options.resume:
         print(portfolio_line(len(portfolio)), flush=True)
     check_split(options, job, training, record)

@@ -15,10 +15,11 @@ from sed_model.config.sed_config import SedConfig
 from sed_model.core.errors import ConfigError
 from sed_model.core.texts import nearest
 from sed_model.core.yaml_file import read_yaml
-from trainables.spaces.check import SPACES_DIR
+from trainables.spaces.check import SPACES_DIR, find_file
 from trainables.spaces.search_space import SearchSpace
 
 FILE = SPACES_DIR / "portfolio.yaml"
+NONE = "none"
 SECTION = "points"
 TRIALS_A_POINT = 3
 """A search has a point of the portfolio for so many of its trials: most of them are its own, and two have none."""
@@ -55,6 +56,16 @@ def _point(entry: Any) -> dict[str, Any]:
     return {name: flat[name] for name in entry}
 
 
+def portfolio_of(space: SearchSpace) -> list[dict[str, Any]]:
+    """The points of the file that the space names.
+
+    Raises:
+        ConfigError: there is no such file, or it is no portfolio.
+    """
+    name = space.search.portfolio
+    return [] if name == NONE else first_points(space, read_portfolio(find_file(name)))
+
+
 def first_points(space: SearchSpace, portfolio: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """What a search of the space tries right after its default: for every third trial a point of the portfolio.
 
@@ -62,7 +73,7 @@ def first_points(space: SearchSpace, portfolio: Iterable[Mapping[str, Any]]) -> 
     before them, are left out: keys that the space does not search keep their values in it. Students have none: what did
     well from scratch says nothing of a training that goes on from a teacher's weights.
     """
-    if not space.search.portfolio or "pseudo" in space.search.stages:
+    if space.search.portfolio == NONE or "pseudo" in space.search.stages:
         return []
     found = list(_distinct([space.base_point(), *map(space.point_with, portfolio)]))
     return found[1 : 1 + space.search.num_trials // TRIALS_A_POINT]
@@ -79,4 +90,4 @@ def _distinct(points: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 def portfolio_line(n_points: int) -> str:
     """Which trials of a new search are of the portfolio, for people."""
     trials = "trial 1 tries" if n_points == 1 else f"trials 1 to {n_points} try"
-    return f"portfolio: {trials} settings that did well on other data (search.portfolio: false leaves them out)"
+    return f"portfolio: {trials} settings that did well on other data (search.portfolio: none leaves them out)"

@@ -45,7 +45,11 @@ class SearchSettings(_Section):
     stages: tuple[StageName, ...] = ("pretrain_ce", "train_bce", "finetune")
     scheduler: AshaSettings | None = Field(default_factory=AshaSettings)
     searcher: Searcher = Field("optuna", description="TPE, independent draws, a Gaussian process, or NSGA-II.")
-    portfolio: bool = Field(True, description="Try settings right after the default that did well on other data.")
+    portfolio: str = Field(
+        "portfolio.yaml",
+        min_length=1,
+        description="File of settings that did well on other data, tried right after the default; none: without.",
+    )
     startup_trials: int | None = Field(
         None,
         ge=1,

@@ -11,7 +11,7 @@ from sed_model.core.errors import ConfigError
 from tests.trainables.space_texts import NESTED, SMALL, load
 from trainables.spaces.check import SPACES_DIR
 from trainables.spaces.load import load_space, with_settings
-from trainables.spaces.portfolio import first_points, portfolio_line, read_portfolio
+from trainables.spaces.portfolio import first_points, portfolio_line, portfolio_of, read_portfolio
 from trainables.spaces.search_space import SearchSpace
 
 SPACE_FILES = sorted(p.name for p in SPACES_DIR.glob("*.yaml") if "space:" in p.read_text(encoding="utf-8"))
@@ -144,15 +144,19 @@ def test_a_third_of_the_trials_at_most(tmp_path: Path, num_trials: int, n_points
 
 
 def test_a_space_may_go_without(tmp_path: Path) -> None:
-    space = load(tmp_path, "search: {portfolio: false}\n" + SMALL)
+    space = load(tmp_path, "search: {portfolio: none}\n" + SMALL)
 
     assert points_in(space, {"model.pool_type": "gem"}) == []
-    assert space.as_dict()["search"]["portfolio"] is False
+    assert portfolio_of(space) == []
 
 
-def test_a_wrong_word_for_going_without_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"search\.portfolio='none'"):
-        load(tmp_path, "search: {portfolio: none}\n" + SMALL)
+def test_a_space_names_the_file_of_its_portfolio(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("points: [{model.pool_type: gem}]")
+    search = f"search: {{num_trials: 3, portfolio: {tmp_path}/mine.yaml}}\n"
+
+    assert portfolio_of(load(tmp_path, search + SMALL)) == [{"model.pool_type": "gem", "model.gem_p": 3.0}]
+    with pytest.raises(ConfigError, match=r"other\.yaml: no such file"):
+        portfolio_of(load(tmp_path, search.replace("mine", "other") + SMALL))
 
 
 def test_students_have_none() -> None:

@@ -135,7 +135,7 @@ MUTANTS = [
     *bugs_in("trainables/labelling/write_labels.py", "trainables/labelling/test_delivered_members.py",
         ("weights * np.array(chosen, float)[:, None]", "weights")),
     *bugs_in("trainables/searching/round_scores.py", "trainables/searching/test_round_scores.py",
-        ("old.probabilities[[place[window] for window in new.windows]]", "old.probabilities")),
+        ("old.probabilities[[place[new.windows[number]] for number in common]]", "old.probabilities[common]")),
     *bugs_in("sed_model/run_folder/metrics.py", "sed_model/run_folder/test_metrics.py",
         ("np.ascontiguousarray(targets.T) >= POSITIVE_FROM", "np.ascontiguousarray(targets.T) > POSITIVE_FROM"),
         ("auc[~np.isnan(auc)]", "np.nan_to_num(auc)"),

@@ -9,6 +9,7 @@ import pandas as pd
 from analysis.page import Section, said, table_view
 from analysis.ranks import verdict
 from analysis.sections_search import RunFacts
+from analysis.tables import Run
 from sed_model.run_folder.delivered import Delivered, Finalist, read_delivered
 from sed_model.run_folder.delivered import verdict as delivered_verdict
 
@@ -16,8 +17,8 @@ from sed_model.run_folder.delivered import verdict as delivered_verdict
 def luck_section(facts: RunFacts) -> Section:
     """How sure the finalists are, and what is delivered; without finalists how much the trials differ."""
     anchor, title = facts.anchor("luck"), "Was it luck?"
-    delivered = read_delivered(facts.run.path)
-    if delivered is None:
+    delivered, finalists = read_delivered(facts.run.path), delivered_table(facts.run)
+    if delivered is None or finalists is None:
         words = (
             "No finalist was trained on parts of the labelled soundscapes: a score is that of one training, and the "
         )
@@ -30,10 +31,20 @@ def luck_section(facts: RunFacts) -> Section:
         "A file is scored by the one model of a configuration that has not heard it; in use all of them predict, which "
         "no score can show here.",
     ]
-    trials = facts.run.trials[["trial_id", "cpu_ms_per_window"]]
-    costs = {str(name): float(cost) for name, cost in trials.itertuples(index=False)}
-    table = table_view("Finalists, the best first", finalists_table(delivered, costs))
-    return Section(anchor, title, sentences, tables=[table])
+    return Section(anchor, title, sentences, tables=[table_view("Finalists, the best first", finalists)])
+
+
+def delivered_table(run: Run) -> pd.DataFrame | None:
+    """The finalists of a run as `finalists_table` shows them; None where it trained none on parts.
+
+    Raises:
+        CheckpointError: delivered.json is damaged.
+    """
+    delivered = read_delivered(run.path)
+    if delivered is None:
+        return None
+    trials = run.trials[["trial_id", "cpu_ms_per_window"]]
+    return finalists_table(delivered, {str(name): float(cost) for name, cost in trials.itertuples(index=False)})
 
 
 def finalists_table(delivered: Delivered, costs: Mapping[str, float]) -> pd.DataFrame:

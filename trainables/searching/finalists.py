@@ -173,11 +173,18 @@ def _lead(found: Sequence[CrossFitted], resampled: np.ndarray, place: int, defau
 
 
 def _write_scores(run: RunFolder, delivered: Delivered) -> None:
-    """The leaderboard ranks finalists by their out-of-fold scores."""
+    """The leaderboard ranks finalists by their out-of-fold scores, but for pruned ones.
+
+    Whoever takes the models of trials takes them in that order, and what is in the folder of a pruned trial is half
+    trained: its own score ranks it. What its parts are worth stands in delivered.json.
+    """
     scores = {one.trial_id: one for one in delivered.finalists}
     trials = run.read_trials()
     for row in trials:
         one = scores.get(row["trial_id"])
+        if one and row["status"] != "complete":
+            print(f"{row['trial_id']} is half trained, but for its parts: its own score ranks it", flush=True)
+            one = None
         row |= {
             "refit_mean": one.macro_auc if one else None,
             "refit_sd": one.se if one else None,

@@ -45,7 +45,9 @@ class SearchSettings(_Section):
     scheduler: AshaSettings | None = Field(default_factory=AshaSettings)
     searcher: Searcher = Field("optuna", description="TPE, independent draws, a Gaussian process, or NSGA-II.")
     startup_trials: int | None = Field(
-        None, ge=1, description="Trials before the searcher learns from scores; default: a quarter of them, 3 to 10."
+        None,
+        ge=1,
+        description="Trials before the searcher learns from scores; default: a quarter of them, 3 to 10 (2 of 3 or 4).",
     )
     seed: int = Field(0, ge=0, lt=2**31)
     finalists: int = Field(

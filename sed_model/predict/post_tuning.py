@@ -101,7 +101,9 @@ def tune(join: Join, windows: LabelledWindows, settings: Sequence[PostSettings],
     """
     n_files = len(windows.n_windows)
     if n_files < 2:
-        raise DataError(f"{n_files} labelled soundscapes: tuning that is validated needs 2 or more; label some.")
+        raise DataError(
+            f"{counted(n_files, 'labelled soundscape')}: tuning that is validated needs 2 or more; label some."
+        )
     parts = held_out_parts(n_files, seed)
     file_of = np.repeat(np.arange(n_files), windows.n_windows)
     everything = windows.labelled

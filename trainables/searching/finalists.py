@@ -17,6 +17,7 @@ import numpy as np
 from sed_model.core.errors import ConfigError
 from sed_model.core.texts import counted
 from sed_model.data.recordings import DataFolder
+from sed_model.data.soundscape_parts import LEAST_FILES
 from sed_model.data.splits import validation_kind
 from sed_model.model.checkpoint import read_lineage
 from sed_model.run_folder.delivered import LEAST_CHANCE, Delivered, Finalist, Lead, Member, verdict, write_delivered
@@ -33,8 +34,6 @@ from trainables.spaces.settings import DEFAULT
 from trainables.trials.trial import SearchJob
 
 N_PARTS = 4
-LEAST_FILES = 8
-"""With fewer labelled soundscapes a part has one file, which can lack every class."""
 AVERAGED_EPOCHS = 3
 """No epoch is chosen by the few files of a part: finalists keep the mean of their last epochs."""
 NO_EPOCH_IS_CHOSEN = {"optim.early_stopping_epochs": 0}

@@ -150,7 +150,7 @@ def test_the_plain_settings_are_tried_first_and_none_twice() -> None:
 def test_too_few_labels_are_refused() -> None:
     scores = np.full((6, 2), 0.5, np.float32)
     one_file = LabelledWindows((6,), scores, np.ones(6, bool))
-    with pytest.raises(DataError, match="1 labelled soundscapes"):
+    with pytest.raises(DataError, match="1 labelled soundscape:"):
         tune(lambda settings: scores, one_file, [PostSettings()])
     silent = LabelledWindows((3, 3), np.zeros((6, 2), np.float32), np.ones(6, bool))
     with pytest.raises(DataError, match="a positive and a negative"):

@@ -21,7 +21,7 @@ from tests.models import save_random_model
 from tests.windows import Windows
 from trainables.labelling.candidates import EnsembleJob, find_candidates
 from trainables.labelling.run_members import members_of
-from trainables.searching.finalists import N_PARTS, deliver_mean, delivered_text, plan_parts
+from trainables.searching.finalists import N_PARTS, deliver_mean, delivered_text, plan_parts, what_can_be_proven
 from trainables.spaces.load import load_space
 from trainables.spaces.search_space import SearchSpace
 from trainables.trials.trial import SearchJob
@@ -237,3 +237,8 @@ def test_the_text_says_what_is_proven_and_what_is_delivered(run: RunFolder) -> N
     assert "better with a chance of 100%" in lines[1]
     assert any(line.startswith("  trial_0003") and line.endswith("proven worse, left out") for line in lines)
     assert lines[-1] == "proven better than the default: trial_0001; the mean of 12 models is delivered"
+
+
+@pytest.mark.parametrize(("n_files", "who"), [(1, "1 labelled soundscape can"), (8, "8 labelled soundscapes can")])
+def test_what_can_be_proven_is_told_of_one_soundscape_too(n_files: int, who: str) -> None:
+    assert what_can_be_proven(n_files).startswith(f"{who} prove leads from about")

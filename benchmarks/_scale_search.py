@@ -32,7 +32,7 @@ from trainables.search import parse
 from trainables.searching.asha import Asha
 from trainables.searching.recorder import Recorder
 from trainables.searching.searcher import SedSearcher
-from trainables.searching.setup import Prepared, with_settings
+from trainables.searching.setup import Prepared
 from trainables.searching.tune_run import search
 from trainables.spaces.load import load_space
 from trainables.spaces.search_space import SearchSpace

@@ -1,11 +1,12 @@
-"""The whole chain on the test soundscapes: default model -> best trial -> ensemble -> students, over several seeds.
+"""The whole chain on the test soundscapes: default model -> finalists -> students, over several seeds.
 
     python benchmarks/score_chain.py --data DIR --out DIR --set model.weights=FILE [--first-seed 0] [--seeds 3]
 
-It runs the commands as a user would and scores what they leave behind. Nothing is chosen on the test soundscapes:
-trials and rounds are chosen by the validation score. The control is the best trial trained on for as many epochs as a
-student, without pseudo-labels. A chain that was broken off goes on; one that is done is only scored.
-About 5 minutes a seed on 2 idle cores for the data sets of some 200 recordings.
+It runs the commands as a user would and scores what they leave behind; nothing is chosen on the test soundscapes. Of
+the search and of each round: the mean of the delivered models, and the mean score of the best finalist's models alone.
+The control are the best finalist's models trained on for as many epochs as a student, on recordings and labelled
+soundscapes, without pseudo-labels. A chain that was broken off goes on; one that is done is only scored.
+About 15 minutes a seed on 2 idle cores for the data sets of some 200 recordings; with --num-trials 1 five.
 """
 
 from __future__ import annotations
@@ -27,15 +28,17 @@ from sed_model.config.sed_config import SedConfig
 from sed_model.config.stages import plan_stages
 from sed_model.data.recordings import read_data_folder
 from sed_model.model.checkpoint import LoadedModel, load_model
+from sed_model.run_folder.delivered import LEAST_CHANCE, read_delivered
 from sed_model.run_folder.folder import RunFolder
-from sed_model.run_folder.leaderboard import best_trials
 from sed_model.train.fit import FitJob, fit
 from trainables.labelling.run_members import members_of
+from trainables.searching.round_scores import lead_of
 from trainables.searching.rounds import round_name
 
 SPACE = Path(__file__).parent / "chain.yaml"
 TOP_K = 3
 DEFAULT_CHAIN = ("pretrain_ce", "train_bce", "finetune")
+N_PARTS = 4
 NO_PSEUDO_LABELS = {"pseudo.prob": 0.0}
 
 
@@ -52,7 +55,7 @@ def run_chain(options: argparse.Namespace, seed: int) -> RunFolder:
     if run.search_file.is_file():
         command("trainables.search", "--resume", *place, *machine)
     else:
-        trials = ("--num-trials", options.num_trials, "--seed", seed, "--finalists", 0)
+        trials = ("--num-trials", options.num_trials, "--seed", seed)
         command("trainables.search", "--space", options.space, "--data", options.data, *trials, *place, *machine, *sets)
     rounds = ("--rounds", options.rounds, "--num-trials", options.student_trials, "--top-k", TOP_K)
     student_sets = [word for text in options.student_sets for word in ("--set", text)]
@@ -68,12 +71,23 @@ def default_model(run: RunFolder, data_dir: Path) -> Path:
     return trained(load_model(trial).config, DEFAULT_CHAIN, whole, data_dir)
 
 
-def control_model(run: RunFolder, data_dir: Path) -> Path:
-    """Folder of the control: trained like the first student of round 1, but on the real recordings alone."""
-    parent = load_model(run.trial(best_trials(run.read_trials(), 1)[0]["number"]))
-    first_student = RunFolder(run.path.parent / round_name(run.path, 1)).trial(0)
-    config = load_model(first_student).config.with_overrides(NO_PSEUDO_LABELS)
-    return trained(config, ("pseudo",), run.path.parent / f"{run.path.name}-control", data_dir, parent)
+def control_models(run: RunFolder, data_dir: Path) -> list[Path]:
+    """Folders of the control: trained like the students of round 1, but without pseudo-labels."""
+    students = members_of(RunFolder(run.path.parent / round_name(run.path, 1)).path).folders[:N_PARTS]
+    folders = []
+    for parent, student in zip(best_finalist(run), students, strict=True):
+        config = load_model(student).config.with_overrides(NO_PSEUDO_LABELS)
+        place = run.path.parent / f"{run.path.name}-control" / student.name
+        folders.append(trained(config, ("pseudo",), place, data_dir, load_model(parent)))
+    return folders
+
+
+def best_finalist(run: RunFolder) -> list[Path]:
+    """Its models of all parts."""
+    delivered = read_delivered(run.path)
+    if delivered is None:
+        raise SystemExit(f"error: {run.path} delivers no finalists; the data need 8 labelled soundscapes.")
+    return [run.path / member.folder for member in delivered.best.members]
 
 
 def trained(
@@ -91,28 +105,31 @@ def trained(
 def scores_of(run: RunFolder, data: Path, rounds: int) -> dict[str, float]:
     """Macro AUC on the test soundscapes of each step; a round that was not begun repeats the one before.
 
-    `chain` is the student of the round with the best validation score, as the command names it in the end.
+    `chain` is what the command keeps in the end: the last round that is not proven worse than its teacher.
     """
-    rows = run.read_trials()
-    best_row = best_trials(rows, 1)[0]
-    best_trial, default = run.trial(best_row["number"]), default_model(run, data)
-    scores = {
-        name: score([one], data)[str(one)] for name, one in (("default model", default), ("best trial", best_trial))
-    }
-    several = score(members_of(run.path, TOP_K).folders, data, ensemble=True)
-    scores["ensemble"] = several.pop("ensemble")
-    scores["best member"] = max(several.values())
-    chosen = (best_row["macro_auc"], scores["best trial"])
+    default = default_model(run, data)
+    scores = {"default model": score([default], data)[str(default)], **delivered_scores(run, data, "search")}
+    kept, teacher = "search", run
     for number in range(1, rounds + 1):
-        student = RunFolder(run.path.parent / round_name(run.path, number))
-        if best := best_trials(student.read_trials(), 1):
-            model = student.trial(best[0]["number"])
-            scores[f"student {number}"] = score([model], data)[str(model)]
-            chosen = max(chosen, (best[0]["macro_auc"], scores[f"student {number}"]), key=lambda pair: pair[0])
+        student, name = RunFolder(run.path.parent / round_name(run.path, number)), f"student {number}"
+        if student.search_file.is_file():
+            scores |= delivered_scores(student, data, name)
+            if lead_of(student.path, teacher.path).p_better >= LEAST_CHANCE:
+                kept, teacher = name, student
         else:
-            scores[f"student {number}"] = scores[f"student {number - 1}"]
-    control = control_model(run, data)
-    return scores | {"chain": chosen[1], "control": score([control], data)[str(control)]}
+            scores |= {end.format(name): scores[end.format(kept)] for end in ("{}", "{}, one model")}
+    control = score(control_models(run, data), data, ensemble=True)
+    return scores | {
+        "chain": scores[kept],
+        "chain, one model": scores[f"{kept}, one model"],
+        "control": control["ensemble"],
+    }
+
+
+def delivered_scores(run: RunFolder, data: Path, name: str) -> dict[str, float]:
+    """Of the mean of what a run delivers, and the mean of the scores of the best finalist's models."""
+    mean = score(members_of(run.path).folders, data, ensemble=True)["ensemble"]
+    return {name: mean, f"{name}, one model": statistics.mean(score(best_finalist(run), data).values())}
 
 
 def main() -> int:
@@ -121,7 +138,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, help="where the run folders are")
     parser.add_argument("--space", type=Path, default=SPACE)
     parser.add_argument("--num-trials", type=int, default=8, help="of the search (8)")
-    parser.add_argument("--student-trials", type=int, default=3, help="of each round (3)")
+    parser.add_argument("--student-trials", type=int, default=1, help="of each round (1)")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--seeds", type=int, default=3, help="how many (3)")

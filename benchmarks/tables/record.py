@@ -4,7 +4,8 @@
 
 `benchmarks/selection.py` replays rules that choose on them. A row is a configuration with a seed: the default, a few
 known ones, then a Sobol sequence over `space.yaml`. A minute and a half per row and core; a recording that was broken
-off goes on with the rows that are missing. Nothing of a row is chosen on the test soundscapes.
+off goes on with the rows that are missing, and rows of the summaries beside this file (summary.py) are there already.
+Nothing of a row is chosen on the test soundscapes.
 """
 
 from __future__ import annotations
@@ -63,7 +64,6 @@ OF_SET: dict[str, dict[str, Any]] = {
         "front_end.hop_length": 400,
         "front_end.f_max_hz": 8_000.0,
         "stages.train_bce.epochs": 12,
-        "optim.min_steps_per_epoch": 20,
     }
 }
 """Half the rate, with the same window and step in seconds; and spoken digits are learned late."""
@@ -71,10 +71,10 @@ KNOWN: tuple[dict[str, Any], ...] = (
     {},
     {"augment.wave.prob": 0.0, "augment.spec.prob": 0.0, "augment.mix.prob": 0.0},
     {"augment.wave.prob": 0.3},
-    {"optim.min_steps_per_epoch": 20},
+    {"optim.min_steps_per_epoch": 10},
     {"model.pool_type": "gem", "model.skip_connection": True, "stages.train_bce.loss": "soft_auc"},
 )
-"""The default, no augmentation, less of it, small batches, and what single searches found."""
+"""The default, no augmentation, less of it, larger batches, and what single searches found."""
 
 
 @dataclass(frozen=True)
@@ -227,6 +227,15 @@ def truth_arrays(windows: Mapping[str, tuple[Any, NDArray[np.float32], list[str]
     return arrays
 
 
+def known_rows(folder: Path, name: str) -> set[tuple[int, int]]:
+    """Number and seed of the rows of a set that a summary in `folder` holds."""
+    file = folder / f"{name}.csv"
+    if not file.is_file():
+        return set()
+    rows = pd.read_csv(file, usecols=["number", "seed"])
+    return set(zip(rows["number"].tolist(), rows["seed"].tolist(), strict=True))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, action="append", required=True)
@@ -243,7 +252,8 @@ def main() -> int:
         for number, values in enumerate(draw_points(options.points))
         for data in options.data
     ]
-    left = [row for row in rows if not row.file.is_file()]
+    known = {data.name: known_rows(Path(__file__).parent, data.name) for data in options.data}
+    left = [row for row in rows if not (row.file.is_file() or (row.number, row.seed) in known[row.data.name])]
     try:
         with ProcessPoolExecutor(options.jobs, multiprocessing.get_context("spawn"), max_tasks_per_child=20) as pool:
             futures = {pool.submit(record, row): row for row in left}

@@ -2,9 +2,10 @@
 
     python benchmarks/tables/summary.py --tables DIR [--out benchmarks/tables]
 
-`benchmarks/selection.py` reads either form. A summary keeps the labelled windows of the best epoch's weights and of the
-mean weights, and of the mean weights the unlabelled and the test windows. A probability is one of
-256 (unlabelled: 32) equal steps of its logit, from the smallest to the largest of its row and class.
+A summary that is there grows by the rows of this recording. `benchmarks/selection.py` reads either. A summary keeps
+the labelled windows of the best epoch's weights and of the mean weights, and of the mean weights the unlabelled and the
+test windows. A probability is one of 256 (unlabelled: 32) equal steps of its logit, from the smallest to the largest of
+its row and class.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import json
 import sys
 import zipfile
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from sed_model.core.files import replacing
 from sed_model.run_folder.metrics import macro_auc
 
 VARIANTS = ("best", "last", "mean")
@@ -44,6 +46,13 @@ class Table:
     predictions: Predictions
     targets: dict[str, NDArray[np.int8]]  # [windows, classes] of the labelled and the test part
     files: dict[str, NDArray[np.int16]]  # [windows]
+
+    def only(self, rows: pd.DataFrame) -> Table:
+        """The rows with the numbers and seeds of `rows`, in their order."""
+        place = {key: row for row, key in enumerate(zip(self.rows["number"], self.rows["seed"], strict=True))}
+        chosen = [place[key] for key in zip(rows["number"], rows["seed"], strict=True)]
+        predictions = {key: scores[chosen] for key, scores in self.predictions.items()}
+        return replace(self, rows=self.rows.iloc[chosen].reset_index(drop=True), predictions=predictions)
 
     @cached_property
     def n_epochs(self) -> NDArray[np.int64]:
@@ -93,20 +102,44 @@ def read_summary(file: Path) -> Table:
 
 
 def write_summary(table: Table, folder: Path) -> Path:
+    """SET.csv and SET.npz in `folder`; rows of a summary that is there stay, unless they are recorded anew."""
+    rows, arrays = table.rows, _encoded(table)
+    file = folder / f"{table.name}.npz"
+    if file.is_file():
+        with np.load(file) as stored:
+            earlier_rows, earlier = pd.read_csv(file.with_suffix(".csv")), dict(stored)
+        known = set(zip(rows["number"], rows["seed"], strict=True))
+        stays = [place not in known for place in zip(earlier_rows["number"], earlier_rows["seed"], strict=True)]
+        rows = pd.concat([earlier_rows[stays], rows], ignore_index=True)
+        order = rows.sort_values(["seed", "number"]).index.to_numpy()
+        rows = rows.loc[order].reset_index(drop=True)
+        for name in _of_rows():
+            axis = 1 if name.endswith("_limits") else 0
+            both = np.concatenate([np.compress(stays, earlier[name], axis), arrays[name]], axis)
+            arrays[name] = np.take(both, order, axis)
+    folder.mkdir(parents=True, exist_ok=True)
+    # A tenth smaller than np.savez_compressed; np.load reads it.
+    with replacing(file) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_LZMA) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w") as stream:
+                np.lib.format.write_array(stream, np.ascontiguousarray(array), allow_pickle=False)
+    with replacing(file.with_suffix(".csv")) as temporary:
+        rows.to_csv(temporary, index=False)
+    return file
+
+
+def _of_rows() -> list[str]:
+    """The arrays that have an entry for each row."""
+    return [f"{part}_{variant}{end}" for part, variant in KEPT for end in ("", "_limits")]
+
+
+def _encoded(table: Table) -> dict[str, NDArray[Any]]:
     arrays: dict[str, NDArray[Any]] = {f"{part}_targets": targets for part, targets in table.targets.items()}
     arrays |= {f"{part}_files": files for part, files in table.files.items()}
     for part, variant in KEPT:
         codes, limits = encode(table.predictions[part, variant], N_LEVELS[part])
         arrays[f"{part}_{variant}"], arrays[f"{part}_{variant}_limits"] = codes, limits
-    folder.mkdir(parents=True, exist_ok=True)
-    table.rows.to_csv(folder / f"{table.name}.csv", index=False)
-    file = folder / f"{table.name}.npz"
-    # A tenth smaller than np.savez_compressed; np.load reads it.
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_LZMA) as archive:
-        for name, array in arrays.items():
-            with archive.open(f"{name}.npy", "w") as stream:
-                np.lib.format.write_array(stream, np.ascontiguousarray(array), allow_pickle=False)
-    return file
+    return arrays
 
 
 def encode(scores: NDArray[Any], n_levels: int) -> tuple[NDArray[np.uint8], NDArray[np.float16]]:
@@ -154,9 +187,10 @@ def main() -> int:
     for table in tables:
         file = write_summary(table, options.out)
         size_kb = file.stat().st_size / 1000
-        facts = {"kb": size_kb, "kb_a_row": size_kb / len(table.rows), **shifts(table, read_summary(file))}
+        summary = read_summary(file)
+        facts = {"kb": size_kb, "kb_a_row": size_kb / len(summary.rows), **shifts(table, summary.only(table.rows))}
         told = {key: round(value, 5) for key, value in facts.items()}
-        print(json.dumps({"name": table.name, "rows": len(table.rows), **told}), flush=True)
+        print(json.dumps({"name": table.name, "rows": len(summary.rows), **told}), flush=True)
     return 0
 
 

@@ -40,8 +40,9 @@ TRIAL_FIELDS = pa.schema(
 )
 """One row per trial; `macro_auc` is its best, reached in `stage` and `epoch`; `epochs` is how many it ran.
 
-`split` is the digest of the files that validated it. `drawn_by`: default (the base configuration), quasi-random, or the
-method that learned from the scores so far. `on_front`: no other trial has a better score at no higher CPU time.
+`split` is the digest of the files that validated it. `drawn_by`: default (the base configuration), portfolio (what did
+well on other data), quasi-random, or the method that learned from the scores so far. `on_front`: no other trial has a
+better score at no higher CPU time.
 Finalists that were trained again on other folds, or with other seeds, have the mean and the standard deviation of these
 `n_refits` scores; the score that chose them is none of these. A pruned finalist was also trained to its end: its model,
 and with it `macro_auc`, `stage` and `epoch`, are of that training; `epochs` stays what the search ran of it. Finalists

@@ -25,6 +25,7 @@ from _selection_rules import (
     two_seeds,
 )
 from selection import jackknife_error, summarise, with_fitted
+from tables.record import known_rows
 from tables.summary import decode, encode, read_recorded, read_summary, read_tables, shifts, write_summary
 
 from sed_model.run_folder.metrics import macro_auc
@@ -183,6 +184,7 @@ def recorded(tmp_path: Path) -> Path:
         np.savez(tmp_path / name / "truth.npz", labelled_targets=targets, test_targets=targets, **truth)
         for number, seed in np.ndindex(4, 2):
             windows = {part: record_windows(targets, rng) for part in ("labelled", "unlabelled", "test")}
+            windows["unlabelled"] = windows["unlabelled"][2:]
             write_row(tmp_path / name / f"{number:03d}_{seed}", targets, windows)
     return tmp_path
 
@@ -212,9 +214,32 @@ def test_a_summary_replays_like_the_table(recorded: Path, tmp_path: Path) -> Non
     assert max(shifts(table, summary).values()) < 0.01
     assert summary.n_epochs.tolist() == [2] * 8
     assert summary.rows["test_best"].tolist() == pytest.approx(table.rows["test_best"].tolist())
-    assert summary.predictions["unlabelled", "mean"].shape == (8, 36, 3)
+    assert summary.predictions["unlabelled", "mean"].shape == (8, 72, 3)
     (of_summary,) = read_tables(tmp_path / "summary")
     assert of_summary.name == "one"
+
+
+def test_a_summary_grows_by_what_is_recorded_later(recorded: Path, tmp_path: Path) -> None:
+    """A row that is recorded anew replaces the earlier one, and all stay in the order of seed and number."""
+    table = read_recorded(recorded / "one")
+    first, second = table.rows.iloc[[0, 2, 5]], table.rows.iloc[[1, 2, 7]]
+    write_summary(table.only(first), tmp_path)
+
+    file = write_summary(table.only(second), tmp_path)
+
+    summary = read_summary(file)
+    assert list(zip(summary.rows["number"], summary.rows["seed"], strict=True)) == [
+        (0, 0),
+        (1, 0),
+        (0, 1),
+        (2, 1),
+        (3, 1),
+    ]
+    expected = table.only(summary.rows)
+    for part in ("labelled", "test"):
+        assert summary.predictions[part, "mean"] == pytest.approx(expected.predictions[part, "mean"], abs=0.01)
+    assert known_rows(tmp_path, "one") == {(0, 0), (1, 0), (0, 1), (2, 1), (3, 1)}
+    assert known_rows(tmp_path, "two") == set()
 
 
 def test_every_rule_delivers_in_every_search(recorded: Path) -> None:

@@ -30,6 +30,7 @@ SPACE = {
     "base": "base.yaml",
     "search": {
         "num_trials": 4, "stages": ["pretrain_ce", "train_bce"],
+        "portfolio": "none",  # whose points change with each recording that it is made from
         "startup_trials": 3,  # however many trials a test runs, or asks for: all draw alike
         "scheduler": {"asha": {"grace_period": 1, "reduction_factor": 2}},
     },

@@ -87,7 +87,7 @@ def first_points(prepared: Prepared) -> list[tuple[int, str]]:
         journal = Path(folder) / "optuna.journal"
         if prepared.run.journal.is_file():
             shutil.copyfile(prepared.run.journal, journal)
-        searcher = SedSearcher(prepared.space, journal, None, prepared.earlier)
+        searcher = SedSearcher(prepared.space, journal, None, prepared.earlier, portfolio=prepared.portfolio)
         left = prepared.space.search.num_trials - len(searcher.finished())
         points: Sequence[Any] = [searcher.suggest(str(place)) for place in range(min(N_POINTS, left))]
         return [(point["number"], describe_draw(point)) for point in points]

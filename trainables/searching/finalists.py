@@ -188,7 +188,9 @@ def deliver_mean(run: RunFolder) -> Delivered | None:
         finalists=tuple(sorted(rows, key=lambda row: -row.macro_auc)),
         macro_auc=score,
         se=standard_error(of_mean),
-        lead=None if default is None else lead_over(score - found[default].score, of_mean, resampled[default]),
+        lead=lead_over(score - found[default].score, of_mean, resampled[default])
+        if default is not None and kept != [default]
+        else None,
     )
     write_delivered(run.path, delivered)
     _write_scores(run, delivered)
@@ -233,7 +235,8 @@ def delivered_text(delivered: Delivered) -> list[str]:
         told = "the default" if one.is_default else lead_text(one.lead)
         left_out = "" if one.is_delivered else "; proven worse, left out"
         lines.append(f"  {one.trial_id}  {one.macro_auc:.4f} ± {one.se:.4f}  {told}{left_out}")
-    lines.append(f"  mean of all  {delivered.macro_auc:.4f} ± {delivered.se:.4f}  {lead_text(delivered.lead)}")
+    if len(delivered.finalists) > 1:
+        lines.append(f"  mean of all  {delivered.macro_auc:.4f} ± {delivered.se:.4f}  {lead_text(delivered.lead)}")
     return [*lines, verdict(delivered)]
 
 

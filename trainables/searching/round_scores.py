@@ -34,15 +34,17 @@ def lead_of(student: Path, teacher: Path) -> Lead:
     """Of a round over its teacher, by a paired bootstrap over the files that validate both.
 
     Raises:
-        CheckpointError: predictions are damaged, or of other windows.
+        CheckpointError: predictions are damaged, or have no window in common.
     """
     new, old = predictions_of(student), predictions_of(teacher)
     place = {window: number for number, window in enumerate(old.windows)}
-    if set(new.windows) != place.keys():
+    common = [number for number, window in enumerate(new.windows) if window in place]
+    if not common:
         raise CheckpointError(f"{student}: was validated on other windows than {teacher.name}; train the round anew.")
-    before = old.probabilities[[place[window] for window in new.windows]]
-    resampled = resampled_scores(new.targets, [new.probabilities, before], new.files)
-    mean = macro_auc(new.targets, new.probabilities) - macro_auc(new.targets, before)
+    targets, after = new.targets[common], new.probabilities[common]
+    before = old.probabilities[[place[new.windows[number]] for number in common]]
+    resampled = resampled_scores(targets, [after, before], [new.files[number] for number in common])
+    mean = macro_auc(targets, after) - macro_auc(targets, before)
     return lead_over(mean, resampled[0], resampled[1])
 
 

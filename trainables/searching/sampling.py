@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from scipy.stats import qmc
 
 from trainables.spaces.search_space import SearchSpace
-from trainables.spaces.settings import DEFAULT, QUASI_RANDOM, SearchSettings
+from trainables.spaces.settings import DEFAULT, PORTFOLIO, QUASI_RANDOM, SearchSettings
 
 METHODS = {"optuna": "TPE", "random": "random", "gp": "Gaussian process", "nsga2": "NSGA-II"}
 """What a draw of a searcher is called, once it learns from scores."""
@@ -92,30 +92,46 @@ def sobol_point(space: SearchSpace, seed: int, place: int) -> Mapping[str, float
 
 
 def draws_by(settings: SearchSettings, number: int, n_earlier: int, known: Sequence[FrozenTrial]) -> str:
-    """How trial `number` is drawn: DEFAULT, QUASI_RANDOM or one of METHODS.
+    """How trial `number` is drawn: DEFAULT, PORTFOLIO, QUASI_RANDOM or one of METHODS.
+
+    The portfolio comes on top of the start: its points lie where trials are good, a start has to be everywhere.
 
     Args:
         n_earlier: trials of other searches that the study started with; they have the first numbers.
-        known: the trials of the study.
+        known: the trials of the study, those of the portfolio that wait for their turn too.
     """
+    n_portfolio = n_of_portfolio(known)
     if number == n_earlier:
         return DEFAULT
+    if number <= n_earlier + n_portfolio:
+        return PORTFOLIO
     if settings.searcher in LEARNS_FROM:
         n_scored = sum(trial.state in LEARNS_FROM[settings.searcher] for trial in known)
         n_startup = settings.startup_trials or n_startup_trials(settings.num_trials)
-        if number < n_startup or n_scored < LEAST_SCORED:
+        if number - n_portfolio < n_startup or n_scored < LEAST_SCORED:
             return QUASI_RANDOM
     return METHODS[settings.searcher]
 
 
-def make_sampler(space: SearchSpace, number: int, n_earlier: int, drawn_by: str) -> BaseSampler:
-    """The sampler that draws trial `number`; what the default leaves open is quasi-random."""
+def n_of_portfolio(known: Sequence[FrozenTrial]) -> int:
+    """How many trials of a study are of the portfolio; the searcher marks them."""
+    return sum(PORTFOLIO in trial.user_attrs for trial in known)
+
+
+def make_sampler(space: SearchSpace, number: int, n_before: int, drawn_by: str) -> BaseSampler:
+    """The sampler that draws trial `number`.
+
+    What the default and the portfolio leave open is quasi-random, and the same in all of them: they compare.
+
+    Args:
+        n_before: trials of other searches and of the portfolio; the quasi-random sequence is of the others.
+    """
     settings = space.search
     seed = int(np.random.SeedSequence([settings.seed, number]).generate_state(1)[0])
     if settings.searcher == "random":
         return optuna.samplers.RandomSampler(seed=seed)
-    if settings.searcher == "nsga2" or drawn_by in (DEFAULT, QUASI_RANDOM):
-        start = QuasiRandomSampler(space, settings.seed, number - n_earlier)
+    if settings.searcher == "nsga2" or drawn_by in (DEFAULT, PORTFOLIO, QUASI_RANDOM):
+        start = QuasiRandomSampler(space, settings.seed, max(0, number - n_before))
         least, most = NSGA2_POPULATION
         population = max(least, min(most, settings.num_trials // 4))
         return EvenNSGAII(start, population, seed) if settings.searcher == "nsga2" else start

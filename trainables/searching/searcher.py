@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,9 @@ from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
 from sed_model.core.files import drop_torn_line
-from trainables.searching.sampling import draws_by, make_sampler
+from trainables.searching.sampling import draws_by, make_sampler, n_of_portfolio
 from trainables.spaces.search_space import SearchSpace
-from trainables.spaces.settings import DEFAULT, QUASI_RANDOM, TUNE_METRICS
+from trainables.spaces.settings import DEFAULT, PORTFOLIO, QUASI_RANDOM, TUNE_METRICS
 
 STUDY_NAME = "sed-search"
 WARM_START = "warm_start"
@@ -41,6 +41,7 @@ class SedSearcher(Searcher):
         time_budget_s: no trial is suggested after so many seconds; those that run then are not touched.
         epoch_budget: no trial is suggested once the trials of this process have reported so many epochs.
         earlier: trials of other searches, by which a new study starts better informed; see `warm_start`.
+        portfolio: points that a new study tries right after the default, unless it has earlier trials.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class SedSearcher(Searcher):
         time_budget_s: float | None = None,
         earlier: Sequence[optuna.trial.FrozenTrial] = (),
         epoch_budget: float = math.inf,
+        portfolio: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         settings = space.search
@@ -72,9 +74,20 @@ class SedSearcher(Searcher):
         self._epochs_left = epoch_budget
         if all(WARM_START in trial.user_attrs for trial in known):
             self.study.add_trials(earlier[len(known) :])
-            self.study.enqueue_trial(space.base_point())
+        self._enqueue(portfolio)
         trials = self.study.get_trials(deepcopy=False)
         self._n_earlier = sum(WARM_START in trial.user_attrs for trial in trials)
+        self._n_before = self._n_earlier + n_of_portfolio(trials)
+
+    def _enqueue(self, portfolio: Sequence[Mapping[str, Any]]) -> None:
+        """What a new study tries first, or what is missing of it where a search was killed just here."""
+        trials = self.study.get_trials(deepcopy=False)
+        own = [trial for trial in trials if WARM_START not in trial.user_attrs]
+        if any(trial.state is not TrialState.WAITING for trial in own):
+            return
+        points = [self._space.base_point(), *(portfolio if len(own) == len(trials) else ())]
+        for place, point in list(enumerate(points))[len(own) :]:
+            self.study.enqueue_trial(dict(point), user_attrs={PORTFOLIO: place} if place else None)
 
     def finished(self) -> dict[int, str]:
         """Number -> status (complete, pruned, failed) of this search's trials that need no more work."""
@@ -117,7 +130,7 @@ class SedSearcher(Searcher):
         trials = self.study.get_trials(deepcopy=False)
         drawn_by = self._set_sampler(sum(trial.state is not TrialState.WAITING for trial in trials))
         trial = self.study.ask()
-        if isinstance(self.study.sampler, NSGAIISampler) and drawn_by != DEFAULT:
+        if isinstance(self.study.sampler, NSGAIISampler) and drawn_by not in (DEFAULT, PORTFOLIO):
             frozen = self.study.get_trials(deepcopy=False)[trial.number]
             if self.study.sampler.get_trial_generation(self.study, frozen) == 0:
                 drawn_by = QUASI_RANDOM
@@ -127,7 +140,7 @@ class SedSearcher(Searcher):
         """The sampler that draws trial `number`; how it draws comes back."""
         space, known = self._space, self.study.get_trials(deepcopy=False)
         drawn_by = draws_by(space.search, number, self._n_earlier, known)
-        self.study.sampler = make_sampler(space, number, self._n_earlier, drawn_by)
+        self.study.sampler = make_sampler(space, number, self._n_before, drawn_by)
         return drawn_by
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:

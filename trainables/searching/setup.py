@@ -49,10 +49,11 @@ from trainables.searching.options import SearchOptions
 from trainables.searching.resources import check_room
 from trainables.searching.warm_start import earlier_trials
 from trainables.spaces.check import GONE, SECTIONS, SPACES_DIR, parse_space
-from trainables.spaces.load import load_space
+from trainables.spaces.load import load_space, with_settings
 from trainables.spaces.overrides import Use, absolute_paths, check_used, parse_overrides
+from trainables.spaces.portfolio import portfolio_line, portfolio_of
 from trainables.spaces.search_space import SearchSpace
-from trainables.spaces.settings import AshaSettings, parse_search
+from trainables.spaces.settings import AshaSettings
 from trainables.trials.teacher import check_student_space, find_teacher
 from trainables.trials.trial import SearchJob
 
@@ -67,7 +68,7 @@ FIXED_BY_RESUME = (
 class Prepared:
     """A search whose input is right. `record` is what search.yaml holds; nothing has been written yet.
 
-    `earlier` are trials of other searches that a new one starts from.
+    `earlier` are trials of other searches that a new one starts from, `portfolio` what it tries after the default.
     """
 
     run: RunFolder
@@ -76,6 +77,7 @@ class Prepared:
     data: DataFolder
     record: Mapping[str, Any]
     earlier: tuple[FrozenTrial, ...] = ()
+    portfolio: tuple[Mapping[str, Any], ...] = ()
 
 
 def prepare(options: SearchOptions, machine: ClusterInfo | None = None) -> Prepared:
@@ -127,8 +129,11 @@ def prepare(options: SearchOptions, machine: ClusterInfo | None = None) -> Prepa
     if training.split.kind == "soundscapes":
         tell_finalists(space, data, len(training.split.soundscapes_validation))
     earlier = [trial for folder in options.warm_start for trial in earlier_trials(space, folder, data.fingerprint)]
+    portfolio = [] if earlier else portfolio_of(space)
+    if portfolio and not options.resume:
+        print(portfolio_line(len(portfolio)), flush=True)
     check_split(options, job, training, record)
-    return Prepared(run, space, job, data, record, tuple(earlier))
+    return Prepared(run, space, job, data, record, tuple(earlier), tuple(portfolio))
 
 
 def check_split(options: SearchOptions, job: SearchJob, training: TrainingData, record: dict[str, Any]) -> None:
@@ -237,14 +242,6 @@ def search_updates(options: SearchOptions, space: SearchSpace) -> dict[str, Any]
     elif options.scheduler == "asha" and space.search.scheduler is None:
         updates["scheduler"] = AshaSettings()
     return updates
-
-
-def with_settings(space: SearchSpace, updates: Mapping[str, Any]) -> SearchSpace:
-    """The space with settings of its search replaced, and checked."""
-    settings, problems = parse_search({**space.search.as_dict(), **updates})
-    if problems:
-        raise ConfigError("\n".join(problems))
-    return replace(space, search=settings)
 
 
 def search_record(run: RunFolder, space: SearchSpace, data: DataFolder, options: SearchOptions) -> dict[str, Any]:

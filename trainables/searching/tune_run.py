@@ -61,7 +61,7 @@ def search(
     ):
         remove_left_over(folder)
     epochs_left = math.inf if options.epoch_budget is None else options.epoch_budget - len(run.read_curves())
-    searcher = SedSearcher(space, run.journal, options.time_budget, prepared.earlier, epochs_left)
+    searcher = SedSearcher(space, run.journal, options.time_budget, prepared.earlier, epochs_left, prepared.portfolio)
     finished = searcher.finished()
     fetch_all(job, [run.trial(number) for number in finished])
     deliver(run, run.read_refits(), run.read_trials())  # what a storage has of a pruned finalist is half trained

@@ -11,12 +11,15 @@ what runs: a space with combinations that the configuration refuses does not loa
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from sed_model.core.errors import ConfigError
 from sed_model.core.yaml_file import read_yaml
 from trainables.spaces.check import find_file, parse_space
 from trainables.spaces.search_space import SearchSpace
+from trainables.spaces.settings import parse_search
 
 
 def load_space(
@@ -34,3 +37,15 @@ def load_space(
     """
     path = find_file(name_or_path)
     return parse_space(read_yaml(path), path, overrides or {}, base)
+
+
+def with_settings(space: SearchSpace, updates: Mapping[str, Any]) -> SearchSpace:
+    """The space with settings of its search replaced, and checked.
+
+    Raises:
+        ConfigError: every setting that is unknown or refused, a line each.
+    """
+    settings, problems = parse_search({**space.search.as_dict(), **updates})
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return replace(space, search=settings)

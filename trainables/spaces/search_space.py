@@ -59,9 +59,17 @@ class SearchSpace:
 
     def base_point(self) -> dict[str, Any]:
         """The base's own values where the space holds them: a good first trial. Other parameters are left out."""
-        flat = self.base.flat()
-        point = self.draw(lambda parameter: flat[parameter.key])
-        known = {parameter.key: parameter.distribution for parameter in self.parameters}
+        return self.point_with({})
+
+    def point_with(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The base point with those of other values (by dotted key) in it that the space holds, where they are active.
+
+        A value that the space does not hold leaves the base's: its nearest end is a setting that nobody has tried, and
+        the rest of the point is as good without it as a guess can be.
+        """
+        flat, known = self.base.flat(), {parameter.key: parameter.distribution for parameter in self.parameters}
+        held = {name: value for name, value in values.items() if name in known and known[name].contains(value)}
+        point = self.draw(lambda parameter: (flat | held)[parameter.key])
         return {name: value for name, value in point.items() if known[name].contains(value)}
 
     def point_of(self, row: Mapping[str, Any]) -> dict[str, Any]:

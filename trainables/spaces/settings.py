@@ -18,8 +18,9 @@ Cost = Literal["cpu_ms_per_window", "params_m"]
 Searcher = Literal["optuna", "random", "gp", "nsga2"]
 
 
-DEFAULT, QUASI_RANDOM = "default", "quasi-random"
-"""How a trial was drawn, where no method of `Searcher` drew it: the base configuration; the start of a search."""
+DEFAULT, PORTFOLIO, QUASI_RANDOM = "default", "portfolio", "quasi-random"
+"""How a trial was drawn, where no method of `Searcher` drew it: the base configuration; what did well on other data;
+the start of a search."""
 
 
 class _Section(BaseModel):
@@ -44,10 +45,16 @@ class SearchSettings(_Section):
     stages: tuple[StageName, ...] = ("pretrain_ce", "train_bce", "finetune")
     scheduler: AshaSettings | None = Field(default_factory=AshaSettings)
     searcher: Searcher = Field("optuna", description="TPE, independent draws, a Gaussian process, or NSGA-II.")
+    portfolio: str = Field(
+        "portfolio.yaml",
+        min_length=1,
+        description="File of settings that did well on other data, tried right after the default; none: without.",
+    )
     startup_trials: int | None = Field(
         None,
         ge=1,
-        description="Trials before the searcher learns from scores; default: a quarter of them, 3 to 10 (2 of 3 or 4).",
+        description="Trials before it learns from scores, without the portfolio's; default: a quarter, 3 to 10 "
+        "(2 of 3 or 4).",
     )
     seed: int = Field(0, ge=0, lt=2**31)
     finalists: int = Field(

@@ -13,6 +13,7 @@ import pytest
 from sed_model.core.errors import CheckpointError, DataError
 from sed_model.data.recordings import DataFolder, read_data_folder
 from sed_model.data.splits import split
+from sed_model.model.checkpoint import Lineage
 from sed_model.predict.ensemble import Ensemble, load_ensemble
 from sed_model.predict.heard import may_judge
 from sed_model.predict.postprocess import PostSettings, ScoreParts, blend, read_post
@@ -94,8 +95,16 @@ def test_parts_of_other_labels_are_refused(tiny_root: Path, tiny_models: Sequenc
     root = Path(shutil.copytree(tiny_root, tmp_path / "data"))
     table = root / "train_soundscapes_labels.csv"
     table.write_text("".join(line for line in table.read_text().splitlines(True) if not line.startswith("S0")))
-    with pytest.raises(DataError, match="which of these it has heard cannot be told; restore train_soundscapes_labels"):
-        may_judge(read_data_folder(root, 1.0), ensemble.members)
+    of_others = replace(ensemble.members[0], lineage=with_digest(ensemble.members[0].lineage, "0" * 32))
+    for data, members in ((root, ensemble.members), (tiny_root, (of_others,))):
+        with pytest.raises(DataError, match="which of these it has heard cannot be told; restore train_soundscapes_la"):
+            may_judge(read_data_folder(data, 1.0), members)
+
+
+def with_digest(lineage: Lineage, digest: str) -> Lineage:
+    """As if so many soundscapes had been labelled, but other ones."""
+    assert lineage.split is not None
+    return lineage.model_copy(update={"split": lineage.split.model_copy(update={"digest": digest})})
 
 
 def test_windows_are_those_of_the_table(tiny_root: Path, tiny_models: Sequence[Path]) -> None:

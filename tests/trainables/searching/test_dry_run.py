@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,10 @@ import pytest
 import ray
 
 from sed_model.core.errors import ConfigError
+from tests.trainables.tiny import SPACE, write_space
 from trainables import search
 from trainables.on_ray.cluster import ClusterInfo, Node
+from trainables.searching import setup
 from trainables.searching.dry_run import file_lines, first_points, machine_lines, trial_lines
 from trainables.searching.recorder import describe_draw
 from trainables.searching.resources import check_room, room, slots, unused_gpus
@@ -132,6 +134,60 @@ def test_the_first_points_are_those_that_the_search_draws(
     wanted = [(number, drawn(trials.loc[number].to_dict() | {"number": number})) for number in range(3)]
     assert first_points(prepared) == wanted
     assert list(tmp_path.iterdir()) == []
+
+
+GEM = {"model.pool_type": "gem", "model.gem_p": 2.0}
+PORTFOLIO = [GEM, {"model.pool_type": "max"}, {"stages.pretrain_ce.lr": 5e-3}]
+"""The tiny space has no max."""
+
+
+@pytest.fixture
+def with_portfolio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The tiny space for six trials, and what is known of other data."""
+    monkeypatch.setattr(setup, "read_portfolio", lambda: PORTFOLIO)
+    search_settings = {**SPACE["search"], "portfolio": True, "num_trials": 6}
+    return write_space(tmp_path / "space", {**SPACE, "search": search_settings})
+
+
+def test_trials_of_the_portfolio_are_told_and_drawn(
+    with_portfolio: Path, tiny_root: Path, tmp_path: Path, cache_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepared = prepare_with(with_portfolio, tiny_root, tmp_path)
+
+    assert "portfolio: trials 1 to 2 try settings that did well on other data (" in capsys.readouterr().out
+    assert first_points(prepared)[1:] == [
+        (1, "model.pool_type=gem, model.gem_p=2, stages.pretrain_ce.lr=0.002 (portfolio)"),
+        (2, "model.pool_type=avg, stages.pretrain_ce.lr=0.005 (portfolio)"),
+    ]
+
+
+def test_keys_that_are_set_leave_the_portfolio_too(
+    with_portfolio: Path, tiny_root: Path, tmp_path: Path, cache_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepared = prepare_with(with_portfolio, tiny_root, tmp_path, "--set", "model.pool_type=avg")
+
+    assert "portfolio: trial 1 tries" in capsys.readouterr().out
+    assert prepared.portfolio == ({"stages.pretrain_ce.lr": 5e-3},)
+
+
+def test_a_search_without_a_portfolio_tells_of_none(
+    tiny_space: Path, tiny_root: Path, tmp_path: Path, cache_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert prepare_with(tiny_space, tiny_root, tmp_path).portfolio == ()
+    assert "portfolio" not in capsys.readouterr().out
+
+
+def test_the_search_itself_begins_with_the_portfolio_and_tells_it_once(
+    with_portfolio: Path, tiny_root: Path, tmp_path: Path, run_search: Callable[..., str]
+) -> None:
+    words = ["--out", tmp_path, "--name", "x", "--max-concurrent", 1, "--no-pseudo-labels"]
+    told = run_search("--space", with_portfolio, "--data", tiny_root, "--num-trials", 3, *words)
+    more = run_search("--resume", "--num-trials", 4, *words)
+
+    assert "trial_0001 starts: model.pool_type=gem, model.gem_p=2, stages.pretrain_ce.lr=0.002 (portfolio)" in told
+    assert ("portfolio: trial 1 tries" in told, "portfolio:" in more) == (True, False)
+    drawn = pd.read_parquet(tmp_path / "x" / "trials.parquet")["drawn_by"].to_list()
+    assert drawn == ["default", "portfolio", "quasi-random", "quasi-random"]
 
 
 def test_a_dry_run_leaves_nothing_behind(

@@ -46,7 +46,15 @@ def test_a_round_is_no_better_than_itself(tmp_path: Path) -> None:
     assert (lead_of(run, run).mean, lead_of(run, run).p_better) == (0, 0.5)
 
 
+def test_what_both_were_validated_on_counts(tmp_path: Path) -> None:
+    """A student without finalists has heard three of four parts: only the fourth compares."""
+    teacher = write_run(tmp_path / "teacher", 0.75, list(range(10)))
+    student = write_run(tmp_path / "student", 0.75, [8, 9, 2])
+
+    assert (lead_of(student, teacher).mean, lead_of(student, teacher).p_better) == (0, 0.5)
+
+
 def test_rounds_that_were_validated_on_other_windows_do_not_compare(tmp_path: Path) -> None:
-    teacher, student = write_run(tmp_path / "teacher", 0.5, [0, 1, 2]), write_run(tmp_path / "student", 0.5, [0, 1])
+    teacher, student = write_run(tmp_path / "teacher", 0.5, [0, 1, 2]), write_run(tmp_path / "student", 0.5, [3, 4])
     with pytest.raises(CheckpointError, match="student: was validated on other windows than teacher; train the round"):
         lead_of(student, teacher)

@@ -120,6 +120,114 @@ def test_other_searchers_come_to_their_method_too(
     assert [point["drawn_by"] for point in run(SedSearcher(space, tmp_path / "j"), 0, 8)] == expected
 
 
+# --- what did well on other data comes between the default and the quasi-random points
+
+PORTFOLIO: list[dict[str, Any]] = [
+    {"model.pool_type": "gem", "model.gem_p": 5.0, RATE: 3e-3},
+    {"model.pool_type": "avg", RATE: 4e-3},
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "start", "method"),
+    [
+        ("optuna", ["quasi-random"] * 2, "TPE"),
+        ("gp", ["quasi-random"] * 2, "Gaussian process"),
+        ("nsga2", ["quasi-random"] * 4, "NSGA-II"),
+        ("random", ["random"] * 2, "random"),
+    ],
+)
+def test_the_portfolio_comes_after_the_default_and_on_top_of_the_start(
+    tiny_space: Path, tmp_path: Path, kind: str, start: list[str], method: str
+) -> None:
+    """Optuna counts none of them to NSGA-II's first generation, which is of four here."""
+    space = with_search(load_space(tiny_space), num_trials=8, searcher=kind)
+    points = run(SedSearcher(space, tmp_path / "j", portfolio=PORTFOLIO), 0, 8)
+
+    expected = ["default", "portfolio", "portfolio", *start, method, method, method]
+    assert [point["drawn_by"] for point in points] == expected[:8]
+    assert [point["values"] for point in points[1:3]] == PORTFOLIO
+    assert [point["number"] for point in points] == list(range(8))
+
+
+def test_the_portfolio_leaves_the_quasi_random_points_as_they_are(space: SearchSpace, tmp_path: Path) -> None:
+    space = with_search(space, startup_trials=8)
+    without = run(SedSearcher(space, tmp_path / "without"), 0, 4)
+    points = run(SedSearcher(space, tmp_path / "with", portfolio=PORTFOLIO), 0, 6)
+
+    assert [point["values"] for point in points[3:]] == [point["values"] for point in without[1:]]
+
+
+def test_what_default_and_portfolio_leave_open_is_the_same_in_them(space: SearchSpace, tmp_path: Path) -> None:
+    base = space.base.with_overrides({RATE: 0.5})  # which the space does not hold
+    portfolio = [{"model.pool_type": "gem", "model.gem_p": 5.0}]
+    default, point, drawn = run(SedSearcher(replace(space, base=base), tmp_path / "j", portfolio=portfolio), 0, 3)
+
+    assert default["values"][RATE] == point["values"][RATE] != drawn["values"][RATE]
+    assert point["values"]["model.gem_p"] == 5.0
+
+
+@pytest.mark.parametrize("breaks", [{0, 1, 2, 3, 4, 5, 6, 7}, {1}, {2, 5}])
+def test_a_search_that_breaks_off_goes_on_with_the_portfolio(
+    space: SearchSpace, tmp_path: Path, breaks: set[int]
+) -> None:
+    """Whatever the file holds by then: the study has the points."""
+    space = with_search(space, num_trials=8)
+    unbroken = run(SedSearcher(space, tmp_path / "unbroken.journal", portfolio=PORTFOLIO), 0, 8)
+    journal = tmp_path / "broken.journal"
+    SedSearcher(space, journal, portfolio=PORTFOLIO)
+    resumed = []
+    for number in range(8):
+        if number in breaks:
+            SedSearcher(space, journal).suggest("broken off")
+        resumed += run(SedSearcher(space, journal), number, number + 1)
+
+    assert resumed == unbroken
+    assert [point["drawn_by"] for point in unbroken[:4]] == ["default", "portfolio", "portfolio", "quasi-random"]
+
+
+def test_a_trial_of_the_portfolio_that_was_killed_before_it_was_drawn_is_of_the_portfolio(
+    space: SearchSpace, tmp_path: Path
+) -> None:
+    killed = SedSearcher(space, tmp_path / "j", portfolio=PORTFOLIO)
+    run(killed, 0, 1)
+    killed.study.ask()
+
+    (point,) = run(SedSearcher(space, tmp_path / "j"), 1, 2)
+    assert point == {"number": 1, "values": PORTFOLIO[0], "drawn_by": "portfolio"}
+
+
+def test_a_study_that_was_killed_while_it_was_made_gets_what_is_missing(space: SearchSpace, tmp_path: Path) -> None:
+    for n_points in (0, 1):
+        SedSearcher(space, tmp_path / "j", portfolio=PORTFOLIO[:n_points])
+
+    points = run(SedSearcher(space, tmp_path / "j", portfolio=PORTFOLIO), 0, 4)
+    assert [point["drawn_by"] for point in points] == ["default", "portfolio", "portfolio", "quasi-random"]
+
+
+def test_a_search_that_began_without_a_portfolio_goes_on_without(space: SearchSpace, tmp_path: Path) -> None:
+    run(SedSearcher(space, tmp_path / "j"), 0, 1)
+
+    points = run(SedSearcher(space, tmp_path / "j", portfolio=PORTFOLIO), 1, 3)
+    assert [point["drawn_by"] for point in points] == ["quasi-random", "quasi-random"]
+
+
+def test_a_warm_start_has_no_portfolio(space: SearchSpace, tmp_path: Path) -> None:
+    """It knows what does well on its own data."""
+    earlier = earlier_trials(space)
+    searcher = SedSearcher(with_search(space, num_trials=8), tmp_path / "j", earlier=earlier, portfolio=PORTFOLIO)
+
+    assert [point["drawn_by"] for point in run(searcher, 0, 3)] == ["default", "TPE", "TPE"]
+
+
+def test_tpe_learns_from_the_portfolio(space: SearchSpace, tmp_path: Path) -> None:
+    searcher = SedSearcher(space, tmp_path / "j", portfolio=PORTFOLIO)
+    run(searcher, 0, 3)
+
+    assert [trial.params for trial in searcher.study.get_trials()][1:] == PORTFOLIO
+    assert [trial.value for trial in searcher.study.get_trials()][1:] == [3e-3, 4e-3]
+
+
 def test_eight_quasi_random_points_lie_one_in_each_eighth_of_every_range() -> None:
     """Of conditional parameters as well; independent draws leave a third of the eighths empty."""
     space = load_space("pooling.yaml")

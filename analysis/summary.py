@@ -29,9 +29,10 @@ def summarise(run: Run, spread: pd.DataFrame | None, importance: pd.DataFrame) -
         f"The best is {best['trial_id']} with a macro ROC-AUC of {best['macro_auc']:.4f}{interval}, reached in "
         f"{best['stage'] if pd.notna(best['stage']) else 'an unnamed stage'}."
     )
-    if is_cross_fitted(run):
+    again = best.get("refit_mean")
+    if pd.notna(again) and is_cross_fitted(run):
         sentences.append("The ranking is by the out-of-fold scores of the finalists, see above.")
-    elif pd.notna(again := best.get("refit_mean")):
+    elif pd.notna(again):
         spread_of = f" ± {best['refit_sd']:.4f}" if pd.notna(best["refit_sd"]) else ""
         sentences.append(
             f"Trained again on other folds or with other seeds it reaches {again:.4f}{spread_of} (mean of "

@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from sed_model.audio.audio_files import QUIET_S, content_digests
 from sed_model.audio.decoding import UnreadableAudioError, decode, duration_s
+from sed_model.audio.odd_lengths import OddLength, odd_lines
 from sed_model.core.errors import DataError
 from sed_model.core.files import read_arrays
 
@@ -58,8 +59,7 @@ class _Decoded:
     samples: np.ndarray
     energies: np.ndarray
     reason: str = ""
-    padding_s: float = 0.0
-    """What its header promises beyond what there is, as MP3 in WAV does."""
+    odd: tuple[OddLength, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,7 @@ def _checksum(samples: bytes | memoryview, energies: bytes | memoryview) -> int:
 def _decode_rest(plan: CachePlan, folder: Path, done: list[_Done], bar: tqdm[NoReturn]) -> None:
     """Decode what is not in `done`, and add it there."""
     n_bad = sum(bool(one.reason) for one in done)
-    paddings_s = []
+    odd: list[OddLength] = []
     one = functools.partial(_decode_one, plan)
     files = [(folder / name).open("ab") for name in (SAMPLES_FILE, ENERGIES_FILE, DONE_FILE)]
     with bar, files[0] as samples, files[1] as energies, files[2] as lines:
@@ -195,8 +195,7 @@ def _decode_rest(plan: CachePlan, folder: Path, done: list[_Done], bar: tqdm[NoR
             if decoded.reason:
                 n_bad += 1
                 bar.set_postfix(unreadable=n_bad, refresh=False)  # a refresh would not wait for `delay`
-            if decoded.padding_s:
-                paddings_s.append(decoded.padding_s)
+            odd.extend(decoded.odd)
             samples.write(decoded.samples.data)
             samples.flush()
             energies.write(decoded.energies.data)
@@ -205,9 +204,8 @@ def _decode_rest(plan: CachePlan, folder: Path, done: list[_Done], bar: tqdm[NoR
             done.append(_Done(decoded.path, decoded.reason, len(decoded.samples), checksum))
             lines.write(json.dumps(asdict(done[-1])).encode() + b"\n")
             lines.flush()
-    if paddings_s:
-        count, most_s = f"{len(paddings_s)} of {len(plan.paths)}", max(paddings_s)
-        _log.warning("%s audio files are up to %.2f s shorter than they say, as MP3 is; they are read", count, most_s)
+    for line in odd_lines(odd, len(plan.paths)):
+        _log.warning(line)
 
 
 def _write_index(plan: CachePlan, folder: Path, done: Sequence[_Done]) -> None:
@@ -225,13 +223,13 @@ def _write_index(plan: CachePlan, folder: Path, done: Sequence[_Done]) -> None:
 
 def _decode_one(plan: CachePlan, path: str) -> _Decoded:
     nothing = np.empty(0, np.int16)
-    padding_s: list[float] = []
+    odd: list[OddLength] = []
     try:
-        wave = decode(plan.root / path, plan.sample_rate_hz, plan.max_recording_s, 0.0, padding_s.append)
+        wave = decode(plan.root / path, plan.sample_rate_hz, plan.max_recording_s, 0.0, odd.append)
     except UnreadableAudioError as error:
         return _Decoded(path, nothing, nothing, error.reason)
     samples = to_int16(wave)
-    return _Decoded(path, samples, second_energies(samples, plan.sample_rate_hz), padding_s=sum(padding_s))
+    return _Decoded(path, samples, second_energies(samples, plan.sample_rate_hz), odd=tuple(odd))
 
 
 def to_int16(waveform: np.ndarray) -> np.ndarray:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import re
 import stat
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,14 +15,14 @@ import soundfile
 import soxr
 
 from sed_model.audio.decoder_notes import without_notes
+from sed_model.audio.odd_lengths import OddLength
+from sed_model.audio.wav_chunks import SoundAlone, WavLayout, read_layout
 from sed_model.core.errors import AudioError
 
 SHORTEST_SHARE = 0.98
 """A file that yields less of its announced length is damaged."""
 MPEG_PADDING = 1_105 + 1_152
 """Samples that an MP3 in WAV may lack of its length by the header: the delay of the codec, and a last frame."""
-MPEG_FORMATS = (0x50, 0x55)
-"""Codes of MPEG audio in the header of a WAV file."""
 RATES_HZ = (1_000, 1_000_000)
 """A header that says another sample rate is damaged; it would stretch a second to hours."""
 LOUDEST = 1_000.0
@@ -64,12 +64,12 @@ def decode(
     sample_rate_hz: int,
     max_s: float | None = None,
     start_s: float = 0.0,
-    on_padding: Callable[[float], None] | None = None,
+    on_odd: Callable[[OddLength], None] = lambda odd: None,
 ) -> np.ndarray:
     """The mean of all channels, resampled: float32 of full scale 1.
 
-    Reads from `start_s` on, at most `max_s` seconds; no more of the file than that is decoded. `on_padding` is called
-    with the seconds that an MP3 has less than its header promises, where it is more than SHORTEST_SHARE allows for.
+    Reads from `start_s` on, at most `max_s` seconds; no more of the file than that is decoded. `on_odd` is called where
+    an MP3 has less than its header promises, beyond what SHORTEST_SHARE allows for, or a header leaves it open.
 
     Raises:
         UnreadableAudioError: an AudioError; the file is missing, no audio, damaged, holds NaN or Inf, or has no
@@ -77,8 +77,9 @@ def decode(
     """
     if no_file := _no_file(path):
         raise UnreadableAudioError(path, no_file)
+    layout = read_layout(path)
     try:
-        with without_notes() if _is_mpeg(path) else nullcontext(), _open(path) as audio:
+        with _open(path, layout) as audio:
             # A count of frames, in a file of MP3 alone, knows what its padding is.
             padding = MPEG_PADDING if audio.subtype.startswith("MPEG") and audio.format != "MP3" else 0
             is_estimate = not audio.seekable() or (audio.format == "MP3" and not _counts_frames(path))
@@ -103,8 +104,9 @@ def decode(
         if wanted - len(mono) > padding:
             found = f"breaks off after {len(mono) / source_hz:.2f} of {wanted / source_hz:.2f} s"
             raise UnreadableAudioError(path, found)
-        if on_padding is not None:
-            on_padding((wanted - len(mono)) / source_hz)
+        on_odd(OddLength(padding_s=(wanted - len(mono)) / source_hz))
+    if audio.frames == UNKNOWN_LENGTH or (layout and layout.is_open):
+        on_odd(OddLength(is_open=True))
     resampled: np.ndarray = soxr.resample(mono, source_hz, sample_rate_hz)
     if not len(resampled):
         raise UnreadableAudioError(path, f"is shorter than one sample at {sample_rate_hz} Hz")
@@ -129,25 +131,29 @@ def _no_file(path: Path) -> str:
         return f"cannot be opened ({error.strerror})"
 
 
-def _is_mpeg(path: Path) -> bool:
-    """Whether mpg123 will decode a file: all but those that begin as another format does, and WAV files with MP3."""
+def _is_mpeg(path: Path, layout: WavLayout | None) -> bool:
+    """Whether mpg123 may decode a file: all but those that begin as another format does, and WAV files without MP3."""
+    if layout is not None:
+        return layout.is_mpeg
     try:
         with path.open("rb") as file:
-            head = file.read(4096)
+            head = file.read(4)
     except (OSError, ValueError):
         return False
-    if head[:4] in (b"OggS", b"fLaC", b"FORM", b"caff"):
-        return False
-    at = head.find(b"fmt ")
-    return head[:4] != b"RIFF" or (at > 0 and int.from_bytes(head[at + 8 : at + 10], "little") in MPEG_FORMATS)
+    return head not in (b"OggS", b"fLaC", b"FORM", b"caff")
 
 
-def _open(path: Path) -> soundfile.SoundFile:
-    audio = soundfile.SoundFile(path)
-    if audio.frames < UNKNOWN_LENGTH:
-        return audio
-    audio.close()
-    return _Stream(path)
+@contextmanager
+def _open(path: Path, layout: WavLayout | None) -> Iterator[soundfile.SoundFile]:
+    """The file, as libsndfile reads all of it: by itself it takes metadata beside MP3 for MP3, an open length for 0."""
+    with ExitStack() as opened:
+        if _is_mpeg(path, layout):
+            opened.enter_context(without_notes())
+        whole: Path | SoundAlone = path
+        if layout and (layout.is_mpeg or layout.is_open):
+            whole = opened.enter_context(SoundAlone(path, layout))
+        audio = opened.enter_context(soundfile.SoundFile(whole))
+        yield audio if audio.frames < UNKNOWN_LENGTH else opened.enter_context(_Stream(path))
 
 
 def _skip(audio: soundfile.SoundFile, n_frames: int) -> int:
@@ -229,6 +235,6 @@ def length_s(path: Path) -> float:
     Raises:
         soundfile.SoundFileError, OSError: it cannot be opened, or breaks off.
     """
-    with without_notes() if _is_mpeg(path) else nullcontext(), _open(path) as audio:
+    with _open(path, read_layout(path)) as audio:
         n_frames = audio.frames if audio.seekable() else _skip(audio, UNKNOWN_LENGTH)
         return float(n_frames / audio.samplerate)

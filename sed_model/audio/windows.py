@@ -7,6 +7,7 @@ is context, which a model hears and nobody has judged.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from jaxtyping import Float32
 from sed_model.audio.cache import AudioCache
 from sed_model.audio.cache_build import to_int16
 from sed_model.audio.decoding import decode
+from sed_model.audio.odd_lengths import OddLength
 from sed_model.config.sed_config import SedConfig
 from sed_model.model.fast_mel import INT16_SCALE
 
@@ -69,13 +71,15 @@ def cut(cache: AudioCache, path: str, start: int, n_samples: int) -> Float32[np.
     return cache.samples(path, min(start, spare), n_samples) * INT16_SCALE
 
 
-def decode_as_cached(path: Path, sample_rate_hz: int) -> Float32[np.ndarray, " samples"]:
+def decode_as_cached(
+    path: Path, sample_rate_hz: int, on_odd: Callable[[OddLength], None] = lambda odd: None
+) -> Float32[np.ndarray, " samples"]:
     """`decode` in the 16 bits of the audio cache, so that a model hears what it heard in training, to the last bit.
 
     Raises:
         UnreadableAudioError: the file cannot be decoded.
     """
-    return to_int16(decode(path, sample_rate_hz)) * INT16_SCALE
+    return to_int16(decode(path, sample_rate_hz, on_odd=on_odd)) * INT16_SCALE
 
 
 def level_of(samples: Float32[np.ndarray, " samples"]) -> float:

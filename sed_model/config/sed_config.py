@@ -87,7 +87,11 @@ def _hz_to_mel(frequency_hz: float) -> float:
 class Model(Section):
     """Backbone, toggles and head."""
 
-    backbone: str = key("seresnext26t_32x4d", "Any convolutional timm model, by timm's name.", min_length=1)
+    backbone: str = key(
+        "seresnext26t_32x4d",
+        "A convolutional timm model, by timm's name; a few families need the data.window_s that a refusal names.",
+        min_length=1,
+    )
     pretrained: bool = key(True, "Start from timm's published weights (needs the model hub or its cache).")
     weights: Path | None = key(
         None,

@@ -9,7 +9,9 @@ import numpy as np
 from jaxtyping import Float
 
 from sed_model.core.errors import DataError, some
+from sed_model.core.texts import counted
 from sed_model.data.recordings import DataFolder
+from sed_model.data.soundscape_parts import LEAST_FILES
 from sed_model.data.splits import Split
 from sed_model.run_folder.metrics import POSITIVE_FROM
 
@@ -28,6 +30,7 @@ class Coverage:
         soundscapes_only: those of them that labelled soundscapes hold.
         n_files: files that the validation windows are of.
         kind: what validates.
+        soundscapes_train: whether labelled soundscapes train (`data.soundscape_folds`).
     """
 
     n_classes: int
@@ -37,18 +40,27 @@ class Coverage:
     soundscapes_only: tuple[str, ...]
     n_files: int
     kind: str
+    soundscapes_train: bool
+
+    @property
+    def files(self) -> str:
+        return counted(self.n_files, "soundscape" if self.kind == "soundscapes" else "recording")
 
     def __str__(self) -> str:
         """`"the score covers 2 of 12 classes (16 soundscapes decide); 2 have no recording: a, b"` and the like."""
-        files = "soundscape" if self.kind == "soundscapes" else "recording"
-        decide = f"{self.n_files} {files}{'s decide' if self.n_files != 1 else ' decides'}"
-        parts = [f"the score covers {len(self.scored)} of {self.n_classes} classes ({decide})"]
+        decide = "decides" if self.n_files == 1 else "decide"
+        parts = [f"the score covers {len(self.scored)} of {self.n_classes} classes ({self.files} {decide})"]
         for names, one, several in (
             (self.without_recording, "has no recording", "have no recording"),
             (self.soundscapes_only, "occurs in soundscapes only", "occur in soundscapes only"),
         ):
             if names:
                 parts.append(f"{len(names)} {one if len(names) == 1 else several}: {some(names, N_NAMED)}")
+        if self.soundscapes_only and self.kind == "soundscapes" and not self.soundscapes_train:
+            parts.append(
+                "only data.soundscape_folds trains what soundscapes alone hold (finalists of a search do, from "
+                f"{LEAST_FILES} labelled soundscapes on)"
+            )
         return "; ".join(parts)
 
 
@@ -69,6 +81,7 @@ def coverage(folder: DataFolder, split: Split, targets: Float[np.ndarray, "n k"]
         soundscapes_only=tuple(name for name in absent if name in heard),
         n_files=len(set(paths)),
         kind=split.kind,
+        soundscapes_train=bool(split.soundscapes_train),
     )
 
 
@@ -92,6 +105,5 @@ def check_coverage(covered: Coverage, folder: DataFolder, n_windows: int) -> Non
     else:
         repair = "validate on recordings of more classes: set another data.fold, or a smaller data.n_folds"
     raise DataError(
-        f"macro AUC can never be defined: of {n_windows} validation windows of {covered.n_files} {covered.kind}, "
-        f"{held}; {repair}."
+        f"macro AUC can never be defined: of {n_windows} validation windows of {covered.files}, {held}; {repair}."
     )

@@ -13,6 +13,9 @@ from sed_model.core.errors import DataError
 SITE = re.compile(r"(?:^|_)([A-Za-z]+\d+)_\d{8}_\d{6}$")
 """As the competitions name soundscapes: site, date and time, `H02_20230420_074000` or `BC2026_Train_0001_S01_..`."""
 
+LEAST_FILES = 8
+"""With fewer labelled soundscapes a part of the finalists has one file, which can lack every class."""
+
 
 def site_of(path: str) -> str | None:
     """The site in a soundscape's name, or None."""

@@ -13,6 +13,7 @@ import pandas as pd
 from jaxtyping import Bool, Float32
 
 from sed_model.audio.decoding import BadAudio, duration_s
+from sed_model.audio.odd_lengths import OddLength, odd_lines
 from sed_model.core.errors import some
 from sed_model.core.paths import check_folder, check_output
 from sed_model.data.tables import Notes
@@ -168,20 +169,25 @@ class _Windows:
 def score_all(
     ensemble: Ensemble, tasks: Sequence[Task], job: PredictJob, report: Report
 ) -> Iterator[SoundscapeScores | BadAudio]:
-    """The scores of each task in order; now and then a line about how far it is."""
+    """The scores of each task in order; now and then a line about how far it is, in the end those about odd files."""
     runtime = prediction_runtime(ensemble.members[0].config.optim)
     for member in ensemble.members:
         runtime.place(member.model)
     shift_s = 0.0 if job.post.tta_weight == 0 else job.post.tta_shift_s or ensemble.target_s / 2
     options = ScoreOptions(job.step_s, shift_s, job.silence_rms)
     score = partial(score_soundscape, ensemble.members, options=options, runtime=runtime)
+    odd: list[OddLength] = []
     start_s = last_s = time.monotonic()
     for n_done, scores in enumerate(score_files(score, tasks, job.n_threads), start=1):
         now_s = time.monotonic()
         if now_s - last_s >= REPORT_EVERY_S or n_done == len(tasks):
             last_s, rate = now_s, n_done / max(now_s - start_s, 1e-9)
             report(f"{n_done}/{len(tasks)} files  {rate:.2f} files/s  {(len(tasks) - n_done) / rate:.0f} s left")
+        if isinstance(scores, SoundscapeScores):
+            odd.extend(scores.odd)
         yield scores
+    for line in odd_lines(odd, len(tasks)):
+        report(line)
 
 
 def _report_plan(

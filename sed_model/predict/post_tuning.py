@@ -12,11 +12,15 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 
 from sed_model.core.errors import DataError
+from sed_model.core.texts import counted
 from sed_model.predict.postprocess import PostSettings, postprocess_files
 from sed_model.run_folder.metrics import auc_per_class
+from sed_model.scores.leads import ONE_SIDED
 
 N_FOLDS = 4
 N_REPEATS = 3
+LEAST_FILES = 8
+"""With fewer labelled soundscapes neither a gain nor its error is known."""
 FRAME_WEIGHTS = (None, 0.0, 1.0)
 TTA_WEIGHTS = (0.0, 0.5)
 CENTRES = (1.0, 0.8, 0.6)
@@ -41,7 +45,7 @@ class LabelledWindows:
 
 @dataclass(frozen=True)
 class Tuned:
-    """The settings that are best on all soundscapes, or the plain ones where choosing gains no more than its error.
+    """The settings that are best on all soundscapes, or the plain ones where that is not proven.
 
     Attributes:
         plain, tuned: macro AUC of all soundscapes with the plain settings, and with the best (which is too good: they
@@ -50,6 +54,7 @@ class Tuned:
             `n_parts` held-out parts.
         error: standard error of the gain, paired by soundscape (`paired_error`).
         n_tried: settings compared.
+        why_plain: why the plain settings stay, though others are better on all soundscapes or might be; or nothing.
     """
 
     settings: PostSettings
@@ -60,6 +65,7 @@ class Tuned:
     error: float
     n_parts: int
     n_tried: int
+    why_plain: str
 
 
 Join = Callable[[PostSettings], Float[np.ndarray, "windows classes"]]
@@ -87,14 +93,17 @@ def tune(join: Join, windows: LabelledWindows, settings: Sequence[PostSettings],
     """Compare settings, the first of which are the plain ones, by macro AUC; cross-validated by soundscape.
 
     In each of N_REPEATS draws the soundscapes are dealt out into N_FOLDS parts. What is best on the other parts is
-    applied to one, and its macro AUC there compared with that of the plain settings. A gain within its error is none.
+    applied to one, and its macro AUC there compared with that of the plain settings. A gain has to be
+    proven (`why_plain`).
 
     Raises:
         DataError: fewer than two soundscapes, or labels without a class that has a positive and a negative.
     """
     n_files = len(windows.n_windows)
     if n_files < 2:
-        raise DataError(f"{n_files} labelled soundscapes: tuning that is validated needs 2 or more; label some.")
+        raise DataError(
+            f"{counted(n_files, 'labelled soundscape')}: tuning that is validated needs 2 or more; label some."
+        )
     parts = held_out_parts(n_files, seed)
     file_of = np.repeat(np.arange(n_files), windows.n_windows)
     everything = windows.labelled
@@ -122,11 +131,26 @@ def tune(join: Join, windows: LabelledWindows, settings: Sequence[PostSettings],
     gains = gains_of(chosen_by, held_out)
     gain = float(gains.mean()) if len(gains) else 0.0
     error = paired_error(windows, file_of, kept["plain"], kept.get("best", kept["plain"]))
-    best = int(overall.argmax()) if gain > error else 0
+    why = why_plain(len(np.unique(file_of[everything])), gain, error)
+    best = 0 if why else int(overall.argmax())
     spread = float(gains.std(ddof=1)) if len(gains) > 1 else 0.0
     return Tuned(
-        settings[best], float(overall[0]), float(overall[best]), gain, spread, error, len(gains), len(settings)
+        settings[best], float(overall[0]), float(overall[best]), gain, spread, error, len(gains), len(settings), why
     )
+
+
+def why_plain(n_files: int, gain: float, error: float) -> str:
+    """What keeps a gain on `n_files` labelled soundscapes from being proven, one-sided with 95 %; or nothing."""
+    if gain <= 0:
+        return "choosing gains nothing on other soundscapes, so the plain settings stay"
+    if n_files < LEAST_FILES:
+        return (
+            f"{counted(n_files, 'labelled soundscape')} cannot prove a gain, so the plain settings stay; label "
+            f"{LEAST_FILES} or more"
+        )
+    if gain <= ONE_SIDED * error:
+        return f"the gain is no larger than {ONE_SIDED} times its error, so the plain settings stay; label more"
+    return ""
 
 
 def paired_error(

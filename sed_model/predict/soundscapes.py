@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float32
 from numpy.typing import NDArray
 
 from sed_model.audio.decoding import BadAudio, UnreadableAudioError
+from sed_model.audio.odd_lengths import OddLength
 from sed_model.audio.windows import decode_as_cached
 from sed_model.core.errors import CheckpointError
 from sed_model.model.checkpoint import LoadedModel
@@ -55,6 +56,7 @@ class SoundscapeScores:
         best_alone: the best frames of each target window without the shifted windows.
         frames: of every FRAME_S of the soundscape, averaged over all windows that hear it.
         silent_frames: frames that lie only in windows which are silent for all members.
+        odd: what is odd about the length of the file.
     """
 
     starts_s: NDArray[np.float64]
@@ -62,6 +64,7 @@ class SoundscapeScores:
     best_alone: Float32[np.ndarray, "members windows classes"]
     frames: Float32[np.ndarray, "members frames classes"]
     silent_frames: Bool[np.ndarray, " frames"]
+    odd: tuple[OddLength, ...] = ()
 
 
 def check_members_fit(members: Sequence[LoadedModel], names: Sequence[str]) -> None:
@@ -103,7 +106,8 @@ def score_soundscape(
         UnreadableAudioError: the file cannot be decoded.
     """
     rate, target_s = members[0].config.front_end.sample_rate_hz, members[0].config.data.target_s
-    waveform = decode_as_cached(task.path, rate)
+    odd: list[OddLength] = []
+    waveform = decode_as_cached(task.path, rate, odd.append)
     duration_s = len(waveform) / rate
     if task.starts_s is None:
         starts_s = target_starts(duration_s, target_s, options.step_s or target_s)
@@ -122,7 +126,7 @@ def score_soundscape(
     shares = np.array([member.config.inference.frame_share for member in members])
     parts = ScoreParts(clip, shifted, best, silent, shares)
     quiet_frames = ~frames_heard(~parts.silent_for_all, starts_s, target_s, frames.shape[1])
-    return SoundscapeScores(starts_s, parts, alone, frames, quiet_frames)
+    return SoundscapeScores(starts_s, parts, alone, frames, quiet_frames, tuple(odd))
 
 
 def _without_shift(heard: Hearing, scores: MemberScores) -> Float32[np.ndarray, "windows classes"]:

@@ -19,6 +19,7 @@ from sed_model.audio.decoding import BadAudio, duration_s
 from sed_model.core.errors import AudioError, CheckpointError, ConfigError, DataError
 from sed_model.core.files import read_arrays, replacing, sha256_of
 from sed_model.core.paths import check_output, is_file, is_folder
+from sed_model.core.texts import counted
 from sed_model.data.layouts import label_form
 from sed_model.data.recordings import DataFolder, read_data_folder
 from sed_model.data.soundscape_labels import parse_row_id
@@ -232,15 +233,11 @@ def _lines(tuned: Tuned, n_files: int) -> list[str]:
     changed = {name: value for name, value in tuned.settings.model_dump().items() if value != plain[name]}
     told = ", ".join(f"{name}={value:g}" for name, value in changed.items()) or "the plain ones"
     lines = [
-        f"{tuned.n_tried} settings on {n_files} labelled train soundscapes: macro AUC {tuned.plain:.4f} plain, "
-        f"{tuned.tuned:.4f} with the chosen ones (too good: they were chosen by it)",
+        f"{tuned.n_tried} settings on {counted(n_files, 'labelled train soundscape')}: macro AUC {tuned.plain:.4f} "
+        f"plain, {tuned.tuned:.4f} with the chosen ones (too good: they were chosen by it)",
         f"gain on soundscapes that had no part in the choice: {tuned.gain:+.4f} "
         f"(standard deviation {tuned.gain_sd:.4f} over {tuned.n_parts} held-out parts; its standard error, paired by "
         f"soundscape, is {tuned.error:.4f})",
         f"chosen: {told}",
     ]
-    if tuned.gain <= 0:
-        lines.append("choosing gains nothing on other soundscapes, so the plain settings stay")
-    elif tuned.gain <= tuned.error:
-        lines.append("the gain is no larger than its error, so the plain settings stay; label more soundscapes")
-    return lines
+    return [*lines, tuned.why_plain] if tuned.why_plain else lines

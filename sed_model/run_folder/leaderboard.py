@@ -54,7 +54,11 @@ def in_order(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def best_trials(trials: Sequence[Mapping[Any, Any]], k: int) -> list[dict[str, Any]]:
-    """The k best trials that have a model, in the order of the leaderboard."""
+    """The k best trials that have a model, in the order of the leaderboard.
+
+    That order is one of the models in the trials' folders: `refit_mean` is there only where such a model is of a whole
+    training (`refit.write_spread`, `finalists.deliver_mean`), so a pruned finalist is ranked by its own score.
+    """
     scored = [dict(row) for row in trials if row["status"] in ("complete", "pruned") and not _missing(row["macro_auc"])]
     return sorted(scored, key=_merit)[:k]
 

@@ -45,7 +45,9 @@ well on other data), quasi-random, or the method that learned from the scores so
 better score at no higher CPU time.
 Finalists that were trained again on other folds, or with other seeds, have the mean and the standard deviation of these
 `n_refits` scores; the score that chose them is none of these. A pruned finalist was also trained to its end: its model,
-and with it `macro_auc`, `stage` and `epoch`, are of that training; `epochs` stays what the search ran of it.
+and with it `macro_auc`, `stage` and `epoch`, are of that training; `epochs` stays what the search ran of it. Finalists
+that were trained on parts of the soundscapes have the score of the parts' models and its standard error, but for pruned
+ones, whose own model stays half trained: these columns rank models of trials.
 """
 REFIT_FIELDS = pa.schema(
     [

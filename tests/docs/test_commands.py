@@ -33,6 +33,7 @@ NOT_RUN = {
     "python benchmarks/score_soundscapes.py": "trains for half an hour; test_finalists_run.py trains on parts",
     "python benchmarks/score_toggles.py": "trains for an hour; what it scores with is run as score_trial.py",
     "python benchmarks/score_chain.py": "runs these commands for 15 minutes; score_trial.py, its judge, is run",
+    "python benchmarks/backbone_sweep.py": "ten minutes of small trainings; test_backbone_sweep.py tries some models",
     "python benchmarks/search_efficiency.py": "minutes of measuring; part of make bench",
     "python benchmarks/scale.py": "minutes of measuring; part of make bench",
     "make setup": "it made the environment that the tests run in",

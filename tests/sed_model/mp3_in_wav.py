@@ -28,9 +28,25 @@ def mp3_frames(path: Path, wave: np.ndarray, rate_hz: int) -> list[bytes]:
     return frames[1:]
 
 
-def write_mp3_in_wav(path: Path, stream: bytes, rate_hz: int, n_announced: int | None = None) -> None:
-    """`stream` in a WAV file of one channel; `n_announced` bytes of it by the header (default: all)."""
+def chunk(name: bytes, content: bytes) -> bytes:
+    return name + struct.pack("<I", len(content)) + content + bytes(len(content) % 2)
+
+
+def write_mp3_in_wav(
+    path: Path,
+    stream: bytes,
+    rate_hz: int,
+    n_announced: int | None = None,
+    first: bytes = b"",
+    between: bytes = b"",
+    last: bytes = b"",
+) -> None:
+    """`stream` in a WAV file of one channel; `n_announced` bytes of it by the header (default: all).
+
+    `first`, `between` and `last` are other chunks: before the format, before the sound, and behind it.
+    """
     layout = struct.pack("<HHIIHHH", 0x55, 1, rate_hz, 8_000, 1, 0, 12) + struct.pack("<HIHHH", 1, 2, 418, 1, 1393)
     n_announced = len(stream) if n_announced is None else n_announced
-    chunks = b"WAVEfmt " + struct.pack("<I", len(layout)) + layout + b"data" + struct.pack("<I", n_announced) + stream
-    path.write_bytes(b"RIFF" + struct.pack("<I", len(chunks) - len(stream) + n_announced) + chunks)
+    head = b"WAVE" + first + chunk(b"fmt ", layout) + between + b"data" + struct.pack("<I", n_announced)
+    n_bytes = min(len(head) + n_announced + len(last), 2**32 - 1)
+    path.write_bytes(b"RIFF" + struct.pack("<I", n_bytes) + head + stream + last)

@@ -137,8 +137,7 @@ LIES = {
     "1024 channels": ("wav", wav_with(22, "<H", 1024)),
     "65535 channels": ("wav", wav_with(22, "<H", 65_535)),
     "24 bits": ("wav", wav_with(34, "<H", 24)),
-    "no sound": ("wav", wav_with(40, "<I", 0)),
-    "4 GB of sound": ("wav", wav_with(40, "<I", 2**32 - 1)),
+    "4 GB of sound": ("wav", wav_with(40, "<I", 2**32 - 2)),  # one more stands for an open length
     "a long header": ("wav", wav_with(16, "<I", 2**31)),
     "no magic": ("wav", wav_with(0, "<I", 0)),
     "a FLAC rate of 0": ("flac", flac_with(rate_hz=0)),

@@ -61,6 +61,18 @@ ARGUMENTS = {
         ["--top-k", "5", "--no-pseudo-labels"],
         ["--top-k 5", "--no-pseudo-labels", "--refit-folds 0,1,2"],
     ),
+    "finalists of too few labelled soundscapes": (
+        ["--finalists", "5"],
+        ["--finalists 5", "2 labelled soundscapes", "take 8", "leave it out, or label more"],
+    ),
+    "finalists of folds": (
+        ["--finalists", "5", "--set", "data.validation=folds"],
+        ["--finalists 5", "data.validation=folds", "leave one of the two out"],
+    ),
+    "finalists and folds": (
+        ["--finalists", "5", "--refit-folds", "0,1"],
+        ["--finalists 5", "--refit-folds", "leave one of the two out"],
+    ),
     "folds in words": (["--refit-folds", "all"], ["--refit-folds", "'all'"]),
     "warm start from nowhere": (["--warm-start", "nowhere"], ["nowhere", "no run folder"]),
     "storage of an unknown kind": (["--storage", "ftp://host/runs"], ["--storage", "ftp://host/runs", "s3://"]),

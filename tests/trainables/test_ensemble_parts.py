@@ -14,10 +14,12 @@ import soundfile
 import torch
 
 from sed_model.config.sed_config import SedConfig
+from sed_model.core.parquet import write_parquet
 from sed_model.model.devices import Runtime
 from tests.models import CLASSES, random_model
+from tests.sed_model.mp3_in_wav import mp3_frames, write_mp3_in_wav
 from trainables.labelling import job as ensemble_run
-from trainables.labelling.job import actor_options, predict_shard
+from trainables.labelling.job import actor_options, predict_shard, report_odd
 from trainables.labelling.plan import PredictionRules, Shard
 from trainables.on_ray.cluster import Node
 
@@ -93,6 +95,24 @@ def test_a_truncated_soundscape_is_listed_with_the_reason(part: pa.Table) -> Non
     assert all("replace or remove the file" in reason for _, reason in bad)
 
 
+def test_files_whose_length_is_not_that_of_the_header_are_counted(
+    config: SedConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stream = b"".join(mp3_frames(tmp_path / "x.mp3", 0.3 * np.sin(np.arange(7_840) / 3), 8_000))
+    write_mp3_in_wav(tmp_path / "padded.wav", stream[:-30], 8_000)
+    write_mp3_in_wav(tmp_path / "open.wav", stream, 8_000, n_announced=2**32 - 1)
+    write_mp3_in_wav(tmp_path / "whole.wav", stream, 8_000)
+    shard = Shard(tmp_path / "part.parquet", tmp_path, ("open.wav", "padded.wav", "whole.wav"), 5.0)
+    write_parquet(shard.part, predict_shard([random_model(config, 0)], shard, CPU))
+    report_odd([shard])
+
+    assert capsys.readouterr().out.splitlines() == [
+        "1 of 3 audio files are up to 0.08 s shorter than they say, as MP3 is; they are read",
+        "1 of 3 audio files leave their length open, as what is written into a pipe does; they are read to the end of "
+        "the file",
+    ]
+
+
 def test_a_part_of_unreadable_soundscapes_alone_has_no_rows(config: SedConfig, tmp_path: Path) -> None:
     (tmp_path / "empty.ogg").touch()
     table = predict_shard(
@@ -107,9 +127,9 @@ def test_a_file_is_decoded_once_and_members_of_one_front_end_share_its_log_mel(
     decoded: list[str] = []
     decode = ensemble_run.decode_as_cached
 
-    def counted(path: Path, rate_hz: int) -> Any:
+    def counted(path: Path, rate_hz: int, on_odd: Any) -> Any:
         decoded.append(path.name)
-        return decode(path, rate_hz)
+        return decode(path, rate_hz, on_odd)
 
     monkeypatch.setattr(ensemble_run, "decode_as_cached", counted)
     other = config.with_overrides({"front_end.n_mels": 40})

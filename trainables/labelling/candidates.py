@@ -31,7 +31,7 @@ class EnsembleJob:
     """What to label with what. `soundscapes` None: the unlabelled ones of the data folder.
 
     `select` chooses up to `top_k` members from the leaderboard, or from the trials named in `members`; `method` joins
-    their predictions. `overrides` replaces rules of the members' configuration (ensemble_plan.OVERRIDABLE).
+    their predictions. `overrides` replaces rules of the members' configuration (plan.OVERRIDABLE).
     `gpus_per_worker` None: a quarter where there are GPUs. `recursive`: files in folders below `soundscapes`, too.
     """
 

@@ -6,7 +6,8 @@ import json
 import re
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from ray.exceptions import RayActorError
 from ray.util import ActorPool
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from sed_model.audio.odd_lengths import OddLength, odd_lines
 from sed_model.audio.windows import decode_as_cached
 from sed_model.core.errors import AudioError, TrainingError
 from sed_model.core.files import write_json
@@ -68,6 +70,7 @@ def label_soundscapes(plan: EnsemblePlan) -> None:
     predict_shards(plan, [*labelled, *shards])
     bad = [file for shard in shards for file in _bad_files(shard.part)]
     report_bad(bad, plan)
+    report_odd(shards)
     write_sets(plan, shards)
     labels, counts = write_labels(plan, shards, plan.job.out)
     quality = label_quality(plan, labelled)
@@ -118,6 +121,13 @@ def report_bad(bad: Sequence[tuple[str, str]], plan: EnsemblePlan) -> None:
     if len(bad) == len(plan.filenames):
         raise AudioError(f"{message}\nGive a folder of readable audio.")
     print(message, flush=True)
+
+
+def report_odd(shards: Sequence[Shard]) -> None:
+    """Say how many files are read although their headers do not tell their lengths."""
+    odd = [one for shard in shards for one in _odd_files(shard.part)]
+    for line in odd_lines(odd, sum(len(shard.filenames) for shard in shards)):
+        print(line, flush=True)
 
 
 def remove_stale(parts: Path) -> None:
@@ -203,14 +213,15 @@ class _LabelWorker:
 
 
 def predict_shard(members: Sequence[LoadedModel], shard: Shard, runtime: Runtime) -> pa.Table:
-    """Each member's probabilities for every window; the unreadable files with their reasons are in the metadata."""
+    """Each member's probabilities for every window; bad files with reasons, and odd ones, are in the metadata."""
     n_classes = len(members[0].lineage.classes)
     vectors = pa.list_(pa.float32(), n_classes)
     schema = pa.schema([*WINDOW_SCHEMA, *((f"member_{number}", vectors) for number in range(len(members)))])
     tables, bad = [], []
+    odd: list[OddLength] = []
     for name in shard.filenames:
         try:
-            columns = predict_file(members, shard.root / name, shard.step_s, runtime)
+            columns = predict_file(members, shard.root / name, shard.step_s, runtime, odd.append)
             columns["filename"] = [name] * len(columns["start_s"])  # with the folders that it is in below the root
         except AudioError as error:
             bad.append((name, str(error)))
@@ -220,10 +231,16 @@ def predict_shard(members: Sequence[LoadedModel], shard: Shard, runtime: Runtime
         arrays += [pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), n_classes) for rows in by_member]
         tables.append(pa.Table.from_arrays(arrays, schema=schema))
     table = pa.concat_tables(tables) if tables else schema.empty_table()
-    return table.replace_schema_metadata({"bad": json.dumps(bad)})
+    return table.replace_schema_metadata({"bad": json.dumps(bad), "odd": json.dumps([asdict(one) for one in odd])})
 
 
-def predict_file(members: Sequence[LoadedModel], path: Path, step_s: float, runtime: Runtime) -> dict[str, Any]:
+def predict_file(
+    members: Sequence[LoadedModel],
+    path: Path,
+    step_s: float,
+    runtime: Runtime,
+    on_odd: Callable[[OddLength], None],
+) -> dict[str, Any]:
     """The windows of one soundscape, decoded once: filename, start_s, end_s, rms [windows] and by_member.
 
     Raises:
@@ -231,7 +248,7 @@ def predict_file(members: Sequence[LoadedModel], path: Path, step_s: float, runt
     """
     config = members[0].config
     rate, target_s = config.front_end.sample_rate_hz, config.data.target_s
-    waveform = decode_as_cached(path, rate)
+    waveform = decode_as_cached(path, rate, on_odd)
     starts_s = target_starts(len(waveform) / rate, target_s, step_s)
     return {
         "filename": [path.name] * len(starts_s),
@@ -245,3 +262,8 @@ def predict_file(members: Sequence[LoadedModel], path: Path, step_s: float, runt
 def _bad_files(path: Path) -> Iterator[tuple[str, str]]:
     metadata = pq.read_schema(path).metadata or {}
     yield from json.loads(metadata.get(b"bad", b"[]"))
+
+
+def _odd_files(path: Path) -> Iterator[OddLength]:
+    metadata = pq.read_schema(path).metadata or {}
+    yield from (OddLength(**one) for one in json.loads(metadata.get(b"odd", b"[]")))

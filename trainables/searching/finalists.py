@@ -14,7 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from sed_model.core.errors import ConfigError
+from sed_model.core.texts import counted
 from sed_model.data.recordings import DataFolder
+from sed_model.data.soundscape_parts import LEAST_FILES
 from sed_model.data.splits import validation_kind
 from sed_model.model.checkpoint import read_lineage
 from sed_model.run_folder.delivered import LEAST_CHANCE, Delivered, Finalist, Lead, Member, verdict, write_delivered
@@ -31,8 +34,6 @@ from trainables.spaces.settings import DEFAULT
 from trainables.trials.trial import SearchJob
 
 N_PARTS = 4
-LEAST_FILES = 8
-"""With fewer labelled soundscapes a part has one file, which can lack every class."""
 AVERAGED_EPOCHS = 3
 """No epoch is chosen by the few files of a part: finalists keep the mean of their last epochs."""
 NO_EPOCH_IS_CHOSEN = {"optim.early_stopping_epochs": 0}
@@ -44,21 +45,49 @@ def n_labelled(data: DataFolder) -> int:
 
 def trains_finalists(space: SearchSpace, data: DataFolder) -> bool:
     """Whether labelled soundscapes validate the search, enough of them for parts, and a stage can learn from them."""
-    losses = [space.base.stages[stage].loss for stage in space.search.stages]
-    return (
-        space.search.finalists > 0
-        and not space.search.refit_folds
-        and validation_kind(data, space.base.data) == "soundscapes"
-        and n_labelled(data) >= LEAST_FILES
-        and any(loss != "ce" for loss in losses)
-    )
+    return space.search.finalists > 0 and not why_no_finalists(space, data)
+
+
+def why_no_finalists(space: SearchSpace, data: DataFolder) -> str:
+    """What keeps finalists from training on parts of the labelled soundscapes, and the repair; or nothing."""
+    if space.search.refit_folds:
+        return "--refit-folds trains the best on these folds instead; leave one of the two out"
+    if data.soundscape_labels is None:
+        return f"{data.root} has no labelled soundscapes, and finalists train on parts of them; leave it out"
+    if validation_kind(data, space.base.data) != "soundscapes":
+        return "data.validation=folds lets recordings validate, no soundscapes; leave one of the two out"
+    if n_labelled(data) < LEAST_FILES:
+        return (
+            f"{data.root} has {counted(n_labelled(data), 'labelled soundscape')}, and parts of them take "
+            f"{LEAST_FILES}; leave it out, or label more"
+        )
+    if all(space.base.stages[stage].loss == "ce" for stage in space.search.stages):
+        return "no stage can learn from soundscapes, for all losses are ce; leave it out, or add a stage with bce"
+    return ""
+
+
+def check_finalists(given: int | None, space: SearchSpace, data: DataFolder) -> None:
+    """
+    Raises:
+        ConfigError: --finalists was given, and none will be trained.
+    """
+    if given and (reason := why_no_finalists(space, data)):
+        raise ConfigError(f"--finalists {given}: would change nothing: {reason}.")
+
+
+def tell_finalists(space: SearchSpace, data: DataFolder, n_validating: int) -> None:
+    """Print what labelled soundscapes can prove, of which so many validate trials, and what follows the trials."""
+    in_parts = trains_finalists(space, data)  # which validate each other, whatever the trials do
+    print(f"data: {what_can_be_proven(n_labelled(data) if in_parts else n_validating)}", flush=True)
+    if in_parts:
+        print(finalists_line(space.search.finalists, space.search.num_trials), flush=True)
 
 
 def what_can_be_proven(n_files: int) -> str:
     """What the validation can tell, before a search: nobody should read a ranking by hundredths as one."""
     return (
-        f"{n_files} labelled soundscapes can prove leads from about {provable_lead(n_files):.3f} on; one of 0.02 "
-        f"takes about {files_to_prove(0.02)} of them"
+        f"{counted(n_files, 'labelled soundscape')} can prove leads from about {provable_lead(n_files):.3f} on; one of "
+        f"0.02 takes about {files_to_prove(0.02)} of them"
     )
 
 
@@ -175,11 +204,18 @@ def _lead(found: Sequence[CrossFitted], resampled: np.ndarray, place: int, defau
 
 
 def _write_scores(run: RunFolder, delivered: Delivered) -> None:
-    """The leaderboard ranks finalists by their out-of-fold scores."""
+    """The leaderboard ranks finalists by their out-of-fold scores, but for pruned ones.
+
+    Whoever takes the models of trials takes them in that order, and what is in the folder of a pruned trial is half
+    trained: its own score ranks it. What its parts are worth stands in delivered.json.
+    """
     scores = {one.trial_id: one for one in delivered.finalists}
     trials = run.read_trials()
     for row in trials:
         one = scores.get(row["trial_id"])
+        if one and row["status"] != "complete":
+            print(f"{row['trial_id']} is half trained, but for its parts: its own score ranks it", flush=True)
+            one = None
         row |= {
             "refit_mean": one.macro_auc if one else None,
             "refit_sd": one.se if one else None,

@@ -23,6 +23,8 @@ STARTUP_SHARE = 0.25
 """Of the trials; Optuna starts with ten random ones, which is all that a small search has."""
 STARTUP_TRIALS = (3, 10)
 """At least and at most."""
+SMALLEST = 4
+"""A search of so few trials would draw none, or one, by what it learned."""
 LEAST_SCORED = 2
 """A model of fewer scores says nothing: more quasi-random draws, as when many machines start at once."""
 NSGA2_POPULATION = (4, 16)
@@ -32,6 +34,8 @@ NSGA2_POPULATION = (4, 16)
 def n_startup_trials(num_trials: int) -> int:
     """How many trials (earlier ones of a warm start count) a search has before it learns from scores."""
     least, most = STARTUP_TRIALS
+    if num_trials <= SMALLEST:
+        return LEAST_SCORED
     return max(least, min(most, round(num_trials * STARTUP_SHARE)))
 
 

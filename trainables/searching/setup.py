@@ -44,7 +44,7 @@ from trainables.searching.data_checks import (
     tell_data,
     with_known_batch,
 )
-from trainables.searching.finalists import finalists_line, n_labelled, trains_finalists, what_can_be_proven
+from trainables.searching.finalists import check_finalists, tell_finalists
 from trainables.searching.options import SearchOptions
 from trainables.searching.resources import check_room
 from trainables.searching.warm_start import earlier_trials
@@ -109,6 +109,7 @@ def prepare(options: SearchOptions, machine: ClusterInfo | None = None) -> Prepa
         data = demo_data(space)
     kind = validation_kind(data, space.base.data)
     check_used(parse_overrides(options.overrides), space.base, use_of(space, teacher is not None, kind))
+    check_finalists(options.finalists, space, data)
     space = with_known_batch(space, data, max(1, options.n_workers))
     if options.resume:
         record = run.read_search()
@@ -126,11 +127,7 @@ def prepare(options: SearchOptions, machine: ClusterInfo | None = None) -> Prepa
     for number, config in enumerate(front_ends(space)):
         training = check_data(data, config, space.search.stages[0], labels, tell_score=number == 0)
     if training.split.kind == "soundscapes":
-        in_parts = trains_finalists(space, data)  # which validate each other, whatever the trials do
-        n_files = n_labelled(data) if in_parts else len(training.split.soundscapes_validation)
-        print(f"data: {what_can_be_proven(n_files)}", flush=True)
-    if trains_finalists(space, data):
-        print(finalists_line(space.search.finalists, space.search.num_trials), flush=True)
+        tell_finalists(space, data, len(training.split.soundscapes_validation))
     earlier = [trial for folder in options.warm_start for trial in earlier_trials(space, folder, data.fingerprint)]
     portfolio = [] if earlier else portfolio_of(space)
     if portfolio and not options.resume:

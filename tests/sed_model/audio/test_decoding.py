@@ -1,5 +1,6 @@
 import os
 import pickle
+import struct
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,8 +11,9 @@ import soundfile
 
 from sed_model.audio.decoder_notes import without_notes
 from sed_model.audio.decoding import UnreadableAudioError, decode, duration_s
+from sed_model.audio.odd_lengths import OddLength
 from sed_model.core.errors import AudioError
-from tests.sed_model.mp3_in_wav import mp3_frames, write_mp3_in_wav
+from tests.sed_model.mp3_in_wav import chunk, mp3_frames, write_mp3_in_wav
 
 RATE = 32_000
 
@@ -140,12 +142,12 @@ def test_an_mp3_in_wav_that_lacks_its_padding_is_read_and_counted(tmp_path: Path
     """The length comes from the bytes; half of the last frame is no frame: 8,640 of 9,272 samples, 0.932 of them."""
     path = tmp_path / "y.wav"
     write_mp3_in_wav(path, mp3_stream[:-30], 8_000)
-    told: list[float] = []
-    assert len(decode(path, 8_000, on_padding=told.append)) == 15 * 576
+    told: list[OddLength] = []
+    assert len(decode(path, 8_000, on_odd=told.append)) == 15 * 576
     assert soundfile.info(path).frames == 9_272
-    assert told == [(9_272 - 8_640) / 8_000]
+    assert told == [OddLength(padding_s=(9_272 - 8_640) / 8_000)]
     write_mp3_in_wav(path, mp3_stream, 8_000)
-    assert len(decode(path, 8_000, on_padding=told.append)) == 16 * 576
+    assert len(decode(path, 8_000, on_odd=told.append)) == 16 * 576
     assert len(told) == 1
 
 
@@ -159,6 +161,88 @@ def test_an_mp3_in_wav_that_is_cut_off_is_an_error(tmp_path: Path, mp3_stream: b
     write_mp3_in_wav(path, mp3_stream[:-n_lost] + bytes(n_lost), 8_000)
     with pytest.raises(UnreadableAudioError, match=r"is no readable audio|breaks off after"):
         decode(path, 8_000)
+
+
+METADATA = {
+    "JUNK before the format": {"first": chunk(b"JUNK", bytes(6_000))},
+    "LIST before the sound": {"between": chunk(b"LIST", b"INFOICMT" + b"x" * 2_992)},
+    "LIST behind the sound": {"last": chunk(b"LIST", b"INFOICMT" + b"x" * 2_992)},
+    "id3 behind the sound": {"last": chunk(b"id3 ", b"ID3" + b"x" * 19_997)},
+}
+
+
+@pytest.mark.parametrize("where", METADATA)
+def test_an_mp3_in_wav_is_read_among_metadata(
+    tmp_path: Path, mp3_stream: bytes, where: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """libsndfile by itself takes the whole file for MP3, and finds less than the header promises."""
+    write_mp3_in_wav(tmp_path / "plain.wav", mp3_stream, 8_000)
+    path = tmp_path / "y.wav"
+    write_mp3_in_wav(path, mp3_stream, 8_000, **METADATA[where])
+    told: list[OddLength] = []
+
+    assert np.array_equal(decode(path, 8_000, on_odd=told.append), decode(tmp_path / "plain.wav", 8_000))
+    assert duration_s(path) == duration_s(tmp_path / "plain.wav")
+    assert (told, capfd.readouterr().err) == ([], "")
+
+
+def test_an_mp3_in_wav_that_is_cut_off_is_an_error_among_metadata(tmp_path: Path, mp3_stream: bytes) -> None:
+    path = tmp_path / "y.wav"
+    write_mp3_in_wav(path, mp3_stream[:-1_500], 8_000, len(mp3_stream), first=chunk(b"JUNK", bytes(6_000)))
+    with pytest.raises(UnreadableAudioError, match=r"breaks off: 3108 of 4608 bytes of sound are there"):
+        decode(path, 8_000)
+    last = chunk(b"LIST", b"INFOICMT" + b"x" * 2_992)
+    write_mp3_in_wav(path, mp3_stream[:-1_500] + bytes(1_500), 8_000, last=last)
+    with pytest.raises(UnreadableAudioError, match=r"is no readable audio|breaks off after"):
+        decode(path, 8_000)
+
+
+def test_notes_on_mp3_whose_format_comes_late_stay_out_of_the_terminal(
+    tmp_path: Path, mp3_stream: bytes, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "y.wav"
+    write_mp3_in_wav(path, mp3_stream + bytes(300), 8_000, first=chunk(b"JUNK", bytes(6_000)))
+    assert len(decode(path, 8_000)) == 16 * 576
+    assert capfd.readouterr().err == ""
+
+
+def write_open_wav(path: Path, n_announced: int, n_riff: int, n_extra: int = 0) -> np.ndarray:
+    """Noise of one second in 16 bits, with these lengths in the header; `n_extra` chunks behind an empty one."""
+    samples = np.random.default_rng(0).integers(-9_000, 9_000, RATE).astype("<i2")
+    form = chunk(b"fmt ", struct.pack("<HHIIHH", 1, 1, RATE, 2 * RATE, 2, 16))
+    behind = chunk(b"LIST", b"INFOICMT" + b"x" * 100) * n_extra if n_extra else samples.tobytes()
+    head = form + chunk(b"LIST", b"INFOISFT" + b"x" * 26) + b"data" + struct.pack("<I", n_announced)
+    path.write_bytes(b"RIFF" + struct.pack("<I", n_riff) + b"WAVE" + head + behind)
+    return samples / np.float32(32_768)
+
+
+@pytest.mark.parametrize(
+    ("n_announced", "n_riff"),
+    [(2**32 - 1, 2**32 - 1), (0x7FFFF000, 0x7FFFF024), (0, 0), (0, 78), (0, 64_078)],
+    ids=["FFmpeg", "SoX", "GStreamer", "killed", "data alone"],
+)
+def test_a_wav_of_open_length_is_read_to_its_end_and_counted(tmp_path: Path, n_announced: int, n_riff: int) -> None:
+    path = tmp_path / "y.wav"
+    samples = write_open_wav(path, n_announced, n_riff)
+    told: list[OddLength] = []
+
+    np.testing.assert_array_equal(decode(path, RATE, on_odd=told.append), samples)
+    assert told == [OddLength(is_open=True)]
+    assert duration_s(path) == 1.0
+
+
+def test_a_wav_without_sound_is_not_read_as_the_metadata_behind_it(tmp_path: Path) -> None:
+    write_open_wav(tmp_path / "y.wav", 0, 312, n_extra=2)
+    with pytest.raises(UnreadableAudioError, match="has no samples from 0 s on"):
+        decode(tmp_path / "y.wav", RATE)
+
+
+def test_an_mp3_in_wav_of_open_length_is_read_to_its_end(tmp_path: Path, mp3_stream: bytes) -> None:
+    path = tmp_path / "y.wav"
+    write_mp3_in_wav(path, mp3_stream, 8_000, n_announced=2**32 - 1)
+    told: list[OddLength] = []
+    assert len(decode(path, 8_000, on_odd=told.append)) == 16 * 576
+    assert told == [OddLength(is_open=True)]
 
 
 def test_the_notes_of_the_decoder_stay_out_of_the_terminal_and_nothing_else_does(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,10 +28,10 @@ def folder(held: list[str], recorded: str = "abc", secondary: str = "d") -> Data
     return DataFolder(Path("data"), CLASSES, recordings, (), pd.concat([windows, cells], axis=1), (), "")
 
 
-def of(data: DataFolder) -> str:
+def of(data: DataFolder, split: Split = SOUNDSCAPES) -> str:
     table = data.soundscape_labels
     assert table is not None
-    covered = coverage(data, SOUNDSCAPES, table[list(CLASSES)].to_numpy(np.float32), table["path"].to_list())
+    covered = coverage(data, split, table[list(CLASSES)].to_numpy(np.float32), table["path"].to_list())
     check_coverage(covered, data, len(table))
     return str(covered)
 
@@ -39,8 +40,14 @@ def test_classes_scored_and_files_that_decide_are_counted() -> None:
     """a is in some windows, b in all of them; f in some, without any recording; d is a secondary label."""
     assert of(folder(["ab", "b", "bf", "b", "b"])) == (
         "the score covers 2 of 6 classes (3 soundscapes decide); 2 have no recording: e, f; "
-        "1 occurs in soundscapes only: f"
+        "1 occurs in soundscapes only: f; only data.soundscape_folds trains what soundscapes alone hold (finalists of "
+        "a search do, from 8 labelled soundscapes on)"
     )
+
+
+def test_where_soundscapes_train_they_are_no_repair() -> None:
+    split = replace(SOUNDSCAPES, soundscapes_train=("train_soundscapes/1.ogg",))
+    assert of(folder(["f", "b"]), split).endswith("1 occurs in soundscapes only: f")
 
 
 def test_one_file_and_one_class_without_a_recording() -> None:
@@ -57,7 +64,7 @@ def test_one_file_and_one_class_without_a_recording() -> None:
         ),
         (
             ["a", "a"],
-            "of 2 validation windows of 1 soundscapes, every one of them holds a, and no other class is in any",
+            "of 2 validation windows of 1 soundscape, every one of them holds a, and no other class is in any",
         ),
     ],
 )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from sed_model.config.sed_config import FrontEnd, n_frames_in
+from sed_model.model.fast_mel import shared_fast_mel, shared_short_mel, short_transform
 from sed_model.model.frontend import InputImages, LogMel, scale_power
 
 SETTINGS = FrontEnd(sample_rate_hz=8_000, n_fft=512, hop_length=128, n_mels=32, f_min_hz=50, f_max_hz=4_000)
@@ -111,6 +113,16 @@ def test_the_second_log_mel_tells_when_the_first_tells_which() -> None:
     assert n_loud(short[0].amax(dim=0)) <= 2
     # A tone lies in fewer bands of the long transform (bins of 16 Hz) than of the short one (62 Hz).
     assert n_loud(long[1][:, 31]) < n_loud(short[1][:, 31])
+
+
+@pytest.mark.parametrize("hop_length", [512, 800])
+def test_the_second_log_mel_transforms_at_most_six_tenths_of_the_points(hop_length: int) -> None:
+    """Two transforms of 512 points a frame, against one of 2,048: half of them; its time is about that share."""
+    settings = FrontEnd(hop_length=hop_length)
+    clip = np.zeros(10 * settings.sample_rate_hz, np.float32)
+    long = len(shared_fast_mel(settings).mel_power(clip)) * settings.n_fft
+    short = len(shared_short_mel(settings).mel_power(clip)) * short_transform(settings).n_fft
+    assert short <= 0.6 * long
 
 
 @pytest.mark.parametrize("place", range(4_000, 4_128, 16))

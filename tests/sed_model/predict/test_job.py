@@ -20,6 +20,7 @@ from sed_model.predict.job import PredictJob, predict_soundscapes
 from sed_model.predict.postprocess import PostSettings
 from sed_model.predict.soundscapes import ScoreOptions, Task, score_soundscape
 from sed_model.predict.window_scores import predict_members
+from tests.sed_model.mp3_in_wav import mp3_frames, write_mp3_in_wav
 
 CLASSES = ["1139490", "abethr1", "grekis"]
 CPU = Runtime(torch.device("cpu"), None)
@@ -133,6 +134,19 @@ def test_frames_beyond_the_silence_are_kept_and_those_in_it_are_not(tmp_path: Pa
     scores = score_soundscape(ensemble.members, Task(tmp_path / "half.wav"), ScoreOptions(), CPU)
     assert scores.parts.silent.tolist() == [[False, True]] * 2
     assert scores.silent_frames.tolist() == [False] * 10 + [True] * 10
+
+
+def test_files_whose_length_is_not_that_of_the_header_are_counted(tmp_path: Path, ensemble: Ensemble) -> None:
+    folder = tmp_path / "soundscapes"
+    folder.mkdir()
+    stream = b"".join(mp3_frames(tmp_path / "x.mp3", 0.3 * np.sin(np.arange(15_680) / 3), 8_000))
+    write_mp3_in_wav(folder / "open.wav", stream, 8_000, n_announced=2**32 - 1)
+    write_mp3_in_wav(folder / "whole.wav", stream, 8_000)
+    _, lines = table_of(PredictJob(folder, tmp_path / "out.csv"), ensemble)
+    assert lines[-1] == (
+        "1 of 2 audio files leave their length open, as what is written into a pipe does; they are read to the end of "
+        "the file"
+    )
 
 
 def test_a_step_below_a_window_gives_more_rows(soundscapes: Path, ensemble: Ensemble, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sed_model.core.errors import DataError
-from sed_model.predict.post_tuning import LabelledWindows, gains_of, grid, held_out_parts, paired_error, tune
+from sed_model.predict.post_tuning import LabelledWindows, gains_of, grid, held_out_parts, paired_error, tune, why_plain
 from sed_model.predict.postprocess import PostSettings
 
 N_FILES, N_WINDOWS, N_CLASSES = 8, 6, 3
@@ -31,7 +31,8 @@ def test_what_helps_everywhere_is_found() -> None:
     assert tuned.settings == options[1]
     assert tuned.tuned > tuned.plain
     assert tuned.gain > 0.02
-    assert tuned.gain > tuned.error > 0
+    assert tuned.gain > 1.645 * tuned.error > 0
+    assert tuned.why_plain == ""
     assert tuned.n_tried == 2
 
 
@@ -75,6 +76,45 @@ def test_a_gain_within_its_error_is_not_applied() -> None:
     assert tuned.tuned == tuned.plain
 
 
+def test_two_soundscapes_prove_no_gain() -> None:
+    """However large it is and however small its error: of two files neither is known."""
+    targets = np.tile(np.array([[1, 0], [0, 1]], np.float32), (4, 1))
+    plain = np.tile(np.array([[0.4, 0.5], [0.5, 0.4]], np.float32), (4, 1))
+    options = [PostSettings(), PostSettings(tta_weight=0.5)]
+    windows = LabelledWindows((4, 4), targets, np.ones(8, bool))
+    tuned = tune(lambda settings: targets if settings.tta_weight else plain, windows, options)
+    assert (tuned.gain, tuned.error) == (1.0, 0.0)
+    assert tuned.settings == options[0]
+    assert tuned.why_plain == "2 labelled soundscapes cannot prove a gain, so the plain settings stay; label 8 or more"
+
+
+def test_soundscapes_without_a_labelled_window_prove_nothing() -> None:
+    targets, scores = call_in_some_files(np.random.default_rng(0))
+    options = [PostSettings(), PostSettings(top_n=6, file_power=4.0)]
+    labelled_alone = np.repeat(np.arange(N_FILES) < 7, N_WINDOWS)
+    tuned = tune(lambda settings: scores, LabelledWindows((N_WINDOWS,) * N_FILES, targets, labelled_alone), options)
+    assert tuned.gain > 0
+    assert tuned.why_plain.startswith("7 labelled soundscapes cannot prove a gain")
+
+
+@pytest.mark.parametrize(
+    ("n_files", "gain", "error", "why"),
+    [
+        (8, 0.0165, 0.01, ""),
+        (8, 0.0164, 0.01, "the gain is no larger than 1.645 times its error"),
+        (7, 0.5, 0.01, "7 labelled soundscapes cannot prove a gain"),
+        (80, 0.0, 0.01, "choosing gains nothing on other soundscapes"),
+        (80, 0.02, float("inf"), "the gain is no larger"),
+    ],
+)
+def test_a_gain_is_proven_by_enough_soundscapes_and_about_two_errors(
+    n_files: int, gain: float, error: float, why: str
+) -> None:
+    found = why_plain(n_files, gain, error)
+    assert found.startswith(why)
+    assert bool(found) == bool(why)
+
+
 def test_windows_without_a_label_do_not_count() -> None:
     targets, scores = call_in_some_files(np.random.default_rng(0))
     known = np.tile([True] * 5 + [False], N_FILES)
@@ -110,7 +150,7 @@ def test_the_plain_settings_are_tried_first_and_none_twice() -> None:
 def test_too_few_labels_are_refused() -> None:
     scores = np.full((6, 2), 0.5, np.float32)
     one_file = LabelledWindows((6,), scores, np.ones(6, bool))
-    with pytest.raises(DataError, match="1 labelled soundscapes"):
+    with pytest.raises(DataError, match="1 labelled soundscape:"):
         tune(lambda settings: scores, one_file, [PostSettings()])
     silent = LabelledWindows((3, 3), np.zeros((6, 2), np.float32), np.ones(6, bool))
     with pytest.raises(DataError, match="a positive and a negative"):

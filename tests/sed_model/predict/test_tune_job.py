@@ -86,7 +86,7 @@ def test_a_model_of_a_part_is_judged_on_that_part_alone(
     ensemble = in_parts(load_ensemble(tiny_models[:2]), read_data_folder(tiny_root, 1.0))
     lines: list[str] = []
     tune_post(TuneJob(tiny_root, tmp_path / "post.json"), replace(ensemble, members=ensemble.members[:1]), lines.append)
-    assert any("settings on 1 labelled train soundscapes" in line for line in lines)
+    assert any("settings on 1 labelled train soundscape:" in line for line in lines)
 
 
 def test_parts_of_other_labels_are_refused(tiny_root: Path, tiny_models: Sequence[Path], tmp_path: Path) -> None:

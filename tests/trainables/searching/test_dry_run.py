@@ -50,7 +50,7 @@ def test_layout_and_what_the_score_covers_are_told(
     assert f"data: {own_data} is read as BirdCLEF+ 2025 (train.csv, train_audio/, train_soundscapes/" in told
     assert (
         "data: the score covers 4 of 5 classes (2 soundscapes decide); 2 have no recording: silent, scape; "
-        "1 occurs in soundscapes only: scape\n"
+        "1 occurs in soundscapes only: scape; only data.soundscape_folds trains what soundscapes alone hold"
     ) in told
 
 

@@ -11,14 +11,17 @@ import numpy as np
 import pytest
 
 from sed_model.core.errors import CheckpointError
+from sed_model.model.checkpoint import load_model
 from sed_model.run_folder.delivered import DELIVERED_FILE, read_delivered
 from sed_model.run_folder.folder import RunFolder
+from sed_model.run_folder.leaderboard import best_trials
 from sed_model.run_folder.predictions import write_predictions
 from sed_model.run_folder.run_tables import trial_id
 from tests.models import save_random_model
 from tests.windows import Windows
+from trainables.labelling.candidates import EnsembleJob, find_candidates
 from trainables.labelling.run_members import members_of
-from trainables.searching.finalists import N_PARTS, deliver_mean, delivered_text, plan_parts
+from trainables.searching.finalists import N_PARTS, deliver_mean, delivered_text, plan_parts, what_can_be_proven
 from trainables.spaces.load import load_space
 from trainables.spaces.search_space import SearchSpace
 from trainables.trials.trial import SearchJob
@@ -126,6 +129,29 @@ def test_the_leaderboard_ranks_finalists_by_their_out_of_fold_scores(run: RunFol
     assert run.leaderboard.read_text().splitlines()[1].startswith("1,trial_0001")
 
 
+def test_the_half_trained_model_of_a_pruned_finalist_is_ranked_by_its_own_score(
+    run: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its parts are the best of all; what is in its own folder saw one epoch and scored .60."""
+    trials = run.read_trials()
+    trials[1] |= {"status": "pruned", "macro_auc": 0.6, "epochs": 1}
+    run.write_tables(trials, [])
+    for trial in trials:
+        save_random_model(run.trial(trial["number"]), load_model(run.refit(0, True, 0)).config, trial["number"])
+    delivered = deliver_mean(run)
+    assert delivered is not None
+    assert delivered.best.trial_id == "trial_0001"
+
+    ranked = best_trials(run.read_trials(), 4)
+    assert [trial["number"] for trial in ranked][-1] == 1
+    assert (ranked[-1]["refit_mean"], ranked[-1]["n_refits"]) == (None, None)
+    assert members_of(run.path, 1).names == [ranked[0]["trial_id"]] != ["trial_0001"]
+    first = find_candidates(EnsembleJob(run.path, Path("data"), run.ensemble, top_k=1)).candidates[0]
+    assert first.trial_id == ranked[0]["trial_id"]
+    assert run.leaderboard.read_text().splitlines()[1].startswith(f"1,{ranked[0]['trial_id']}")
+    assert "trial_0001 is half trained, but for its parts: its own score ranks it" in capsys.readouterr().out
+
+
 def test_a_finalist_with_a_part_that_failed_is_no_member(run: RunFolder) -> None:
     refits = run.read_refits()
     refits[N_PARTS + 2] |= {"error": "out of memory"}
@@ -211,3 +237,8 @@ def test_the_text_says_what_is_proven_and_what_is_delivered(run: RunFolder) -> N
     assert "better with a chance of 100%" in lines[1]
     assert any(line.startswith("  trial_0003") and line.endswith("proven worse, left out") for line in lines)
     assert lines[-1] == "proven better than the default: trial_0001; the mean of 12 models is delivered"
+
+
+@pytest.mark.parametrize(("n_files", "who"), [(1, "1 labelled soundscape can"), (8, "8 labelled soundscapes can")])
+def test_what_can_be_proven_is_told_of_one_soundscape_too(n_files: int, who: str) -> None:
+    assert what_can_be_proven(n_files).startswith(f"{who} prove leads from about")

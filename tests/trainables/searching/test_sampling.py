@@ -35,7 +35,7 @@ def run(searcher: SedSearcher, first: int, last: int) -> list[dict[str, Any]]:
     return points
 
 
-@pytest.mark.parametrize(("num_trials", "start"), [(3, 3), (8, 3), (12, 3), (20, 5), (40, 10), (400, 10)])
+@pytest.mark.parametrize(("num_trials", "start"), [(3, 2), (4, 2), (5, 3), (8, 3), (20, 5), (40, 10), (400, 10)])
 def test_a_quarter_of_the_trials_start_a_search(num_trials: int, start: int) -> None:
     assert n_startup_trials(num_trials) == start
 
@@ -45,6 +45,13 @@ def test_a_search_of_eight_trials_has_draws_of_tpe(space: SearchSpace, tmp_path:
     points = run(SedSearcher(with_search(space, num_trials=8), tmp_path / "optuna.journal"), 0, 8)
 
     assert [point["drawn_by"] for point in points] == ["default", "quasi-random", "quasi-random", *["TPE"] * 5]
+
+
+def test_a_search_of_three_trials_has_a_draw_of_tpe(space: SearchSpace, tmp_path: Path) -> None:
+    small = with_search(space, num_trials=3, startup_trials=None)
+    points = run(SedSearcher(small, tmp_path / "optuna.journal"), 0, 3)
+
+    assert [point["drawn_by"] for point in points] == ["default", "quasi-random", "TPE"]
 
 
 @pytest.mark.parametrize("breaks", [{0, 1, 2, 3, 4, 5, 6, 7}, {2, 5}])

@@ -10,12 +10,12 @@ from typing import Any
 import pandas as pd
 import pytest
 import ray
+import yaml
 
 from sed_model.core.errors import ConfigError
 from tests.trainables.tiny import SPACE, write_space
 from trainables import search
 from trainables.on_ray.cluster import ClusterInfo, Node
-from trainables.searching import setup
 from trainables.searching.dry_run import file_lines, first_points, machine_lines, trial_lines
 from trainables.searching.recorder import describe_draw
 from trainables.searching.resources import check_room, room, slots, unused_gpus
@@ -142,10 +142,11 @@ PORTFOLIO = [GEM, {"model.pool_type": "max"}, {"stages.pretrain_ce.lr": 5e-3}]
 
 
 @pytest.fixture
-def with_portfolio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def with_portfolio(tmp_path: Path) -> Path:
     """The tiny space for six trials, and what is known of other data."""
-    monkeypatch.setattr(setup, "read_portfolio", lambda: PORTFOLIO)
-    search_settings = {**SPACE["search"], "portfolio": True, "num_trials": 6}
+    known = tmp_path / "known.yaml"
+    known.write_text(yaml.safe_dump({"points": PORTFOLIO}), encoding="utf-8")
+    search_settings = {**SPACE["search"], "portfolio": str(known), "num_trials": 6}
     return write_space(tmp_path / "space", {**SPACE, "search": search_settings})
 
 

@@ -22,7 +22,14 @@ def predictions_of(run_dir: Path) -> OutOfFold:
 
 
 def best_folder(run: RunFolder) -> Path:
-    return run.trial(best_trials(run.read_trials(), 1)[0]["number"])
+    """
+    Raises:
+        CheckpointError: no trial has a model.
+    """
+    best = best_trials(run.read_trials(), 1)
+    if not best:
+        raise CheckpointError(f"{run.path}: no trial has a model; see the errors above, and remove it to begin anew.")
+    return run.trial(best[0]["number"])
 
 
 def score_of(run_dir: Path) -> float:

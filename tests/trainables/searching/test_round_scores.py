@@ -41,6 +41,12 @@ def test_windows_are_compared_whatever_their_order(tmp_path: Path) -> None:
     assert lead_of(teacher, student).p_better == 0
 
 
+def test_a_round_without_a_model_is_named(tmp_path: Path) -> None:
+    RunFolder(tmp_path / "run").write_tables([{"trial_id": "trial_0000", "number": 0, "status": "failed"}], [])
+    with pytest.raises(CheckpointError, match="run: no trial has a model"):
+        score_of(tmp_path / "run")
+
+
 def test_a_round_is_no_better_than_itself(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", 0.75, list(range(10)))
     assert (lead_of(run, run).mean, lead_of(run, run).p_better) == (0, 0.5)

@@ -42,7 +42,8 @@ def test_windows_are_compared_whatever_their_order(tmp_path: Path) -> None:
 
 
 def test_a_round_without_a_model_is_named(tmp_path: Path) -> None:
-    RunFolder(tmp_path / "run").write_tables([{"trial_id": "trial_0000", "number": 0, "status": "failed"}], [])
+    row = {"trial_id": "trial_0000", "number": 0, "status": "failed", "macro_auc": None}
+    RunFolder(tmp_path / "run").write_tables([row], [])
     with pytest.raises(CheckpointError, match="run: no trial has a model"):
         score_of(tmp_path / "run")
 

@@ -10,7 +10,7 @@ SPACE ?= arch.yaml
 ARGS ?=
 RUN ?=
 # Benchmarks print JSON lines and exit with 1 where a ratio does not hold; score_*.py are tools that take arguments.
-BENCHMARKS := $(filter-out benchmarks/score_%.py benchmarks/chaos.py benchmarks/selection.py benchmarks/backbone_%.py benchmarks/_%.py,$(wildcard benchmarks/*.py))
+BENCHMARKS := $(filter-out benchmarks/score_%.py benchmarks/chaos.py benchmarks/backbone_%.py benchmarks/_%.py,$(wildcard benchmarks/*.py))
 
 # Without bytecode Ray takes twice as long to start.
 unexport PYTHONDONTWRITEBYTECODE

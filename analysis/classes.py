@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # scikit-learn brings it
 
-from sed_model.run_folder.metrics import POSITIVE_FROM, auc_per_class
+from sed_model.run_folder.metrics import POSITIVE_FROM
 from sed_model.run_folder.predictions import OutOfFold
-from sed_model.run_folder.resampling import draws_of_files, weighted_class_aucs
+from sed_model.run_folder.resampling import class_aucs, draws_of_files, weighted_class_aucs
 
 RELIABILITY_COLUMNS = ("low", "high", "n", "mean_probability", "share_present")
 CONFUSION_COLUMNS = ("present", "top_class", "n", "share")
@@ -22,9 +22,9 @@ def class_table(oof: OutOfFold, n_resamples: int = 200, seed: int = 0, confidenc
     positive = oof.targets >= POSITIVE_FROM
     files, of_window = np.unique(oof.files, return_inverse=True)
     draws = draws_of_files(len(files), n_resamples, np.random.default_rng(seed))
-    aucs = auc_per_class(oof.targets, oof.probabilities)
+    aucs = class_aucs(oof.targets, oof.probabilities, oof.parts)
     with threadpool_limits(1, user_api="blas"):  # the products are small
-        resampled = weighted_class_aucs(oof.targets, oof.probabilities, draws[:, of_window])
+        resampled = weighted_class_aucs(oof.targets, oof.probabilities, draws[:, of_window], oof.parts)
     low, high = np.full((2, len(aucs)), np.nan)
     drawn = ~np.isnan(resampled).all(axis=0) & ~np.isnan(aucs)
     low[drawn], high[drawn] = np.nanquantile(resampled[:, drawn], [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)

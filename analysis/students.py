@@ -9,8 +9,9 @@ from analysis.predictions import PseudoLabels, oof_path, read_delivered_mean, re
 from analysis.tables import Run, RunFolderError, read_run
 from sed_model.core.paths import is_file, is_there
 from sed_model.run_folder.leaderboard import finalists
-from sed_model.run_folder.metrics import POSITIVE_FROM, auc_per_class
+from sed_model.run_folder.metrics import POSITIVE_FROM
 from sed_model.run_folder.predictions import OutOfFold
+from sed_model.run_folder.resampling import class_aucs
 
 CHANGE_COLUMNS = ("label", "n_positive", "n_labels", "teacher_auc", "student_auc", "gain")
 
@@ -68,14 +69,20 @@ def teacher_and_student(teacher: Path, student: Path, labels: PseudoLabels | Non
         {
             "label": before.classes,
             "n_positive": (target >= POSITIVE_FROM).sum(axis=0),
-            "teacher_auc": auc_per_class(target, before.probabilities[rows[0]]),
-            "student_auc": auc_per_class(target, after.probabilities[rows[1]]),
+            "teacher_auc": _aucs(before, rows[0]),
+            "student_auc": _aucs(after, rows[1]),
         }
     )
     counts = {} if labels is None else label_counts(labels).set_index("label")["n_windows"].to_dict()
     table["n_labels"] = [int(counts.get(label, 0)) for label in table["label"]]
     table["gain"] = table["student_auc"] - table["teacher_auc"]
     return table.sort_values("gain", ignore_index=True, kind="stable", na_position="last")[list(CHANGE_COLUMNS)]
+
+
+def _aucs(said: OutOfFold, rows: np.ndarray) -> np.ndarray:
+    """Of each class, on some of the windows."""
+    parts = None if said.parts is None else said.parts[rows]
+    return class_aucs(said.targets[rows], said.probabilities[rows], parts)
 
 
 def _predictions(path: Path) -> OutOfFold:

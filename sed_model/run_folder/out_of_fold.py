@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from sed_model.core.errors import CheckpointError
+from sed_model.core.errors import CheckpointError, DataError
 from sed_model.run_folder.delivered import Delivered, Member
 from sed_model.run_folder.predictions import OutOfFold, read_predictions
+from sed_model.run_folder.resampling import class_aucs, mean_of_classes
 
 
 def joined(parts: Sequence[OutOfFold]) -> OutOfFold:
@@ -25,7 +27,23 @@ def joined(parts: Sequence[OutOfFold]) -> OutOfFold:
     targets, probabilities = (
         np.concatenate([getattr(part, name) for part in parts])[order] for name in ("targets", "probabilities")
     )
-    return OutOfFold(parts[0].classes, tuple(windows[place] for place in order), targets, probabilities)
+    numbers = np.repeat(np.arange(len(parts)), [len(part.windows) for part in parts])[order]
+    return OutOfFold(parts[0].classes, tuple(windows[place] for place in order), targets, probabilities, numbers)
+
+
+def score(said: OutOfFold) -> float:
+    """Macro AUC, by pairs of windows that one model scored.
+
+    Raises:
+        DataError: no class has a window with it and one without it that one model scored.
+    """
+    of_classes = float(mean_of_classes(class_aucs(said.targets, said.probabilities, said.parts)))
+    if np.isnan(of_classes):
+        raise DataError(
+            f"macro AUC is undefined over {len(said.windows)} windows: in no part of the labelled soundscapes has a "
+            "class both windows with it and without it; label more soundscapes, or give --finalists 0."
+        )
+    return of_classes
 
 
 def of_members(run: Path, members: Sequence[Member], within: Path | None = None) -> OutOfFold:
@@ -50,4 +68,4 @@ def of_mean(run: Path, delivered: Delivered, within: Path | None = None) -> OutO
     if any(one.windows != kept[0].windows or one.classes != kept[0].classes for one in kept):
         raise CheckpointError(f"{run}: its finalists were validated on other windows; resume the search.")
     mean = np.mean([one.probabilities for one in kept], axis=0)
-    return OutOfFold(kept[0].classes, kept[0].windows, kept[0].targets, mean)
+    return replace(kept[0], probabilities=mean)

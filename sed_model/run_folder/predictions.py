@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, Int
 
 from sed_model.core.errors import CheckpointError
 from sed_model.core.parquet import read_parquet, write_parquet
@@ -81,6 +81,8 @@ class OutOfFold:
     """filename, start_s, end_s"""
     targets: Float[np.ndarray, "windows classes"]
     probabilities: Float[np.ndarray, "windows classes"]
+    parts: Int[np.ndarray, " windows"] | None = None
+    """Which model scored each window, where several did: their scores do not compare."""
 
     @property
     def files(self) -> list[str]:

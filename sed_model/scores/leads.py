@@ -24,13 +24,17 @@ def resampled_scores(
     targets: Float[np.ndarray, "windows classes"],
     by_model: Sequence[Float[np.ndarray, "windows classes"]],
     files: Sequence[str],
-    seed: int = 0,
+    parts: NDArray[np.integer] | None = None,
 ) -> NDArray[np.float64]:
-    """Macro AUC of each model on each of N_RESAMPLES draws of the files, the same ones for all: [models, resamples]."""
+    """Macro AUC of each model on each of N_RESAMPLES draws of the files, the same ones for all: [models, resamples].
+
+    Args:
+        parts: windows of which one part of a model was the judge; pairs across parts do not count.
+    """
     names, file_of = np.unique(np.asarray(files, object).astype(str), return_inverse=True)
-    drawn = draws_of_files(len(names), N_RESAMPLES, np.random.default_rng(seed))
+    drawn = draws_of_files(len(names), N_RESAMPLES, np.random.default_rng(0))
     weights = drawn[:, file_of]
-    return np.stack([weighted_macro_aucs(targets, probabilities, weights) for probabilities in by_model])
+    return np.stack([weighted_macro_aucs(targets, probabilities, weights, parts) for probabilities in by_model])
 
 
 def standard_error(scores: NDArray[np.float64]) -> float:

@@ -8,7 +8,7 @@ for each part of them, which validates while the others train, so that all files
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -23,8 +23,7 @@ from sed_model.model.checkpoint import read_lineage
 from sed_model.run_folder.delivered import LEAST_CHANCE, Delivered, Finalist, Lead, Member, verdict, write_delivered
 from sed_model.run_folder.folder import RunFolder
 from sed_model.run_folder.leaderboard import best_trials, finalists
-from sed_model.run_folder.metrics import macro_auc
-from sed_model.run_folder.out_of_fold import of_members
+from sed_model.run_folder.out_of_fold import of_members, score
 from sed_model.run_folder.predictions import OutOfFold
 from sed_model.run_folder.run_tables import trial_id
 from sed_model.scores.leads import files_to_prove, lead_over, provable_lead, resampled_scores, standard_error
@@ -131,7 +130,7 @@ class CrossFitted:
 
     @cached_property
     def score(self) -> float:
-        return macro_auc(self.predictions.targets, self.predictions.probabilities)
+        return score(self.predictions)
 
 
 def read_cross_fitted(run: RunFolder) -> list[CrossFitted]:
@@ -164,12 +163,13 @@ def deliver_mean(run: RunFolder) -> Delivered | None:
         return None
     default = next((place for place, one in enumerate(found) if one.is_default), None)
     first = found[0].predictions
-    resampled = resampled_scores(first.targets, [one.predictions.probabilities for one in found], first.files)
+    said = [one.predictions.probabilities for one in found]
+    resampled = resampled_scores(first.targets, said, first.files, first.parts)
     leads = [_lead(found, resampled, place, default) for place in range(len(found))]
     kept = [place for place, lead in enumerate(leads) if lead is None or lead.p_better >= LEAST_CHANCE]
     mean = np.mean([found[place].predictions.probabilities for place in kept], axis=0)
-    (of_mean,) = resampled_scores(first.targets, [mean], first.files)
-    score = macro_auc(first.targets, mean)
+    (of_mean,) = resampled_scores(first.targets, [mean], first.files, first.parts)
+    score_of_mean = score(replace(first, probabilities=mean))
     rows = [
         Finalist(
             trial_id=trial_id(one.number),
@@ -186,9 +186,9 @@ def deliver_mean(run: RunFolder) -> Delivered | None:
         n_parts=N_PARTS,
         n_files=len(set(first.files)),
         finalists=tuple(sorted(rows, key=lambda row: -row.macro_auc)),
-        macro_auc=score,
+        macro_auc=score_of_mean,
         se=standard_error(of_mean),
-        lead=lead_over(score - found[default].score, of_mean, resampled[default])
+        lead=lead_over(score_of_mean - found[default].score, of_mean, resampled[default])
         if default is not None and kept != [default]
         else None,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from sed_model.core.errors import CheckpointError
@@ -9,8 +10,7 @@ from sed_model.core.texts import counted
 from sed_model.run_folder.delivered import DELIVERED_FILE, Lead, read_delivered
 from sed_model.run_folder.folder import RunFolder
 from sed_model.run_folder.leaderboard import best_trials
-from sed_model.run_folder.metrics import macro_auc
-from sed_model.run_folder.out_of_fold import of_mean
+from sed_model.run_folder.out_of_fold import of_mean, score
 from sed_model.run_folder.predictions import OutOfFold, read_predictions
 from sed_model.scores.leads import lead_over, resampled_scores
 
@@ -33,8 +33,7 @@ def best_folder(run: RunFolder) -> Path:
 
 
 def score_of(run_dir: Path) -> float:
-    said = predictions_of(run_dir)
-    return macro_auc(said.targets, said.probabilities)
+    return score(predictions_of(run_dir))
 
 
 def lead_of(student: Path, teacher: Path) -> Lead:
@@ -48,11 +47,16 @@ def lead_of(student: Path, teacher: Path) -> Lead:
     common = [number for number, window in enumerate(new.windows) if window in place]
     if not common:
         raise CheckpointError(f"{student}: was validated on other windows than {teacher.name}; train the round anew.")
-    targets, after = new.targets[common], new.probabilities[common]
-    before = old.probabilities[[place[new.windows[number]] for number in common]]
-    resampled = resampled_scores(targets, [after, before], [new.files[number] for number in common])
-    mean = macro_auc(targets, after) - macro_auc(targets, before)
-    return lead_over(mean, resampled[0], resampled[1])
+    after = of_windows(new, common)
+    before = of_windows(old, [place[new.windows[number]] for number in common])
+    resampled = [resampled_scores(one.targets, [one.probabilities], one.files, one.parts)[0] for one in (after, before)]
+    return lead_over(score(after) - score(before), resampled[0], resampled[1])
+
+
+def of_windows(said: OutOfFold, numbers: Sequence[int]) -> OutOfFold:
+    rows = list(numbers)
+    windows, parts = tuple(said.windows[row] for row in rows), None if said.parts is None else said.parts[rows]
+    return OutOfFold(said.classes, windows, said.targets[rows], said.probabilities[rows], parts)
 
 
 def lead_text(lead: Lead) -> str:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from sed_model.core.errors import CheckpointError
+from sed_model.core.errors import CheckpointError, DataError
 from sed_model.run_folder.delivered import Delivered, Finalist, Member
-from sed_model.run_folder.out_of_fold import joined, of_mean
+from sed_model.run_folder.out_of_fold import joined, of_mean, score
 from sed_model.run_folder.predictions import OutOfFold, write_predictions
 from tests.windows import Windows
 
@@ -49,3 +50,27 @@ def test_the_mean_is_of_the_delivered_finalists(tmp_path: Path) -> None:
 
     assert mean.files == ["0.ogg", "1.ogg"]
     assert mean.probabilities.ravel().tolist() == [0.5, 0.5]
+    assert mean.parts is not None
+    assert mean.parts.tolist() == [0, 1]
+
+
+def test_windows_of_several_models_do_not_compare() -> None:
+    """Within a part 1 of 1 and of 2 pairs are right, 2 of 3 in all; pairs across the parts would make it 4 of 6."""
+    targets = np.array([[1.0], [0.0], [1.0], [0.0], [0.0]])
+    probabilities = np.array([[0.9], [0.8], [0.2], [0.1], [0.3]])
+    windows = tuple((f"{number}.ogg", 0.0, 5.0) for number in range(5))
+    parts = np.array([0, 0, 1, 1, 1])
+
+    assert score(OutOfFold(("a",), windows, targets, probabilities, parts)) == pytest.approx(2 / 3)
+    assert score(OutOfFold(("a",), windows, targets, probabilities)) == pytest.approx(4 / 6)
+
+
+def test_a_class_counts_where_a_part_has_both_kinds() -> None:
+    """The second class has them in different parts alone."""
+    targets = np.array([[1.0, 1.0], [0.0, 1.0], [1.0, 0.0]])
+    windows = tuple((f"{number}.ogg", 0.0, 5.0) for number in range(3))
+    said = OutOfFold(("a", "b"), windows, targets, np.array([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9]]), np.array([0, 0, 1]))
+
+    assert score(said) == 1
+    with pytest.raises(DataError, match="in no part of the labelled soundscapes has a class both"):
+        score(replace(said, parts=np.arange(3)))

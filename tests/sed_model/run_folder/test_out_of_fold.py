@@ -22,6 +22,8 @@ def test_parts_are_joined_by_file_and_time() -> None:
     whole = joined([part("b.ogg", 0.25), part("a.ogg", 0.75)])
     assert whole.files == ["a.ogg", "b.ogg"]
     assert whole.probabilities.ravel().tolist() == [0.75, 0.25]
+    assert whole.parts is not None
+    assert whole.parts.tolist() == [1, 0]
     with pytest.raises(CheckpointError, match="hold the same window"):
         joined([part("a.ogg", 0.1), part("a.ogg", 0.2)])
 

@@ -29,7 +29,7 @@ from sed_model.run_folder.run_tables import trial_id
 from sed_model.scores.leads import files_to_prove, lead_over, provable_lead, resampled_scores, standard_error
 from trainables.searching.refit import Refit
 from trainables.spaces.search_space import SearchSpace
-from trainables.spaces.settings import DEFAULT
+from trainables.spaces.settings import DEFAULT, SearchSettings
 from trainables.trials.trial import SearchJob
 
 N_PARTS = 4
@@ -79,7 +79,7 @@ def tell_finalists(space: SearchSpace, data: DataFolder, n_validating: int) -> N
     in_parts = trains_finalists(space, data)  # which validate each other, whatever the trials do
     print(f"data: {what_can_be_proven(n_labelled(data) if in_parts else n_validating)}", flush=True)
     if in_parts:
-        print(finalists_line(space.search.finalists, space.search.num_trials), flush=True)
+        print(finalists_line(space.search), flush=True)
 
 
 def what_can_be_proven(n_files: int) -> str:
@@ -90,13 +90,15 @@ def what_can_be_proven(n_files: int) -> str:
     )
 
 
-def finalists_line(n_finalists: int, num_trials: int) -> str:
+def finalists_line(search: SearchSettings) -> str:
     """What follows the trials, before a search."""
-    n_trained = min(n_finalists + 1, num_trials)
-    who = f"the {n_finalists} best and the default train" if num_trials > 1 else "the trial trains"
+    n_trained = min(search.finalists + 1, search.num_trials)
+    who = f"the {search.finalists} best and the default train" if search.num_trials > 1 else "the trial trains"
+    is_longer = "pseudo" not in search.stages and search.finalist_epochs_scale != 1
+    length = f", of {search.finalist_epochs_scale:g} times the epochs where these train," if is_longer else ""
     return (
         f"finalists: {who} again, with {N_PARTS - 1} of {N_PARTS} parts of the labelled soundscapes: up to "
-        f"{n_trained * N_PARTS} trainings more (--finalists 0: none)"
+        f"{n_trained * N_PARTS} trainings more{length} (--finalists 0: none)"
     )
 
 
@@ -112,10 +114,20 @@ def plan_parts(trials: Sequence[dict[str, Any]], job: SearchJob) -> list[Refit]:
         values = job.space.point_of(row)
         averaged = job.config(values).optim.average_epochs or AVERAGED_EPOCHS
         for part in range(N_PARTS):
-            changes = {**NO_EPOCH_IS_CHOSEN, "data.soundscape_folds": N_PARTS, "data.fold": part}
+            changes = {**NO_EPOCH_IS_CHOSEN, **longer(job, values), "data.soundscape_folds": N_PARTS, "data.fold": part}
             changes["optim.average_epochs"] = averaged
             plans.append(Refit(row["number"], values, part, changes, in_parts=True))
     return plans
+
+
+def longer(job: SearchJob, values: dict[str, Any]) -> dict[str, int]:
+    """The epochs of a finalist's stages that labelled soundscapes train: with these in, they overfit later.
+
+    Students go on from models that have learned from them, and stay as long as they are.
+    """
+    config, scale = job.config(values), job.space.search.finalist_epochs_scale
+    stages = [name for name in job.stages if name != "pseudo" and config.stages[name].loss != "ce"]
+    return {f"stages.{name}.epochs": max(1, round(config.stages[name].epochs * scale)) for name in stages}
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,12 @@ class SearchSettings(_Section):
         description="Best trials that, with the default, are trained on parts of the labelled soundscapes and "
         "delivered as their mean; 0: none.",
     )
+    finalist_epochs_scale: float = Field(
+        3.0,
+        gt=0,
+        le=100,
+        description="Multiplies the epochs of those stages in which finalists hear labelled soundscapes.",
+    )
     refit_folds: tuple[int, ...] = Field((), description="Folds, or offsets of the seed, that the best are trained on.")
 
     @field_validator("stages")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,8 +90,27 @@ def test_the_best_and_the_default_are_trained_on_every_part_with_the_same_seed(s
     assert [plan.number for plan in plans[::N_PARTS]] == [5, 4, 3, 0]
     assert [plan.fold for plan in plans[:N_PARTS]] == [0, 1, 2, 3]
     no_epoch_is_chosen = {"optim.average_epochs": 3, "optim.early_stopping_epochs": 0}
-    assert plans[1].changes == {"data.soundscape_folds": 4, "data.fold": 1, **no_epoch_is_chosen}
+    parts = {"data.soundscape_folds": 4, "data.fold": 1}
+    assert {name: plans[1].changes[name] for name in parts | no_epoch_is_chosen} == parts | no_epoch_is_chosen
     assert not any("seed" in plan.changes for plan in plans)
+
+
+def test_stages_that_labelled_soundscapes_train_are_longer_in_finalists(space: SearchSpace) -> None:
+    """Two epochs with cross-entropy, which hears recordings alone, stay two; one of train_bce becomes three."""
+    with_ce = replace(space, base=space.base.with_overrides({"stages.pretrain_ce.loss": "ce"}))
+    (plan, *_) = plan_parts([row(with_ce, 0, 0.7, "default")], job(with_ce))
+    epochs = {name: value for name, value in plan.changes.items() if name.startswith("stages.")}
+    as_long = replace(with_ce, search=with_ce.search.model_copy(update={"finalist_epochs_scale": 1.0}))
+    (same, *_) = plan_parts([row(as_long, 0, 0.7, "default")], job(as_long))
+
+    assert epochs == {"stages.train_bce.epochs": 3}
+    assert same.changes["stages.train_bce.epochs"] == 1
+
+
+def test_students_are_as_long_as_finalists_as_they_are(space: SearchSpace) -> None:
+    student = replace(job(space), stages=("pseudo",))
+    (plan, *_) = plan_parts([row(space, 0, 0.7, "default")], student)
+    assert not [name for name in plan.changes if name.startswith("stages.")]
 
 
 def test_a_default_among_the_best_is_trained_once(space: SearchSpace) -> None:

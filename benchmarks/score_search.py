@@ -42,7 +42,7 @@ from sed_model.data.recordings import read_data_folder
 from sed_model.run_folder.folder import RunFolder
 from sed_model.train.fit import FitJob, fit
 from trainables.labelling.run_members import members_of
-from trainables.searching.finalists import AVERAGED_EPOCHS, N_PARTS
+from trainables.searching.finalists import N_PARTS, changes_for
 from trainables.spaces.load import load_space
 
 TABLES = Path(__file__).parent / "tables"
@@ -125,14 +125,14 @@ def trained_defaults(job: Job, default: SedConfig, n_models: int) -> list[Path]:
     """Folders of models of the default, each with another seed, on the parts in turn."""
     folders = []
     for number in range(n_models):
-        part = {
-            "data.soundscape_folds": N_PARTS,
-            "data.fold": number % N_PARTS,
-            "seed": job.seed + OTHER_SEEDS + number,
-        }
-        config = default.with_overrides({**part, "optim.average_epochs": AVERAGED_EPOCHS})
-        folders.append(train(config, job.defaults / f"{number:03d}", job.data))
+        part = {"data.fold": number % N_PARTS, "seed": job.seed + OTHER_SEEDS + number}
+        folders.append(train(as_finalist(default).with_overrides(part), job.defaults / f"{number:03d}", job.data))
     return folders
+
+
+def as_finalist(default: SedConfig) -> SedConfig:
+    search = load_space(SPACE).search
+    return default.with_overrides(changes_for(default, search.stages, search.finalist_epochs_scale))
 
 
 def score_job(job: Job) -> dict[str, Any]:
@@ -143,7 +143,7 @@ def score_job(job: Job) -> dict[str, Any]:
         return kept
     search(job)
     default = load_space(SPACE, job.settings).base
-    epochs = plan_stages(default, load_space(SPACE).search.stages)[-1].last_epoch
+    epochs = plan_stages(as_finalist(default), load_space(SPACE).search.stages)[-1].last_epoch
     k = n_trainings(job.run, epochs)
     (plain,) = score([train(default, job.defaults / "plain", job.data)], job.data).values()
     of_defaults = score(trained_defaults(job, default, k), job.data, ensemble=True)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from sed_model.config.sed_config import SedConfig
 from sed_model.core.errors import ConfigError
 from sed_model.core.texts import counted
 from sed_model.data.recordings import DataFolder
@@ -34,8 +35,7 @@ from trainables.trials.trial import SearchJob
 
 N_PARTS = 4
 AVERAGED_EPOCHS = 3
-"""No epoch is chosen by the few files of a part: finalists keep the mean of their last epochs."""
-NO_EPOCH_IS_CHOSEN = {"optim.early_stopping_epochs": 0}
+"""No epoch is chosen by the few files of a part: finalists keep the mean of their last epochs, and none stops early."""
 
 
 def n_labelled(data: DataFolder) -> int:
@@ -112,22 +112,28 @@ def plan_parts(trials: Sequence[dict[str, Any]], job: SearchJob) -> list[Refit]:
     plans = []
     for row in rows:
         values = job.space.point_of(row)
-        averaged = job.config(values).optim.average_epochs or AVERAGED_EPOCHS
-        for part in range(N_PARTS):
-            changes = {**NO_EPOCH_IS_CHOSEN, **longer(job, values), "data.soundscape_folds": N_PARTS, "data.fold": part}
-            changes["optim.average_epochs"] = averaged
-            plans.append(Refit(row["number"], values, part, changes, in_parts=True))
+        changes = changes_for(job.config(values), job.stages, job.space.search.finalist_epochs_scale)
+        plans += [Refit(row["number"], values, part, changes | {"data.fold": part}, True) for part in range(N_PARTS)]
     return plans
 
 
-def longer(job: SearchJob, values: dict[str, Any]) -> dict[str, int]:
+def changes_for(config: SedConfig, stages: Sequence[str], epochs_scale: float) -> dict[str, int]:
+    """How a finalist's training differs from its trial's, but for `data.fold`."""
+    return {
+        "data.soundscape_folds": N_PARTS,
+        "optim.average_epochs": config.optim.average_epochs or AVERAGED_EPOCHS,
+        "optim.early_stopping_epochs": 0,
+        **longer(config, stages, epochs_scale),
+    }
+
+
+def longer(config: SedConfig, stages: Sequence[str], scale: float) -> dict[str, int]:
     """The epochs of a finalist's stages that labelled soundscapes train: with these in, they overfit later.
 
     Students go on from models that have learned from them, and stay as long as they are.
     """
-    config, scale = job.config(values), job.space.search.finalist_epochs_scale
-    stages = [name for name in job.stages if name != "pseudo" and config.stages[name].loss != "ce"]
-    return {f"stages.{name}.epochs": max(1, round(config.stages[name].epochs * scale)) for name in stages}
+    names = [name for name in stages if name != "pseudo" and config.stages[name].loss != "ce"]
+    return {f"stages.{name}.epochs": max(1, round(config.stages[name].epochs * scale)) for name in names}
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ from trainables.spaces.settings import DEFAULT, SearchSettings
 from trainables.trials.trial import SearchJob
 
 N_PARTS = 4
+MAX_SEED = 2**31
 AVERAGED_EPOCHS = 3
 """No epoch is chosen by the few files of a part: finalists keep the mean of their last epochs, and none stops early."""
 
@@ -103,7 +104,7 @@ def finalists_line(search: SearchSettings) -> str:
 
 
 def plan_parts(trials: Sequence[dict[str, Any]], job: SearchJob) -> list[Refit]:
-    """The trainings of the best trials and of the default, on all parts with the same seed."""
+    """The trainings of the best trials and of the default, on all parts with the same seeds."""
     rows = finalists(trials, job.space.search.finalists)
     chosen = {row["number"] for row in rows}
     rows += [
@@ -112,13 +113,19 @@ def plan_parts(trials: Sequence[dict[str, Any]], job: SearchJob) -> list[Refit]:
     plans = []
     for row in rows:
         values = job.space.point_of(row)
-        changes = changes_for(job.config(values), job.stages, job.space.search.finalist_epochs_scale)
-        plans += [Refit(row["number"], values, part, changes | {"data.fold": part}, True) for part in range(N_PARTS)]
+        config = job.config(values)
+        changes = changes_for(config, job.stages, job.space.search.finalist_epochs_scale)
+        plans += [Refit(row["number"], values, part, changes | of_part(config, part), True) for part in range(N_PARTS)]
     return plans
 
 
+def of_part(config: SedConfig, part: int) -> dict[str, int]:
+    """Each part has a seed of its own, so that models differ more and their mean is better; all finalists share them."""
+    return {"data.fold": part, "seed": (config.seed + part) % MAX_SEED}
+
+
 def changes_for(config: SedConfig, stages: Sequence[str], epochs_scale: float) -> dict[str, int]:
-    """How a finalist's training differs from its trial's, but for `data.fold`."""
+    """How a finalist's trainings differ from its trial's, on whatever part."""
     return {
         "data.soundscape_folds": N_PARTS,
         "optim.average_epochs": config.optim.average_epochs or AVERAGED_EPOCHS,

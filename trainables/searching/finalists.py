@@ -120,7 +120,7 @@ def plan_parts(trials: Sequence[dict[str, Any]], job: SearchJob) -> list[Refit]:
 
 
 def of_part(config: SedConfig, part: int) -> dict[str, int]:
-    """Each part has a seed of its own, so that models differ more and their mean is better; all finalists share them."""
+    """Each part has a seed of its own: models that differ more have a better mean. All finalists share them."""
     return {"data.fold": part, "seed": (config.seed + part) % MAX_SEED}
 
 

@@ -35,6 +35,8 @@ from trainables.trials.trial import SearchJob
 
 N_PARTS = 4
 MAX_SEED = 2**31
+MAX_EPOCHS = 1_000
+"""Limits of the keys."""
 AVERAGED_EPOCHS = 3
 """No epoch is chosen by the few files of a part: finalists keep the mean of their last epochs, and none stops early."""
 
@@ -140,7 +142,9 @@ def longer(config: SedConfig, stages: Sequence[str], scale: float) -> dict[str, 
     Students go on from models that have learned from them, and stay as long as they are.
     """
     names = [name for name in stages if name != "pseudo" and config.stages[name].loss != "ce"]
-    return {f"stages.{name}.epochs": max(1, round(config.stages[name].epochs * scale)) for name in names}
+    return {
+        f"stages.{name}.epochs": min(MAX_EPOCHS, max(1, round(config.stages[name].epochs * scale))) for name in names
+    }
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,6 @@ NOT_RUN = {
     "make mutants": "minutes of running other tests again and again; test_mutants.py sees that its table fits the code",
     "python benchmarks/score_recipe.py": "trains for half an hour; what it scores with is run as score_trial.py",
     "python benchmarks/tables/record.py": "trains for hours",
-    "python -m benchmarks.tables.portfolio": "writes the checkout's own portfolio; test_portfolio_benchmark.py runs it",
     "python benchmarks/score_search.py": "trains for hours; what it scores with is run as score_trial.py",
     "python benchmarks/score_soundscapes.py": "trains for half an hour; test_finalists_run.py trains on parts",
     "python benchmarks/score_toggles.py": "trains for an hour; what it scores with is run as score_trial.py",

@@ -6,7 +6,8 @@ It runs the search as a user would, and scores on the test soundscapes, by which
 
 - D: the default, trained once; its best epoch by the labelled soundscapes
 - N: one model of the default, trained as finalists are: on parts of the labelled soundscapes, without choosing an epoch
-- N_k: the mean of such models of the default with other seeds, as many as the epochs of the whole search pay for
+- N_k: the mean of such models of the default with other seeds, as many as the epochs of the whole search pay for, but
+  at most 12: the seeds of a data set share them, and the score of a mean grows as its models' less a share of 1 / k
 - today: the search's best trial by its validation score
 - S: what the search delivers; S1: its single model
 
@@ -50,7 +51,9 @@ SPACE = TABLES / "space.yaml"
 N_POINTS = 8
 COLUMNS = ("D", "N", "N_k", "today", "S", "S1")
 OTHER_SEEDS = 10_000
-"""Added to the seed of the search for the models of N_k."""
+"""The first seed of the models of N_k."""
+MAX_DEFAULTS = 12
+"""They cost as much as the search, which more of them would hardly change."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +72,8 @@ class Job:
 
     @property
     def defaults(self) -> Path:
-        """Where models of the default are."""
-        return self.out / f"{self.run.path.name}-default"
+        """Where models of the default are, for all searches of the data set."""
+        return self.out / f"{self.data.name}-default"
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -116,16 +119,16 @@ def train(config: SedConfig, folder: Path, data_dir: Path) -> Path:
 
 
 def n_trainings(run: RunFolder, epochs: int) -> int:
-    """How many trainings of the default the epochs of a search pay for: those of its trials and its finalists."""
+    """How many trainings of the default the epochs of a search's trials and finalists pay for, as far as they count."""
     spent = sum(row["epochs"] or 0 for row in (*run.read_trials(), *run.read_refits()))
-    return max(1, round(spent / epochs))
+    return min(MAX_DEFAULTS, max(1, round(spent / epochs)))
 
 
 def trained_defaults(job: Job, default: SedConfig, n_models: int) -> list[Path]:
     """Folders of models of the default, each with another seed, on the parts in turn."""
     folders = []
     for number in range(n_models):
-        part = {"data.fold": number % N_PARTS, "seed": job.seed + OTHER_SEEDS + number}
+        part = {"data.fold": number % N_PARTS, "seed": OTHER_SEEDS + number}
         folders.append(train(as_finalist(default).with_overrides(part), job.defaults / f"{number:03d}", job.data))
     return folders
 
@@ -145,7 +148,7 @@ def score_job(job: Job) -> dict[str, Any]:
     default = load_space(SPACE, job.settings).base
     epochs = plan_stages(as_finalist(default), load_space(SPACE).search.stages)[-1].last_epoch
     k = n_trainings(job.run, epochs)
-    (plain,) = score([train(default, job.defaults / "plain", job.data)], job.data).values()
+    (plain,) = score([train(default, job.defaults / f"plain-{job.seed}", job.data)], job.data).values()
     of_defaults = score(trained_defaults(job, default, k), job.data, ensemble=True)
     row: dict[str, Any] = {"data": job.data.name, "seed": job.seed, "k": k, "D": plain}
     row["N_k"] = of_defaults.pop("ensemble")

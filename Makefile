@@ -94,6 +94,11 @@ constraints: $(STAMP) ## resolve the dependencies anew into constraints.txt
 	@$(BIN)/python -m uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras \
 	    --no-emit-index-url --no-annotate --no-header -o constraints.txt pyproject.toml
 
+.PHONY: teacher
+teacher: $(STAMP) ## install BirdNET and what runs it (weights: CC BY-NC-SA 4.0)
+	@echo "teacher: 100 MB, about 10 seconds"
+	@$(BIN)/python -m uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[teacher]'
+
 .PHONY: clean
 clean: ## remove the virtual environment and caches; runs/ stays
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .cache build dist site docs/reference

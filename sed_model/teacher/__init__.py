@@ -1,0 +1,1 @@
+"""Foreign models that have heard more: audio -> embeddings and logits. An optional extra: pip install '.[teacher]'."""

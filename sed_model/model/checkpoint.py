@@ -25,7 +25,9 @@ from sed_model.core.files import replacing, sha256_of, write_json
 from sed_model.core.paths import is_file
 from sed_model.model.graph import GraphModel
 from sed_model.model.network import SedModel
+from sed_model.model.probe_model import ProbeModel
 from sed_model.run_folder.split_record import Source, SplitRecord
+from sed_model.teacher.description import ForeignModel, TeacherDescription
 
 WEIGHTS_FILE = "model.safetensors"
 LINEAGE_FILE = "model.json"
@@ -54,6 +56,8 @@ class Lineage(BaseModel):
 
     A student of pseudo-labels has its `round` (from 1), its `teachers`' checksums and the fingerprint of the table; a
     model that starts from a student has its round too. `split` is what validated it; models of older versions lack it.
+    `foreign` are the foreign models that it hears with, or has learned from by whatever way; `probe_of` is the one that
+    a probe hears with.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -71,6 +75,8 @@ class Lineage(BaseModel):
     teachers: tuple[str, ...] = ()
     pseudo_labels: str | None = None
     split: SplitRecord | None = None
+    foreign: tuple[ForeignModel, ...] = ()
+    probe_of: TeacherDescription | None = None
     weights_sha256: str = ""
 
     @property
@@ -88,9 +94,9 @@ class Lineage(BaseModel):
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model that predicts: PyTorch's, or an exported graph."""
+    """A model that predicts: PyTorch's, an exported graph, or a probe of a foreign model."""
 
-    model: SedModel | GraphModel
+    model: SedModel | GraphModel | ProbeModel
     config: SedConfig
     lineage: Lineage
 
@@ -150,13 +156,19 @@ def load_model(folder: Path) -> LoadedModel:
         raise CheckpointError(f"{weights_path}: does not match the checksum in {LINEAGE_FILE}; copy the folder again.")
     try:
         weights = load_file(weights_path)
-        model = SedModel(without_pretraining(config), len(lineage.classes))
+        model = _empty_model(config, lineage, weights)
         model.load_state_dict(weights)
-    except (SafetensorError, RuntimeError, ConfigError) as error:
+    except (SafetensorError, RuntimeError, ConfigError, KeyError) as error:
         raise CheckpointError(f"{weights_path}: does not fit {CONFIG_FILE} ({_reason(error)}); train again.") from None
     if bad := [name for name, tensor in weights.items() if not tensor.isfinite().all()]:
         raise CheckpointError(f"{weights_path}: {bad[0]} holds NaN or Inf; the model has diverged, train again.")
     return LoadedModel(model.eval(), config, lineage)
+
+
+def _empty_model(config: SedConfig, lineage: Lineage, weights: Mapping[str, Tensor]) -> SedModel | ProbeModel:
+    if lineage.probe_of is not None:
+        return ProbeModel(lineage.probe_of, config, weights)
+    return SedModel(without_pretraining(config), len(lineage.classes))
 
 
 def read_config(folder: Path) -> SedConfig:

@@ -24,6 +24,7 @@ from sed_model.model.checkpoint import LoadedModel
 from sed_model.model.devices import Runtime
 from sed_model.model.graph import GraphModel
 from sed_model.model.network import SedModel
+from sed_model.model.probe_model import ProbeModel
 from sed_model.scores.overlap import EDGE_TOLERANCE_S, Hearing, MemberScores, best_frames, hearing
 from sed_model.scores.smoothing import silence
 
@@ -108,7 +109,7 @@ def _batch_logits(
 
 
 def _logits(
-    model: SedModel | GraphModel, images: torch.Tensor, parts: torch.Tensor, runtime: Runtime
+    model: SedModel | GraphModel | ProbeModel, images: torch.Tensor, parts: torch.Tensor, runtime: Runtime
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Clip and frame logits of a batch of log-mels."""
     with runtime.autocast():
@@ -217,6 +218,8 @@ def _predict_windows(
     for member in members:
         config = member.config
         key = f"{config.front_end!r} {config.model.multi_resolution} {config.data.window_s} {config.data.target_s}"
+        if isinstance(member.model, ProbeModel):
+            key += member.model.key
         if key not in inputs:
             clips, parts = contexts(waveform, starts_s, config)
             inputs[key] = member.model.images(torch.from_numpy(clips).to(runtime.device)), parts.to(runtime.device)

@@ -137,3 +137,26 @@ def _existing(text: str, field: str, name: str) -> Path:
     if ".." in PurePosixPath(inner).parts or not is_file(path):
         raise ConfigError(f"{name}: {field} {inner} is not in the package {package}; install another version.")
     return path
+
+
+class ForeignModel(Section):
+    """A foreign model that a model hears with or has learned from, as its lineage names it."""
+
+    name: str
+    sha256: str
+    licence: str
+    non_commercial: bool
+    has_heard: str
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.licence}{', no commercial use' if self.non_commercial else ''})"
+
+
+def foreign_model(description: TeacherDescription) -> ForeignModel:
+    return ForeignModel(
+        name=description.name,
+        sha256=description.digest(),
+        licence=description.licence,
+        non_commercial=description.non_commercial,
+        has_heard=description.has_heard,
+    )

@@ -1,0 +1,99 @@
+"""A linear probe of a foreign model, in the place of an SED model: waveform -> its embeddings and logits -> classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+
+import numpy as np
+import soxr
+import torch
+from jaxtyping import Float, Float32
+from torch import Tensor, nn
+
+from sed_model.config.sed_config import SedConfig
+from sed_model.model.network import SedOutput
+from sed_model.teacher.description import TeacherDescription
+from sed_model.teacher.runner import Heard, Teacher, load_teacher
+
+FRAMES_PER_S = 1.0
+"""Steps of a probe's frame scores: as fine as the usual hop of its windows."""
+
+
+class ProbeModel(nn.Module):
+    """Class logits are linear in the embedding of what the foreign model hears at a time, and in its logits.
+
+    The logit of a clip is that of the highest of its windows: a short call is in one of them. A frame has the highest
+    of the windows that hear it.
+
+    Attributes:
+        weight: [classes, features]; the features are the embedding, then the logits of the labels in `columns`.
+        columns: which of the foreign model's logits are used.
+    """
+
+    def __init__(self, description: TeacherDescription, config: SedConfig, weights: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.description = description
+        self._rate_hz, self._window_s = config.front_end.sample_rate_hz, config.data.window_s
+        for name in ("weight", "bias", "columns"):
+            self.register_buffer(name, weights[name].clone())
+
+    weight: Tensor
+    bias: Tensor
+    columns: Tensor
+
+    @cached_property
+    def teacher(self) -> Teacher:
+        """Opened when it first hears: its file need not be here for what never listens."""
+        return load_teacher(self.description)
+
+    @property
+    def key(self) -> str:
+        """What the features depend on: probes of one foreign model share them."""
+        return f"{self.description!r} {self.columns.tolist()}"
+
+    def images(self, waveforms: Float[Tensor, "batch samples"]) -> Float[Tensor, "batch 1 windows features"]:
+        """The features of the foreign model's windows of each clip."""
+        rows = [
+            features(self.teacher.hear(windows_of(waveform, self._rate_hz, self.description)), self.columns.numpy())
+            for waveform in waveforms.detach().cpu().numpy()
+        ]
+        return torch.from_numpy(np.stack(rows))[:, None]
+
+    def forward(
+        self, images: Float[Tensor, "batch 1 windows features"], target: Float[Tensor, "batch 2"] | None = None
+    ) -> SedOutput:
+        """Logits; the clip is what the target is for."""
+        logits = images[:, 0].float().cpu() @ self.weight.float().cpu().T + self.bias.float().cpu()
+        starts_s = window_starts(self._window_s, self.description)
+        n_frames = max(1, round(self._window_s * FRAMES_PER_S))
+        middles_s = (np.arange(n_frames) + 0.5) * self._window_s / n_frames
+        hears = (starts_s <= middles_s[:, None]) & (middles_s[:, None] < starts_s + self.description.window_s)
+        by_frame = [logits[:, np.flatnonzero(row)].amax(dim=1) for row in hears]
+        return SedOutput(logits.amax(dim=1), torch.stack(by_frame, dim=1))
+
+
+def features(heard: Heard, columns: np.ndarray) -> Float32[np.ndarray, "windows features"]:
+    """What a probe is linear in: the embedding, and the logits of some labels."""
+    return np.concatenate([heard.embeddings, heard.logits[:, columns]], axis=1)
+
+
+def window_starts(duration_s: float, description: TeacherDescription) -> Float[np.ndarray, " windows"]:
+    """Where a foreign model's windows in a clip start, `hop_s` apart; the last ends where the clip does."""
+    last_s = max(0.0, duration_s - description.window_s)
+    n_whole = int(last_s / description.hop_s + 1e-6) + 1
+    starts_s = np.arange(n_whole) * description.hop_s
+    return np.append(starts_s, last_s) if last_s - starts_s[-1] > 1e-3 else starts_s
+
+
+def windows_of(
+    waveform: Float32[np.ndarray, " samples"], rate_hz: int, description: TeacherDescription
+) -> Float32[np.ndarray, "windows window_samples"]:
+    """The windows of a clip at the foreign model's own rate; a clip shorter than a window is repeated."""
+    n_samples, rate = description.window_samples, description.sample_rate_hz
+    duration_s = len(waveform) / rate_hz
+    resampled = np.asarray(soxr.resample(waveform, rate_hz, rate) if rate != rate_hz else waveform, np.float32)
+    if len(resampled) < n_samples:
+        resampled = np.resize(resampled, n_samples)
+    firsts = [min(round(start * rate), len(resampled) - n_samples) for start in window_starts(duration_s, description)]
+    return np.stack([resampled[first : first + n_samples] for first in firsts])

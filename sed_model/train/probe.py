@@ -1,0 +1,236 @@
+"""A linear probe of a foreign model: class logits from its embeddings, its own logits, or both together.
+
+A regularised linear classifier on frozen embeddings is what few-shot studies of bioacoustic models use (Ghani et al.
+2023, doi:10.1038/s41598-023-49989-z). It is fitted in seconds, and is the line that a search has to beat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float32, Int
+from torch import Tensor
+
+from sed_model.run_folder.metrics import POSITIVE_FROM
+from sed_model.run_folder.resampling import class_aucs, mean_of_classes
+
+Kind = Literal["zero-shot", "probe", "zero-shot and probe"]
+KINDS: tuple[Kind, ...] = ("zero-shot", "probe", "zero-shot and probe")
+STRENGTHS = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01)
+"""Of the regularisation: half the squared weights beside the mean binary cross-entropy of a clip, summed over classes.
+The strongest first: of equal ones it is taken."""
+N_FOLDS = 4
+MAX_STEPS = 200
+LEAST_SPREAD = 1e-3
+"""Features that hardly vary are not blown up."""
+
+
+@dataclass(frozen=True)
+class Clips:
+    """What a probe is fitted to: a row a clip, the means of its windows' features.
+
+    Attributes:
+        embeddings: the foreign model's.
+        logits: of the matched labels, in the order of `columns`.
+        groups: the file or recordist of each clip: no group is on both sides of a fold.
+        scored: whether a clip's kind is what is scored: where soundscapes train, they choose the strength.
+    """
+
+    embeddings: Float32[np.ndarray, "clips dim"]
+    logits: Float32[np.ndarray, "clips matched"]
+    targets: Float32[np.ndarray, "clips classes"]
+    mask: Bool[np.ndarray, "clips classes"]
+    groups: tuple[str, ...]
+    scored: Bool[np.ndarray, " clips"]
+
+    def rows(self, keep: Bool[np.ndarray, " clips"]) -> Clips:
+        groups = tuple(group for group, kept in zip(self.groups, keep, strict=True) if kept)
+        arrays = {name: getattr(self, name)[keep] for name in ("embeddings", "logits", "targets", "mask", "scored")}
+        return replace(self, groups=groups, **arrays)
+
+
+@dataclass(frozen=True)
+class Matched:
+    """Which labels of the foreign model are classes: `columns` of its logits, and the class that each is for."""
+
+    columns: Int[np.ndarray, " matched"]
+    classes: Int[np.ndarray, " matched"]
+
+
+@dataclass(frozen=True)
+class Linear:
+    """Logits of clips are `features @ weight.T + bias`; the features are embeddings, then matched logits."""
+
+    weight: Float32[np.ndarray, "classes features"]
+    bias: Float32[np.ndarray, " classes"]
+
+    def logits(self, clips: Clips) -> Float32[np.ndarray, "clips classes"]:
+        features = np.concatenate([clips.embeddings, clips.logits], axis=1)
+        return np.asarray(features @ self.weight.T + self.bias, np.float32)
+
+    def scaled(self, scale: float | np.ndarray, shift: float | np.ndarray) -> Linear:
+        """Logits times `scale`, then plus `shift`; one for all, or one a class."""
+        factor = np.broadcast_to(np.asarray(scale, np.float32), self.bias.shape)
+        return Linear(self.weight * factor[:, None], self.bias * factor + np.asarray(shift, np.float32))
+
+    def tensors(self, matched: Matched) -> Mapping[str, Tensor]:
+        """As `ProbeModel` takes them."""
+        return {
+            "weight": torch.from_numpy(self.weight),
+            "bias": torch.from_numpy(self.bias),
+            "columns": torch.from_numpy(matched.columns.astype(np.int64)),
+        }
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The classifiers of a foreign model, and the strength of the probe's regularisation."""
+
+    by_kind: Mapping[Kind, Linear]
+    strength: float
+
+
+def fit_probes(clips: Clips, matched: Matched) -> Fitted:
+    """The probe; and where labels match, the foreign model's own logits, and the sum of both.
+
+    All are calibrated (Platt scaling, one scale and one shift for all classes) on clips that have not fitted them.
+    """
+    folds = folds_of(clips)
+    strength, unheard = chosen_strength(clips, folds)
+    probe = fit_linear(clips, strength)
+    held_out = Calibration(unheard, clips)
+    by_kind: dict[Kind, Linear] = {"probe": held_out.of(probe)}
+    if len(matched.columns):
+        zero_shot = zero_shot_of(clips, matched)
+        own = zero_shot.logits(clips)
+        by_kind["zero-shot"] = Calibration(own, clips, matched.classes).of(zero_shot)
+        weight, both = joined(probe, zero_shot, clips, unheard, matched)
+        by_kind["zero-shot and probe"] = Calibration(both, clips).of(weight)
+    return Fitted({kind: by_kind[kind] for kind in KINDS if kind in by_kind}, strength)
+
+
+def folds_of(clips: Clips) -> Int[np.ndarray, " clips"]:
+    """The fold of each clip; no group is in two. Larger groups first, each into the smallest fold."""
+    sizes = dict.fromkeys(clips.groups, 0)
+    for group in clips.groups:
+        sizes[group] += 1
+    filled, fold_of = [0] * N_FOLDS, {}
+    for group in sorted(sizes, key=lambda name: (-sizes[name], name)):
+        fold_of[group] = filled.index(min(filled))
+        filled[fold_of[group]] += sizes[group]
+    return np.array([fold_of[group] for group in clips.groups])
+
+
+def chosen_strength(clips: Clips, folds: Int[np.ndarray, " clips"]) -> tuple[float, Float32[np.ndarray, "clips k"]]:
+    """The strength with the best macro AUC over clips of other folds, and their logits by it."""
+    best, best_score, best_logits = STRENGTHS[0], -np.inf, np.zeros_like(clips.targets)
+    for strength in STRENGTHS:
+        logits = np.zeros_like(clips.targets)
+        for fold in np.unique(folds):
+            inside = folds == fold
+            logits[inside] = fit_linear(clips.rows(~inside), strength).logits(clips.rows(inside))
+        score = float(mean_of_classes(class_aucs(clips.targets[clips.scored], logits[clips.scored], folds[clips.scored])))
+        if score > best_score + 1e-4:
+            best, best_score, best_logits = strength, score, logits
+    return best, best_logits
+
+
+def fit_linear(clips: Clips, strength: float) -> Linear:
+    """One-vs-rest logistic regression on standardised embeddings, all classes at once."""
+    mean, spread = clips.embeddings.mean(axis=0), clips.embeddings.std(axis=0) + LEAST_SPREAD
+    x = torch.from_numpy((clips.embeddings - mean) / spread)
+    targets, mask = torch.from_numpy(clips.targets), torch.from_numpy(clips.mask)
+    n_classes = targets.shape[1]
+    weight = torch.zeros(n_classes, x.shape[1], requires_grad=True)
+    bias = torch.full((n_classes,), -float(np.log(max(n_classes - 1, 1))), requires_grad=True)
+    optimizer = torch.optim.LBFGS([weight, bias], max_iter=MAX_STEPS, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        each = F.binary_cross_entropy_with_logits(x @ weight.T + bias, targets, reduction="none")
+        loss = (each * mask).sum() / len(x) + strength / 2 * weight.square().sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    scaled = weight.detach().numpy() / spread
+    padded = np.concatenate([scaled, np.zeros((n_classes, clips.logits.shape[1]))], axis=1)
+    return Linear(padded.astype(np.float32), (bias.detach().numpy() - scaled @ mean).astype(np.float32))
+
+
+def zero_shot_of(clips: Clips, matched: Matched) -> Linear:
+    """The foreign model's own logits; of classes that it does not know the logit is a constant."""
+    dim, n_classes = clips.embeddings.shape[1], clips.targets.shape[1]
+    weight = np.zeros((n_classes, dim + len(matched.columns)), np.float32)
+    weight[matched.classes, dim + np.arange(len(matched.columns))] = 1
+    bias = np.zeros(n_classes, np.float32)
+    unknown = np.setdiff1d(np.arange(n_classes), matched.classes)
+    bias[unknown] = np.median(clips.logits)
+    return Linear(weight, bias)
+
+
+def joined(
+    probe: Linear,
+    zero_shot: Linear,
+    clips: Clips,
+    unheard: Float32[np.ndarray, "clips classes"],
+    matched: Matched,
+) -> tuple[Linear, Float32[np.ndarray, "clips classes"]]:
+    """Both logits of a class on one scale, added up, and those of clips that have not fitted the probe.
+
+    Each is taken over its own mean and spread, as ranks would be, but so that a window alone has a score.
+    """
+    own = zero_shot.logits(clips)
+    scaled_probe, unheard_probe = _standardised(probe, unheard)
+    scaled_own, of_own = _standardised(zero_shot, own)
+    knows = np.zeros(len(probe.bias), np.float32)
+    knows[matched.classes] = 1
+    root = np.where(knows, 1 / np.sqrt(2), 1).astype(np.float32)  # as wide as where there is one alone
+    first, second = scaled_probe.scaled(root, 0.0), scaled_own.scaled(root * knows, 0.0)
+    both = Linear(first.weight + second.weight, first.bias + second.bias)
+    return both, np.asarray(root * (unheard_probe + knows * of_own), np.float32)
+
+
+def _standardised(linear: Linear, logits: Float32[np.ndarray, "clips classes"]) -> tuple[Linear, np.ndarray]:
+    mean, spread = logits.mean(axis=0), logits.std(axis=0) + LEAST_SPREAD
+    return linear.scaled(1 / spread, -mean / spread), (logits - mean) / spread
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Logits of clips by a model that has not heard them, which tell its scale.
+
+    Attributes:
+        classes: those that tell it; None: all.
+    """
+
+    logits: Float32[np.ndarray, "clips classes"]
+    clips: Clips
+    classes: Int[np.ndarray, " known"] | None = None
+
+    def of(self, linear: Linear) -> Linear:
+        """The model with its logits as log odds (Platt 1999): by the clips that are scored, if they have all kinds."""
+        rows = self.clips.scored if self.clips.scored.any() else np.ones(len(self.clips.targets), bool)
+        used = self.clips.mask[rows]
+        if self.classes is not None:
+            known = np.zeros(used.shape[1], bool)
+            known[self.classes] = True
+            used = used & known
+        logits, targets = self.logits[rows][used], self.clips.targets[rows][used] >= POSITIVE_FROM
+        if targets.all() or not targets.any():
+            return linear
+        from sklearn.linear_model import LogisticRegression
+
+        platt = LogisticRegression(C=1e3).fit(logits[:, None], targets)
+        scale, shift = float(platt.coef_[0, 0]), float(platt.intercept_[0])
+        return linear.scaled(scale, shift) if scale > 0 else linear
+
+
+def in_parts(names: Sequence[str], kept: Sequence[str]) -> Bool[np.ndarray, " names"]:
+    """Which of the names are kept."""
+    return np.isin(np.asarray(names, object).astype(str), sorted(kept))

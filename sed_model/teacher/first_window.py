@@ -15,7 +15,7 @@ from sed_model.core.errors import ConfigError
 from sed_model.core.texts import shown
 from sed_model.teacher.description import PACKAGE, TeacherDescription
 
-TRY_S = 120.0
+TRY_S = 60.0
 """BirdNET takes two seconds; a machine may be busy, or its disk slow."""
 REFUSED = 2
 

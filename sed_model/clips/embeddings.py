@@ -1,4 +1,4 @@
-"""What a frozen foreign model heard in a clip: the mean of its embeddings over the clip's times, or a mix of such means.
+"""What a frozen foreign model heard in a clip: the mean of its embeddings over the clip's times, or a mix of means.
 
 An embedding is None where it is not known; nothing is guessed in its place. In a batch that is a row of zeros.
 """
@@ -79,4 +79,4 @@ def centre_of(source: EmbeddingSource, cache: AudioCache, paths: Sequence[str]) 
             f"the embeddings of {source.name} are of none of the {len(chosen)} training recordings that were looked "
             "up; make them again for this data folder."
         )
-    return np.mean(known, axis=0, dtype=np.float64).astype(np.float32)
+    return np.stack(known).mean(axis=0, dtype=np.float64).astype(np.float32)

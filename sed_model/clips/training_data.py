@@ -81,7 +81,7 @@ def open_pseudo_source(folder: DataFolder, pseudo: PseudoLabels, config: SedConf
     return PseudoSource(pseudo, open_cache(folder.root, sorted(paths), rate, config.data, progress))
 
 
-def check_distil(weight: float, embeddings: bool) -> None:
+def check_distil(weight: float, has_embeddings: bool) -> None:
     """Whether there is a teacher where one is asked for.
 
     Args:
@@ -90,7 +90,7 @@ def check_distil(weight: float, embeddings: bool) -> None:
     Raises:
         ConfigError: there is none.
     """
-    if weight > 0 and not embeddings:
+    if weight > 0 and not has_embeddings:
         raise ConfigError(
             f"distil.weight={weight:g}: needs the embeddings of a teacher; give a run of python -m trainables.probe by "
             "--teacher, or set distil.weight=0."

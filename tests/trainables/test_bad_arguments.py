@@ -153,6 +153,7 @@ TRAIN = {
     "missing configuration": (["--stage", "all", "--config", "mine.yaml"], ["mine.yaml", "base.yaml"]),
     "unknown key": (["--stage", "all", "--set", "optim.rate=1"], ["optim.rate", "unknown"]),
     "out that is a file": (["--stage", "all", "--out", "/dev/null"], ["/dev/null", "is a file"]),
+    "a weight without a teacher": (["--stage", "all", "--set", "distil.weight=1"], ["distil.weight=1", "--teacher"]),
     "no worker": (["--stage", "all", "--workers", "0"], ["--workers", "'0'"]),
 }  # fmt: skip
 

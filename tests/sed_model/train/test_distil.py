@@ -147,6 +147,7 @@ def test_a_few_epochs_turn_the_frames_towards_the_teacher(taught: TrainingData, 
     changes = {"distil.weight": 1.0, "stages.train_bce.epochs": 8, "augment.mix.prob": 0.0, "augment.spec.prob": 0.0}
     config = tiny_config.with_overrides({**changes, "stages.train_bce.lr": 3e-3})
     projection = projection_to(ClassTeacher.dim, config.seed)
+    drawn = projection.weight.detach().clone()
     run = training(taught, config, projection)
     batches = [Batch(*batch) for batch in run.loaders.training(99)]
 
@@ -166,6 +167,7 @@ def test_a_few_epochs_turn_the_frames_towards_the_teacher(taught: TrainingData, 
     after = mean_cosine()
     assert before < 0.3
     assert after > 0.6
+    assert not torch.equal(projection.weight, drawn)
 
 
 def test_the_gradient_reaches_the_backbone(taught: TrainingData, distilled: SedConfig) -> None:

@@ -160,6 +160,23 @@ def mix_weights(weights: Tensor, mix: Mix) -> Tensor:
     return weights if mix.kind == "none" else mix_targets(weights[:, None], mix, "convex")[:, 0]
 
 
+def mix_embeddings(embeddings: Tensor, mix: Mix) -> Tensor:
+    """Mix the teacher's embeddings [B, D] by what each sample has of the whole clip; zeros stand for unknown ones.
+
+    Unknown stays what is mixed with something unknown.
+    """
+    if mix.kind == "none":
+        return embeddings
+    partner_has = 1 - mix.share
+    if mix.span is not None and mix.kind == "cutmix":
+        partner_has = partner_has * (mix.span[:, 1] - mix.span[:, 0])
+    of_whole = replace(mix, share=1 - partner_has)
+    known, partner_has = embeddings.any(dim=1), partner_has.to(embeddings.device)
+    partner_known = known[mix.permutation.to(embeddings.device)]
+    clear = (known | (partner_has == 1)) & (partner_known | (partner_has == 0))
+    return mix_targets(embeddings, of_whole, "convex") * clear[:, None]
+
+
 def mix_masks(mask: Tensor, targets: Tensor, mix: Mix, labels: LabelRule) -> Tensor:
     """Mix loss masks [B, K] (true: the class counts): a class counts where it does for both samples.
 

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from sed_model.audio.windows import cut, stretched, window_samples
 from sed_model.augment.spectral import SpectralFrontEnd
 from sed_model.augment.wave import WaveAugmenter
+from sed_model.clips.embeddings import Embedding, centre_of, embedding_of_cut
 from sed_model.clips.pseudo_clips import Clip, PseudoMixer
 from sed_model.clips.samplers import EpochSampler, batch_size_for, recording_weights
 from sed_model.clips.soundscape_clips import SoundscapeMixer
@@ -32,6 +33,11 @@ class Batch(NamedTuple):
     weights: Tensor  # [batch], weight of the sample's loss
     part: Tensor  # [batch, 2], the part of the window that the targets are for: start and end, as shares
     row: Tensor  # [batch], row of the recording or window: to name files in errors
+    embedding: Tensor  # [batch, dim], of the teacher, around its centre; zeros where unknown; dim is 0 without one
+
+
+NO_EMBEDDING = torch.zeros(0)
+"""Of a clip or window without a teacher."""
 
 
 class ClipKey(NamedTuple):
@@ -86,6 +92,9 @@ class TrainingClips(Dataset[Batch]):
         self._ratings: list[float] = recordings["rating"].tolist()
         self._truth = TargetBuilder(data.folder.classes)
         self._n_samples = window_samples(config)
+        self._teacher = data.teacher(config)
+        # Mixing is by shares of 1, so that it does not matter whether the centre is taken off before or after it.
+        self._centre = None if self._teacher is None else centre_of(self._teacher, data.cache, self.paths)
         self._mixer = _mixer(data, config, stage_name)
         self._soundscapes = _soundscape_mixer(data, config, stage_name)
         wave, front_end = config.augment.wave, config.front_end
@@ -111,7 +120,8 @@ class TrainingClips(Dataset[Batch]):
             self._config.stages[self._stage_name],
             self._config.data,
         )
-        clip = Clip(cut(self._cache, path, start, self._n_samples), truth)
+        place = self._cache, path, start, self._n_samples
+        clip = Clip(cut(*place), truth, embedding=embedding_of_cut(self._teacher, *place))
         if self._mixer is not None:
             clip = self._mixer(clip, np.random.default_rng(mix_seed))
         if self._soundscapes is not None:
@@ -124,7 +134,13 @@ class TrainingClips(Dataset[Batch]):
             torch.as_tensor(clip.truth.weights, dtype=torch.float32),
             torch.tensor(stretched(clip.part, rate), dtype=torch.float32),
             torch.tensor(key.row),
+            self._around_centre(clip.embedding),
         )
+
+    def _around_centre(self, embedding: Embedding) -> Tensor:
+        if self._centre is None:
+            return NO_EMBEDDING
+        return torch.from_numpy(np.zeros_like(self._centre) if embedding is None else embedding - self._centre)
 
     def _crop_start(self, path: str, rng: np.random.Generator) -> int:
         data, rate = self._config.data, self._config.front_end.sample_rate_hz
@@ -137,7 +153,7 @@ def _mixer(data: TrainingData, config: SedConfig, stage_name: str) -> PseudoMixe
     """Only the stage pseudo mixes; the commands refuse it without pseudo-labels."""
     if stage_name != "pseudo" or data.pseudo is None:
         return None
-    return PseudoMixer(data.pseudo, data.folder.classes, config)
+    return PseudoMixer(data.pseudo, data.folder.classes, config, data.teacher(config))
 
 
 def _soundscape_mixer(data: TrainingData, config: SedConfig, stage_name: str) -> SoundscapeMixer | None:

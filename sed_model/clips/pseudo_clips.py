@@ -22,6 +22,13 @@ from pydantic import ValidationError
 
 from sed_model.audio.cache import AudioCache
 from sed_model.audio.windows import WHOLE, Part, common_part, context_of, cut
+from sed_model.clips.embeddings import (
+    Embedding,
+    EmbeddingSource,
+    embedding_of_cut,
+    embedding_of_samples,
+    mixed_embedding,
+)
 from sed_model.clips.samplers import recording_weights
 from sed_model.config.sed_config import SedConfig
 from sed_model.core.errors import DataError
@@ -187,17 +194,24 @@ class PseudoSource:
 
 @dataclass(frozen=True)
 class Clip:
-    """A waveform [samples], -1..1, and what is true of a part of it."""
+    """A waveform [samples], -1..1, what is true of a part of it, and what a teacher heard in all of it."""
 
     waveform: Float32[np.ndarray, " samples"]
     truth: Truth[NDArray[Any]]
     part: Part = WHOLE
+    embedding: Embedding = None
 
 
 class PseudoMixer:
     """Mixes pseudo-labelled windows into real clips, as `pseudo.*` of the configuration says. Draws follow the rng."""
 
-    def __init__(self, source: PseudoSource, classes: Sequence[str], config: SedConfig) -> None:
+    def __init__(
+        self,
+        source: PseudoSource,
+        classes: Sequence[str],
+        config: SedConfig,
+        teacher: EmbeddingSource | None = None,
+    ) -> None:
         """
         Raises:
             DataError: the labels have other classes, or none of their windows was decoded.
@@ -205,7 +219,7 @@ class PseudoMixer:
         labels, cache = source.labels, source.cache
         if labels.classes != tuple(classes):
             raise DataError("the pseudo-labels have other classes than the data folder; make them again.")
-        self._labels, self._cache, self._config = labels, cache, config
+        self._labels, self._cache, self._config, self._teacher = labels, cache, config, teacher
         self._truth = TargetBuilder(classes)
         self._rows = source.audible()
         if not len(self._rows):
@@ -232,7 +246,9 @@ class PseudoMixer:
             part = common_part(real.part, other.part)
             if part is None:
                 return real
-            return Clip(added(real.waveform, other.waveform, share, part), union([real.truth, other.truth]), part)
+            waveform = added(real.waveform, other.waveform, share, part)
+            embedding = mixed_embedding(real.embedding, other.embedding, share)
+            return Clip(waveform, union([real.truth, other.truth]), part, embedding)
         if kind < settings.replace_prob + settings.add_prob + settings.join_prob:
             return self._joined(real, row, share)
         return real
@@ -243,8 +259,8 @@ class PseudoMixer:
         path = labels.paths[row]
         duration_s = self._cache.n_samples(path) / rate
         context = context_of(float(labels.start_s[row]), float(labels.end_s[row]), duration_s, n_samples / rate)
-        waveform = cut(self._cache, path, round(context.start_s * rate), n_samples)
-        return Clip(waveform, self._pseudo_truth(row), context.part)
+        place = self._cache, path, round(context.start_s * rate), n_samples
+        return Clip(cut(*place), self._pseudo_truth(row), context.part, embedding_of_cut(self._teacher, *place))
 
     def _joined(self, real: Clip, row: int, share: float) -> Clip:
         """`share` of the real clip, then the labelled window from its start, whole where it fits, and what follows it.
@@ -258,7 +274,9 @@ class PseudoMixer:
         rest = self._cache.samples(labels.paths[row], start, n_samples - middle)
         waveform = np.concatenate([real.waveform[:middle], np.resize(rest, n_samples - middle) * INT16_SCALE])
         part = (real.part[0], min(1.0, (middle + end - start) / n_samples))
-        return Clip(waveform, union([real.truth, self._pseudo_truth(row)]), part)
+        heard = embedding_of_samples(self._teacher, self._cache, labels.paths[row], start, n_samples - middle)
+        embedding = mixed_embedding(real.embedding, heard, middle / n_samples)
+        return Clip(waveform, union([real.truth, self._pseudo_truth(row)]), part, embedding)
 
     def _pseudo_truth(self, row: int) -> Truth[NDArray[Any]]:
         weight = float(self._labels.weights[row]) ** self._config.pseudo.loss_power

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from sed_model.audio.windows import context_of, cut
+from sed_model.clips.embeddings import embedding_of_cut
 from sed_model.clips.pseudo_clips import Clip
 from sed_model.clips.training_data import TrainingData
 from sed_model.config.sed_config import SedConfig
@@ -28,7 +29,7 @@ class SoundscapeMixer:
             DataError: a window lies beyond the end of its audio, as it is decoded.
         """
         table = table[table["path"].isin(data.split.soundscapes_train) & ~table["path"].isin(data.bad_paths)]
-        self._cache, self._config = data.cache, config
+        self._cache, self._config, self._teacher = data.cache, config, data.teacher(config)
         self._paths: list[str] = table["path"].tolist()
         self._start_s, self._end_s = (table[name].to_numpy(float) for name in ("start_s", "end_s"))
         self._labels = table[list(data.folder.classes)].to_numpy(np.float32)
@@ -53,5 +54,6 @@ class SoundscapeMixer:
         path, rate, n_samples = self._paths[row], self._cache.sample_rate_hz, len(clip.waveform)
         duration_s = self._cache.n_samples(path) / rate
         context = context_of(float(self._start_s[row]), float(self._end_s[row]), duration_s, n_samples / rate)
-        waveform = cut(self._cache, path, round(context.start_s * rate), n_samples)
-        return Clip(waveform, self._truth.for_soundscape(self._labels[row]), context.part)
+        place = self._cache, path, round(context.start_s * rate), n_samples
+        truth = self._truth.for_soundscape(self._labels[row])
+        return Clip(cut(*place), truth, context.part, embedding_of_cut(self._teacher, *place))

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sed_model.audio.cache import AudioCache, open_cache
+from sed_model.clips.embeddings import EmbeddingSource
 from sed_model.clips.pseudo_clips import PseudoLabels, PseudoSource
 from sed_model.config.sed_config import SedConfig
-from sed_model.core.errors import DataError
+from sed_model.core.errors import ConfigError, DataError
 from sed_model.data.leaks import check_sources
 from sed_model.data.recordings import DataFolder
 from sed_model.data.splits import Split, split
@@ -16,12 +17,20 @@ from sed_model.model.checkpoint import Lineage
 
 @dataclass(frozen=True)
 class TrainingData:
-    """A data folder opened for training: tables, split and decoded audio; pseudo-labels for a student."""
+    """A data folder opened for training: tables, split and decoded audio.
+
+    A student has pseudo-labels, and who learns from a foreign model its embeddings.
+    """
 
     folder: DataFolder
     split: Split
     cache: AudioCache
     pseudo: PseudoSource | None = None
+    embeddings: EmbeddingSource | None = None
+
+    def teacher(self, config: SedConfig) -> EmbeddingSource | None:
+        """The embeddings, where the configuration asks for them."""
+        return self.embeddings if config.distil.weight > 0 else None
 
     @property
     def bad_paths(self) -> frozenset[str]:
@@ -38,7 +47,11 @@ def n_training_recordings(folder: DataFolder, config: SedConfig) -> int:
 
 
 def open_training_data(
-    folder: DataFolder, config: SedConfig, progress: bool = True, pseudo: PseudoLabels | None = None
+    folder: DataFolder,
+    config: SedConfig,
+    progress: bool = True,
+    pseudo: PseudoLabels | None = None,
+    embeddings: EmbeddingSource | None = None,
 ) -> TrainingData:
     """Split the folder and decode what training and validation need (once; later calls map the decoded audio).
 
@@ -51,9 +64,8 @@ def open_training_data(
     if parts.kind == "soundscapes" and folder.soundscape_labels is not None:
         paths += sorted(folder.soundscape_labels["path"].unique())
     cache = open_cache(folder.root, paths, config.front_end.sample_rate_hz, config.data, progress)
-    if pseudo is None:
-        return TrainingData(folder, parts, cache)
-    return TrainingData(folder, parts, cache, open_pseudo_source(folder, pseudo, config, progress))
+    source = None if pseudo is None else open_pseudo_source(folder, pseudo, config, progress)
+    return TrainingData(folder, parts, cache, source, embeddings)
 
 
 def open_pseudo_source(folder: DataFolder, pseudo: PseudoLabels, config: SedConfig, progress: bool) -> PseudoSource:
@@ -67,6 +79,22 @@ def open_pseudo_source(folder: DataFolder, pseudo: PseudoLabels, config: SedConf
         raise DataError(f"pseudo-labels: {path} {problem}; make the pseudo-labels again on this data.")
     rate = config.front_end.sample_rate_hz
     return PseudoSource(pseudo, open_cache(folder.root, sorted(paths), rate, config.data, progress))
+
+
+def check_distil(weight: float, has_embeddings: bool) -> None:
+    """Whether there is a teacher where one is asked for.
+
+    Args:
+        weight: `distil.weight`, or the highest that may be drawn.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if weight > 0 and not has_embeddings:
+        raise ConfigError(
+            f"distil.weight={weight:g}: needs the embeddings of a teacher; give a run of python -m trainables.probe by "
+            "--teacher, or set distil.weight=0."
+        )
 
 
 def check_leaks(data: TrainingData, parent: Lineage | None, name: str = "") -> None:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from sed_model.audio.windows import context_of, cut, level_of, window_samples
-from sed_model.clips.dataset import Batch
+from sed_model.clips.dataset import NO_EMBEDDING, Batch
 from sed_model.clips.training_data import TrainingData
 from sed_model.config.sed_config import Data, SedConfig
 from sed_model.config.training import Stage
@@ -148,6 +148,7 @@ class ValidationWindows(Dataset[Batch]):
             torch.tensor(1.0),
             torch.tensor(context.part, dtype=torch.float32),
             torch.tensor(item),
+            NO_EMBEDDING,
         )
 
 

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from sed_model.config.augment import Augment
 from sed_model.config.earlier import renewed
-from sed_model.config.training import Loss, Optim, Stages
+from sed_model.config.training import Distil, Loss, Optim, Stages
 from sed_model.config.tree import (
     Section,
     flattened,
@@ -243,6 +243,7 @@ class SedConfig(Section):
     augment: Augment = Augment()
     loss: Loss = Loss()
     stages: Stages = Stages()
+    distil: Distil = Distil()
     optim: Optim = Optim()
     data: Data = Data()
     inference: Inference = Inference()

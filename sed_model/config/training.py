@@ -1,4 +1,4 @@
-"""The sections `loss.*`, `stages.*` and `optim.*` of the configuration: how a model is trained."""
+"""The sections `loss.*`, `stages.*`, `distil.*` and `optim.*` of the configuration: how a model is trained."""
 
 from __future__ import annotations
 
@@ -73,6 +73,16 @@ class Stages(Section):
     def __getitem__(self, name: str) -> Stage:
         stage: Stage = getattr(self, name)
         return stage
+
+
+class Distil(Section):
+    """Learning from the embeddings of a frozen foreign model (`--teacher`), beside the labels.
+
+    The term is 1 - the cosine between a projection of a clip's mean frame features and what the teacher heard in it.
+    """
+
+    weight: float = key(0.0, "Weight of the term beside the stage's loss; 0: no teacher.", "number", ge=0, le=10)
+    last_stage: bool = key(False, "Distil in the last stage of the chain too; false: it trains on the labels alone.")
 
 
 class Optim(Section):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from timm.layers.norm_act import convert_sync_batchnorm
 from torch import nn
 
 from sed_model.config.training import Optim
-from sed_model.core.errors import ConfigError
+from sed_model.core.errors import ConfigError, TrainingError
 
 ISAS_WITHOUT_BF16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI")
 """Values of ONEDNN_MAX_CPU_ISA."""
@@ -57,6 +57,10 @@ class Runtime:
 
     def images(self, images: torch.Tensor) -> torch.Tensor:
         return images.to(memory_format=torch.channels_last) if self.channels_last else images
+
+
+def has_batch_norm(model: nn.Module) -> bool:
+    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
 
 
 def exchange_batch_statistics(model: nn.Module) -> nn.Module:
@@ -150,3 +154,14 @@ def ran_out_of_memory(error: RuntimeError | MemoryError) -> bool:
         return True
     # oneDNN says the second where it has no room for the code of an operation (with more words it means other things).
     return "allocate memory" in str(error) or str(error) == "could not create a primitive"
+
+
+@contextmanager
+def explained_memory_errors(hint: str) -> Iterator[None]:
+    """Turns memory that ran out into a TrainingError: "out of memory in", then `hint`."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out_of_memory(error):
+            raise
+        raise TrainingError(f"out of memory in {hint}") from None

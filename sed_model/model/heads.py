@@ -122,9 +122,18 @@ class AttentionHead(nn.Module):
         Args:
             target: start and end of the part that the clip logits are for, as shares of the window; default: all of it.
         """
+        return self.scores(self.frames(features), target)
+
+    def frames(self, features: Float[Tensor, "batch features bands steps"]) -> Float[Tensor, "batch steps hidden"]:
+        """What each frame holds, `HEAD_DIM` wide: the frame scores are a linear function of it."""
         frames = self.project(self.norm(self.pool(features)))
         mixed = self.mix(frames)
-        frames = frames + mixed if self.skip else mixed
+        return frames + mixed if self.skip else mixed
+
+    def scores(
+        self, frames: Float[Tensor, "batch steps hidden"], target: Float[Tensor, "batch 2"] | None = None
+    ) -> tuple[Float[Tensor, "batch classes"], Float[Tensor, "batch steps classes"]]:
+        """Clip logits and frame logits of `frames`; `target` as for `forward`."""
         frames = self.dropout(frames)
         frame_logits = self.classify(frames).float()
         # Self-attention decides how much a frame counts, not what it holds: where mixed frames were classified, each

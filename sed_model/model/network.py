@@ -38,6 +38,13 @@ class SedModel(nn.Module):
         """Logits; `target` is the part of the window that the clip logits are for: start and end, as shares."""
         return SedOutput(*self.head(self.backbone(images), target))
 
+    def with_frames(
+        self, images: Float[Tensor, "batch channels mels frames"], target: Float[Tensor, "batch 2"] | None = None
+    ) -> tuple[SedOutput, Float[Tensor, "batch steps hidden"]]:
+        """What `forward` gives, and the frame features that it is made of (before their dropout)."""
+        frames = self.head.frames(self.backbone(images))
+        return SedOutput(*self.head.scores(frames, target)), frames
+
     def n_params_m(self) -> float:
         """Number of parameters in millions."""
         return sum(parameter.numel() for parameter in self.parameters()) / 1e6

@@ -19,10 +19,10 @@ from sed_model.clips.dataset import Batch, ClipKey, EpochLoaders
 from sed_model.config.sed_config import SedConfig
 from sed_model.config.stages import StagePlan
 from sed_model.core.errors import TrainingError
-from sed_model.model.devices import Runtime, ran_out_of_memory
+from sed_model.model.devices import Runtime, explained_memory_errors, ran_out_of_memory
 from sed_model.model.network import SedModel
 from sed_model.model.shares import Share, highest
-from sed_model.train.stage_training import Place, StageTraining, explained_memory_errors
+from sed_model.train.stage_training import Place, StageTraining
 
 LEAST_CLIPS = 2
 """A step of a process: batch statistics of a single clip are undefined in layers after a global pooling."""

@@ -5,17 +5,16 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from sed_model.clips.dataset import EpochLoaders
 from sed_model.clips.samplers import with_batch_size
-from sed_model.clips.training_data import TrainingData, check_leaks
+from sed_model.clips.training_data import TrainingData, check_distil, check_leaks
 from sed_model.config.sed_config import SedConfig
 from sed_model.config.stages import StagePlan
 from sed_model.config.training import STAGE_NAMES
@@ -33,10 +32,11 @@ from sed_model.model.checkpoint import (
     weights_digest,
     without_pretraining,
 )
-from sed_model.model.devices import Runtime, choose_runtime
+from sed_model.model.devices import Runtime, choose_runtime, has_batch_norm
 from sed_model.model.network import SedModel
 from sed_model.run_folder.predictions import OOF_FILE, write_predictions
 from sed_model.train.auto_batch import StageSetUp, with_fitting_batch
+from sed_model.train.distil import projection_to
 from sed_model.train.progress import EpochResult, Progress, with_new_keys
 from sed_model.train.stage_training import StageTraining
 from sed_model.train.validation import Validated, Validation
@@ -70,6 +70,7 @@ def fit(job: FitJob, data: TrainingData, runtime: Runtime | None = None) -> Iter
     that of one process, up to dropout, stochastic depth and, on CPUs, the batch statistics of BatchNorm.
 
     Raises:
+        ConfigError: `distil.weight` asks for a teacher's embeddings, and the data has none.
         TrainingError: a non-finite loss, with step and files, or memory that ran out.
         CheckpointError: the folder holds the state of another run, or the parent does not fit; it or who made the
             pseudo-labels was trained on what validates here.
@@ -82,6 +83,7 @@ class _Run:
         self.job, self.data, self.runtime = job, data, runtime
         self.config = with_batch_size(job.config, len(data.split.train), self.runtime.world_size)
         check_leaks(data, job.parent.lineage if job.parent else None)
+        check_distil(self.config.distil.weight, has_embeddings=data.embeddings is not None)
         self.state, self.note = load_state(job.folder)
         torch.manual_seed(self.config.seed)
         starts_afresh = job.parent is None and self.state is None
@@ -90,6 +92,8 @@ class _Run:
         if job.parent is not None:
             start_from(self.model, job.parent, self.config, data.folder.classes)
         runtime.place(self.model)
+        teacher = data.teacher(self.config)
+        self.projection = projection_to(teacher.dim, self.config.seed).to(runtime.device) if teacher else None
         self.validation = Validation(self.model, data, self.config, runtime)
         self.progress = Progress(parent=job.parent.as_parent if job.parent else None)
         self.notes: list[str] = []
@@ -167,14 +171,17 @@ class _Run:
     def _training(self, plan: StagePlan) -> StageTraining:
         """The stage, with a batch that fits where `optim.auto_batch` says so."""
         rank, world_size = self.runtime.rank, self.runtime.world_size
-        loaders = EpochLoaders(self.data, self.config, plan.name, rank, world_size)
+        is_distilled = self.config.distil.last_stage or plan is not self.job.plans[-1]
+        unheard = replace(self.data, embeddings=None), None
+        data, projection = (self.data, self.projection) if is_distilled else unheard
+        loaders = EpochLoaders(data, self.config, plan.name, rank, world_size)
         if not self.config.optim.auto_batch:
-            return StageTraining(self.model, plan, self.config, loaders, self.runtime)
+            return StageTraining(self.model, plan, self.config, loaders, self.runtime, projection)
         config, note = with_fitting_batch(StageSetUp(self.model, plan, self.config, loaders, self.runtime))
         if note:
             self._tell(note)
-            loaders = EpochLoaders(self.data, config, plan.name, rank, world_size)
-        return StageTraining(self.model, plan, config, loaders, self.runtime)
+            loaders = EpochLoaders(data, config, plan.name, rank, world_size)
+        return StageTraining(self.model, plan, config, loaders, self.runtime, projection)
 
     def _tell(self, note: str) -> None:
         """For the log at once, and for whoever hears of the epoch."""
@@ -253,18 +260,22 @@ class _Run:
             "stage": plan.name,
             "stage_state": stage_state,
             "model": self.model.state_dict(),
+            "projection": self.projection.state_dict() if self.projection else None,
             **self.progress.as_state(),
         }
         save_state(self.job.folder, state)
 
     def _identity(self) -> dict[str, str]:
         """What a run has in common with the one that it continues."""
-        return {
+        identity = {
             "configuration": self.config.model_dump_json(),
             "chain of stages": ",".join(f"{plan.name}:{plan.epochs}" for plan in self.job.plans),
             "data folder content": self.data.folder.fingerprint,
             "table of pseudo-labels": self.data.pseudo.labels.fingerprint if self.data.pseudo else "none",
         }
+        if teacher := self.data.teacher(self.config):
+            identity["teacher's embedding"] = f"{teacher.name}, {teacher.dim} wide"
+        return identity
 
     def _restore(self, state: dict[str, Any]) -> dict[str, Any] | None:
         """Take up a saved state; the part of it that belongs to an unfinished stage is returned."""
@@ -276,13 +287,11 @@ class _Run:
                 f"use another folder, or delete {STATE_FILE} and {PREVIOUS_STATE_FILE} in it to start anew."
             )
         self.model.load_state_dict(state["model"])
+        if self.projection:
+            self.projection.load_state_dict(state["projection"])
         self.progress = Progress.from_state(state)
         stage_state: dict[str, Any] | None = state["stage_state"]
         return stage_state
-
-
-def has_batch_norm(model: nn.Module) -> bool:
-    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
 
 
 def epoch_seed(seed: int, stage_name: str, stage_epoch: int, rank: int = 0) -> int:

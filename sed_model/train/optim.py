@@ -19,7 +19,9 @@ ONE_CYCLE_START_SHARE = 0.04
 SGD_MOMENTUM = 0.9
 
 
-def build_optimizer(model: nn.Module, stage: Stage, settings: Optim) -> torch.optim.Optimizer:
+def build_optimizer(
+    model: nn.Module, stage: Stage, settings: Optim, beside: nn.Module | None = None
+) -> torch.optim.Optimizer:
     """The optimiser of a stage, with up to four groups: backbone and all else, each with and without weight decay.
 
     Norms, biases and other vectors (ndim <= 1) have no decay. Each group stores "lr_scale", its learning rate over that
@@ -29,12 +31,14 @@ def build_optimizer(model: nn.Module, stage: Stage, settings: Optim) -> torch.op
 
     Args:
         model: its feature extractor is the submodule `backbone`; all else counts as head.
+        beside: trained with the model, as its head is.
 
     Raises:
         ConfigError: no parameter is left to train.
     """
     grouped: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
+    named = [*model.named_parameters(), *(beside.named_parameters() if beside else ())]
+    for name, parameter in named:
         in_backbone = name.startswith("backbone.")
         if parameter.requires_grad and not (in_backbone and stage.freeze_backbone):
             grouped.setdefault((in_backbone, parameter.ndim > 1), []).append(parameter)

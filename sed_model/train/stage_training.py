@@ -9,8 +9,8 @@ of BatchNorm (on GPUs they are exchanged, see `Runtime.place`).
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -28,6 +28,7 @@ from sed_model.augment.batch import (
     filter_augment,
     label_rule,
     loudest_rule,
+    mix_embeddings,
     mix_masks,
     mix_targets,
     mix_weights,
@@ -40,10 +41,11 @@ from sed_model.config.stages import StagePlan
 from sed_model.config.training import STAGE_NAMES
 from sed_model.core.errors import TrainingError
 from sed_model.data.targets import Truth
-from sed_model.model.devices import Runtime, ran_out_of_memory
+from sed_model.model.devices import Runtime, explained_memory_errors
 from sed_model.model.heads import frames_inside
 from sed_model.model.network import SedModel, SedOutput
 from sed_model.model.shares import Share, share_of
+from sed_model.train.distil import Distilled, DistilledOutput, distil_loss
 from sed_model.train.losses import stage_loss
 from sed_model.train.optim import Ema, build_optimizer, learning_rate, set_learning_rate
 
@@ -68,6 +70,8 @@ class Inputs(NamedTuple):
     """Of their loudest frames."""
     parts: Float[Tensor, "own 2"]
     """Start and end of what the truth is for, as shares of the window."""
+    heard: Float[Tensor, "batch dim"]
+    """What the teacher heard in the clips; nothing where the stage trains without one."""
 
 
 @dataclass(frozen=True)
@@ -90,18 +94,30 @@ class StageTraining:
     """Optimiser, schedule and averaged weights of one stage, and its epochs."""
 
     def __init__(
-        self, model: SedModel, plan: StagePlan, config: SedConfig, loaders: EpochLoaders, runtime: Runtime
+        self,
+        model: SedModel,
+        plan: StagePlan,
+        config: SedConfig,
+        loaders: EpochLoaders,
+        runtime: Runtime,
+        projection: nn.Linear | None = None,
     ) -> None:
+        """
+        Args:
+            projection: from the frames to a teacher's embedding, for a stage that is distilled (see `distil`); whoever
+                made it keeps its state.
+        """
         self.model, self.plan, self.config, self.loaders, self.runtime = model, plan, config, loaders, runtime
         self.stage = config.stages[plan.name]
         model.backbone.requires_grad_(not self.stage.freeze_backbone)
-        self.optimizer = build_optimizer(model, self.stage, config.optim)
+        self.optimizer = build_optimizer(model, self.stage, config.optim, projection)
         self.scaler = torch.GradScaler(runtime.device.type, enabled=runtime.autocast_dtype is torch.float16)
         self.ema = Ema(model, config.optim.ema_decay) if config.optim.ema_decay > 0 else None
         self.step = 0
         self.steps_per_epoch = -(-loaders.steps_per_epoch // config.optim.accumulation_steps)
-        self._forward: nn.Module = model
-        self._ddp = DistributedDataParallel(model) if runtime.world_size > 1 else None
+        self._trained = model if projection is None else Distilled(model, projection)
+        self._forward: nn.Module = self._trained
+        self._ddp = DistributedDataParallel(self._trained) if runtime.world_size > 1 else None
         if self._ddp is not None:
             self._forward = self._ddp
         if config.optim.compile:
@@ -163,12 +179,16 @@ class StageTraining:
         """Loss of the whole batch, of which `batch` has this process's share; the same in every process."""
         inputs = self._augmented(batch, place, share)
         with self.runtime.autocast():
-            output: SedOutput = self._forward(self.runtime.images(inputs.images), inputs.parts)
+            output: SedOutput | DistilledOutput = self._forward(self.runtime.images(inputs.images), inputs.parts)
         clip_logits = share.gather(output.clip_logits.float())
         loudest_frame = share.gather(loudest_inside(output.frame_logits.float(), inputs.parts))
-        return stage_loss(
+        loss = stage_loss(
             self.stage.loss, clip_logits, loudest_frame[:, None], inputs.truth, self.config.loss, inputs.loudest
         )
+        if isinstance(output, DistilledOutput):
+            embeddings = share.gather(output.embedding.float())
+            loss = loss + self.config.distil.weight * distil_loss(embeddings, inputs.heard)
+        return loss
 
     def _augmented(self, batch: Batch, place: Place, share: Share) -> Inputs:
         augment = self.config.augment
@@ -190,7 +210,10 @@ class StageTraining:
         rule, of_loudest = label_rule(augment.mix, self.stage), loudest_rule(augment.mix, self.stage, mix)
         truth = self._mixed_truth(batch, mix, share, rule)
         loudest = truth if of_loudest == rule else self._mixed_truth(batch, mix, share, of_loudest)
-        return Inputs(images, truth, loudest, share.of(parts))
+        heard = batch.embedding
+        if self._trained is not self.model:
+            heard = mix_embeddings(share.gather(heard), mix)
+        return Inputs(images, truth, loudest, share.of(parts), heard)
 
     def _mixed_truth(self, batch: Batch, mix: Mix, share: Share, rule: LabelRule) -> Truth[Tensor]:
         mask, targets, weights = (share.gather(own) for own in (batch.mask, batch.targets, batch.weights))
@@ -207,7 +230,7 @@ class StageTraining:
         set_learning_rate(self.optimizer, lr)
         if optim.grad_clip_norm > 0:
             self.scaler.unscale_(self.optimizer)
-            norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), optim.grad_clip_norm))
+            norm = float(nn.utils.clip_grad_norm_(self._trained.parameters(), optim.grad_clip_norm))
             if not (np.isfinite(norm) or self.scaler.is_enabled()):
                 raise place.not_finite("gradient norm", norm)
         scale = self.scaler.get_scale()
@@ -270,17 +293,6 @@ def loudest_inside(
     """The highest logit of each class among the frames of the part that the label is for."""
     outside = ~frames_inside(parts, frame_logits.shape[1])
     return frame_logits.masked_fill(outside[:, :, None], -torch.inf).amax(dim=1)
-
-
-@contextmanager
-def explained_memory_errors(hint: str) -> Iterator[None]:
-    """Turns memory that ran out into a TrainingError: "out of memory in", then `hint`."""
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        if not ran_out_of_memory(error):
-            raise
-        raise TrainingError(f"out of memory in {hint}") from None
 
 
 def _to_device(batch: Batch, device: torch.device) -> Batch:

@@ -14,12 +14,12 @@ from torch import distributed
 from sed_model.clips.training_data import TrainingData
 from sed_model.clips.validation_windows import ValidationWindows, WindowImages
 from sed_model.config.sed_config import SedConfig
-from sed_model.model.devices import Runtime
+from sed_model.model.devices import Runtime, explained_memory_errors
 from sed_model.model.network import SedModel
 from sed_model.predict.window_scores import DatasetScores, predict_dataset
 from sed_model.run_folder.metrics import macro_auc
 from sed_model.train.auto_batch import halved_until_it_fits
-from sed_model.train.stage_training import StageTraining, explained_memory_errors
+from sed_model.train.stage_training import StageTraining
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -22,10 +22,12 @@ from sed_model.model.devices import Runtime
 from sed_model.model.shares import Share
 from sed_model.train.fit import FitJob, fit
 from sed_model.train.stage_training import Place, StageTraining
+from tests.sed_model.teachers import ClassTeacher
 
 
 def train(config: SedConfig, data_dir: Path, folder: Path, rank: int, world_size: int) -> None:
     data = open_training_data(read_data_folder(data_dir, config.data.target_s), config, progress=False)
+    data = replace(data, embeddings=ClassTeacher())
     plans = plan_stages(config, ["pretrain_ce", "train_bce"])
     runtime = Runtime(torch.device("cpu"), None, rank=rank, world_size=world_size)
     results = [asdict(result) for result in fit(FitJob(config, plans, folder, checkpoint_every_s=0), data, runtime)]

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from sed_model.model.checkpoint import load_model
 from sed_model.model.devices import Runtime, choose_runtime
 from sed_model.predict.window_scores import predict_dataset
 from sed_model.train.fit import FitJob, fit
+from tests.sed_model.teachers import ClassTeacher
 
 pytestmark = pytest.mark.slow  # two more Python processes that import torch
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,6 +53,9 @@ EXACT = SHORT | {
     "data.rating_weight": True,
     "stages.train_bce.loss": "soft_auc",
     "stages.train_bce.secondary_weight": 0.0,
+    # A teacher that knows more of some shares than of others.
+    "distil.weight": 1.0,
+    "distil.last_stage": True,
 }
 FOUR_BY_TWO = EXACT | {"optim.batch_size": 4, "optim.accumulation_steps": 2}
 JOBS: dict[str, dict[str, Any]] = {
@@ -126,7 +131,8 @@ def test_two_processes_give_the_numbers_of_one(
     """Losses of all epochs and predictions of the best model, with mixing, augmentation, weights and masks."""
     config = tiny_config.with_overrides(job_alone)
     plans = plan_stages(config, ["pretrain_ce", "train_bce"])
-    alone = list(fit(FitJob(config, plans, tmp_path), tiny_data, Runtime(torch.device("cpu"), None)))
+    data = replace(tiny_data, embeddings=ClassTeacher())
+    alone = list(fit(FitJob(config, plans, tmp_path), data, Runtime(torch.device("cpu"), None)))
     together = two_processes[1][job][0]
     for name in ("train_loss", "val_loss", "macro_auc", "lr"):
         assert [result[name] for result in together] == pytest.approx(

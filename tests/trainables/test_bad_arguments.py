@@ -73,6 +73,10 @@ ARGUMENTS = {
         ["--finalists", "5", "--refit-folds", "0,1"],
         ["--finalists 5", "--refit-folds", "leave one of the two out"],
     ),
+    "a weight without a teacher": (
+        ["--set", "distil.weight=1"],
+        ["distil.weight=1", "trainables.probe", "--teacher", "set distil.weight=0"],
+    ),
     "folds in words": (["--refit-folds", "all"], ["--refit-folds", "'all'"]),
     "warm start from nowhere": (["--warm-start", "nowhere"], ["nowhere", "no run folder"]),
     "storage of an unknown kind": (["--storage", "ftp://host/runs"], ["--storage", "ftp://host/runs", "s3://"]),
@@ -153,6 +157,7 @@ TRAIN = {
     "missing configuration": (["--stage", "all", "--config", "mine.yaml"], ["mine.yaml", "base.yaml"]),
     "unknown key": (["--stage", "all", "--set", "optim.rate=1"], ["optim.rate", "unknown"]),
     "out that is a file": (["--stage", "all", "--out", "/dev/null"], ["/dev/null", "is a file"]),
+    "a weight without a teacher": (["--stage", "all", "--set", "distil.weight=1"], ["distil.weight=1", "--teacher"]),
     "no worker": (["--stage", "all", "--workers", "0"], ["--workers", "'0'"]),
 }  # fmt: skip
 

@@ -24,6 +24,7 @@ from sed_model.labels import rules
 from sed_model.model.checkpoint import load_model
 from sed_model.model.devices import choose_runtime
 from sed_model.train.fit import FitJob, fit
+from tests.sed_model.teachers import ClassTeacher
 from trainables import ensemble
 from trainables.labelling.candidates import EnsembleJob
 from trainables.labelling.job import predict_shard
@@ -46,6 +47,7 @@ RULES |= {"inference.overlap", "inference.smoothing_centre"}
 ASLEEP = {
     *("model.gem_p", "model.attention_heads", "optim.restarts", "augment.spec.filter_max_db"),
     *("augment.wave.background_min_snr_db", "augment.wave.background_max_snr_db", "data.soundscape_prob"),
+    "distil.last_stage",
     *(name for name in known_keys() if name.startswith(("loss.focal", "loss.asym", "loss.soft"))),
 }
 """By the defaults no pooling, scheduler, sound or loss asks for them."""
@@ -53,6 +55,7 @@ AWAKE = {
     "model.pool_type": "gem",
     "model.multi_head_attention": True,
     "optim.scheduler": "cosine_restarts",
+    "distil.weight": 0.5,
     "augment.spec.filter_prob": 1.0,
     "augment.wave.background_folder": "sounds",
     "stages.train_bce.loss": "focal_bce",
@@ -116,6 +119,9 @@ def test_what_others_ask_for_is_used() -> None:
         ("data.split_seed", {}, "soundscapes", "data.validation is soundscapes, and only folds asks for it"),
         ("optim.min_steps_per_epoch", {"optim.batch_size": 8}, None, "optim.batch_size is 8, and only null asks"),
         ("optim.min_steps_per_epoch", {}, None, ""),
+        ("distil.last_stage", {}, None, "distil.weight is 0, so that no stage is distilled"),
+        ("distil.last_stage", {"distil.weight": 0.5}, None, ""),
+        ("distil.weight", {"distil.weight": 0.5}, None, ""),
     ],
 )
 def test_what_nothing_asks_for_is_refused(
@@ -135,9 +141,11 @@ def test_what_nothing_asks_for_is_refused(
         ("pseudo.join_share", {"pseudo.replace_share": 1.0}, "pseudo.replace_share is 1, so that every clip"),
         ("pseudo.join_share", {}, ""),
         ("pseudo.prob", {}, ""),
+        ("distil.weight", {"distil.weight": 0.5}, "pseudo is the last stage, which trains without the teacher; set"),
+        ("distil.weight", {"distil.weight": 0.5, "distil.last_stage": True}, ""),
     ],
 )
-def test_what_a_student_never_mixes_is_refused(key: str, changes: dict[str, Any], reason: str) -> None:
+def test_what_a_student_makes_no_use_of_is_refused(key: str, changes: dict[str, Any], reason: str) -> None:
     said = unused_reason(key, SedConfig().with_overrides(changes), Use("student", ("pseudo",)))
     assert said.startswith(reason)
     assert bool(said) == bool(reason)
@@ -215,7 +223,8 @@ def awake(tiny_base: SedConfig, tmp_path_factory: pytest.TempPathFactory) -> Sed
 
 def train(config: SedConfig, root: Path, stages: Sequence[str], folder: Path, run: Path | None = None) -> None:
     labels = None if run is None else read_pseudo_labels(run / "ensemble")
-    data = open_training_data(read_data_folder(root, config.data.target_s), config, progress=False, pseudo=labels)
+    folder_read = read_data_folder(root, config.data.target_s)
+    data = open_training_data(folder_read, config, progress=False, pseudo=labels, embeddings=ClassTeacher())
     for _ in fit(FitJob(config, plan_stages(config, stages), folder), data):
         pass
 

@@ -6,6 +6,7 @@ import itertools
 from pathlib import Path
 from typing import Any
 
+from sed_model.clips.training_data import check_distil
 from sed_model.config.sed_config import SedConfig, n_frames_in
 from sed_model.config.stages import check_stage_names
 from sed_model.core.errors import ConfigError
@@ -107,6 +108,14 @@ def check_stages(stages: tuple[str, ...], teacher: Teacher | None) -> None:
         )
     if stages[0] != "pretrain_ce":
         raise ConfigError(f"stages {','.join(stages)}: a search starts with pretrain_ce; put it first.")
+
+
+def check_teacher_heard(space: SearchSpace, has_embeddings: bool) -> None:
+    """
+    Raises:
+        ConfigError: `distil.weight` is set, or may be drawn, above 0, and there are no embeddings of a teacher.
+    """
+    check_distil(max(_probes(space).get("distil.weight", (space.base.distil.weight,))), has_embeddings)
 
 
 def check_top_k(top_k: int | None, pseudo_labels: bool, space: SearchSpace) -> None:

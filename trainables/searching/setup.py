@@ -32,6 +32,7 @@ from trainables.searching.checks import (
     check_place,
     check_refit_folds,
     check_stages,
+    check_teacher_heard,
     check_top_k,
     check_unused,
     check_workers,
@@ -99,6 +100,7 @@ def prepare(options: SearchOptions, machine: ClusterInfo | None = None) -> Prepa
     check_method(space)
     check_metric(space)
     check_stages(space.search.stages, teacher)
+    check_teacher_heard(space, has_embeddings=False)
     check_one_split(space)
     if teacher is not None:
         check_student_space(space)

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sed_model.clips.samplers import batch_size_for, with_batch_size
-from sed_model.clips.training_data import check_leaks, n_training_recordings
+from sed_model.clips.training_data import check_distil, check_leaks, n_training_recordings
 from sed_model.config.sed_config import SedConfig, load_config
 from sed_model.config.stages import PARENTS, SUPERVISED_STAGES, plan_stages
 from sed_model.config.training import STAGE_NAMES
@@ -153,12 +153,13 @@ def training_config(options: TrainOptions, stages: Sequence[str]) -> SedConfig:
     """--config with --set put in; without --config base.yaml, or demo.yaml for the demo data.
 
     Raises:
-        ConfigError: what was set is refused, or would change nothing.
+        ConfigError: what was set is refused, or would change nothing; or it asks for a teacher.
     """
     default = SPACES_DIR / ("demo.yaml" if options.data is None else "base.yaml")
     config_file = default if options.config is None else find_file(options.config)
     overrides = absolute_paths(parse_overrides(options.overrides))
     config = load_config(config_file).with_overrides(overrides)
+    check_distil(config.distil.weight, has_embeddings=False)
     check_used(overrides, config, Use("train", tuple(stages)))
     return config
 

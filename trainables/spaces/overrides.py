@@ -86,6 +86,8 @@ NOTHING_LEFT = {
     "pseudo.join_share": ("pseudo.replace_share", "every clip is replaced"),
 }
 """A key -> the share that leaves nothing to it where it is 1, and what that means."""
+NEEDS_SOME = {"distil.last_stage": ("distil.weight", "no stage is distilled")}
+"""A key -> the other one that leaves nothing to it where it is 0, and what that means."""
 
 
 @dataclass(frozen=True)
@@ -131,10 +133,15 @@ def unused_reason(name: str, config: SedConfig, use: Use) -> str:
         return reason
     if name.startswith("loss."):
         return _of_another_loss(name, config, use)
+    if name == "distil.weight":
+        return _never_distilled(config, use)
     known = config.flat() | ({"data.validation": use.validation} if use.validation else {})
     share, meaning = NOTHING_LEFT.get(name, ("", ""))
     if share and share not in use.searched and known[share] == 1:
         return f"{share} is 1, so that {meaning}; lower that too."
+    some, meaning = NEEDS_SOME.get(name, ("", ""))
+    if some and some not in use.searched and known[some] == 0:
+        return f"{some} is 0, so that {meaning}; raise that too."
     if name.startswith(("augment.", *MIXING)) and not name.endswith(("prob", "_folder")):
         return _never_drawn(name, known, use)
     if name in ("data.fold", "data.split_seed") and known["data.soundscape_folds"]:
@@ -172,6 +179,15 @@ def _of_another_loss(name: str, config: SedConfig, use: Use) -> str:
     if loss is None or set(stages) & set(use.searched) or loss in map(config.flat().get, stages):
         return ""
     return f"no stage of {', '.join(use.stages)} has the loss {loss}; set {stages[-1]}={loss} too."
+
+
+def _never_distilled(config: SedConfig, use: Use) -> str:
+    """Why the term of the teacher is in no stage: there is one alone, and the last one trains without it."""
+    if config.distil.weight == 0 or config.distil.last_stage or "distil.last_stage" in use.searched:
+        return ""
+    if len(use.stages) > 1:
+        return ""
+    return f"{use.stages[0]} is the last stage, which trains without the teacher; set distil.last_stage=true too."
 
 
 def _never_drawn(name: str, known: Mapping[str, Any], use: Use) -> str:

@@ -1,5 +1,7 @@
 """Masks, filters and mixing on tensors."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -163,6 +165,28 @@ def test_convex_targets_still_sum_to_one() -> None:
     targets = torch.eye(3)[[0, 1]]
     mixed = ab.mix_targets(targets, mix("mixup", [0.75, 0.4]), "convex")
     torch.testing.assert_close(mixed, torch.tensor([[0.75, 0.25, 0.0], [0.6, 0.4, 0.0]]))
+
+
+@pytest.mark.parametrize("kind", ["mixup", "cutmix"])
+def test_what_a_teacher_heard_mixes_by_the_shares(kind: str) -> None:
+    heard = torch.tensor([[4.0, 0.0], [0.0, 8.0]])
+    mixed = ab.mix_embeddings(heard, mix(kind, [0.75, 0.5]))
+    torch.testing.assert_close(mixed, torch.tensor([[3.0, 2.0], [2.0, 4.0]]))
+
+
+def test_what_is_pasted_within_a_part_has_its_share_of_the_whole_clip() -> None:
+    """40 % of the middle half is a fifth of the clip."""
+    within = replace(mix("cutmix", [0.6, 0.6]), span=torch.tensor([[0.25, 0.75]] * 2))
+    mixed = ab.mix_embeddings(torch.tensor([[5.0, 0.0], [0.0, 5.0]]), within)
+    torch.testing.assert_close(mixed, torch.tensor([[4.0, 1.0], [1.0, 4.0]]))
+
+
+def test_a_mix_with_something_unknown_is_unknown() -> None:
+    """The first clip's partner is unknown, and so is the second; a clip that stays unmixed keeps its own."""
+    heard = torch.tensor([[4.0, 2.0], [0.0, 0.0]])
+    assert ab.mix_embeddings(heard, mix("mixup", [0.75, 0.5])).tolist() == [[0, 0], [0, 0]]
+    assert ab.mix_embeddings(heard, mix("mixup", [1.0, 0.0])).tolist() == [[4, 2], [4, 2]]
+    assert ab.mix_embeddings(heard, mix("none", [1.0, 1.0])) is heard
 
 
 def test_union_takes_the_larger_target_of_audible_samples() -> None:

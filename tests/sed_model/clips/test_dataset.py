@@ -20,6 +20,7 @@ from sed_model.clips.training_data import TrainingData, open_training_data
 from sed_model.clips.validation_windows import ValidationWindows
 from sed_model.config.sed_config import Data, SedConfig
 from sed_model.core.errors import ConfigError, DataError
+from tests.sed_model.teachers import TimesTeacher
 
 RATE = 1_000
 
@@ -110,6 +111,36 @@ def test_secondary_labels_follow_the_stage(tiny_data: TrainingData, tiny_config:
     assert targets("pretrain_ce") == [0, 1, 0]
     assert targets("train_bce") == [0, 1, 0.9]
     assert targets("finetune") == [0, 1, 0.95]
+
+
+# --- what a teacher heard
+
+
+def test_a_crop_knows_what_the_teacher_heard_in_it(long_data: TrainingData, tiny_config: SedConfig) -> None:
+    """Around the mean of all recordings, which last 12 s."""
+    data = replace(long_data, embeddings=TimesTeacher())
+    clips = TrainingClips(data, tiny_config.with_overrides({"distil.weight": 0.5}), "train_bce")
+    for position in range(5):
+        batch = clips[ClipKey(1, position, row=0)]
+        start_s = start_of(batch.inputs, clips.paths[0], data) / tiny_config.front_end.sample_rate_hz
+        torch.testing.assert_close(batch.embedding, torch.tensor([start_s, start_s + 1.5 - 12]))
+
+
+def test_what_the_teacher_does_not_know_is_a_row_of_zeros(tiny_data: TrainingData, tiny_config: SedConfig) -> None:
+    config = tiny_config.with_overrides({"distil.weight": 0.5})
+    path = TrainingClips(tiny_data, config, "train_bce").paths[4]
+    clips = TrainingClips(replace(tiny_data, embeddings=TimesTeacher(unknown=(path,))), config, "train_bce")
+    assert clips[ClipKey(1, 0, row=4)].embedding.tolist() == [0, 0]
+    assert clips[ClipKey(1, 0, row=5)].embedding.all()
+
+
+def test_embeddings_that_nobody_asks_for_are_not_looked_up(tiny_data: TrainingData, tiny_config: SedConfig) -> None:
+    class Refusing(TimesTeacher):
+        def mean(self, path: str, start_s: float, end_s: float) -> np.ndarray | None:
+            raise AssertionError(path)
+
+    clips = TrainingClips(replace(tiny_data, embeddings=Refusing()), tiny_config, "train_bce")
+    assert clips[ClipKey(1, 0, row=4)].embedding.shape == (0,)
 
 
 # --- validation windows

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tracemalloc
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from sed_model.core.errors import DataError
 from sed_model.data.targets import TargetBuilder
 from sed_model.labels.rules import to_arrow
 from sed_model.run_folder.split_record import SplitRecord
+from tests.sed_model.teachers import TimesTeacher
 
 RATE_HZ = 8_000
 CLASSES = ("a", "b", "c")
@@ -179,6 +181,64 @@ def test_what_is_joined_at_the_end_of_a_soundscape_is_repeated(tmp_path: Path, c
 
     np.testing.assert_allclose(clip.waveform[n_real:], 0.5, atol=1e-4)
     assert clip.part == (0, pytest.approx((n_real + RATE_HZ) / (4 * RATE_HZ)))
+
+
+# --- what a teacher heard
+
+
+HEARD = np.array([10, 20], np.float32)
+"""In the real clip."""
+
+
+def taught(
+    tmp_path: Path, kind: dict[str, Any], real: Clip, levels: Sequence[float] = (0.1, 0.2, 0.3, 0.4), **teacher: Any
+) -> Clip:
+    """A mix with the second of the soundscape's seconds; the teacher heard the times in it."""
+    config = tiny_config(**kind)
+    source = source_of(tmp_path, config, levels, weights=(0.0, 0.5))
+    return PseudoMixer(source, CLASSES, config, TimesTeacher(**teacher))(real, np.random.default_rng(0))
+
+
+def test_in_a_window_the_teacher_heard_all_that_is_heard_of_its_soundscape(tmp_path: Path, cache_dir: Path) -> None:
+    clip = taught(tmp_path, REPLACED, replace(real_clip(), embedding=HEARD))
+    assert clip.embedding is not None
+    assert clip.embedding.tolist() == [0.5, 2.5]
+
+
+def test_in_an_added_window_the_teacher_heard_both_by_their_shares(tmp_path: Path, cache_dir: Path) -> None:
+    """Whatever their levels were before: both are brought to one."""
+    clip = taught(tmp_path, ADDED, replace(real_clip(0.0), embedding=HEARD), levels=(0.25, 0.25, 0.25))
+    share = 1 - float(clip.waveform[0]) / 0.25  # of the real clip, which is silent
+    assert 0.3 <= share <= 0.7
+    assert clip.embedding is not None
+    expected = share * HEARD + (1 - share) * np.array([0.5, 2.5])
+    np.testing.assert_allclose(clip.embedding, expected, atol=1e-2)
+
+
+@pytest.mark.parametrize("n_seconds", [2, 4])
+def test_in_a_joined_window_the_teacher_heard_both_by_their_times(
+    tmp_path: Path, cache_dir: Path, n_seconds: int
+) -> None:
+    """From second 1 on, up to the end of the soundscape of 3 s where there is room for more."""
+    real = replace(real_clip(0.05, n_seconds * RATE_HZ), embedding=HEARD)
+    clip = taught(tmp_path, JOINED, real, levels=(0.1, 0.2, 0.3))
+    share = float((np.abs(clip.waveform - 0.05) < 1e-4).mean())
+    window = np.array([1, min(3.0, 1 + (1 - share) * n_seconds)])
+    assert clip.embedding is not None
+    np.testing.assert_allclose(clip.embedding, share * HEARD + (1 - share) * window, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [ADDED, JOINED], ids=["added", "joined"])
+def test_of_a_mix_with_something_unknown_nothing_is_known(
+    tmp_path: Path, cache_dir: Path, kind: dict[str, Any]
+) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "other").mkdir()
+    assert taught(tmp_path / "one", kind, real_clip()).embedding is None
+    unknown = taught(
+        tmp_path / "other", kind, replace(real_clip(), embedding=HEARD), unknown=("train_soundscapes/s.wav",)
+    )
+    assert unknown.embedding is None
 
 
 def test_windows_are_drawn_by_their_weights(tmp_path: Path, cache_dir: Path) -> None:

@@ -1,7 +1,10 @@
 """Labelled soundscapes that train. The tiny data has two of six windows each: with two parts one of them trains."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 
 from sed_model.clips.dataset import ClipKey, TrainingClips
 from sed_model.clips.soundscape_clips import SoundscapeMixer
@@ -9,6 +12,7 @@ from sed_model.clips.training_data import TrainingData, open_training_data
 from sed_model.clips.validation_windows import ValidationWindows
 from sed_model.config.sed_config import SedConfig
 from sed_model.core.errors import DataError
+from tests.sed_model.teachers import TimesTeacher
 
 
 @pytest.fixture
@@ -45,6 +49,18 @@ def test_a_clip_is_a_window_of_a_training_part_with_its_labels(tiny_data: Traini
         np.testing.assert_array_equal(batch.targets.numpy(), labels[window])
         seen.add(int(window))
     assert seen == set(range(6))
+
+
+def test_in_a_labelled_window_the_teacher_heard_all_that_is_heard(tiny_data: TrainingData, always: SedConfig) -> None:
+    """1.5 s of 6 s around the target, around the mean of the recordings of 2 s."""
+    config = always.with_overrides({"data.window_s": 1.5, "distil.weight": 0.5})
+    clips = TrainingClips(replace(opened(tiny_data, config), embeddings=TimesTeacher()), config, "train_bce")
+    starts_s = set()
+    for position in range(40):
+        start_s, end_s = (clips[ClipKey(0, position, 0)].embedding + torch.tensor([0.0, 2.0])).tolist()
+        assert end_s - start_s == 1.5
+        starts_s.add(start_s)
+    assert starts_s == {0.0, 0.75, 1.75, 2.75, 3.75, 4.5}
 
 
 def test_so_many_clips_are_windows_as_the_configuration_says(tiny_data: TrainingData, always: SedConfig) -> None:

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from sed_model.core.errors import ConfigError
-from trainables.searching.checks import check_backbones, image_sizes
+from trainables.searching.checks import check_backbones, check_teacher_heard, image_sizes
 from trainables.spaces.load import load_space
 from trainables.spaces.search_space import SearchSpace
 from trainables.trials.trial import explained_model
@@ -73,3 +73,12 @@ def test_an_error_of_the_model_itself_is_certain_to_come_again(space_of: MakeSpa
         raise RuntimeError("The size of tensor a (24) must match")
     with pytest.raises(RuntimeError, match="no luck"), explained_model(base):
         raise RuntimeError("no luck")
+
+
+def test_a_search_that_draws_a_teacher_s_weight_needs_its_embeddings(space_of: MakeSpace) -> None:
+    space = space_of(distil__weight=[0.0, 0.5, 0.25])
+    check_teacher_heard(space, has_embeddings=True)
+    check_teacher_heard(space_of(distil__weight=[0.0]), has_embeddings=False)
+    check_teacher_heard(space_of(), has_embeddings=False)
+    with pytest.raises(ConfigError, match=r"distil\.weight=0\.5: needs the embeddings of a teacher.*distil\.weight=0"):
+        check_teacher_heard(space, has_embeddings=False)

@@ -6,6 +6,7 @@ import runpy
 import sys
 
 COMMANDS = {
+    "probe": "trainables.probe",
     "search": "trainables.search",
     "train": "trainables.train",
     "ensemble": "trainables.ensemble",

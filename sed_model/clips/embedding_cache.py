@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float16, Float64
+from jaxtyping import Float16, Float32, Float64
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -98,6 +98,13 @@ class EmbeddingCache:
 
         Where none does, it is the window whose centre is nearest, if at least half of it lies between the times.
         """
+        found = self.clip(path, start_s, end_s)
+        return None if found is None else found[0]
+
+    def clip(
+        self, path: str, start_s: float, end_s: float
+    ) -> tuple[Float32[np.ndarray, " dim"], Float32[np.ndarray, " matched"]] | None:
+        """As `mean`, with the mean of the matched labels' logits."""
         if path not in self._digest:
             return None
         entry = self._entry(path)
@@ -108,8 +115,10 @@ class EmbeddingCache:
             if min(end_s, last_s) - max(start_s, first_s) < (last_s - first_s) / 2 - TOLERANCE_S:
                 return None
             inside[nearest] = True
-        mean: NDArray[np.float32] = entry.embeddings[inside].mean(axis=0, dtype=np.float32)
-        return mean
+        embedding, logits = (
+            values[inside].mean(axis=0, dtype=np.float32) for values in (entry.embeddings, entry.logits)
+        )
+        return embedding, logits
 
     def _entry(self, path: str) -> Entry:
         if path in self._recent:

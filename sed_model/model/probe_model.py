@@ -31,16 +31,16 @@ class ProbeModel(nn.Module):
         columns: which of the foreign model's logits are used.
     """
 
+    weight: Tensor
+    bias: Tensor
+    columns: Tensor
+
     def __init__(self, description: TeacherDescription, config: SedConfig, weights: Mapping[str, Tensor]) -> None:
         super().__init__()
         self.description = description
         self._rate_hz, self._window_s = config.front_end.sample_rate_hz, config.data.window_s
         for name in ("weight", "bias", "columns"):
             self.register_buffer(name, weights[name].clone())
-
-    weight: Tensor
-    bias: Tensor
-    columns: Tensor
 
     @cached_property
     def teacher(self) -> Teacher:

@@ -78,7 +78,11 @@ class DatasetScores:
 
 @torch.inference_mode()
 def predict_dataset(
-    model: SedModel, windows: ValidationWindows | WindowImages, config: SedConfig, runtime: Runtime, loss: str
+    model: SedModel | ProbeModel,
+    windows: ValidationWindows | WindowImages,
+    config: SedConfig,
+    runtime: Runtime,
+    loss: str,
 ) -> DatasetScores:
     """Scores of every target window, in order, by a model that was trained with `loss`; a recording at a time."""
     model.eval()
@@ -99,7 +103,7 @@ def predict_dataset(
 
 
 def _batch_logits(
-    model: SedModel, windows: Dataset[Batch], config: SedConfig, runtime: Runtime
+    model: SedModel | ProbeModel, windows: Dataset[Batch], config: SedConfig, runtime: Runtime
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
     """Clip and frame logits of each batch of windows."""
     for batch in DataLoader(windows, config.inference.batch_size, num_workers=config.data.num_workers):

@@ -6,7 +6,7 @@ A regularised linear classifier on frozen embeddings is what few-shot studies of
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -134,7 +134,9 @@ def chosen_strength(clips: Clips, folds: Int[np.ndarray, " clips"]) -> tuple[flo
         for fold in np.unique(folds):
             inside = folds == fold
             logits[inside] = fit_linear(clips.rows(~inside), strength).logits(clips.rows(inside))
-        score = float(mean_of_classes(class_aucs(clips.targets[clips.scored], logits[clips.scored], folds[clips.scored])))
+        score = float(
+            mean_of_classes(class_aucs(clips.targets[clips.scored], logits[clips.scored], folds[clips.scored]))
+        )
         if score > best_score + 1e-4:
             best, best_score, best_logits = strength, score, logits
     return best, best_logits
@@ -229,8 +231,3 @@ class Calibration:
         platt = LogisticRegression(C=1e3).fit(logits[:, None], targets)
         scale, shift = float(platt.coef_[0, 0]), float(platt.intercept_[0])
         return linear.scaled(scale, shift) if scale > 0 else linear
-
-
-def in_parts(names: Sequence[str], kept: Sequence[str]) -> Bool[np.ndarray, " names"]:
-    """Which of the names are kept."""
-    return np.isin(np.asarray(names, object).astype(str), sorted(kept))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -117,7 +117,7 @@ def prepare(options: SearchOptions, machine: ClusterInfo | None = None) -> Prepa
         record = run.read_search()
         check_same_data(run, record, data)
     else:
-        record = search_record(run, space, data, options) | storage_record(options.storage, run)
+        record = run_record(run, space, data, options.command, options.overrides) | storage_record(options.storage, run)
         if teacher_dir is not None:
             check_same_data(RunFolder(teacher_dir), RunFolder(teacher_dir).read_search(), data)
             record["teacher"] = str(teacher_dir)
@@ -246,14 +246,16 @@ def search_updates(options: SearchOptions, space: SearchSpace) -> dict[str, Any]
     return updates
 
 
-def search_record(run: RunFolder, space: SearchSpace, data: DataFolder, options: SearchOptions) -> dict[str, Any]:
+def run_record(
+    run: RunFolder, space: SearchSpace, data: DataFolder, command: str, overrides: Sequence[str]
+) -> dict[str, Any]:
     """search.yaml: all that a reader, or --resume, needs to know."""
     return {
         "name": run.path.name,
         "space_name": space.name,
         "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "command": options.command,
-        "set": list(options.overrides),
+        "command": command,
+        "set": list(overrides),
         "seed": space.search.seed,
         "versions": {
             name: version(name) for name in ("sed-search", "torch", "timm", "ray", "optuna", "audiomentations")

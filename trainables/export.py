@@ -103,7 +103,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def chosen_members(options: argparse.Namespace) -> RunMembers:
     """The models of --run or --model, checked to be there."""
-    from sed_model.model.checkpoint import read_lineage
+    from sed_model.core.errors import CheckpointError, some
+    from sed_model.model.checkpoint import licence_lines, read_lineage
     from sed_model.predict.ensemble import Joining
     from trainables.labelling.run_members import RunMembers, members_of
 
@@ -112,8 +113,14 @@ def chosen_members(options: argparse.Namespace) -> RunMembers:
         print(f"members: {members.source}: {', '.join(members.names)}", flush=True)
     else:
         members = RunMembers(tuple(options.model), Joining(), "--model")
-    for folder in members.folders:
-        read_lineage(folder)
+    lineages = [read_lineage(folder) for folder in members.folders]
+    for line in licence_lines(lineages):
+        print(line, flush=True)
+    if probes := [name for name, one in zip(members.names, lineages, strict=True) if one.probe_of is not None]:
+        raise CheckpointError(
+            f"{some(probes)}: hears with a foreign model, whose weights are not passed on; export a model that has "
+            "learned from it (search --teacher RUN)."
+        )
     return members
 
 

@@ -66,6 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cli.say("loading the models")
     from sed_model.core.errors import CheckpointError
     from sed_model.export.exported import emulated_note
+    from sed_model.model.checkpoint import licence_lines
     from sed_model.predict.ensemble import load_ensemble
 
     load = loader(options.runtime, options.threads)
@@ -85,6 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise CheckpointError(f"{error}\nAll members: {shlex.join(words)}") from None
     else:
         ensemble = load_ensemble(options.model, load=load)
+    for line in licence_lines([member.lineage for member in ensemble.members]):
+        print(line, flush=True)
     if options.runtime != "torch" and (note := emulated_note(chosen, options.runtime)):
         print(note, flush=True)
     if options.tune_post:

@@ -37,6 +37,7 @@ from sed_model.data.targets import TargetBuilder, Truth, union
 from sed_model.model.fast_mel import INT16_SCALE
 from sed_model.run_folder.predictions import PSEUDO_LABEL_SCHEMA, classes_of, matrix
 from sed_model.run_folder.split_record import Source, SplitRecord
+from sed_model.teacher.description import ForeignModel
 
 COLUMNS = ("filename", "start_s", "end_s", "primary_label", "probabilities", "weight")
 """What training needs of a table of pseudo-labels."""
@@ -57,6 +58,7 @@ class PseudoLabels:
         teachers: checksums of the models that made them.
         fingerprint: of the files that they were read from.
         splits: of each teacher, what validated it; None where an older version made the labels.
+        foreign: models of others that teachers hear with or have learned from.
     """
 
     classes: tuple[str, ...]
@@ -69,6 +71,7 @@ class PseudoLabels:
     teachers: tuple[str, ...]
     fingerprint: str
     splits: tuple[SplitRecord | None, ...] = (None,)
+    foreign: tuple[ForeignModel, ...] = ()
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -126,6 +129,7 @@ def read_pseudo_labels(folder: Path, soundscapes: str = "train_soundscapes") -> 
         tuple(str(member["weights_sha256"]) for member in members),
         "-".join(sha256_of(part)[:16] for part in parts),
         tuple(_split(folder / "members.json", member) for member in members),
+        _foreign(folder / "members.json"),
     )
     _check_values(folder, labels)
     return labels
@@ -155,6 +159,15 @@ def _members(path: Path) -> list[dict[str, Any]]:
         return [{"weights_sha256": one["weights_sha256"], "validation": one.get("validation")} for one in members]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"{path}: does not say who made the pseudo-labels ({error}); make them again.") from None
+
+
+def _foreign(path: Path) -> tuple[ForeignModel, ...]:
+    """The models of others behind the members, none where an older version wrote the file."""
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8")).get("foreign", [])
+        return tuple(ForeignModel.model_validate(row) for row in rows)
+    except (ValidationError, TypeError):
+        raise DataError(f"{path}: does not say which models are behind its members; make them again.") from None
 
 
 def _split(path: Path, member: Mapping[str, Any]) -> SplitRecord | None:

@@ -13,6 +13,7 @@ from sed_model.data.leaks import check_sources
 from sed_model.data.recordings import DataFolder
 from sed_model.data.splits import Split, split
 from sed_model.model.checkpoint import Lineage
+from sed_model.teacher.description import ForeignModel
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,14 @@ class TrainingData:
     cache: AudioCache
     pseudo: PseudoSource | None = None
     embeddings: EmbeddingSource | None = None
+    heard_by: ForeignModel | None = None
+    """Whose the embeddings are."""
+
+    def foreign(self, config: SedConfig) -> tuple[ForeignModel, ...]:
+        """The models of others that a training learns from."""
+        of_labels = self.pseudo.labels.foreign if self.pseudo else ()
+        of_frames = (self.heard_by,) if self.heard_by and self.teacher(config) else ()
+        return tuple(dict.fromkeys((*of_labels, *of_frames)))
 
     def teacher(self, config: SedConfig) -> EmbeddingSource | None:
         """The embeddings, where the configuration asks for them."""
@@ -52,6 +61,7 @@ def open_training_data(
     progress: bool = True,
     pseudo: PseudoLabels | None = None,
     embeddings: EmbeddingSource | None = None,
+    heard_by: ForeignModel | None = None,
 ) -> TrainingData:
     """Split the folder and decode what training and validation need (once; later calls map the decoded audio).
 
@@ -65,7 +75,7 @@ def open_training_data(
         paths += sorted(folder.soundscape_labels["path"].unique())
     cache = open_cache(folder.root, paths, config.front_end.sample_rate_hz, config.data, progress)
     source = None if pseudo is None else open_pseudo_source(folder, pseudo, config, progress)
-    return TrainingData(folder, parts, cache, source, embeddings)
+    return TrainingData(folder, parts, cache, source, embeddings, heard_by)
 
 
 def open_pseudo_source(folder: DataFolder, pseudo: PseudoLabels, config: SedConfig, progress: bool) -> PseudoSource:

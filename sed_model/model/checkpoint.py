@@ -7,7 +7,7 @@ import io
 import json
 import pickle
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -90,6 +90,19 @@ class Lineage(BaseModel):
     def as_source(self, name: str) -> Source:
         """What a training that starts from the model has to know of it."""
         return Source(name, self.split, self.data_fingerprint if self.round else None)
+
+
+def foreign_of(lineages: Iterable[Lineage]) -> tuple[ForeignModel, ...]:
+    """The foreign models behind some models, each once."""
+    return tuple(dict.fromkeys(one for lineage in lineages for one in lineage.foreign))
+
+
+def licence_lines(lineages: Iterable[Lineage]) -> list[str]:
+    """What follows from the licences of foreign models, a line each; whoever passes a model on is told."""
+    return [
+        f"licence: {one} is behind these models, and its licence follows what is made with them"
+        for one in foreign_of(lineages)
+    ]
 
 
 @dataclass(frozen=True)

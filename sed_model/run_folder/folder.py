@@ -119,6 +119,15 @@ class RunFolder:
         return table
 
 
+def is_probe(run: RunFolder) -> bool:
+    """Whether the run is of probes of a foreign model: whoever learns from it has its labels, and no weights.
+
+    Raises:
+        DataError: see `RunFolder.read_search`.
+    """
+    return "probe" in run.read_search()
+
+
 def labels_of_part(ensemble: Path, part: int | None = None) -> Path:
     """Where the labels of members lie that have not heard a part of the labelled soundscapes; None: those of all."""
     parts = ensemble / "parts"

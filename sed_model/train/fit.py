@@ -223,6 +223,7 @@ class _Run:
 
     def _write_best(self, plan: StagePlan, validated: Validated, config: SedConfig) -> None:
         """`config` is the stage's own, with the batch that fitted."""
+        parent = self.job.parent.lineage if self.job.parent else None
         lineage = Lineage(
             stage=plan.name,
             loss=self.config.stages[plan.name].loss,
@@ -233,10 +234,11 @@ class _Run:
             validation=self.data.split.kind,
             seed=self.config.seed,
             metrics={"macro_auc": validated.macro_auc, "val_loss": validated.loss},
-            round=max(self.job.round, self.job.parent.lineage.round if self.job.parent else 0),
+            round=max(self.job.round, parent.round if parent else 0),
             teachers=self.data.pseudo.labels.teachers if self.data.pseudo else (),
             pseudo_labels=self.data.pseudo.labels.fingerprint if self.data.pseudo else None,
             split=self.data.split.record,
+            foreign=tuple(dict.fromkeys((*(parent.foreign if parent else ()), *self.data.foreign(config)))),
         )
         save_model(self.job.folder, self.progress.stage_best, config, lineage)
         write_predictions(

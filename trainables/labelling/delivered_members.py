@@ -13,7 +13,7 @@ from sed_model.config.sed_config import load_config
 from sed_model.core.errors import CheckpointError
 from sed_model.model.checkpoint import CONFIG_FILE, Lineage, read_lineage
 from sed_model.run_folder.delivered import Finalist, read_delivered
-from sed_model.run_folder.delivered import Member as Model
+from sed_model.run_folder.folder import RunFolder, is_probe
 from trainables.labelling.candidates import FIT_KEYS, OTHER_SCORES, EnsembleJob
 from trainables.labelling.members import Choice, Member, validation_of
 
@@ -38,11 +38,14 @@ def delivered_members(job: EnsembleJob) -> Choice | None:
             chosen.append(one)
     if not chosen:
         raise CheckpointError("\n".join(f"{name}: {reason}" for name, reason in left_out.items()))
-    models = [(one, model) for one in chosen for model in one.members]
-    members = tuple(_member(job.run_dir, one, model, 1 / len(models)) for one, model in models)
+    folders = [model.folder for one in chosen for model in one.members]
+    known = {model.folder: model.weights_sha256 for one in chosen for model in one.members}
+    if is_probe(RunFolder(job.run_dir)):  # its trials learn nothing from soundscapes, and are as good as their parts
+        folders += [f"trials/{one.trial_id}" for one in chosen]
+    members = tuple(_member(job.run_dir, folder, known.get(folder), 1 / len(folders)) for folder in folders)
     facts: dict[str, Any] = {"select": "delivered", "score": delivered.macro_auc, "mean_correlation": None}
     facts |= {"steps": [], "left_out": left_out}
-    return Choice(members, facts, tuple(job.run_dir / model.folder for _, model in models))
+    return Choice(members, facts, tuple(job.run_dir / folder for folder in folders))
 
 
 def _misfit(run: Path, one: Finalist, first: Finalist | None) -> str:
@@ -63,12 +66,12 @@ def _facts(run: Path, one: Finalist) -> tuple[Lineage, dict[str, Any]]:
     return read_lineage(folder, with_weights=False), {name: flat[name] for name in names}
 
 
-def _member(run: Path, one: Finalist, model: Model, weight: float) -> Member:
-    lineage = read_lineage(run / model.folder)
-    if lineage.weights_sha256 != model.weights_sha256:
-        raise CheckpointError(f"{model.folder}: is not the model that delivered.json names; resume the search.")
+def _member(run: Path, folder: str, sha256: str | None, weight: float) -> Member:
+    lineage = read_lineage(run / folder)
+    if sha256 not in (None, lineage.weights_sha256):
+        raise CheckpointError(f"{folder}: is not the model that delivered.json names; resume the search.")
     return Member(
-        trial_id=model.folder.removeprefix("trials/").replace("/", "_"),
+        trial_id=folder.removeprefix("trials/").replace("/", "_"),
         weight=weight,
         times_chosen=1,
         macro_auc=lineage.metrics["macro_auc"],

@@ -72,7 +72,7 @@ def label_soundscapes(plan: EnsemblePlan) -> None:
     report_bad(bad, plan)
     report_odd(shards)
     write_sets(plan, shards)
-    labels, counts = write_labels(plan, shards, plan.job.out)
+    labels, counts = write_labels(plan, shards, plan.job.out, plan.choice.whole())
     quality = label_quality(plan, labelled)
     write_json(plan.job.out / "summary.json", summary(plan, labels, counts, bad) | {"labelled": quality})
     print_result(labels, counts, plan.config.pseudo, quality)

@@ -49,10 +49,22 @@ class Choice:
 
     def label_sets(self) -> dict[int, tuple[bool, ...]]:
         """Parts of the labelled soundscapes -> which members have not heard it. Empty: no member has heard any."""
-        parts = [
+        parts = self._parts()
+        return {part: tuple(one == part for one in parts) for part in sorted({one for one in parts if one is not None})}
+
+    def whole(self) -> tuple[bool, ...] | None:
+        """Who labels for whom all labelled soundscapes validate: those that have heard none, where there are such.
+
+        None: all of the members.
+        """
+        heard_none = tuple(part is None for part in self._parts())
+        return heard_none if any(heard_none) and not all(heard_none) else None
+
+    def _parts(self) -> list[int | None]:
+        """The part that each member has not heard; None: it has heard none."""
+        return [
             member.validation["fold"] if member.validation.get("soundscape_folds") else None for member in self.members
         ]
-        return {part: tuple(one == part for one in parts) for part in sorted({one for one in parts if one is not None})}
 
 
 def choose_members(job: EnsembleJob, found: Found, config: SedConfig, data: DataFolder) -> Choice:

@@ -14,7 +14,8 @@ from sed_model.audio.audio_files import content_digests
 from sed_model.config.sed_config import SedConfig
 from sed_model.core.errors import CheckpointError, ConfigError
 from sed_model.data.recordings import DataFolder, read_data_folder
-from sed_model.model.checkpoint import LoadedModel, load_model
+from sed_model.model.checkpoint import LoadedModel, foreign_of, load_model
+from sed_model.teacher.description import ForeignModel
 from trainables.labelling.candidates import EnsembleJob, find_candidates
 from trainables.labelling.delivered_members import delivered_members
 from trainables.labelling.members import Choice, choose_members
@@ -73,6 +74,8 @@ class EnsemblePlan:
     sources: Sources
     data: DataFolder
     silence_rms: float
+    foreign: tuple[ForeignModel, ...] = ()
+    """Those that members hear with or have learned from."""
 
     @property
     def filenames(self) -> tuple[str, ...]:
@@ -122,7 +125,8 @@ def plan_ensemble(job: EnsembleJob) -> EnsemblePlan:
     key = prediction_key(members, config, sources, data)
     rules = PredictionRules(choice.folders, job.out / "predictions" / key, inference)
     silence_rms = min(member.config.inference.silence_rms for member in members)
-    return EnsemblePlan(job, choice, classes, config, rules, sources, data, silence_rms)
+    foreign = foreign_of([member.lineage for member in members])
+    return EnsemblePlan(job, choice, classes, config, rules, sources, data, silence_rms, foreign)
 
 
 def _choice(job: EnsembleJob) -> tuple[Choice, SedConfig, DataFolder]:
@@ -183,6 +187,7 @@ def members_record(plan: EnsemblePlan, chosen: Sequence[bool] | None = None) -> 
         "mean_exponent": plan.config.pseudo.mean_exponent,
         "classes": list(plan.classes),
         "members": [asdict(member) for member in members],
+        "foreign": [one.model_dump() for one in plan.foreign],
         **plan.choice.facts,
         "validation_soundscapes": [Path(path).name for path in validated],
     }

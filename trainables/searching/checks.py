@@ -99,9 +99,14 @@ def check_metric(space: SearchSpace) -> None:
 
 def check_stages(stages: tuple[str, ...], teacher: Teacher | None) -> None:
     check_stage_names(stages)
-    if teacher is not None:
+    if teacher is not None and teacher.model is not None:
         return
-    if "pseudo" in stages:
+    if "pseudo" in stages and teacher is not None and teacher.labels is None:
+        raise ConfigError(
+            f"stages {','.join(stages)}: pseudo needs pseudo-labels, and the probe has made none; leave it out, or "
+            "label soundscapes with python -m trainables.ensemble."
+        )
+    if "pseudo" in stages and teacher is None:
         raise ConfigError(
             f"stages {','.join(stages)}: pseudo needs the pseudo-labels of a run; leave it out, or name the run "
             "with --teacher runs/NAME."

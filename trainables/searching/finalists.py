@@ -97,7 +97,7 @@ def finalists_line(search: SearchSettings) -> str:
     """What follows the trials, before a search."""
     n_trained = min(search.finalists + 1, search.num_trials)
     who = f"the {search.finalists} best and the default train" if search.num_trials > 1 else "the trial trains"
-    is_longer = "pseudo" not in search.stages and search.finalist_epochs_scale != 1
+    is_longer = search.stages != ("pseudo",) and search.finalist_epochs_scale != 1
     length = f", of {search.finalist_epochs_scale:g} times the epochs where these train," if is_longer else ""
     return (
         f"finalists: {who} again, with {N_PARTS - 1} of {N_PARTS} parts of the labelled soundscapes: up to "

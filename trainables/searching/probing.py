@@ -139,7 +139,8 @@ def prepare_probe(options: ProbeOptions) -> Probing:
             f"--set {foreign[0]}: would change nothing: a probe trains no model; what it goes by begins with "
             f"{', '.join(USED)}."
         )
-    config = load_config(SPACES_DIR / "base.yaml").with_overrides(overrides)
+    # Its label rules keep nearly all windows, with their probabilities as targets.
+    config = load_config(SPACES_DIR / "short.yaml").with_overrides(overrides)
     # What a foreign model hears is the window itself, and a window's score is that of the loudest that it hears.
     own = {"data.window_s": config.data.target_s, "inference.frame_share": 0.0, "model.pretrained": False}
     config = config.with_overrides({name: value for name, value in own.items() if name not in overrides})

@@ -11,7 +11,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
-from sed_model.clips.pseudo_clips import read_pseudo_labels
+from sed_model.clips.pseudo_clips import PseudoLabels, read_pseudo_labels
 from sed_model.clips.training_data import TrainingData, check_leaks
 from sed_model.config.sed_config import load_config
 from sed_model.core.errors import ConfigError, DataError
@@ -55,7 +55,7 @@ from trainables.spaces.overrides import Use, absolute_paths, check_used, parse_o
 from trainables.spaces.portfolio import portfolio_line, portfolio_of
 from trainables.spaces.search_space import SearchSpace
 from trainables.spaces.settings import AshaSettings
-from trainables.trials.teacher import check_student_space, find_teacher
+from trainables.trials.teacher import Teacher, check_student_space, find_teacher
 from trainables.trials.trial import SearchJob
 
 DEMO_TRIALS = 10
@@ -100,9 +100,9 @@ def prepare(options: SearchOptions, machine: ClusterInfo | None = None) -> Prepa
     check_method(space)
     check_metric(space)
     check_stages(space.search.stages, teacher)
-    check_teacher_heard(space, has_embeddings=False)
+    check_teacher_heard(space, has_embeddings=teacher is not None and teacher.hearing is not None)
     check_one_split(space)
-    if teacher is not None:
+    if teacher is not None and teacher.model is not None:
         check_student_space(space)
     data = None if data_dir is None else read_data_folder(data_dir, space.base.data.target_s)
     for note in filter(None, [*check_backbones(space), emulation_note(space.base.optim.precision)]):
@@ -110,7 +110,7 @@ def prepare(options: SearchOptions, machine: ClusterInfo | None = None) -> Prepa
     if data is None:
         data = demo_data(space)
     kind = validation_kind(data, space.base.data)
-    check_used(parse_overrides(options.overrides), space.base, use_of(space, teacher is not None, kind))
+    check_used(parse_overrides(options.overrides), space.base, use_of(space, teacher, kind))
     check_finalists(options.finalists, space, data)
     space = with_known_batch(space, data, max(1, options.n_workers))
     if options.resume:
@@ -125,7 +125,7 @@ def prepare(options: SearchOptions, machine: ClusterInfo | None = None) -> Prepa
     job = replace(search_job(run, space, data.root, options, record.get("storage")), teacher=teacher)
     if machine is not None:
         check_room(job, machine)
-    labels = None if teacher is None else read_pseudo_labels(teacher.of(space.base.data)[1])
+    labels = labels_for(space, teacher)
     for number, config in enumerate(front_ends(space)):
         training = check_data(data, config, space.search.stages[0], labels, tell_score=number == 0)
     if training.split.kind == "soundscapes":
@@ -138,6 +138,12 @@ def prepare(options: SearchOptions, machine: ClusterInfo | None = None) -> Prepa
     return Prepared(run, space, job, data, record, tuple(earlier), tuple(portfolio))
 
 
+def labels_for(space: SearchSpace, teacher: Teacher | None) -> PseudoLabels | None:
+    """The pseudo-labels that trials learn from."""
+    folder = None if teacher is None or "pseudo" not in space.search.stages else teacher.of(space.base.data)[1]
+    return None if folder is None else read_pseudo_labels(folder)
+
+
 def check_split(options: SearchOptions, job: SearchJob, training: TrainingData, record: dict[str, Any]) -> None:
     """Whether all that the search takes over fits to what validates here; a new search puts that into its record.
 
@@ -147,7 +153,7 @@ def check_split(options: SearchOptions, job: SearchJob, training: TrainingData, 
     split = training.split.record
     if job.teacher is not None:
         model, _ = job.teacher.of(job.space.base.data)
-        check_leaks(training, read_lineage(model), f"--teacher {model}")
+        check_leaks(training, None if model is None else read_lineage(model), f"--teacher {model}")
     if options.resume:
         check_same_split(f"--resume {job.run_dir}", record, split)
     else:
@@ -179,8 +185,9 @@ def new_run(options: SearchOptions) -> tuple[RunFolder, SearchSpace, Path | None
     if options.seed is not None:
         overrides.setdefault("seed", options.seed)
     base, data_dir = None, options.data
-    if options.teacher is not None:
-        base = find_teacher(options.teacher).model / CONFIG_FILE
+    teacher = None if options.teacher is None else find_teacher(options.teacher)
+    if options.teacher is not None and teacher is not None:
+        base = None if teacher.model is None else teacher.model / CONFIG_FILE
         data_dir = data_dir or Path(RunFolder(options.teacher).read_search()["data"]["folder"])
     if data_dir is None:
         base = SPACES_DIR / "demo.yaml"
@@ -190,16 +197,16 @@ def new_run(options: SearchOptions) -> tuple[RunFolder, SearchSpace, Path | None
     if data_dir is None:
         updates.setdefault("num_trials", min(DEMO_TRIALS, space.search.num_trials))
     space = with_settings(space, updates)
-    check_used(parse_overrides(options.overrides), space.base, use_of(space, options.teacher is not None))
+    check_used(parse_overrides(options.overrides), space.base, use_of(space, teacher))
     run = RunFolder(options.out / (options.name or f"{space.name}-{time.strftime('%Y%m%d-%H%M%S')}"))
     check_unused(run)
     return run, space, data_dir
 
 
-def use_of(space: SearchSpace, is_student: bool, validation: str | None = None) -> Use:
-    """What a search makes of a configuration."""
+def use_of(space: SearchSpace, teacher: Teacher | None, validation: str | None = None) -> Use:
+    """What a search makes of a configuration; a student starts from weights."""
     searched = tuple(parameter.key for parameter in space.parameters)
-    command = "student" if is_student else "search"
+    command = "search" if teacher is None or teacher.model is None else "student"
     return Use(command, space.search.stages, searched, validation=validation)
 
 

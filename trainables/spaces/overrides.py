@@ -163,7 +163,7 @@ def _foreign(name: str, use: Use) -> str:
         return "" if name.startswith(("inference.", "pseudo.")) else "it belongs to the trained models."
     if name in LABEL_RULES and use.command == "train":
         return "train makes no pseudo-labels; give it to trainables.ensemble, which does."
-    if "pseudo" in use.stages and name in FROM_TEACHER:
+    if use.command == "student" and name in FROM_TEACHER:
         return "a student starts from its teacher's weights; leave it out."
     stage = name.split(".")[1] if name.startswith("stages.") else None
     if stage and stage not in use.stages:

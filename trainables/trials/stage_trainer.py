@@ -18,18 +18,18 @@ from ray.util.queue import Empty, Queue
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sed_model.audio.cache import cache_home
-from sed_model.clips.pseudo_clips import read_pseudo_labels
-from sed_model.clips.training_data import open_training_data
 from sed_model.config.sed_config import SedConfig, config_from_dict
 from sed_model.config.stages import plan_stages
 from sed_model.core.errors import UserError
 from sed_model.data.recordings import read_data_folder
 from sed_model.model.checkpoint import load_model
 from sed_model.model.devices import choose_runtime
+from sed_model.teacher.description import TeacherDescription
 from sed_model.train.fit import FitJob, fit
 from sed_model.train.progress import EpochResult
 from trainables.on_ray.trial_storage import working_files
 from trainables.trials.event_file import EventFile
+from trainables.trials.hearing import Hearing, opened
 
 RECORDS = ".ray_train"
 CONTROLLER_FAILURE_LIMIT = 3
@@ -40,7 +40,8 @@ CONTROLLER_FAILURE_LIMIT = 3
 class RayTrainJob:
     """A chain of stages for Ray Train. Paths are absolute; `parent` is the folder of the model to start from.
 
-    A student has the folder of the ensemble that made its `pseudo_labels`, and its `round`.
+    A student has the folder of the ensemble that made its `pseudo_labels`, and its `round`; `hearing` is the foreign
+    model that it may learn from.
 
     `drawn` are the values that a search drew, for TensorBoard; `storage` is the URI of the folder's files, where the
     nodes share no folder.
@@ -59,6 +60,7 @@ class RayTrainJob:
     round: int = 0
     drawn: Mapping[str, Any] = field(default_factory=dict)
     storage: str | None = None
+    hearing: Hearing | None = None
 
     @property
     def records_place(self) -> str:
@@ -198,9 +200,8 @@ def _train_worker(settings: dict[str, Any]) -> None:
     rank, world_size = context.get_world_rank(), context.get_world_size()
     torch.set_num_threads(max(1, int(job.cpus_per_worker)))
     runtime = choose_runtime(job.config.optim, rank, world_size)
-    labels = read_pseudo_labels(job.pseudo_labels) if job.pseudo_labels else None
     folder = read_data_folder(job.data_dir, job.config.data.target_s)
-    data = open_training_data(folder, job.config, progress=False, pseudo=labels)
+    data = opened(folder, job.config, job.pseudo_labels, job.hearing)
     plans = plan_stages(job.config, job.stages, job.epochs_scale)
     parent = load_model(job.parent) if job.parent else None
     with (
@@ -229,10 +230,17 @@ def _as_json(job: RayTrainJob) -> dict[str, Any]:
     """Ray records the loop's configuration: plain values keep it readable."""
     values = {name: getattr(job, name) for name in job.__dataclass_fields__}
     paths = {name: str(value) for name, value in values.items() if isinstance(value, Path)}
-    return {**values, **paths, "config": job.config.model_dump(mode="json")}
+    hearing = job.hearing and {
+        "description": job.hearing.description.model_dump(),
+        "columns": list(job.hearing.columns),
+    }
+    return {**values, **paths, "config": job.config.model_dump(mode="json"), "hearing": hearing}
 
 
 def _from_json(values: Mapping[str, Any]) -> RayTrainJob:
     names = ("data_dir", "folder", "parent", "pseudo_labels")
     paths = {name: Path(values[name]) for name in names if values[name] is not None}
-    return RayTrainJob(**{**values, **paths, "config": config_from_dict(values["config"])})
+    hearing = values["hearing"] and Hearing(
+        TeacherDescription.model_validate(values["hearing"]["description"]), tuple(values["hearing"]["columns"])
+    )
+    return RayTrainJob(**{**values, **paths, "config": config_from_dict(values["config"]), "hearing": hearing})

@@ -1,7 +1,8 @@
 """The run that a student learns from: its best model, which the student starts from, and its pseudo-labels.
 
 Where the run delivers finalists, both are those of a part of the labelled soundscapes: the part that validates the
-student, so that neither has heard it.
+student, so that neither has heard it. A probe of a foreign model has no weights to start from: who learns from it
+trains all stages, with its labels in the stage pseudo, and may learn from what the foreign model heard (`distil.*`).
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ from sed_model.config.sed_config import Data
 from sed_model.core.errors import ConfigError, DataError
 from sed_model.model.checkpoint import load_model, read_lineage
 from sed_model.run_folder.delivered import read_delivered
-from sed_model.run_folder.folder import RunFolder, labels_of_part
+from sed_model.run_folder.folder import RunFolder, is_probe, labels_of_part
 from sed_model.run_folder.leaderboard import best_trials
+from sed_model.teacher.description import checked_description
 from trainables.spaces.search_space import SearchSpace
+from trainables.trials.hearing import Hearing
 
 FREE_OF_WEIGHTS = (
     "model.drop_rate",
@@ -33,23 +36,27 @@ BOUND = ("model.", "front_end.", "data.target_s")
 class Teacher:
     """Folders of a run's best model and of its ensemble's labels; `round` is 0 for a search, n for a student.
 
-    Of a run that delivers finalists `models` are those of the best one, by part; else it is empty.
+    Of a run that delivers finalists `models` are those of the best one, by part; else it is empty. A probe has no
+    `model` and no `models`, but a `hearing`, and perhaps no labels; `n_parts` says for how many parts it has them.
     """
 
-    model: Path
-    labels: Path
+    model: Path | None
+    labels: Path | None
     round: int
     macro_auc: float
     models: tuple[Path, ...] = ()
+    n_parts: int = 0
+    hearing: Hearing | None = None
 
-    def of(self, data: Data) -> tuple[Path, Path]:
+    def of(self, data: Data) -> tuple[Path | None, Path | None]:
         """The model that a student starts from and the labels that it learns from, where `data` says what validates it.
 
         Where it asks for parts that the teacher has not, it is `check_leaks` that refuses.
         """
-        if data.soundscape_folds != len(self.models) or not self.models:
+        if data.soundscape_folds != self.n_parts or not self.n_parts:
             return self.model, self.labels
-        return self.models[data.fold], labels_of_part(self.labels, data.fold)
+        labels = None if self.labels is None else labels_of_part(self.labels, data.fold)
+        return self.models[data.fold] if self.models else None, labels
 
 
 def find_teacher(run_dir: Path) -> Teacher:
@@ -60,7 +67,8 @@ def find_teacher(run_dir: Path) -> Teacher:
         CheckpointError: delivered.json or the model is damaged.
     """
     run = RunFolder(run_dir)
-    run.read_search()
+    if is_probe(run):
+        return _probe(run)
     delivered = read_delivered(run.path)
     if (
         delivered is not None and labels_of_part(run.ensemble).is_dir()
@@ -69,7 +77,7 @@ def find_teacher(run_dir: Path) -> Teacher:
         for part, model in enumerate(models):
             read_pseudo_labels(labels_of_part(run.ensemble, part))
             load_model(model)
-        return Teacher(models[0], run.ensemble, read_lineage(models[0]).round, delivered.macro_auc, models)
+        return Teacher(models[0], run.ensemble, read_lineage(models[0]).round, delivered.macro_auc, models, len(models))
     best = best_trials(run.read_trials(), 1)
     if not best:
         raise DataError(f"--teacher {run_dir}: no trial has a model; go on with that search first.")
@@ -77,6 +85,31 @@ def find_teacher(run_dir: Path) -> Teacher:
     folder = run.trial(best[0]["number"])
     load_model(folder)
     return Teacher(folder, run.ensemble, read_lineage(folder).round, best[0]["macro_auc"])
+
+
+def _probe(run: RunFolder) -> Teacher:
+    delivered, best = read_delivered(run.path), best_trials(run.read_trials(), 1)
+    if not best:
+        raise DataError(f"--teacher {run.path}: the probe was broken off; run trainables.probe again.")
+    parts = labels_of_part(run.ensemble)
+    n_parts = delivered.n_parts if delivered is not None and parts.is_dir() else 0
+    labels = run.ensemble if (run.ensemble / "pseudo_labels").is_dir() else None
+    for folder in filter(None, [labels, *(labels_of_part(run.ensemble, part) for part in range(n_parts))]):
+        read_pseudo_labels(folder)
+    macro_auc = delivered.macro_auc if delivered is not None else best[0]["macro_auc"]
+    return Teacher(None, labels, 0, macro_auc, n_parts=n_parts, hearing=_hearing(run))
+
+
+def _hearing(run: RunFolder) -> Hearing:
+    record = run.read_search()["probe"]
+    try:
+        columns = tuple(int(column) for column in record["columns"])
+        tree = dict(record["teacher"])
+    except (KeyError, TypeError, ValueError):
+        raise DataError(
+            f"{run.search_file}: does not say which foreign model heard; run trainables.probe again."
+        ) from None
+    return Hearing(checked_description(tree, str(run.search_file)), columns)
 
 
 def check_student_space(space: SearchSpace) -> None:

@@ -14,9 +14,8 @@ import torch
 from ray import tune
 from ray.train import WorkerGroupError
 
-from sed_model.clips.pseudo_clips import read_pseudo_labels
-from sed_model.clips.training_data import TrainingData, open_training_data
-from sed_model.config.sed_config import SedConfig
+from sed_model.clips.training_data import TrainingData
+from sed_model.config.sed_config import Data, SedConfig
 from sed_model.config.stages import plan_stages
 from sed_model.core.errors import ConfigError, DiskFullError, UserError
 from sed_model.core.files import explained_full_disk
@@ -31,6 +30,7 @@ from trainables.on_ray.trial_storage import join_uri, working_files
 from trainables.spaces.search_space import SearchSpace
 from trainables.spaces.settings import TUNE_METRICS, Cost
 from trainables.trials.event_file import EventFile
+from trainables.trials.hearing import Hearing, opened
 from trainables.trials.model_costs import model_costs
 from trainables.trials.stage_trainer import RayTrainJob, fit_with_ray_train, scratch_folder
 from trainables.trials.teacher import Teacher
@@ -57,7 +57,19 @@ class SearchJob:
     @property
     def round(self) -> int:
         """0 for a search, n for students of round n."""
-        return 0 if self.teacher is None else self.teacher.round + 1
+        return 0 if self.teacher is None or "pseudo" not in self.stages else self.teacher.round + 1
+
+    def learns_from(self, data: Data) -> tuple[Path | None, Path | None]:
+        """The model that a trial starts from, and the labels that its stage pseudo learns from."""
+        if self.teacher is None:
+            return None, None
+        model, labels = self.teacher.of(data)
+        return model, labels if "pseudo" in self.stages else None
+
+    @property
+    def hearing(self) -> Hearing | None:
+        """The foreign model that trials may learn from."""
+        return None if self.teacher is None else self.teacher.hearing
 
     def stored(self, folder: Path) -> str | None:
         """Where a folder of the run is in the storage."""
@@ -122,7 +134,8 @@ def explained_model(config: SedConfig) -> Iterator[None]:
 
 def _train(config: SedConfig, folder: Path, job: SearchJob, drawn: Mapping[str, Any]) -> None:
     torch.set_num_threads(job.cpus_per_trial)
-    data = training_data(job.data_dir, config, job.teacher)
+    start, labels = job.learns_from(config.data)
+    data = training_data(job.data_dir, config, labels, job.hearing)
     costs = model_costs(config, len(data.folder.classes), job.run_dir, job.storage)
 
     def report(result: EpochResult) -> None:
@@ -138,7 +151,7 @@ def _train(config: SedConfig, folder: Path, job: SearchJob, drawn: Mapping[str, 
         EventFile(files.folder) as events,
     ):
         events.write_hparams(drawn)
-        parent = None if job.teacher is None else load_model(job.teacher.of(config.data)[0])
+        parent = None if start is None else load_model(start)
         fit_job = FitJob(config, plans, files.folder, parent, repeat_results=True, round=job.round)
         for result in fit(fit_job, data):
             events.write_epoch(result)
@@ -147,7 +160,7 @@ def _train(config: SedConfig, folder: Path, job: SearchJob, drawn: Mapping[str, 
 
 
 def ray_train_job(job: SearchJob, config: SedConfig, folder: Path) -> RayTrainJob:
-    parent, labels = (None, None) if job.teacher is None else job.teacher.of(config.data)
+    parent, labels = job.learns_from(config.data)
     return RayTrainJob(
         config=config,
         data_dir=job.data_dir,
@@ -161,13 +174,15 @@ def ray_train_job(job: SearchJob, config: SedConfig, folder: Path) -> RayTrainJo
         parent=parent,
         pseudo_labels=labels,
         round=job.round,
+        hearing=job.hearing,
     )
 
 
-def training_data(data_dir: Path, config: SedConfig, teacher: Teacher | None = None) -> TrainingData:
-    """The data folder opened for a configuration; the tables are read once a process."""
-    labels = None if teacher is None else read_pseudo_labels(teacher.of(config.data)[1])
-    return open_training_data(_data_folder(data_dir, config.data.target_s), config, progress=False, pseudo=labels)
+def training_data(
+    data_dir: Path, config: SedConfig, labels: Path | None = None, hearing: Hearing | None = None
+) -> TrainingData:
+    """The data folder opened for a configuration (see `opened`); the tables are read once a process."""
+    return opened(_data_folder(data_dir, config.data.target_s), config, labels, hearing)
 
 
 @functools.lru_cache(maxsize=2)

@@ -48,6 +48,7 @@ NOT_RUN = {
     "make format": "changes the code; make lint checks the same",
     ".venv/bin/python -m scripts.draw_rooms": "changes the checkout; test_explanation.py compares the picture with it",
     "make constraints": "asks a package index",
+    "make teacher": "asks a package index",
     "pip install": "asks a package index",
     ".venv/bin/python -m pip install": "asks a package index",
     ".venv/bin/python -m uv pip install": "asks a package index",

@@ -19,7 +19,6 @@ from sed_model.clips.embedding_cache import open_embeddings
 from sed_model.config.sed_config import Data
 from sed_model.core.errors import AudioError, ConfigError, TrainingError
 from sed_model.teacher.description import TeacherDescription
-from tests.hostile import refusal
 from tests.teachers import describe, tiny_teacher, write_onnx
 from tests.tiny_data import RATE_HZ, write_wav
 from trainables.labelling import embed
@@ -27,8 +26,10 @@ from trainables.labelling.embed import EmbedPlan, embed_files
 
 N_FILES = 6
 LISTENER = "ray::_Listener"
-SLOW = {"window_s": 1.0, "hop_s": 0.001}
-"""Tens of thousands of windows a recording: a second or two."""
+SLOW = {"window_s": 1.0, "hop_s": 0.002}
+"""Thousands of windows a recording: a second or so."""
+LONGEST_S = 500
+"""On a loaded machine, where Ray's workers stand back for everything else."""
 
 
 @pytest.fixture
@@ -136,7 +137,8 @@ def test_bad_audio_is_told_and_skipped_or_fails(
     for name in ("bad.wav", "worse.wav"):
         (recordings / name).write_bytes(name.encode())
     teacher = tiny_teacher(tmp_path, ".onnx", window_s=1.0)
-    refusal(lambda: embed_files(plan_of(tmp_path, teacher)), "2 of 8", "bad.wav", "worse.wav", kind=AudioError)
+    with pytest.raises(AudioError, match=r"2 of 8 (?s:.)*bad\.wav(?s:.)*worse\.wav"):
+        embed_files(plan_of(tmp_path, teacher))
     assert "cannot be read: bad.wav: is no readable audio" in capsys.readouterr().out
     cache = embed_files(plan_of(tmp_path, teacher, on_bad_audio="skip"))
     assert [one.path for one in cache.bad] == ["bad.wav", "worse.wav"]
@@ -148,8 +150,8 @@ def test_what_a_teacher_does_wrong_is_told_and_its_actors_end(
 ) -> None:
     weights = np.full((3, RATE_HZ), np.nan, np.float32)
     teacher = describe(write_onnx(tmp_path / "tiny.onnx", RATE_HZ, weights), 1.0)
-    message = refusal(lambda: embed_files(plan_of(tmp_path, teacher)), "tiny", "NaN or Inf", kind=ConfigError)
-    assert "\n" not in message
+    with pytest.raises(ConfigError, match=r"^tiny: says NaN or Inf of a window; its file is damaged\.$"):
+        embed_files(plan_of(tmp_path, teacher))
     wait_until(lambda: ray.available_resources().get("CPU") == 2.0)
     wait_until(lambda: not listeners())
 
@@ -174,20 +176,20 @@ def test_actors_that_are_killed_always_are_told(ray_cluster: None, recordings: P
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1_200)
 def test_a_driver_that_is_killed_loses_nothing(
-    start_command: Callable[..., Any], recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    start_command: Callable[..., Any], recordings: Path, tmp_path: Path
 ) -> None:
     teacher = tiny_teacher(tmp_path, ".onnx", **SLOW)
     words = (tmp_path / "cache", recordings, teacher.model_dump_json())
     driver = start_command("tests.trainables.embed_driver", *words)
-    driver.wait_until(lambda: len(heard_files(tmp_path)) >= 2)
+    driver.wait_until(lambda: len(heard_files(tmp_path)) >= 2, LONGEST_S)
     driver.signal(signal.SIGKILL)
     before = {path: path.read_bytes() for path in heard_files(tmp_path)}
     times_ns = {path: path.stat().st_mtime_ns for path in before}
     assert 2 <= len(before) < N_FILES
     second = start_command("tests.trainables.embed_driver", *words)
-    second.wait_until(lambda: second.process.poll() is not None)
+    second.wait_until(lambda: second.process.poll() is not None, LONGEST_S)
     assert second.output.endswith(f"{N_FILES}\n"), second.errors
     assert f"{len(before)} are there already" in second.output
     assert {path: path.stat().st_mtime_ns for path in before} == times_ns

@@ -35,6 +35,7 @@ Post-processing (each step can be set, or tuned on the labelled train soundscape
   --top-n, --file-power   each class is multiplied by the mean of its N best windows of the soundscape, to a power
   --keep-classes, --low-power  all but the N best classes of a soundscape are raised to a power"""
 EXAMPLES = """  python -m trainables.predict --run runs/NAME --soundscapes DIR/test_soundscapes --out submission.csv
+  python -m trainables.predict --run runs/NAME --also runs/PROBE --soundscapes DIR --out submission.csv
   python -m trainables.predict --model models/a --model models/b --soundscapes DIR --out submission.csv --tta
   python -m trainables.predict --run runs/NAME --tune-post --out post.json
   python -m trainables.predict --run runs/NAME --soundscapes DIR --out submission.csv --post post.json
@@ -72,9 +73,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     load = loader(options.runtime, options.threads)
     chosen = options.model
     if options.run:
-        from trainables.labelling.run_members import members_of
+        from trainables.labelling.run_members import members_of, with_others
 
-        members = members_of(options.run, options.top_k, options.single)
+        others = [members_of(run) for run in options.also]
+        members = with_others(members_of(options.run, options.top_k, options.single), others)
         chosen = members.folders
         print(f"members: {members.source}: {', '.join(members.names)}", flush=True)
         try:
@@ -100,6 +102,14 @@ def build_parser() -> argparse.ArgumentParser:
     parser = cli.parser("trainables.predict", DESCRIPTION, EXAMPLES)
     cli.add_models(parser)
     add = parser.add_argument
+    add(
+        "--also",
+        type=cli.run_folder,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="another run whose models join those of --run, a probe's or another backbone's; the runs count alike",
+    )
     add("--soundscapes", type=cli.path, metavar="DIR", help="folder of audio files")
     add(
         "--recursive",
@@ -143,6 +153,8 @@ def ignored_options(parser: argparse.ArgumentParser, options: argparse.Namespace
     """What was given and would change nothing, with the reason; "" where there is nothing."""
     names = [name for name, value in vars(options).items() if value != parser.get_default(name)]
     of_events = [name for name in names if name.startswith("event_")]
+    if options.also and not options.run:
+        return "--also joins other runs to --run; repeat --model for several models"
     if options.tune_post:
         rest = [name for name in names if name in (*POST_OPTIONS, "tta", "sample_submission", "step_s")]
         ignored = [*of_events, *(name for name in rest if name != "tta_shift_s")]

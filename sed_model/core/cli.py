@@ -155,6 +155,7 @@ def check_models(parser: argparse.ArgumentParser, options: argparse.Namespace) -
 def chosen_models(options: argparse.Namespace) -> str:
     """What `add_models` read, as words of another command."""
     words = ["--run", options.run] if options.run else [w for model in options.model or () for w in ("--model", model)]
+    words += [w for run in getattr(options, "also", ()) for w in ("--also", run)]
     words += ["--top-k", options.top_k] if options.top_k else []
     words += ["--single"] if options.single else []
     return shlex.join(map(str, words))

@@ -63,6 +63,25 @@ def members_of(run_dir: Path, top_k: int | None = None, single: bool = False) ->
     return _best_alike(ranked, top_k or DEFAULT_TOP_K)
 
 
+def with_others(first: RunMembers, others: Sequence[RunMembers]) -> RunMembers:
+    """The models of several runs together: each run's mean counts alike, however many models it has.
+
+    Raises:
+        CheckpointError: the models of a run are joined otherwise than by a mean.
+    """
+    runs = [first, *others]
+    if not others:
+        return first
+    if odd := [one.source for one in runs if one.joining.method != "mean"]:
+        raise CheckpointError(f"--also joins means, but {odd[0]} says otherwise; give --top-k, or leave --also out.")
+    weights: list[float] = []
+    for one in runs:
+        own = one.joining.weights or (1.0,) * len(one.folders)
+        weights += [weight / sum(own) / len(runs) for weight in own]
+    folders = tuple(folder for one in runs for folder in one.folders)
+    return RunMembers(folders, Joining(tuple(weights)), "; ".join(one.source for one in runs))
+
+
 def _delivered(run: Path, members: Sequence[Member]) -> RunMembers:
     for member in members:
         if read_lineage(run / member.folder, with_weights=False).weights_sha256 != member.weights_sha256:

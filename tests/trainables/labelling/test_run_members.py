@@ -11,7 +11,10 @@ from sed_model.predict.ensemble import Joining
 from trainables.labelling.run_members import RunMembers, with_others
 
 
-def members(name: str, count: int, joining: Joining = Joining()) -> RunMembers:
+MEAN = Joining()
+
+
+def members(name: str, count: int, joining: Joining = MEAN) -> RunMembers:
     return RunMembers(tuple(Path(name, f"trial_{number:04d}") for number in range(count)), joining, name)
 
 

@@ -10,7 +10,6 @@ from sed_model.core.errors import CheckpointError
 from sed_model.predict.ensemble import Joining
 from trainables.labelling.run_members import RunMembers, with_others
 
-
 MEAN = Joining()
 
 

@@ -11,7 +11,7 @@ hears with the foreign model. Nothing is chosen on the test soundscapes. All way
 - frames: the term of `distil.weight` in all stages but the last, no labels
 - both
 
-A model takes 4 to 8 minutes on one core; --jobs at a time. A broken run goes on with what is missing in --out.
+A model takes 3 to 6 minutes on one core; --jobs at a time. A broken run goes on with what is missing in --out.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ from trainables.trials.teacher import find_teacher
 
 BASE = Path(__file__).parent / "tables" / "base.yaml"
 SUPERVISED = ("pretrain_ce", "train_bce", "finetune")
-WITHOUT = {"stages.pretrain_ce.epochs": 3, "stages.train_bce.epochs": 20, "stages.finetune.epochs": 2}
+WITHOUT = {"stages.pretrain_ce.epochs": 3, "stages.train_bce.epochs": 15, "stages.finetune.epochs": 2}
 LABELS = {
     "stages.pretrain_ce.epochs": 3,
-    "stages.train_bce.epochs": 8,
+    "stages.train_bce.epochs": 5,
     "stages.finetune.epochs": 2,
-    "stages.pseudo.epochs": 12,
+    "stages.pseudo.epochs": 10,
     "stages.pseudo.lr": 5e-4,
     "pseudo.prob": 0.9,
     "pseudo.replace_share": 0.55,

@@ -50,7 +50,7 @@ def test_every_format_is_read(tmp_path: Path, suffix: str) -> None:
 
 @pytest.mark.parametrize("subtype", ["PCM_U8", "ALAW", "ULAW", "IMA_ADPCM", "MS_ADPCM", "GSM610"])
 def test_old_codecs_at_an_odd_rate_are_read(tmp_path: Path, subtype: str) -> None:
-    """As recorders and converters of the nineties wrote WAV: 3 s at 11,127 Hz. Blocks of a codec fill up with silence."""
+    """3 s at 11,127 Hz, as old recorders and converters wrote WAV; a codec fills its last block up with silence."""
     soundfile.write(tmp_path / "x.wav", tone(3.0, 11_127), 11_127, subtype=subtype)
     wave = decode(tmp_path / "x.wav", RATE)
     assert 3 * RATE <= len(wave) + 1 <= 3.07 * RATE

@@ -108,23 +108,36 @@ def front_end_of(config: dict[str, Any]) -> FrontEnd:
 def read_clip(file: Path, start_s: float, end_s: float) -> Clip:
     """The window of a recording, its channels averaged.
 
+    By libsndfile as it is: training reads some more (MP3 among the metadata of a WAV file), of which a window may
+    be refused here.
+
     Raises:
-        OSError, soundfile.SoundFileError: the file cannot be read.
-        ValueError: it is no file (a pipe would block), is damaged, or nothing of the window lies within it.
+        OSError: the file cannot be read.
+        ValueError: it is no file (a pipe would block), is damaged or beyond libsndfile, or nothing of the window lies
+            within it.
     """
     if not is_file(file):
         raise ValueError("there is no such file")
-    with sf.SoundFile(file) as sound:
-        if not RATES_HZ[0] <= sound.samplerate <= RATES_HZ[1]:
-            raise ValueError(f"its header says that its sample rate is {sound.samplerate} Hz")
-        sound.seek(min(round(start_s * sound.samplerate), sound.frames))
-        samples = sound.read(round((end_s - start_s) * sound.samplerate), dtype="float32", always_2d=True)
-        rate_hz = sound.samplerate
+    try:
+        samples, rate_hz = _read(file, start_s, end_s)
+    except sf.SoundFileError as error:
+        reason = str(getattr(error, "error_string", error)).strip().rstrip(".")
+        raise ValueError(f"libsndfile alone, which plays sounds here, cannot read it ({reason})") from None
     if not len(samples):
         raise ValueError(f"it ends before {start_s:g} s")
     if not np.isfinite(samples).all():
         raise ValueError("it holds NaN or Inf samples")
     return Clip(samples.mean(axis=1), rate_hz)
+
+
+def _read(file: Path, start_s: float, end_s: float) -> tuple[np.ndarray, int]:
+    """Samples [samples, channels] and their rate."""
+    with sf.SoundFile(file) as sound:
+        if not RATES_HZ[0] <= sound.samplerate <= RATES_HZ[1]:
+            raise ValueError(f"its header says that its sample rate is {sound.samplerate} Hz")
+        sound.seek(min(round(start_s * sound.samplerate), sound.frames))
+        samples = sound.read(round((end_s - start_s) * sound.samplerate), dtype="float32", always_2d=True)
+        return samples, sound.samplerate
 
 
 def resampled(clip: Clip, rate_hz: int) -> Clip:

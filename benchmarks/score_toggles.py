@@ -2,8 +2,9 @@
 
     python benchmarks/score_toggles.py --data DIR [--data DIR ..] --weights FILE --out DIR [--only TOGGLE ..]
 
-Each row trains `benchmarks/toggles.yaml` with one key changed. Nothing is chosen on the test soundscapes: a run keeps
-its best epoch by the labelled train soundscapes. Rows that `--out` holds already are not trained again.
+Each row trains `benchmarks/toggles.yaml` with one key changed; the rows of `MIXES`, run by name only, mix most batches
+and choose the targets of the loudest frame. Nothing is chosen on the test soundscapes: a run keeps its best epoch by
+the labelled train soundscapes. Rows that `--out` holds already are not trained again.
 """
 
 from __future__ import annotations
@@ -14,21 +15,30 @@ import multiprocessing
 import statistics
 import sys
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from score_trial import score
 
+from sed_model.audio.windows import decode_as_cached
+from sed_model.augment.batch import LabelRule
 from sed_model.clips.training_data import open_training_data
 from sed_model.config.sed_config import load_config
 from sed_model.config.stages import plan_stages
 from sed_model.core.errors import UserError
 from sed_model.core.files import write_json
 from sed_model.data.recordings import read_data_folder
+from sed_model.data.soundscape_labels import read_soundscape_labels
+from sed_model.model.checkpoint import LoadedModel, load_model
+from sed_model.model.devices import choose_runtime
+from sed_model.predict.window_scores import contexts
+from sed_model.train import stage_training
 from sed_model.train.fit import FitJob, fit
 
 CONFIG = Path(__file__).with_name("toggles.yaml")
@@ -55,6 +65,12 @@ TOGGLES: dict[str, dict[str, Any]] = {
     "average_epochs=1": {"optim.average_epochs": 1},
     "average_epochs=3": {"optim.average_epochs": 3},
 }
+MIXES: dict[str, tuple[dict[str, Any], LabelRule]] = {
+    f"{kind}={rule}": ({"augment.mix.prob": prob, "augment.mix.cutmix_share": cutmix_share}, rule)
+    for kind, prob, cutmix_share in (("mixup", 1.0, 0.0), ("cutmix", 0.9, 0.5))
+    for rule in ("convex", "union")
+}
+"""Settings, and how the targets of the loudest frame mix: an experiment, no key of the configuration."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +80,7 @@ class Run:
     seed: int
     weights: Path
     out: Path
+    config: Path = CONFIG
 
     @property
     def folder(self) -> Path:
@@ -77,38 +94,92 @@ def train(run: Run) -> dict[str, Any]:
         row: dict[str, Any] = json.loads(done.read_text(encoding="utf-8"))
         return row
     torch.set_num_threads(1)
-    config = load_config(CONFIG).with_overrides(
-        {"model.weights": str(run.weights), "seed": run.seed, **OF_SET.get(run.data.name, {}), **TOGGLES[run.toggle]}
+    config = load_config(run.config).with_overrides(
+        {"model.weights": str(run.weights), "seed": run.seed, **OF_SET.get(run.data.name, {}), **settings(run.toggle)}
     )
     data = open_training_data(read_data_folder(run.data), config, progress=False)
-    for result in fit(FitJob(config, plan_stages(config, STAGES), run.folder), data):
-        validation_auc = result.best_macro_auc
+    with loudest_frames_by(run.toggle):
+        for result in fit(FitJob(config, plan_stages(config, STAGES), run.folder), data):
+            validation_auc = result.best_macro_auc
     (test_auc,) = score([run.folder], run.data).values()
-    row = {"data": run.data.name, "toggle": run.toggle, "seed": run.seed, "val": validation_auc, "test": test_auc}
+    scores = {"val": validation_auc, "test": test_auc, "within": within_clips(load_model(run.folder), run.data)}
+    row = {"data": run.data.name, "toggle": run.toggle, "seed": run.seed, **scores}
     write_json(done, row)
     print(json.dumps(row), flush=True)
     return row
 
 
+def settings(toggle: str) -> dict[str, Any]:
+    return MIXES[toggle][0] if toggle in MIXES else TOGGLES[toggle]
+
+
+@contextmanager
+def loudest_frames_by(toggle: str) -> Iterator[None]:
+    """Train with the rule of a row of `MIXES`; cross-entropy goes without union, as ever."""
+    product = stage_training.loudest_rule
+    if toggle in MIXES:
+        rule = MIXES[toggle][1]
+        stage_training.loudest_rule = lambda _, stage, __: "convex" if stage.loss == "ce" else rule
+    try:
+        yield
+    finally:
+        stage_training.loudest_rule = product
+
+
+@torch.inference_mode()
+def within_clips(member: LoadedModel, data_dir: Path) -> float:
+    """Share of the frame logits' variance that lies within windows, of the labelled windows of the test soundscapes."""
+    config, runtime = member.config, choose_runtime(member.config.optim)
+    runtime.place(member.model)
+    labels = read_soundscape_labels(
+        data_dir / "test_soundscapes_labels.csv",
+        data_dir / "test_soundscapes",
+        member.lineage.classes,
+        config.data.target_s,
+    )
+    logits = []
+    for path, rows in labels.groupby("path", sort=True):
+        waveform = decode_as_cached(data_dir / str(path), config.front_end.sample_rate_hz)
+        clips, parts = contexts(waveform, rows["start_s"].to_numpy(float), config)
+        with runtime.autocast():
+            output = member.model(runtime.images(member.model.images(torch.from_numpy(clips))), parts)
+        logits.append(output.frame_logits.float().numpy())
+    return variance_within(np.concatenate(logits))
+
+
+def variance_within(logits: np.ndarray) -> float:
+    """Of frame logits [windows, steps, classes]: their variance within windows, over all of it; means of classes."""
+    return float(logits.var(axis=1, ddof=1).mean() / logits.reshape(-1, logits.shape[2]).var(axis=0, ddof=1).mean())
+
+
 def summary(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One row per data set and toggle: mean and spread of its test scores, and of the paired differences from plain."""
-    tests: dict[tuple[str, str], dict[int, float]] = defaultdict(dict)
+    """One row per data set and toggle: mean test score and gain over its reference, paired by seed, with its spread.
+
+    `within` is the mean share of the frame logits' variance within windows.
+    """
+    by_cell: dict[tuple[str, str], dict[int, dict[str, Any]]] = defaultdict(dict)
     for row in rows:
-        tests[row["data"], row["toggle"]][row["seed"]] = row["test"]
+        by_cell[row["data"], row["toggle"]][row["seed"]] = row
     lines = []
-    for (data, toggle), by_seed in tests.items():
-        plain = tests[data, PLAIN]
-        gains = [value - plain[seed] for seed, value in by_seed.items()]
+    for (data, toggle), by_seed in by_cell.items():
+        others = by_cell[data, reference(toggle)]
+        gains = [row["test"] - others[seed]["test"] for seed, row in by_seed.items()]
         lines.append(
             {
                 "data": data,
                 "toggle": toggle,
-                "test_auc": round(statistics.mean(by_seed.values()), 4),
+                "test_auc": round(statistics.mean(row["test"] for row in by_seed.values()), 4),
                 "gain": round(statistics.mean(gains), 4),
                 "gain_sd": round(statistics.stdev(gains), 4) if len(gains) > 1 else 0.0,
+                "within": round(statistics.mean(row["within"] for row in by_seed.values()), 3),
             }
         )
     return lines
+
+
+def reference(toggle: str) -> str:
+    """The row that another one's gain is over: of `MIXES` that of the same mix with convex targets."""
+    return f"{toggle.partition('=')[0]}=convex" if toggle in MIXES else PLAIN
 
 
 def main() -> int:
@@ -117,17 +188,22 @@ def main() -> int:
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="models and rows; a broken run goes on here")
     parser.add_argument(
-        "--only", choices=TOGGLES, action="append", help="these rows alone, beside plain; may be repeated"
+        "--only",
+        choices=(*TOGGLES, *MIXES),
+        action="append",
+        help="these rows alone, and what they are compared with; may be repeated; default: all but mixes",
     )
+    parser.add_argument("--config", type=Path, default=CONFIG, help="what is trained; default: toggles.yaml")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
+    toggles = options.only or list(TOGGLES)
+    config, weights, out = (path.absolute() for path in (options.config, options.weights, options.out))
     runs = [
-        Run(data.absolute(), toggle, seed, options.weights.absolute(), options.out.absolute())
+        Run(data.absolute(), toggle, seed, weights, out, config)
         for seed in range(options.seeds)
         for data in options.data
-        for toggle in TOGGLES
-        if not options.only or toggle in (PLAIN, *options.only)
+        for toggle in dict.fromkeys([*map(reference, toggles), *toggles])
     ]
     try:
         with ProcessPoolExecutor(options.jobs, multiprocessing.get_context("spawn")) as pool:

@@ -145,6 +145,16 @@ def test_without_the_data_the_section_says_so(tmp_path: Path) -> None:
     assert f"The data folder {tmp_path / 'data'} is not here: no sound to show." in text
 
 
+def test_recordings_that_libsndfile_cannot_read_are_named_and_the_others_are_played(tmp_path: Path) -> None:
+    run = write_hostile_run(tmp_path)
+    (tmp_path / "data" / "f0.ogg").write_bytes(b"RIFF, and what only training can read")
+
+    elements = Elements(page_of(run))
+
+    assert "f0.ogg cannot be shown: libsndfile alone, which plays sounds here, cannot read it (" in elements.text
+    assert elements.names.count("audio") >= 1
+
+
 def test_a_filename_cannot_lead_out_of_the_data_folder(tmp_path: Path) -> None:
     run = write_hostile_run(tmp_path)
     rows = [row | {"filename": f"../data/../{row['filename']}"} for row in oof_rows(0.4)]

@@ -18,7 +18,9 @@ from analysis.windows import (
     read_clip,
     sound_uri,
 )
+from sed_model.audio.decoding import decode
 from sed_model.run_folder.predictions import OutOfFold
+from tests.sed_model.mp3_in_wav import chunk, mp3_frames, write_mp3_in_wav
 
 FRONT_END = FrontEnd(16000, 512, 160, 64, 50.0, 8000.0, 80.0)
 
@@ -56,6 +58,20 @@ def test_a_window_behind_the_end_is_an_error(tmp_path: Path) -> None:
 
     with pytest.raises(ValueError, match="ends before 5 s"):
         read_clip(tmp_path / "short.wav", 5.0, 10.0)
+
+
+def test_mp3_in_wav_is_played_and_where_libsndfile_fails_it_is_named(tmp_path: Path) -> None:
+    """Training reads both files to their ends; libsndfile takes what lies behind the sound for more of the MP3."""
+    stream = b"".join(mp3_frames(tmp_path / "x.mp3", tone(440, duration_s=8.0), 16_000))
+    write_mp3_in_wav(tmp_path / "plain.wav", stream, 16_000)
+    write_mp3_in_wav(tmp_path / "notes.wav", stream, 16_000, last=chunk(b"LIST", b"INFO" + bytes(6_000)))
+
+    for name in ("plain.wav", "notes.wav"):
+        clip = read_clip(tmp_path / name, 2.0, 7.0)
+        assert np.abs(np.fft.rfft(clip.waveform)).argmax() / 5.0 == pytest.approx(440, abs=0.5)
+        assert len(decode(tmp_path / name, 16_000, start_s=5.0)) > 2.9 * 16_000
+    with pytest.raises(ValueError, match="libsndfile alone, which plays sounds here, cannot read it"):
+        read_clip(tmp_path / "notes.wav", 5.0, 10.0)
 
 
 def test_a_tone_is_loudest_at_its_height() -> None:

@@ -71,6 +71,11 @@ class Storage:
         found = self._files.get_file_info(fs.FileSelector(self._path, allow_not_found=True))
         return {info.base_name for info in found if info.is_file}
 
+    def oldest_first(self) -> list[str]:
+        """The files in the folder, by the time at which they were written; equal times by name."""
+        found = self._files.get_file_info(fs.FileSelector(self._path, allow_not_found=True))
+        return [info.base_name for info in sorted(found, key=lambda i: (i.mtime_ns or 0, i.base_name)) if info.is_file]
+
     def read(self, name: str) -> bytes | None:
         """Content of a small file; None where there is none."""
         if self._files.get_file_info(f"{self._path}/{name}").type == fs.FileType.NotFound:

@@ -48,6 +48,17 @@ def test_every_format_is_read(tmp_path: Path, suffix: str) -> None:
     )  # mp3 and ogg lose a little
 
 
+@pytest.mark.parametrize("subtype", ["PCM_U8", "ALAW", "ULAW", "IMA_ADPCM", "MS_ADPCM", "GSM610"])
+def test_old_codecs_at_an_odd_rate_are_read(tmp_path: Path, subtype: str) -> None:
+    """3 s at 11,127 Hz, as old recorders and converters wrote WAV; a codec fills its last block up with silence."""
+    soundfile.write(tmp_path / "x.wav", tone(3.0, 11_127), 11_127, subtype=subtype)
+    wave = decode(tmp_path / "x.wav", RATE)
+    assert 3 * RATE <= len(wave) + 1 <= 3.07 * RATE
+    inside = wave[RATE : 2 * RATE]
+    assert np.sqrt(np.mean(inside**2)) == pytest.approx(0.5 / np.sqrt(2), rel=0.02)
+    assert np.abs(np.fft.rfft(inside)).argmax() == 1000
+
+
 def test_a_part_is_cut_out_in_seconds(tmp_path: Path) -> None:
     ramp = np.linspace(0, 0.9, 4 * RATE)
     soundfile.write(tmp_path / "x.wav", ramp, RATE, subtype="FLOAT")

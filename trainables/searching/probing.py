@@ -6,6 +6,7 @@ together: whatever takes a run takes this one.
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ from sed_model.model.checkpoint import Lineage, save_model
 from sed_model.model.devices import prediction_runtime
 from sed_model.model.probe_model import ProbeModel
 from sed_model.predict.window_scores import predict_dataset
-from sed_model.run_folder.folder import RunFolder
+from sed_model.run_folder.folder import RunFolder, is_probe
 from sed_model.run_folder.metrics import macro_auc
 from sed_model.run_folder.predictions import OOF_FILE, write_predictions
 from sed_model.run_folder.run_tables import trial_id
@@ -109,7 +110,6 @@ def run_probe(options: ProbeOptions) -> None:
     with ray_session(options.address, False):
         heard = hear_all(probing, options)
         with only_driver(run.path, "probe"):
-            check_unused(run)
             run.write_search(probe_record(probing, options))
             fit_all(probing, heard)
             run.write_leaderboard()
@@ -119,11 +119,11 @@ def run_probe(options: ProbeOptions) -> None:
             if labels:
                 label_soundscapes(plan_ensemble(EnsembleJob(run.path, data.root, run.ensemble, top_k=len(KINDS))))
     print(f"\nrun folder      {run.path}\nleaderboard     {run.leaderboard}   {time.monotonic() - start_s:.0f} s")
+    name, scapes = shlex.quote(str(run.path)), cli.soundscapes_to_predict(data.root)
     cli.print_next(
-        *([f"python -m trainables.search --space teacher.yaml --teacher {run.path}"] if labels else []),
-        f"python -m analysis.report --run {run.path}",
-        f"python -m trainables.predict --run {run.path} --soundscapes {cli.soundscapes_to_predict(data.root)} "
-        "--out submission.csv",
+        *([f"python -m trainables.search --space teacher.yaml --teacher {name}"] if labels else []),
+        f"python -m analysis.report --run {name}",
+        f"python -m trainables.predict --run {name} --soundscapes {scapes} --out submission.csv",
     )
 
 
@@ -132,7 +132,6 @@ def prepare_probe(options: ProbeOptions) -> Probing:
     check_place(options.out, options.name)
     description = read_description(options.teacher, options.teacher_file, options.teacher_labels)
     run = RunFolder(options.out / (options.name or f"probe-{description.name}-{time.strftime('%Y%m%d-%H%M%S')}"))
-    check_unused(run)
     overrides = absolute_paths(parse_overrides(options.overrides))
     if foreign := [name for name in overrides if not name.startswith(USED)]:
         raise ConfigError(
@@ -146,7 +145,25 @@ def prepare_probe(options: ProbeOptions) -> Probing:
     config = config.with_overrides({name: value for name, value in own.items() if name not in overrides})
     data = read_data_folder(options.data, config.data.target_s)
     matches = match_labels(class_names(data), description.read_labels(), description.label_format)
-    return Probing(run, config, data, description, matches)
+    probing = Probing(run, config, data, description, matches)
+    check_place_of(probing)
+    return probing
+
+
+def check_place_of(probing: Probing) -> None:
+    """A probe that was broken off is begun again in its folder: what was heard and predicted is kept.
+
+    Raises:
+        ConfigError: something else is there.
+    """
+    run = probing.run
+    if not run.search_file.is_file() or not is_probe(run):
+        check_unused(run)
+        return
+    record = run.read_search()
+    theirs = record["data"]["fingerprint"], record["probe"].get("sha256"), record.get("base")
+    if theirs != (probing.data.fingerprint, probing.foreign.sha256, probing.config.model_dump(mode="json")):
+        raise ConfigError(f"{run.path} is a probe of other data, of another teacher or setting; choose another --name.")
 
 
 def match_lines(probing: Probing) -> list[str]:

@@ -138,16 +138,26 @@ def prepare_probe(options: ProbeOptions) -> Probing:
             f"--set {foreign[0]}: would change nothing: a probe trains no model; what it goes by begins with "
             f"{', '.join(USED)}."
         )
-    # Its label rules keep nearly all windows, with their probabilities as targets.
-    config = load_config(SPACES_DIR / "short.yaml").with_overrides(overrides)
-    # What a foreign model hears is the window itself, and a window's score is that of the loudest that it hears.
-    own = {"data.window_s": config.data.target_s, "inference.frame_share": 0.0, "model.pretrained": False}
-    config = config.with_overrides({name: value for name, value in own.items() if name not in overrides})
+    config = probe_config(overrides)
     data = read_data_folder(options.data, config.data.target_s)
     matches = match_labels(class_names(data), description.read_labels(), description.label_format)
     probing = Probing(run, config, data, description, matches)
     check_place_of(probing)
     return probing
+
+
+def probe_config(overrides: Mapping[str, Any]) -> SedConfig:
+    """The configuration of a probe: what a foreign model hears is the target window, with no images between.
+
+    Its label rules, of short.yaml, keep nearly all windows, with their probabilities as targets.
+    """
+    base = load_config(SPACES_DIR / "short.yaml")
+    given = base.flat() | overrides
+    # A window's score is that of the loudest that the foreign model hears in it.
+    own = {"data.window_s": given["data.target_s"], "inference.frame_share": 0.0, "model.pretrained": False}
+    if isinstance(rate := overrides.get("front_end.sample_rate_hz"), int):
+        own |= {"front_end.f_max_hz": rate / 2, "front_end.n_mels": 32}  # there are no mels, but they have to fit
+    return base.with_overrides({**own, **overrides})
 
 
 def check_place_of(probing: Probing) -> None:

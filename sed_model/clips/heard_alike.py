@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from sed_model.clips.embedding_cache import EmbeddingCache
+from sed_model.clips.embeddings import EmbeddingSource
 from sed_model.data.recordings import DataFolder
 from sed_model.run_folder.recordings_table import MAX_TEXT
 from sed_model.scores.embedding_map import map_of
 from sed_model.scores.neighbours import Labelled, alike
 
 
-def recordings_alike(folder: DataFolder, heard: EmbeddingCache, seed: int) -> list[dict[str, Any]]:
+def recordings_alike(folder: DataFolder, heard: EmbeddingSource, seed: int) -> list[dict[str, Any]]:
     """A row of RECORDING_FIELDS for each training recording that was heard, by its mean embedding; see there."""
     means = [heard.mean(path, 0, np.inf) for path in folder.recordings["path"]]
     is_heard = [mean is not None for mean in means]

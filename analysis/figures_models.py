@@ -10,6 +10,8 @@ from analysis.plots import BLUE, GREEN, GREY, ORANGE, SCORE_LABEL, VERMILLION
 
 N_CLASSES = 30
 N_CONFUSED = 20
+MAX_IN_LEGEND = 12
+"""Labels; more would take the page, and the pointer tells them."""
 RUN_COLOURS = (BLUE, VERMILLION, GREEN, ORANGE, "#CC79A7", "#56B4E9", GREY)
 
 
@@ -154,6 +156,32 @@ def window_figure(picture: str, seconds: tuple[float, float], ticks: Mapping[flo
         showlegend=True,
     )  # fmt: skip
     return figure
+
+
+def map_figure(recordings: pd.DataFrame) -> go.Figure:
+    """A dot for each recording that has a place, coloured by its label; takes `alike.recordings_frame`."""
+    labels = recordings["primary_label"].value_counts(sort=False).sort_index()
+    figure = blank("", "", 520)
+    for place, name in enumerate(labels.index):
+        dots = recordings[recordings["primary_label"] == name]
+        figure.add_scatter(
+            x=dots["x"].round(3).tolist(),
+            y=dots["y"].round(3).tolist(),
+            mode="markers",
+            marker={"color": _hue(place), "size": 7, "opacity": 0.8, "line": {"width": 0.5, "color": INK}},
+            name=label(name),
+            text=[f"{label(file, 80)}<br>{label(name, 40)}" for file in dots["filename"]],
+            hoverinfo="text",
+        )
+    figure.update_layout(showlegend=len(labels) <= MAX_IN_LEGEND, hovermode="closest")
+    figure.update_xaxes(showticklabels=False, zeroline=False)
+    figure.update_yaxes(showticklabels=False, zeroline=False)
+    return figure
+
+
+def _hue(place: int) -> str:
+    """Colours of neighbouring places far apart, however many there are; light and dark pages both show them."""
+    return f"hsl({place * 137.508 % 360:.0f}, {(70, 45)[place % 2]}%, {(45, 60, 52)[place % 3]}%)"
 
 
 def _repeated(n: int) -> list[str]:

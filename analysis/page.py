@@ -81,6 +81,24 @@ class FigureView:
 
 
 @dataclass(frozen=True)
+class Sound:
+    """A recording with what it is in words; without `uri` it cannot be played, as the words say."""
+
+    name: str
+    words: str
+    uri: str = ""
+
+
+@dataclass(frozen=True)
+class PairsView:
+    """Recordings to compare by ear: each pair with what it is about in words, its sounds side by side."""
+
+    title: str
+    sentences: Sequence[str]
+    pairs: Sequence[tuple[str, tuple[Sound, Sound]]]
+
+
+@dataclass(frozen=True)
 class Section:
     """A part of the page. `sentences` are plain text; `is_grid` sets small figures side by side where there is room."""
 
@@ -91,6 +109,7 @@ class Section:
     tables: Sequence[TableView] = ()
     commands: Sequence[tuple[str, str]] = field(default=())
     is_grid: bool = False
+    pairs: Sequence[PairsView] = ()
 
 
 @dataclass(frozen=True)

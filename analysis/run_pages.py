@@ -10,6 +10,7 @@ import optuna
 from analysis.compare import comparison_chapter, unique_names
 from analysis.luck import luck_section
 from analysis.page import Chapter, Section, render, said
+from analysis.sections_alike import alike_section
 from analysis.sections_models import (
     calibration_section,
     classes_section,
@@ -46,7 +47,9 @@ SECTIONS = (
     confusion_section,
     pseudo_label_section,
     windows_section,
+    alike_section,
 )
+"""Each makes a part of the page, or None where the run has nothing to show of it."""
 
 
 def report(paths: Sequence[Path]) -> str:
@@ -71,7 +74,8 @@ def run_chapter(name: str, facts: RunFacts) -> Chapter:
     with warnings.catch_warnings():
         # Optuna calls some of its pictures experimental.
         warnings.simplefilter("ignore", category=optuna.exceptions.ExperimentalWarning)
-        sections = [section(facts) for section in SECTIONS]
+        made = [section(facts) for section in SECTIONS]
+    sections = [section for section in made if section is not None]
     return Chapter(facts.anchor("run"), name, [luck_section(facts), summary, *sections, commands_section(facts)])
 
 

@@ -25,6 +25,7 @@ from analysis.tables import Run, RunFolderError
 from analysis.windows import (
     FrontEnd,
     choose_windows,
+    file_below,
     frequency_ticks,
     front_end_of,
     log_mel,
@@ -182,9 +183,7 @@ def _window_view(
     facts: RunFacts, window: dict[str, Any], folder: Path, front_end: FrontEnd, frames: pd.DataFrame | None
 ) -> FigureView:
     """One window: picture, scores, sound."""
-    file = (folder / window["filename"]).resolve()
-    if not file.is_relative_to(folder.resolve()):
-        raise ValueError("it lies outside the data folder")
+    file = file_below(folder, window["filename"])
     start_s = float(window["start_s"])
     end_s = min(float(window["end_s"]), start_s + MAX_SOUND_S)
     clip = read_clip(file, start_s, end_s)

@@ -9,6 +9,7 @@ from analysis.predictions import PseudoLabels, oof_path, read_delivered_mean, re
 from analysis.tables import Run, RunFolderError, read_run
 from sed_model.core.paths import is_file, is_there
 from sed_model.run_folder.leaderboard import finalists
+from sed_model.run_folder.line_to_beat import teacher_folder
 from sed_model.run_folder.metrics import POSITIVE_FROM
 from sed_model.run_folder.predictions import OutOfFold
 from sed_model.run_folder.resampling import class_aucs
@@ -32,11 +33,8 @@ def label_counts(labels: PseudoLabels) -> pd.DataFrame:
 
 def related_run(run: Run) -> tuple[Path, Path] | None:
     """Folders of teacher and student: of the run and its teacher, or else of the run and its last student round."""
-    teacher = run.search.get("teacher")
-    if isinstance(teacher, str):
-        # A folder that was moved with its teacher beside it is still found.
-        places = [Path(teacher), run.path.parent / Path(teacher).name]
-        found = next((place for place in places if is_file(place / "trials.parquet")), None)
+    if isinstance(run.search.get("teacher"), str):
+        found = teacher_folder(run.path, run.search)
         return None if found is None else (found, run.path)
     rounds = [folder for folder in run.path.parent.glob(f"{_literal(run.path.name)}-student-*") if _round(folder) > 0]
     rounds = [folder for folder in rounds if is_file(folder / "trials.parquet")]

@@ -10,6 +10,7 @@ from analysis.ranks import rank_trials, verdict, what_mattered
 from analysis.tables import Run
 from sed_model.core.texts import counted, examples
 from sed_model.run_folder.delivered import read_delivered
+from sed_model.run_folder.line_to_beat import line_to_beat
 from sed_model.run_folder.run_tables import STATUSES
 
 CLEARLY = 0.05
@@ -29,6 +30,8 @@ def summarise(run: Run, spread: pd.DataFrame | None, importance: pd.DataFrame) -
         f"The best is {best['trial_id']} with a macro ROC-AUC of {best['macro_auc']:.4f}{interval}, reached in "
         f"{best['stage'] if pd.notna(best['stage']) else 'an unnamed stage'}."
     )
+    if line := line_to_beat(run.path, run.search, run.trials["split"].dropna()):
+        sentences.append(line)
     again = best.get("refit_mean")
     if pd.notna(again) and is_cross_fitted(run):
         sentences.append("The ranking is by the out-of-fold scores of the finalists, see above.")

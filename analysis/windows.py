@@ -105,6 +105,21 @@ def front_end_of(config: dict[str, Any]) -> FrontEnd:
     return front_end
 
 
+def file_below(folder: Path, name: str) -> Path:
+    """A file that a table names, in the data folder.
+
+    Raises:
+        ValueError: the name, or a link, leads out of the folder.
+    """
+    try:
+        file = (folder / name).resolve()
+    except (OSError, RuntimeError):  # a name that no file can have, a link to itself
+        raise ValueError("there is no such file") from None
+    if not file.is_relative_to(folder.resolve()):
+        raise ValueError("it lies outside the data folder")
+    return file
+
+
 def read_clip(file: Path, start_s: float, end_s: float) -> Clip:
     """The window of a recording, its channels averaged.
 

@@ -8,6 +8,8 @@ from typing import Any
 import pandas as pd
 
 from sed_model.core.texts import counted
+from sed_model.run_folder.folder import RunFolder
+from sed_model.run_folder.line_to_beat import line_to_beat
 from trainables.spaces.search_space import SearchSpace
 
 
@@ -56,6 +58,10 @@ def setting_text(space: SearchSpace, row: Mapping[Any, Any], name: str) -> str:
     return f"{row[name]:.3g}" if isinstance(row[name], float) else str(row[name])
 
 
-def print_leaderboard(board: pd.DataFrame, space: SearchSpace, duration_s: float) -> None:
+def print_leaderboard(board: pd.DataFrame, space: SearchSpace, duration_s: float, run: RunFolder) -> None:
+    """The leaderboard, and below it what the search had to beat, where it learned from a probe of a foreign model."""
     table = leaderboard_text(board, space)
     print(f"\nleaderboard ({counted(len(board), 'trial')}, {duration_s / 60:.1f} minutes)\n{table}\n", flush=True)
+    splits = [row["split"] for row in run.read_trials(["split"])]
+    if line := line_to_beat(run.path, run.read_search(), splits):
+        print(f"{line}\n", flush=True)

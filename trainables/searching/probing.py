@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from sed_model.clips.embedding_cache import EmbeddingCache
+from sed_model.clips.heard_alike import recordings_alike
 from sed_model.clips.training_data import open_training_data
 from sed_model.clips.validation_windows import ValidationWindows, WindowImages
 from sed_model.config.sed_config import SedConfig, load_config
@@ -33,6 +34,7 @@ from sed_model.predict.window_scores import predict_dataset
 from sed_model.run_folder.folder import RunFolder, is_probe
 from sed_model.run_folder.metrics import macro_auc
 from sed_model.run_folder.predictions import OOF_FILE, write_predictions
+from sed_model.run_folder.recordings_table import write_recordings
 from sed_model.run_folder.run_tables import trial_id
 from sed_model.teacher.description import ForeignModel, TeacherDescription, foreign_model, read_description
 from sed_model.teacher.matching import Match, match_labels
@@ -113,6 +115,7 @@ def run_probe(options: ProbeOptions) -> None:
             run.write_search(probe_record(probing, options))
             fit_all(probing, heard)
             run.write_leaderboard()
+            write_recordings(run.path, recordings_alike(data, heard, probing.config.seed))
             if delivered := deliver_mean(run):
                 print("\n".join(delivered_text(delivered)), flush=True)
             labels = options.pseudo_labels and bool(unlabelled_soundscapes(data))
@@ -152,7 +155,7 @@ def probe_config(overrides: Mapping[str, Any]) -> SedConfig:
     Its label rules, of short.yaml, keep nearly all windows, with their probabilities as targets.
     """
     base = load_config(SPACES_DIR / "short.yaml")
-    given = base.flat() | overrides
+    given: dict[str, Any] = {**base.flat(), **overrides}
     # A window's score is that of the loudest that the foreign model hears in it.
     own = {"data.window_s": given["data.target_s"], "inference.frame_share": 0.0, "model.pretrained": False}
     if isinstance(rate := overrides.get("front_end.sample_rate_hz"), int):

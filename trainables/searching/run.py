@@ -55,7 +55,7 @@ def run_search(options: SearchOptions) -> None:
             search(prepared, cluster, options)
             refit_finalists(prepared, cluster, options)
             board = run.write_leaderboard()
-            print_leaderboard(board, prepared.space, time.monotonic() - start_s)
+            print_leaderboard(board, prepared.space, time.monotonic() - start_s, run)
             for best in best_trials(run.read_trials(), 1):
                 print(f"scoring frames with {best['trial_id']}, for the report", flush=True)
                 write_frame_scores(run.trial(best["number"]), prepared.data.root)

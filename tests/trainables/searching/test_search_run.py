@@ -10,10 +10,10 @@ from sed_model.core.errors import ConfigError, DiskFullError, TrainingError
 from sed_model.run_folder.folder import RunFolder
 from sed_model.run_folder.leaderboard import rank
 from tests.sed_model.clips.test_pseudo_clips import write_labels
-from tests.trainables.run_tables import TRIAL
+from tests.trainables.run_tables import RECORD, TRIAL
 from trainables.on_ray.cluster import ClusterInfo
 from trainables.on_ray.stopping import StoppedError
-from trainables.searching.leaderboard_text import leaderboard_text
+from trainables.searching.leaderboard_text import leaderboard_text, print_leaderboard
 from trainables.searching.next_steps import can_teach, hint_to_resume, resume_command
 from trainables.searching.resources import check_room, trial_resources
 from trainables.searching.tune_run import end_of_search
@@ -41,6 +41,23 @@ def test_the_leaderboard_shows_settings_only_where_they_matter(space: SearchSpac
     ]  # fmt: skip
     assert lines[1].split() == ["1", "trial_0000", "complete", "0.8100", "3", "1.5", "gem", "2.5", "0.001"]
     assert lines[2].split() == ["2", "trial_0001", "failed", "-", "-", "-", "avg", "-", "0.002"]
+
+
+def test_below_the_leaderboard_stands_what_the_teachers_probe_has(
+    space: SearchSpace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    probe, run = RunFolder(tmp_path / "probe"), RunFolder(tmp_path / "run")
+    for folder, score, more in ((probe, 0.75, {"probe": {}}), (run, 0.5, {"teacher": str(probe.path)})):
+        folder.path.mkdir()
+        folder.write_search(RECORD | more)
+        folder.write_tables([TRIAL | {"macro_auc": score, "split": "one"}], [])
+
+    print_leaderboard(run.write_leaderboard(), space, 60.0, run)
+    with_line = capsys.readouterr().out
+    print_leaderboard(probe.write_leaderboard(), space, 60.0, probe)
+
+    assert with_line.rstrip().endswith("The line to beat: the teacher's probe has 0.7500 on the same files.")
+    assert "The line to beat" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("cpus", "gpus", "workers"), [(9, 0, 0), (1, 3, 0), (2, 0, 5), (1, 1, 3)])

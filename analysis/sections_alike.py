@@ -45,7 +45,7 @@ def alike_section(facts: RunFacts) -> Section | None:
         f"A foreign model, the teacher, listened to {counted(len(recordings), 'training recording')}. What it hears in "
         "them is compared here: recordings that sound alike to it lie close together on the map.",
         "All of this is a hint, no proof. The teacher also hears the microphone, the rain and the other animals of a "
-        "place. Listen before you change a label.",
+        f"place. Listen before you change a label; the first {SOUND_S:g} s of each can be played.",
         player.problem,
     ]
     caption = (
@@ -102,8 +102,8 @@ class Player:
 def _suspects_view(suspects: pd.DataFrame, recordings: pd.DataFrame, player: Player) -> PairsView:
     n_rare = int((recordings["primary_label"].value_counts() < MIN_OF_LABEL).sum())
     counts = (
-        f"{counted(len(suspects), 'recording')} of {len(recordings):,} sound to the teacher like another label than "
-        f"their own{_first(suspects)}."
+        f"Recordings that sound to the teacher like another label than their own: {len(suspects):,} of "
+        f"{len(recordings):,}{_first(suspects)}."
         if len(suspects)
         else "No recording sounds to the teacher like another label than its own."
     )
@@ -114,7 +114,7 @@ def _suspects_view(suspects: pd.DataFrame, recordings: pd.DataFrame, player: Pla
         "short call, or a second species in front, is another."
         if len(suspects)
         else "",
-        f"{counted(n_rare, 'label')} with fewer than {MIN_OF_LABEL} recordings cannot be judged so and are left out."
+        f"Left out, as they cannot be judged so: {counted(n_rare, 'label')} with fewer than {MIN_OF_LABEL} recordings."
         if n_rare
         else "",
     ]
@@ -139,8 +139,8 @@ def _duplicates_view(duplicates: pd.DataFrame, player: Player) -> PairsView:
         return PairsView(title, [f"No two recordings sound nearly the same ({limit})."], [])
     n_across = int(duplicates["is_across"].sum())
     sentences = [
-        f"Pairs of recordings that sound nearly the same ({limit}): {len(duplicates):,}. Of these, {n_across:,} have "
-        f"two recordists or two labels; these come first{_first(duplicates)}.",
+        f"Pairs of recordings that sound nearly the same ({limit}): {len(duplicates):,}. In {n_across:,} of them "
+        f"the recordists or the labels differ; these come first{_first(duplicates)}.",
         "A file that is there twice counts twice in training, and flatters a model where one of the two validates it. "
         "Under two labels, one of them is wrong or both species are heard. Two cuts of one recording are no mistake.",
     ]

@@ -27,6 +27,7 @@ The strongest first: of equal ones it is taken."""
 N_FOLDS = 4
 LEAST_GAIN = 1e-4
 """Of macro AUC, for which a weaker regularisation is taken."""
+TINY = 1e-12
 LEAST_SPREAD = 1e-3
 """Features that hardly vary are not blown up."""
 
@@ -99,7 +100,7 @@ class Fitted:
 def fit_probes(clips: Clips, matched: Matched) -> Fitted:
     """The probe; and where labels match, the foreign model's own logits, and the sum of both.
 
-    All are calibrated (Platt scaling, one scale and one shift for all classes) on clips that have not fitted them.
+    All are calibrated (Platt scaling, the same for all classes) on clips that have not fitted them.
     """
     folds = folds_of(clips)
     strength, unheard = chosen_strength(clips, folds)
@@ -130,8 +131,12 @@ def folds_of(clips: Clips) -> Int[np.ndarray, " clips"]:
 def chosen_strength(clips: Clips, folds: Int[np.ndarray, " clips"]) -> tuple[float, Float32[np.ndarray, "clips k"]]:
     """The strength with the best macro AUC over clips of other folds, and their logits by it.
 
-    Where no class can be scored it is the strongest.
+    Where no class can be scored it is the strongest, and where all are of one group, the logits are of what has heard
+    them.
     """
+    if len(np.unique(folds)) == 1:
+        (linear,) = fit_linear(clips, STRENGTHS[:1])
+        return STRENGTHS[0], linear.logits(clips)
     by_strength = np.zeros((len(STRENGTHS), *clips.targets.shape), np.float32)
     for fold in np.unique(folds):
         inside = folds == fold
@@ -206,18 +211,25 @@ class Calibration:
     classes: Int[np.ndarray, " known"] | None = None
 
     def of(self, linear: Linear) -> Linear:
-        """The model with its logits as log odds (Platt 1999): by the clips that are scored, if they have all kinds."""
+        """The model with its logits as log odds (Platt 1999): by the clips that are scored, if they have all kinds.
+
+        How much a logit differs from the mean of its class has a scale of its own: strong regularisation shrinks it,
+        and not the means, which say how rare a class is.
+        """
         rows = self.clips.scored if self.clips.scored.any() else np.ones(len(self.clips.targets), bool)
-        used = self.clips.mask[rows]
+        known = np.ones(len(linear.bias), bool)
         if self.classes is not None:
-            known = np.zeros(used.shape[1], bool)
-            known[self.classes] = True
-            used = used & known
-        logits, targets = self.logits[rows][used], self.clips.targets[rows][used] >= POSITIVE_FROM
+            known = np.isin(np.arange(len(linear.bias)), self.classes)
+        used = self.clips.mask[rows] & known
+        targets = self.clips.targets[rows][used] >= POSITIVE_FROM
         if targets.all() or not targets.any():
             return linear
+        levels = self.logits.mean(axis=0)
+        off = self.logits[rows] - levels
+        spread, centre = float(off[used].std()) + TINY, float(levels[known].mean())
         from sklearn.linear_model import LogisticRegression
 
-        platt = LogisticRegression(C=1e3).fit(logits[:, None], targets)
-        scale, shift = float(platt.coef_[0, 0]), float(platt.intercept_[0])
-        return linear.scaled(scale, shift) if scale > 0 else linear
+        told = np.stack([off[used] / spread, np.broadcast_to(levels - centre, off.shape)[used]], axis=1)
+        platt = LogisticRegression(C=1e3).fit(told, targets)
+        scale, of_level, shift = float(platt.coef_[0, 0]) / spread, float(platt.coef_[0, 1]), float(platt.intercept_[0])
+        return linear.scaled(scale, of_level * (levels - centre) + shift - scale * levels) if scale > 0 else linear

@@ -35,6 +35,7 @@ from sed_model.run_folder.predictions import OOF_FILE, write_predictions
 from sed_model.run_folder.run_tables import trial_id
 from sed_model.teacher.description import ForeignModel, TeacherDescription, foreign_model, read_description
 from sed_model.teacher.matching import Match, match_labels
+from sed_model.teacher.runner import load_teacher
 from sed_model.train.probe import KINDS, Fitted, Kind, Matched, fit_probes
 from sed_model.train.probe_clips import probe_clips
 from trainables.keeping.driver_lock import only_driver
@@ -109,7 +110,7 @@ def run_probe(options: ProbeOptions) -> None:
     with ray_session(options.address, False):
         heard = hear_all(probing, options)
         with only_driver(run.path, "probe"):
-            check_unused(run)
+            check_unused(run, is_resumed=False)
             run.write_search(probe_record(probing, options))
             fit_all(probing, heard)
             run.write_leaderboard()
@@ -132,7 +133,7 @@ def prepare_probe(options: ProbeOptions) -> Probing:
     check_place(options.out, options.name)
     description = read_description(options.teacher, options.teacher_file, options.teacher_labels)
     run = RunFolder(options.out / (options.name or f"probe-{description.name}-{time.strftime('%Y%m%d-%H%M%S')}"))
-    check_unused(run)
+    check_unused(run, is_resumed=False)
     overrides = absolute_paths(parse_overrides(options.overrides))
     if foreign := [name for name in overrides if not name.startswith(USED)]:
         raise ConfigError(
@@ -145,6 +146,7 @@ def prepare_probe(options: ProbeOptions) -> Probing:
     own = {"data.window_s": config.data.target_s, "inference.frame_share": 0.0, "model.pretrained": False}
     config = config.with_overrides({name: value for name, value in own.items() if name not in overrides})
     data = read_data_folder(options.data, config.data.target_s)
+    load_teacher(description)  # what is wrong with it is told before Ray starts
     matches = match_labels(class_names(data), description.read_labels(), description.label_format)
     return Probing(run, config, data, description, matches)
 

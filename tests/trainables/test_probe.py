@@ -13,47 +13,15 @@ import yaml
 
 from analysis import report
 from sed_model.clips.pseudo_clips import read_pseudo_labels
-from sed_model.core import cli
 from sed_model.model.checkpoint import read_lineage
 from sed_model.run_folder.delivered import read_delivered
 from sed_model.run_folder.folder import RunFolder, is_probe, labels_of_part
-from sed_model.teacher.description import TeacherDescription
-from tests.teachers import tiny_teacher
-from tests.trainables.tiny import write_data
 from tests.trainables.conftest import COMMANDS
 from trainables import export, predict, probe
 from trainables.searching.finalists import N_PARTS
 from trainables.trials.teacher import find_teacher
 
-N_LABELLED = 8
 KINDS = ["zero-shot", "probe", "zero-shot and probe"]
-TAXONOMY = "primary_label,scientific_name\ngrekis,Avis grekis\nabethr1,Avis abethr1\n1139490,Gryllus\n"
-
-
-def write_teacher(folder: Path, **others: Any) -> Path:
-    """The YAML file of a foreign model that hears a second; it knows two of the three classes."""
-    folder.mkdir(parents=True, exist_ok=True)
-    described: TeacherDescription = tiny_teacher(folder, ".onnx", 1.0, licence="CC BY-NC 4.0", **others)
-    (folder / "tiny.yaml").write_text(yaml.safe_dump(described.model_dump()), encoding="utf-8")
-    return folder / "tiny.yaml"
-
-
-def run_probe(teacher: Path, data: Path, out: Path, *more: str) -> RunFolder:
-    words = ["--teacher", teacher, "--data", data, "--out", out, "--name", "probe", "--set", "data.target_s=1", *more]
-    probe.main([str(word) for word in words])
-    return RunFolder(out / "probe")
-
-
-@pytest.fixture(scope="session")
-def probed(made_once: Callable[..., Path], ray_cluster: None) -> Path:
-    """A folder with a data folder of eight labelled soundscapes, a foreign model and its run; read-only by agreement."""
-
-    def make(folder: Path) -> None:
-        data = write_data(folder / "data", N_LABELLED)
-        (data / "taxonomy.csv").write_text(TAXONOMY, encoding="utf-8")
-        run_probe(write_teacher(folder / "teacher"), data, folder / "runs")
-
-    return made_once("probed", make)
 
 
 @pytest.fixture(scope="session")

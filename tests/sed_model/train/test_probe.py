@@ -66,6 +66,15 @@ def test_of_equal_strengths_the_strongest_is_taken() -> None:
     assert class_aucs(clips.targets, logits, folds_of(clips)).tolist() == [1, 1, 1]
 
 
+def test_the_logits_that_choose_are_by_what_has_not_heard_the_clips() -> None:
+    """Random labels: with as many features as clips whoever has heard them knows all, and whoever has not none."""
+    rng = np.random.default_rng(0)
+    clips = clips_of(rng.normal(size=(40, 40)), np.eye(2)[rng.integers(2, size=40)])
+    folds = folds_of(clips)
+    _, logits = chosen_strength(clips, folds)
+    assert class_aucs(clips.targets, logits, folds).max() < 0.8
+
+
 def test_a_weaker_regularisation_is_taken_where_it_tells_classes_better_apart() -> None:
     """What tells the class is in features that hardly vary; strong weights alone reach them beside the noise."""
     rng = np.random.default_rng(0)

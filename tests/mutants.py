@@ -147,7 +147,7 @@ MUTANTS = [
         ("own is None or path in own", "own is None or path not in own"),
         ("if digest_of(\"soundscapes\", validating) == theirs.digest:", "if True:")),
     *bugs_in("trainables/trials/teacher.py", "trainables/labelling/test_delivered_members.py",
-        ("self.models[data.fold], labels_of_part(self.labels, data.fold)", "self.models[data.fold], self.labels"),
+        ("None if self.labels is None else labels_of_part(self.labels, data.fold)", "self.labels"),
         (" and labels_of_part(run.ensemble).is_dir()", "")),
     *bugs_in("trainables/labelling/write_labels.py", "trainables/labelling/test_delivered_members.py",
         ("weights * np.array(chosen, float)[:, None]", "weights")),

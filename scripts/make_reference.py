@@ -31,6 +31,7 @@ PACKAGES = ("sed_model", "trainables", "analysis")
 COMMANDS: dict[str, tuple[str, ...]] = {
     "trainables.search": (),
     "trainables.train": (),
+    "trainables.probe": (),
     "trainables.ensemble": (),
     "trainables.student": (),
     "trainables.predict": (),

@@ -23,7 +23,7 @@ SHARED_DATA = ROOT.parent / "shared" / "data"
 KILLS = ("test_cluster", "test_faults", "test_resume")
 """Their searches run in processes of their own: they wait for Ray to start, again and again, while others compute."""
 
-RAY_FIXTURES = ("ray_cluster", "run_search", "finished_run", "finished_search")
+RAY_FIXTURES = ("ray_cluster", "run_search", "finished_run", "finished_search", "probed")
 """Fixtures that need the Ray of a process."""
 
 UNCHECKED = {

@@ -147,7 +147,7 @@ MUTANTS = [
         ("own is None or path in own", "own is None or path not in own"),
         ("if digest_of(\"soundscapes\", validating) == theirs.digest:", "if True:")),
     *bugs_in("trainables/trials/teacher.py", "trainables/labelling/test_delivered_members.py",
-        ("self.models[data.fold], labels_of_part(self.labels, data.fold)", "self.models[data.fold], self.labels"),
+        ("None if self.labels is None else labels_of_part(self.labels, data.fold)", "self.labels"),
         (" and labels_of_part(run.ensemble).is_dir()", "")),
     *bugs_in("trainables/labelling/write_labels.py", "trainables/labelling/test_delivered_members.py",
         ("weights * np.array(chosen, float)[:, None]", "weights")),
@@ -260,6 +260,32 @@ MUTANTS = [
         ("plan.entry(one.path).unlink(missing_ok=True)", "pass")),
     *bugs_in("sed_model/clips/embedding_entry.py", "sed_model/clips/test_embedding_entry.py",
         ("!= (zlib.crc32(memoryview(content)[:end]),)", "== ()")),
+    # A probe of a foreign model: which clips are on which side, which regularisation, what a window says, who listens.
+    *bugs_in(
+        "sed_model/train/probe.py",
+        "sed_model/train/test_probe.py",
+        (
+            "zip(by_strength, fit_linear(clips.rows(~inside), STRENGTHS)",
+            "zip(by_strength, fit_linear(clips, STRENGTHS)",
+        ),
+        ("if score > scores[best] + LEAST_GAIN:", "if score >= scores[best]:"),
+        (
+            "weight[matched.classes, dim + np.arange(len(matched.columns))] = 1",
+            "weight[np.sort(matched.classes), dim + np.arange(len(matched.columns))] = 1",
+        ),
+        ("off = self.logits[rows] - levels", "off = self.logits[rows]"),
+    ),
+    *bugs_in(
+        "sed_model/train/logistic.py",
+        "sed_model/train/test_logistic.py",
+        ("loss = (each * self.mask).sum()", "loss = each.sum()"),
+    ),
+    *bugs_in(
+        "sed_model/model/probe_model.py",
+        "sed_model/model/test_probe_model.py",
+        ("return SedOutput(logits.amax(dim=1)", "return SedOutput(logits.mean(dim=1)"),
+        ("return f\"{self.description!r} {self.columns.tolist()}\"", "return f\"{self.description!r}\""),
+    ),
 ]
 # fmt: on
 

@@ -25,7 +25,7 @@ from sed_model.core.files import replacing, sha256_of, write_json
 from sed_model.core.paths import is_file
 from sed_model.model.graph import GraphModel
 from sed_model.model.network import SedModel
-from sed_model.model.probe_model import ProbeModel
+from sed_model.model.probe_model import ProbeModel, check_weights
 from sed_model.run_folder.split_record import Source, SplitRecord
 from sed_model.teacher.description import ForeignModel, TeacherDescription
 
@@ -180,6 +180,7 @@ def load_model(folder: Path) -> LoadedModel:
 
 def _empty_model(config: SedConfig, lineage: Lineage, weights: Mapping[str, Tensor]) -> SedModel | ProbeModel:
     if lineage.probe_of is not None:
+        check_weights(weights, len(lineage.classes))
         return ProbeModel(lineage.probe_of, config, weights)
     return SedModel(without_pretraining(config), len(lineage.classes))
 

@@ -12,6 +12,7 @@ from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
 from sed_model.config.sed_config import SedConfig
+from sed_model.core.errors import CheckpointError, ConfigError
 from sed_model.model.network import SedOutput
 from sed_model.teacher.description import TeacherDescription
 from sed_model.teacher.runner import Heard, Teacher, load_teacher
@@ -44,8 +45,20 @@ class ProbeModel(nn.Module):
 
     @cached_property
     def teacher(self) -> Teacher:
-        """Opened when it first hears: its file need not be here for what never listens."""
-        return load_teacher(self.description)
+        """Opened when it first hears: its file need not be here for what never listens.
+
+        Raises:
+            CheckpointError: it is another model than the one that the probe was fitted to.
+        """
+        teacher, n_columns = load_teacher(self.description), len(self.columns)
+        dim, n_logits = self.weight.shape[1] - n_columns, 1 + max(self.columns.tolist(), default=-1)
+        if teacher.dim != dim or teacher.n_logits < n_logits:
+            raise CheckpointError(
+                f"{self.description.path}: has {teacher.dim} values in an embedding and {teacher.n_logits} logits, but "
+                f"the probe was fitted to {dim} and at least {n_logits}; restore that model, or run trainables.probe "
+                "again."
+            )
+        return teacher
 
     @property
     def key(self) -> str:
@@ -71,6 +84,22 @@ class ProbeModel(nn.Module):
         hears = (starts_s <= middles_s[:, None]) & (middles_s[:, None] < starts_s + self.description.window_s)
         by_frame = [logits[:, np.flatnonzero(row)].amax(dim=1) for row in hears]
         return SedOutput(logits.amax(dim=1), torch.stack(by_frame, dim=1))
+
+
+def check_weights(weights: Mapping[str, Tensor], n_classes: int) -> None:
+    """Whether the tensors of a file are those of a probe for so many classes.
+
+    Raises:
+        ConfigError: one is missing, or is none of a probe's.
+    """
+    if missing := [name for name in ("weight", "bias", "columns") if name not in weights]:
+        raise ConfigError(f"a probe's {missing[0]} is missing")
+    weight, bias, columns = weights["weight"], weights["bias"], weights["columns"]
+    if weight.ndim != 2 or len(weight) != n_classes or bias.shape != (n_classes,):
+        shapes = f"weight {tuple(weight.shape)} and bias {tuple(bias.shape)}"
+        raise ConfigError(f"{shapes} are not a probe's for {n_classes} classes")
+    if columns.ndim != 1 or columns.is_floating_point() or (columns < 0).any() or len(columns) >= weight.shape[1]:
+        raise ConfigError(f"columns {tuple(columns.shape)} are not those of logits among {weight.shape[1]} features")
 
 
 def features(heard: Heard, columns: np.ndarray) -> Float32[np.ndarray, "windows features"]:

@@ -6,18 +6,18 @@ A regularised linear classifier on frozen embeddings is what few-shot studies of
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float32, Int
 from torch import Tensor
 
 from sed_model.run_folder.metrics import POSITIVE_FROM
 from sed_model.run_folder.resampling import class_aucs, mean_of_classes
+from sed_model.train.logistic import fit_path
 
 Kind = Literal["zero-shot", "probe", "zero-shot and probe"]
 KINDS: tuple[Kind, ...] = ("zero-shot", "probe", "zero-shot and probe")
@@ -25,7 +25,9 @@ STRENGTHS = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01)
 """Of the regularisation: half the squared weights beside the mean binary cross-entropy of a clip, summed over classes.
 The strongest first: of equal ones it is taken."""
 N_FOLDS = 4
-MAX_STEPS = 200
+LEAST_GAIN = 1e-4
+"""Of macro AUC, for which a weaker regularisation is taken."""
+TINY = 1e-12
 LEAST_SPREAD = 1e-3
 """Features that hardly vary are not blown up."""
 
@@ -98,11 +100,11 @@ class Fitted:
 def fit_probes(clips: Clips, matched: Matched) -> Fitted:
     """The probe; and where labels match, the foreign model's own logits, and the sum of both.
 
-    All are calibrated (Platt scaling, one scale and one shift for all classes) on clips that have not fitted them.
+    All are calibrated (Platt scaling, the same for all classes) on clips that have not fitted them.
     """
     folds = folds_of(clips)
     strength, unheard = chosen_strength(clips, folds)
-    probe = fit_linear(clips, strength)
+    (probe,) = fit_linear(clips, (strength,))
     held_out = Calibration(unheard, clips)
     by_kind: dict[Kind, Linear] = {"probe": held_out.of(probe)}
     if len(matched.columns):
@@ -127,42 +129,35 @@ def folds_of(clips: Clips) -> Int[np.ndarray, " clips"]:
 
 
 def chosen_strength(clips: Clips, folds: Int[np.ndarray, " clips"]) -> tuple[float, Float32[np.ndarray, "clips k"]]:
-    """The strength with the best macro AUC over clips of other folds, and their logits by it."""
-    best, best_score, best_logits = STRENGTHS[0], -np.inf, np.zeros_like(clips.targets)
-    for strength in STRENGTHS:
-        logits = np.zeros_like(clips.targets)
-        for fold in np.unique(folds):
-            inside = folds == fold
-            logits[inside] = fit_linear(clips.rows(~inside), strength).logits(clips.rows(inside))
-        score = float(
-            mean_of_classes(class_aucs(clips.targets[clips.scored], logits[clips.scored], folds[clips.scored]))
-        )
-        if score > best_score + 1e-4:
-            best, best_score, best_logits = strength, score, logits
-    return best, best_logits
+    """The strength with the best macro AUC over clips of other folds, and their logits by it.
+
+    Where no class can be scored it is the strongest, and where all are of one group, the logits are of what has heard
+    them.
+    """
+    if len(np.unique(folds)) == 1:
+        (linear,) = fit_linear(clips, STRENGTHS[:1])
+        return STRENGTHS[0], linear.logits(clips)
+    by_strength = np.zeros((len(STRENGTHS), *clips.targets.shape), np.float32)
+    for fold in np.unique(folds):
+        inside = folds == fold
+        for logits, linear in zip(by_strength, fit_linear(clips.rows(~inside), STRENGTHS), strict=True):
+            logits[inside] = linear.logits(clips.rows(inside))
+    scored = clips.scored
+    scores = [mean_of_classes(class_aucs(clips.targets[scored], one[scored], folds[scored])) for one in by_strength]
+    best = 0
+    for place, score in enumerate(scores):
+        if score > scores[best] + LEAST_GAIN:
+            best = place
+    return STRENGTHS[best], by_strength[best]
 
 
-def fit_linear(clips: Clips, strength: float) -> Linear:
-    """One-vs-rest logistic regression on standardised embeddings, all classes at once."""
+def fit_linear(clips: Clips, strengths: Sequence[float]) -> Iterator[Linear]:
+    """One-vs-rest logistic regression on standardised embeddings, all classes at once; one for each strength."""
     mean, spread = clips.embeddings.mean(axis=0), clips.embeddings.std(axis=0) + LEAST_SPREAD
-    x = torch.from_numpy((clips.embeddings - mean) / spread)
-    targets, mask = torch.from_numpy(clips.targets), torch.from_numpy(clips.mask)
-    n_classes = targets.shape[1]
-    weight = torch.zeros(n_classes, x.shape[1], requires_grad=True)
-    bias = torch.full((n_classes,), -float(np.log(max(n_classes - 1, 1))), requires_grad=True)
-    optimizer = torch.optim.LBFGS([weight, bias], max_iter=MAX_STEPS, line_search_fn="strong_wolfe")
-
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        each = F.binary_cross_entropy_with_logits(x @ weight.T + bias, targets, reduction="none")
-        loss = (each * mask).sum() / len(x) + strength / 2 * weight.square().sum()
-        loss.backward()
-        return loss
-
-    optimizer.step(closure)
-    scaled = weight.detach().numpy() / spread
-    padded = np.concatenate([scaled, np.zeros((n_classes, clips.logits.shape[1]))], axis=1)
-    return Linear(padded.astype(np.float32), (bias.detach().numpy() - scaled @ mean).astype(np.float32))
+    for weight, bias in fit_path((clips.embeddings - mean) / spread, clips.targets, clips.mask, strengths):
+        scaled = weight / spread
+        padded = np.concatenate([scaled, np.zeros((len(bias), clips.logits.shape[1]))], axis=1)
+        yield Linear(padded.astype(np.float32), (bias - scaled @ mean).astype(np.float32))
 
 
 def zero_shot_of(clips: Clips, matched: Matched) -> Linear:
@@ -216,18 +211,25 @@ class Calibration:
     classes: Int[np.ndarray, " known"] | None = None
 
     def of(self, linear: Linear) -> Linear:
-        """The model with its logits as log odds (Platt 1999): by the clips that are scored, if they have all kinds."""
+        """The model with its logits as log odds (Platt 1999): by the clips that are scored, if they have all kinds.
+
+        How much a logit differs from the mean of its class has a scale of its own: strong regularisation shrinks it,
+        and not the means, which say how rare a class is.
+        """
         rows = self.clips.scored if self.clips.scored.any() else np.ones(len(self.clips.targets), bool)
-        used = self.clips.mask[rows]
+        known = np.ones(len(linear.bias), bool)
         if self.classes is not None:
-            known = np.zeros(used.shape[1], bool)
-            known[self.classes] = True
-            used = used & known
-        logits, targets = self.logits[rows][used], self.clips.targets[rows][used] >= POSITIVE_FROM
+            known = np.isin(np.arange(len(linear.bias)), self.classes)
+        used = self.clips.mask[rows] & known
+        targets = self.clips.targets[rows][used] >= POSITIVE_FROM
         if targets.all() or not targets.any():
             return linear
+        levels = self.logits.mean(axis=0)
+        off = self.logits[rows] - levels
+        spread, centre = float(off[used].std()) + TINY, float(levels[known].mean())
         from sklearn.linear_model import LogisticRegression
 
-        platt = LogisticRegression(C=1e3).fit(logits[:, None], targets)
-        scale, shift = float(platt.coef_[0, 0]), float(platt.intercept_[0])
-        return linear.scaled(scale, shift) if scale > 0 else linear
+        told = np.stack([off[used] / spread, np.broadcast_to(levels - centre, off.shape)[used]], axis=1)
+        platt = LogisticRegression(C=1e3).fit(told, targets)
+        scale, of_level, shift = float(platt.coef_[0, 0]) / spread, float(platt.coef_[0, 1]), float(platt.intercept_[0])
+        return linear.scaled(scale, of_level * (levels - centre) + shift - scale * levels) if scale > 0 else linear

@@ -49,6 +49,8 @@ NOT_RUN = {
     ".venv/bin/python -m scripts.draw_rooms": "changes the checkout; test_explanation.py compares the picture with it",
     "make constraints": "asks a package index",
     "make teacher": "asks a package index",
+    "python -m trainables.probe": "needs BirdNET; test_probe.py runs one of a tiny model",
+    "python -m trainables.search --space teacher.yaml": "needs a probe's run; test_probe_teaches.py has one",
     "pip install": "asks a package index",
     ".venv/bin/python -m pip install": "asks a package index",
     ".venv/bin/python -m uv pip install": "asks a package index",

@@ -29,6 +29,7 @@ from sed_model.run_folder.folder import RunFolder
 from sed_model.run_folder.metrics import macro_auc
 from sed_model.run_folder.predictions import write_predictions
 from tests.models import save_random_model
+from tests.trainables.probes import write_probed
 from tests.trainables.processes import CommandProcess, SearchProcess
 from tests.trainables.run_tables import TABLES
 from tests.trainables.tiny import BASE, write_data, write_space
@@ -167,6 +168,12 @@ def written_run(tiny_root: Path, tiny_base: SedConfig, cache_dir: Path, made_onc
         RunFolder(folder / "run").write_search({"space_name": "tiny", "data": place})
 
     return made_once("written_run", write) / "run"
+
+
+@pytest.fixture(scope="session")
+def probed(made_once: Callable[..., Path], ray_cluster: None) -> Path:
+    """Data with eight labelled soundscapes, a foreign model, and the run of its probes; read-only by agreement."""
+    return made_once("probed", write_probed)
 
 
 @pytest.fixture(scope="session")

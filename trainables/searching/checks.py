@@ -50,15 +50,17 @@ def check_workers(n_workers: int, dashboard: bool) -> None:
         )
 
 
-def check_unused(run: RunFolder) -> None:
+def check_unused(run: RunFolder, is_resumed: bool = True) -> None:
     """
+    Args:
+        is_resumed: whether the command can go on with it.
+
     Raises:
         ConfigError: there is a run of that name, or something else.
     """
     if run.path.exists() and not (run.path.is_dir() and all(map(_is_lock, run.path.iterdir()))):
-        raise ConfigError(
-            f"{run.path} exists; choose another --name, or go on with it: --resume --name {run.path.name}."
-        )
+        repair = f"go on with it: --resume --name {run.path.name}" if is_resumed else "delete it"
+        raise ConfigError(f"{run.path} exists; choose another --name, or {repair}.")
 
 
 def _is_lock(path: Path) -> bool:

@@ -38,6 +38,7 @@ from sed_model.run_folder.recordings_table import write_recordings
 from sed_model.run_folder.run_tables import trial_id
 from sed_model.teacher.description import ForeignModel, TeacherDescription, foreign_model, read_description
 from sed_model.teacher.matching import Match, match_labels
+from sed_model.teacher.runner import load_teacher
 from sed_model.train.probe import KINDS, Fitted, Kind, Matched, fit_probes
 from sed_model.train.probe_clips import probe_clips
 from trainables.keeping.driver_lock import only_driver
@@ -143,6 +144,7 @@ def prepare_probe(options: ProbeOptions) -> Probing:
         )
     config = probe_config(overrides)
     data = read_data_folder(options.data, config.data.target_s)
+    load_teacher(description)  # what is wrong with it is told before Ray starts
     matches = match_labels(class_names(data), description.read_labels(), description.label_format)
     probing = Probing(run, config, data, description, matches)
     check_place_of(probing)
@@ -171,7 +173,7 @@ def check_place_of(probing: Probing) -> None:
     """
     run = probing.run
     if not run.search_file.is_file() or not is_probe(run):
-        check_unused(run)
+        check_unused(run, is_resumed=False)
         return
     record = run.read_search()
     theirs = record["data"]["fingerprint"], record["probe"].get("sha256"), record.get("base")

@@ -1,0 +1,145 @@
+"""A probe teaches a search: its labels in the stage pseudo, what it heard in the others, its licence in all models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sed_model.clips.pseudo_clips import read_pseudo_labels
+from sed_model.clips.training_data import check_leaks
+from sed_model.config.sed_config import SedConfig
+from sed_model.core.errors import CheckpointError, ConfigError, DataError
+from sed_model.data.recordings import read_data_folder
+from sed_model.model.checkpoint import read_lineage
+from sed_model.run_folder.folder import RunFolder, labels_of_part
+from tests.trainables.tiny import BASE
+from trainables import export
+from trainables.searching.checks import check_stages, check_teacher_heard
+from trainables.spaces.load import load_space
+from trainables.trials.hearing import opened
+from trainables.trials.teacher import Teacher, find_teacher
+
+STAGES = ("pretrain_ce", "train_bce", "finetune", "pseudo")
+
+
+@pytest.fixture(scope="session")
+def run(probed: Path) -> RunFolder:
+    return RunFolder(probed / "runs" / "probe")
+
+
+@pytest.fixture(scope="session")
+def teacher(run: RunFolder) -> Teacher:
+    return find_teacher(run.path)
+
+
+def settings(tree: Mapping[str, Any], before: str = "") -> Iterator[str]:
+    """The tiny base as words of --set."""
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            yield from settings(value, f"{before}{name}.")
+        else:
+            yield from ("--set", f"{before}{name}={value}".replace("=False", "=false"))
+
+
+# --- who learns from what
+
+
+def test_a_trial_of_a_part_may_learn_from_that_parts_labels_alone(
+    tiny_base: SedConfig, run: RunFolder, probed: Path, teacher: Teacher
+) -> None:
+    config = tiny_base.with_overrides({"data.soundscape_folds": 4, "data.fold": 1})
+    data = read_data_folder(probed / "data", 1.0)
+    model, labels = teacher.of(config.data)
+    assert (model, labels) == (None, labels_of_part(run.ensemble, 1))
+    check_leaks(opened(data, config, labels, None), None)
+    with pytest.raises(CheckpointError, match="pseudo-labels"):
+        check_leaks(opened(data, config, labels_of_part(run.ensemble, 2), None), None)
+
+
+def test_a_trial_that_all_soundscapes_validate_learns_from_who_has_heard_none(
+    tiny_base: SedConfig, run: RunFolder, probed: Path, teacher: Teacher
+) -> None:
+    data = read_data_folder(probed / "data", 1.0)
+    assert teacher.of(tiny_base.data) == (None, run.ensemble)
+    check_leaks(opened(data, tiny_base, run.ensemble, None), None)
+    with pytest.raises(CheckpointError, match="pseudo-labels"):
+        check_leaks(opened(data, tiny_base, labels_of_part(run.ensemble, 2), None), None)
+
+
+def test_embeddings_are_opened_where_the_configuration_asks_for_them(
+    tiny_base: SedConfig, probed: Path, teacher: Teacher, run: RunFolder
+) -> None:
+    data = read_data_folder(probed / "data", 1.0)
+    asks = tiny_base.with_overrides({"distil.weight": 1.0})
+    without = opened(data, tiny_base, None, teacher.hearing)
+    assert (without.embeddings, without.foreign(tiny_base)) == (None, ())
+    heard = opened(data, asks, None, teacher.hearing)
+    assert heard.embeddings is not None
+    assert [one.name for one in heard.foreign(asks)] == ["tiny"]
+    # Of labels it is behind the model all the same, and is named once.
+    assert [one.name for one in opened(data, tiny_base, run.ensemble, None).foreign(tiny_base)] == ["tiny"]
+    assert [one.name for one in opened(data, asks, run.ensemble, teacher.hearing).foreign(asks)] == ["tiny"]
+
+
+@pytest.mark.parametrize(
+    ("stages", "has_labels", "reason"),
+    [
+        (STAGES, True, ""),
+        (STAGES[:3], False, ""),
+        (STAGES, False, "the probe has made none; leave it out"),
+        (("pseudo",), True, "starts with pretrain_ce; put it first"),
+    ],
+)
+def test_the_stages_of_a_search_with_a_probe(
+    teacher: Teacher, stages: tuple[str, ...], has_labels: bool, reason: str
+) -> None:
+    taught = Teacher(None, teacher.labels if has_labels else None, 0, 0.5, hearing=teacher.hearing)
+    if not reason:
+        check_stages(stages, taught)
+        return
+    with pytest.raises(ConfigError, match=reason):
+        check_stages(stages, taught)
+
+
+def test_the_space_of_a_probe_needs_its_embeddings() -> None:
+    space = load_space("teacher.yaml")
+    assert space.search.stages == STAGES
+    check_teacher_heard(space, has_embeddings=True)
+    with pytest.raises(ConfigError, match=r"distil\.weight=3: needs the embeddings of a teacher"):
+        check_teacher_heard(space, has_embeddings=False)
+
+
+def test_a_probe_that_was_broken_off_is_refused(tmp_path: Path, run: RunFolder) -> None:
+    broken = RunFolder(tmp_path / "broken")
+    broken.write_search(run.read_search())
+    with pytest.raises(DataError, match=r"the probe was broken off; run trainables\.probe again"):
+        find_teacher(broken.path)
+
+
+# --- the whole search
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("more", [(), ("--workers-per-trial", "1")], ids=["in the actor", "by Ray Train"])
+def test_a_search_learns_from_a_probe(
+    run: RunFolder, tmp_path: Path, run_search: Callable[..., str], outcome: Any, more: tuple[str, ...]
+) -> None:
+    words = ["--space", "teacher.yaml", "--teacher", run.path, "--out", tmp_path, "--name", "taught", *settings(BASE)]
+    words += ["--set", "stages.pseudo.epochs=1"]
+    run_search(*words, "--num-trials", 1, "--finalists", 1 if not more else 0, "--no-pseudo-labels", *more)
+    taught = RunFolder(tmp_path / "taught")
+    (row,) = taught.read_trials()
+    assert (row["status"], row["stage"]) == ("complete", "pseudo")
+    assert row["config.distil.weight"] > 0
+    lineage = read_lineage(taught.trial(0))
+    assert [str(one) for one in lineage.foreign] == ["tiny (CC BY-NC 4.0)"]
+    for part in range(4 if not more else 0):
+        of_part = read_lineage(taught.refit(0, True, part))
+        assert of_part.foreign == lineage.foreign
+        assert of_part.teachers == read_pseudo_labels(labels_of_part(run.ensemble, part)).teachers
+    status, out, _ = outcome(lambda: export.main(["--model", str(taught.trial(0)), "--format", "onnx"]))
+    assert status in (0, None)
+    assert "licence: tiny (CC BY-NC 4.0) is behind these models" in out

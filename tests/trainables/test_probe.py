@@ -114,6 +114,7 @@ def test_a_command_that_was_broken_off_goes_on_from_what_was_heard(
     assert [row["macro_auc"] for row in again.read_trials()] == first
 
 
+@pytest.mark.slow
 def test_without_labelled_soundscapes_and_without_logits_folds_score_the_probe_alone(
     probed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -132,6 +133,7 @@ def test_without_labelled_soundscapes_and_without_logits_folds_score_the_probe_a
     assert find_teacher(run.path).labels is None
 
 
+@pytest.mark.slow
 def test_with_few_labelled_soundscapes_there_are_no_parts(tiny_root: Path, tmp_path: Path, ray_cluster: None) -> None:
     """Two; and none of the classes matches, for their scientific names are others."""
     data = Path(shutil.copytree(tiny_root, tmp_path / "data"))

@@ -15,7 +15,7 @@ from sed_model.scores.neighbours import Labelled, alike
 
 def recordings_alike(folder: DataFolder, heard: EmbeddingSource, seed: int) -> list[dict[str, Any]]:
     """A row of RECORDING_FIELDS for each training recording that was heard, by its mean embedding; see there."""
-    means = [heard.mean(path, 0, np.inf) for path in folder.recordings["path"]]
+    means = [heard.mean(path, 0.0, np.inf) for path in folder.recordings["path"]]
     is_heard = [mean is not None for mean in means]
     if not any(is_heard):
         return []

@@ -48,7 +48,7 @@ def _recordings(folder: DataFolder, split: Split, config: SedConfig, heard: Embe
     table, builder = folder.recordings.iloc[split.train], TargetBuilder(folder.classes)
     by_author = table.groupby("primary_label")["author"].nunique().min() > 1
     for one in table.to_dict("records"):
-        if (features := heard.clip(one["path"], 0, np.inf)) is not None:
+        if (features := heard.clip(one["path"], 0.0, np.inf)) is not None:
             labels = one["primary_label"], one["secondary_labels"], one["rating"]
             truth = builder.for_recording(*labels, Stage(secondary_weight=0.0), config.data)
             yield features, truth, one["author" if by_author else "path"]

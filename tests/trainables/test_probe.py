@@ -17,6 +17,7 @@ from sed_model.model.checkpoint import read_lineage
 from sed_model.run_folder.delivered import read_delivered
 from sed_model.run_folder.folder import RunFolder, is_probe, labels_of_part
 from tests.trainables.conftest import COMMANDS
+from tests.trainables.probes import N_LABELLED, run_probe, write_teacher
 from trainables import export, predict, probe
 from trainables.searching.finalists import N_PARTS
 from trainables.trials.teacher import find_teacher
@@ -112,6 +113,22 @@ def test_a_command_that_was_broken_off_goes_on_from_what_was_heard(
     assert "--space teacher.yaml" not in printed
     first = [row["macro_auc"] for row in RunFolder(probed / "runs" / "probe").read_trials()]
     assert [row["macro_auc"] for row in again.read_trials()] == first
+
+
+@pytest.mark.slow
+def test_a_probe_is_begun_again_in_its_folder_but_no_other_one(
+    probed: Path, tmp_path: Path, refusal_of: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(probed / "runs", tmp_path / "runs")
+    (tmp_path / "runs" / "probe" / "trials.parquet").unlink()
+    teacher = probed / "teacher" / "tiny.yaml"
+    again = run_probe(teacher, probed / "data", tmp_path / "runs")
+    assert len(again.read_trials()) == 3
+    monkeypatch.setitem(COMMANDS, "probe", probe.main)
+    words = {"--teacher": teacher, "--data": probed / "data", "--out": tmp_path / "runs", "--name": "probe"}
+    words |= {"--set": "data.target_s=2"}
+    message = refusal_of("probe", *(word for pair in words.items() for word in pair))
+    assert "is a probe of other data, of another teacher or setting; choose another --name" in message
 
 
 @pytest.mark.slow

@@ -132,10 +132,16 @@ def run_probe(options: ProbeOptions) -> None:
 
 
 def prepare_probe(options: ProbeOptions) -> Probing:
-    """Read and check all input; nothing is heard yet."""
+    """Read and check all input, what is quick to check first; nothing is heard yet.
+
+    Raises:
+        UserError: of the kind of the input that is wrong.
+    """
     check_place(options.out, options.name)
     description = read_description(options.teacher, options.teacher_file, options.teacher_labels)
     run = RunFolder(options.out / (options.name or f"probe-{description.name}-{time.strftime('%Y%m%d-%H%M%S')}"))
+    if not is_there(run):
+        check_unused(run, is_resumed=False)
     overrides = absolute_paths(parse_overrides(options.overrides))
     if foreign := [name for name in overrides if not name.startswith(USED)]:
         raise ConfigError(
@@ -143,12 +149,32 @@ def prepare_probe(options: ProbeOptions) -> Probing:
             f"{', '.join(USED)}."
         )
     config = probe_config(overrides)
-    data = read_data_folder(options.data, config.data.target_s)
     load_teacher(description)  # what is wrong with it is told before Ray starts
+    data = read_data_folder(options.data, config.data.target_s)
     matches = match_labels(class_names(data), description.read_labels(), description.label_format)
     probing = Probing(run, config, data, description, matches)
-    check_place_of(probing)
+    if is_there(run):
+        check_same(probing)
     return probing
+
+
+def is_there(run: RunFolder) -> bool:
+    """Whether the folder is that of a probe; one that was broken off is begun again in it."""
+    return run.search_file.is_file() and is_probe(run)
+
+
+def check_same(probing: Probing) -> None:
+    """What was heard and predicted is kept where a probe is begun again.
+
+    Raises:
+        ConfigError: it is of other data, of another teacher or setting.
+    """
+    record = probing.run.read_search()
+    theirs = record["data"]["fingerprint"], record["probe"].get("sha256"), record.get("base")
+    if theirs != (probing.data.fingerprint, probing.foreign.sha256, probing.config.model_dump(mode="json")):
+        raise ConfigError(
+            f"{probing.run.path}: is a probe of other data, of another teacher or setting; choose another --name."
+        )
 
 
 def probe_config(overrides: Mapping[str, Any]) -> SedConfig:
@@ -163,22 +189,6 @@ def probe_config(overrides: Mapping[str, Any]) -> SedConfig:
     if isinstance(rate := overrides.get("front_end.sample_rate_hz"), int):
         own |= {"front_end.f_max_hz": rate / 2, "front_end.n_mels": 32}  # there are no mels, but they have to fit
     return base.with_overrides({**own, **overrides})
-
-
-def check_place_of(probing: Probing) -> None:
-    """A probe that was broken off is begun again in its folder: what was heard and predicted is kept.
-
-    Raises:
-        ConfigError: something else is there.
-    """
-    run = probing.run
-    if not run.search_file.is_file() or not is_probe(run):
-        check_unused(run, is_resumed=False)
-        return
-    record = run.read_search()
-    theirs = record["data"]["fingerprint"], record["probe"].get("sha256"), record.get("base")
-    if theirs != (probing.data.fingerprint, probing.foreign.sha256, probing.config.model_dump(mode="json")):
-        raise ConfigError(f"{run.path} is a probe of other data, of another teacher or setting; choose another --name.")
 
 
 def match_lines(probing: Probing) -> list[str]:

@@ -126,8 +126,8 @@ def test_a_probe_is_begun_again_in_its_folder_but_no_other_one(
     assert len(again.read_trials()) == 3
     monkeypatch.setitem(COMMANDS, "probe", probe.main)
     words = {"--teacher": teacher, "--data": probed / "data", "--out": tmp_path / "runs", "--name": "probe"}
-    words |= {"--set": "data.target_s=2"}
-    message = refusal_of("probe", *(word for pair in words.items() for word in pair))
+    words |= {"--set": "data.split_seed=7"}
+    message = refusal_of("probe", *(word for pair in words.items() for word in pair), "--set", "data.target_s=1")
     assert "is a probe of other data, of another teacher or setting; choose another --name" in message
 
 

@@ -40,7 +40,7 @@ def settings(tree: Mapping[str, Any], before: str = "") -> Iterator[str]:
     for name, value in tree.items():
         if isinstance(value, dict):
             yield from settings(value, f"{before}{name}.")
-        else:
+        elif name != "min_steps_per_epoch":  # without a use beside batch_size
             yield from ("--set", f"{before}{name}={value}".replace("=False", "=false"))
 
 

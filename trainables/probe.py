@@ -23,7 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = sys.argv[1:] if arguments is None else list(arguments)
     options = build_parser().parse_args(words)
     cli.say("looking at the teacher and the data")
-    from trainables.searching.probing import ProbeOptions, run_probe
+    from trainables.searching.probe_setup import ProbeOptions
+    from trainables.searching.probing import run_probe
 
     run_probe(ProbeOptions(cli.typed("trainables.probe", words), **cli.frozen(vars(options))))
 

@@ -40,7 +40,7 @@ def leaderboard_text(board: pd.DataFrame, space: SearchSpace, n_rows: int = 10) 
     for name, leaf in zip(settings, leaves, strict=True):
         title = leaf if leaves.count(leaf) == 1 else ".".join(name.rsplit(".", 2)[-2:])
         shown[title] = [setting_text(space, row, name) for row in top.to_dict("records")]
-    return shown.fillna("-").to_string(index=False)
+    return shown.astype(object).fillna("-").to_string(index=False)  # a column of numbers alone takes no text
 
 
 def refit_text(row: Mapping[Any, Any]) -> str:

@@ -89,6 +89,16 @@ def test_the_run_predicts_and_names_the_licence(
     assert table.iloc[:, 1:].to_numpy().min() >= 0
 
 
+def test_its_models_join_those_of_another_run(run: RunFolder, probed: Path, tmp_path: Path) -> None:
+    """The same run twice: each counts half, so that nothing changes."""
+    scapes = probed / "data" / "train_soundscapes"
+    words = ["--run", str(run.path), "--soundscapes", str(scapes)]
+    predict.main([*words, "--out", str(tmp_path / "alone.csv")])
+    predict.main([*words, "--also", str(run.path), "--out", str(tmp_path / "both.csv")])
+    alone, both = (pd.read_csv(tmp_path / name, index_col=0) for name in ("alone.csv", "both.csv"))
+    pd.testing.assert_frame_equal(alone, both, atol=1e-6)
+
+
 def test_the_run_has_a_report(run: RunFolder, tmp_path: Path) -> None:
     copy = shutil.copytree(run.path, tmp_path / "copy")
     report.main(["--run", str(copy)])

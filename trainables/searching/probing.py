@@ -19,6 +19,7 @@ from sed_model.clips.training_data import open_training_data
 from sed_model.clips.validation_windows import ValidationWindows, WindowImages
 from sed_model.config.sed_config import SedConfig
 from sed_model.core import cli
+from sed_model.data.soundscape_parts import LEAST_FILES
 from sed_model.data.splits import unlabelled_soundscapes, validation_kind
 from sed_model.model.checkpoint import Lineage, save_model
 from sed_model.model.devices import prediction_runtime
@@ -97,7 +98,7 @@ def fit_all(probing: Probing, heard: EmbeddingCache) -> None:
     run, config = probing.run, probing.config
     trials = fit_split(probing, config, heard, None)
     refits: list[dict[str, Any]] = []
-    if validation_kind(probing.data, config.data) == "soundscapes" and n_labelled(probing.data) >= 2 * N_PARTS:
+    if validation_kind(probing.data, config.data) == "soundscapes" and n_labelled(probing.data) >= LEAST_FILES:
         for part in range(N_PARTS):
             changes = {"data.soundscape_folds": N_PARTS, "data.fold": part}
             refits += fit_split(probing, config.with_overrides(changes), heard, part)

@@ -100,14 +100,14 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture
-def outcome(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Outcome:
-    """Runs a command as its process would: exit status, what it prints, and its message."""
+def outcome(capsys: pytest.CaptureFixture[str]) -> Outcome:
+    """Runs a command as its process would, in `hostile.LONGEST_S`: exit status, what it prints, and its message."""
     from sed_model.core import cli
 
-    monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
-
     def run(command: Callable[[], object]) -> tuple[int, str, str]:
-        with in_time(), pytest.raises(SystemExit) as leaving:
+        # The time is watched by a signal of its own: it has to be set before the command's are kept from this process.
+        with in_time(), pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as leaving:
+            patch.setattr(cli.signal, "signal", lambda *_: None)
             cli.run(lambda _: command() and None)
         return leaving.value.code, *capsys.readouterr()
 

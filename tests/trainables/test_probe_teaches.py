@@ -122,24 +122,34 @@ def test_a_probe_that_was_broken_off_is_refused(tmp_path: Path, run: RunFolder) 
 # --- the whole search
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("more", [(), ("--workers-per-trial", "1")], ids=["in the actor", "by Ray Train"])
-def test_a_search_learns_from_a_probe(
-    run: RunFolder, tmp_path: Path, run_search: Callable[..., str], outcome: Any, more: tuple[str, ...]
-) -> None:
-    words = ["--space", "teacher.yaml", "--teacher", run.path, "--out", tmp_path, "--name", "taught", *settings(BASE)]
+def searched(run: RunFolder, out: Path, run_search: Callable[..., str], *more: str | int) -> RunFolder:
+    """The run folder of one trial that the probe taught."""
+    words = ["--space", "teacher.yaml", "--teacher", run.path, "--out", out, "--name", "taught", *settings(BASE)]
     words += ["--set", "stages.pseudo.epochs=1"]
-    run_search(*words, "--num-trials", 1, "--finalists", 1 if not more else 0, "--no-pseudo-labels", *more)
-    taught = RunFolder(tmp_path / "taught")
+    run_search(*words, "--num-trials", 1, "--no-pseudo-labels", *more)
+    taught = RunFolder(out / "taught")
     (row,) = taught.read_trials()
     assert (row["status"], row["stage"]) == ("complete", "pseudo")
     assert row["config.distil.weight"] > 0
-    lineage = read_lineage(taught.trial(0))
-    assert [str(one) for one in lineage.foreign] == ["tiny (CC BY-NC 4.0)"]
-    for part in range(4 if not more else 0):
+    assert [str(one) for one in read_lineage(taught.trial(0)).foreign] == ["tiny (CC BY-NC 4.0)"]
+    return taught
+
+
+@pytest.mark.slow
+def test_the_models_of_each_part_learn_from_the_labels_of_that_part(
+    run: RunFolder, tmp_path: Path, run_search: Callable[..., str]
+) -> None:
+    taught = searched(run, tmp_path, run_search, "--finalists", 1)
+    for part in range(4):
         of_part = read_lineage(taught.refit(0, True, part))
-        assert of_part.foreign == lineage.foreign
+        assert [str(one) for one in of_part.foreign] == ["tiny (CC BY-NC 4.0)"]
         assert of_part.teachers == read_pseudo_labels(labels_of_part(run.ensemble, part)).teachers
-    status, out, _ = outcome(lambda: export.main(["--model", str(taught.trial(0)), "--format", "onnx"]))
-    assert status in (0, None)
-    assert "licence: tiny (CC BY-NC 4.0) is behind these models" in out
+
+
+@pytest.mark.slow
+def test_a_search_in_ray_train_learns_from_a_probe_and_export_tells_its_licence(
+    run: RunFolder, tmp_path: Path, run_search: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    taught = searched(run, tmp_path, run_search, "--finalists", 0, "--workers-per-trial", 1)
+    export.main(["--model", str(taught.trial(0)), "--format", "onnx"])
+    assert "licence: tiny (CC BY-NC 4.0) is behind these models" in capsys.readouterr().out

@@ -106,9 +106,10 @@ def outcome(capsys: pytest.CaptureFixture[str]) -> Outcome:
 
     def run(command: Callable[[], object]) -> tuple[int, str, str]:
         # The time is watched by a signal of its own: it has to be set before the command's are kept from this process.
-        with in_time(), pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as leaving:
+        with in_time(), pytest.MonkeyPatch.context() as patch:
             patch.setattr(cli.signal, "signal", lambda *_: None)
-            cli.run(lambda _: command() and None)
+            with pytest.raises(SystemExit) as leaving:
+                cli.run(lambda _: command() and None)
         return leaving.value.code, *capsys.readouterr()
 
     return run

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 import soxr
 import torch
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, Int64
 from torch import Tensor, nn
 
 from sed_model.config.sed_config import SedConfig
@@ -16,6 +16,7 @@ from sed_model.core.errors import CheckpointError, ConfigError
 from sed_model.model.network import SedOutput
 from sed_model.teacher.description import TeacherDescription
 from sed_model.teacher.runner import Heard, Teacher, load_teacher
+from sed_model.teacher.windows import window_starts
 
 FRAMES_PER_S = 1.0
 """Steps of a probe's frame scores: as fine as the usual hop of its windows."""
@@ -36,9 +37,15 @@ class ProbeModel(nn.Module):
     bias: Tensor
     columns: Tensor
 
-    def __init__(self, description: TeacherDescription, config: SedConfig, weights: Mapping[str, Tensor]) -> None:
+    def __init__(
+        self, description: TeacherDescription, config: SedConfig, weights: Mapping[str, Tensor], sha256: str
+    ) -> None:
+        """
+        Args:
+            sha256: of the foreign model's file that the weights were fitted to.
+        """
         super().__init__()
-        self.description = description
+        self.description, self._sha256 = description, sha256
         self._rate_hz, self._window_s = config.front_end.sample_rate_hz, config.data.window_s
         for name in ("weight", "bias", "columns"):
             self.register_buffer(name, weights[name].clone())
@@ -50,6 +57,11 @@ class ProbeModel(nn.Module):
         Raises:
             CheckpointError: it is another model than the one that the probe was fitted to.
         """
+        if self.description.digest() != self._sha256:
+            raise CheckpointError(
+                f"{self.description.path}: holds another model than the one that the probe was fitted to (its sha256 "
+                "differs); restore that file, or run trainables.probe again."
+            )
         teacher, n_columns = load_teacher(self.description), len(self.columns)
         dim, n_logits = self.weight.shape[1] - n_columns, 1 + max(self.columns.tolist(), default=-1)
         if teacher.dim != dim or teacher.n_logits < n_logits:
@@ -78,10 +90,13 @@ class ProbeModel(nn.Module):
     ) -> SedOutput:
         """Logits; the clip is what the target is for."""
         logits = images[:, 0].float().cpu() @ self.weight.float().cpu().T + self.bias.float().cpu()
-        starts_s = window_starts(self._window_s, self.description)
+        n_samples = round(self._window_s * self._rate_hz)
+        starts_s = starts_in(n_samples, self._rate_hz, self.description) / self.description.sample_rate_hz
+        ends_s = starts_s + self.description.window_s
+        ends_s[-1] = max(ends_s[-1], self._window_s)  # a little may be left behind it
         n_frames = max(1, round(self._window_s * FRAMES_PER_S))
         middles_s = (np.arange(n_frames) + 0.5) * self._window_s / n_frames
-        hears = (starts_s <= middles_s[:, None]) & (middles_s[:, None] < starts_s + self.description.window_s)
+        hears = (starts_s <= middles_s[:, None]) & (middles_s[:, None] < ends_s)
         by_frame = [logits[:, np.flatnonzero(row)].amax(dim=1) for row in hears]
         return SedOutput(logits.amax(dim=1), torch.stack(by_frame, dim=1))
 
@@ -107,12 +122,10 @@ def features(heard: Heard, columns: np.ndarray) -> Float32[np.ndarray, "windows 
     return np.concatenate([heard.embeddings, heard.logits[:, columns]], axis=1)
 
 
-def window_starts(duration_s: float, description: TeacherDescription) -> Float[np.ndarray, " windows"]:
-    """Where a foreign model's windows in a clip start, `hop_s` apart; the last ends where the clip does."""
-    last_s = max(0.0, duration_s - description.window_s)
-    n_whole = int(last_s / description.hop_s + 1e-6) + 1
-    starts_s = np.arange(n_whole) * description.hop_s
-    return np.append(starts_s, last_s) if last_s - starts_s[-1] > 1e-3 else starts_s
+def starts_in(n_samples: int, rate_hz: int, description: TeacherDescription) -> Int64[np.ndarray, " windows"]:
+    """Where a foreign model's windows start in a clip of `n_samples` at `rate_hz`; in samples at its own rate."""
+    rate = description.sample_rate_hz
+    return window_starts(round(n_samples * rate / rate_hz), description.window_samples, description.hop_s * rate)
 
 
 def windows_of(
@@ -120,9 +133,8 @@ def windows_of(
 ) -> Float32[np.ndarray, "windows window_samples"]:
     """The windows of a clip at the foreign model's own rate; a clip shorter than a window is repeated."""
     n_samples, rate = description.window_samples, description.sample_rate_hz
-    duration_s = len(waveform) / rate_hz
     resampled = np.asarray(soxr.resample(waveform, rate_hz, rate) if rate != rate_hz else waveform, np.float32)
     if len(resampled) < n_samples:
         resampled = np.resize(resampled, n_samples)
-    firsts = [min(round(start * rate), len(resampled) - n_samples) for start in window_starts(duration_s, description)]
+    firsts = np.minimum(starts_in(len(waveform), rate_hz, description), len(resampled) - n_samples)
     return np.stack([resampled[first : first + n_samples] for first in firsts])

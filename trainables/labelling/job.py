@@ -72,7 +72,13 @@ def label_soundscapes(plan: EnsemblePlan) -> None:
     report_bad(bad, plan)
     report_odd(shards)
     write_sets(plan, shards)
-    labels, counts = write_labels(plan, shards, plan.job.out, plan.choice.whole())
+    whole = plan.choice.whole()
+    if whole is not None:
+        print(
+            f"labels for whom all labelled soundscapes validate: by the {sum(whole)} members that have heard none",
+            flush=True,
+        )
+    labels, counts = write_labels(plan, shards, plan.job.out, whole)
     quality = label_quality(plan, labelled)
     write_json(plan.job.out / "summary.json", summary(plan, labels, counts, bad) | {"labelled": quality})
     print_result(labels, counts, plan.config.pseudo, quality)
@@ -177,7 +183,7 @@ def actor_options(rules: PredictionRules, roots: Sequence[Path], gpus: float | N
     One for each CPU; on machines with GPUs one for each `gpus` of a GPU (None: GPUS_PER_WORKER; 0: use none).
     """
     share = GPUS_PER_WORKER if gpus is None else gpus
-    seeing = nodes_with(cluster_nodes(), rules.parts, [*roots, *rules.members])
+    seeing = nodes_with(cluster_nodes(), rules.parts, [*roots, *rules.members, *rules.teachers])
     places: list[tuple[str, int, float]] = []
     for node in seeing:
         on_gpus = int(node.gpus / share + 1e-6) if share else 0

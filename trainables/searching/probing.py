@@ -115,7 +115,7 @@ def fit_split(probing: Probing, config: SedConfig, heard: EmbeddingCache, part: 
     fit_s = time.monotonic() - start_s
     rows, images = [], None
     for number, (kind, linear) in enumerate(fitted.by_kind.items()):
-        model = ProbeModel(probing.description, config, linear.tensors(probing.matched))
+        model = ProbeModel(probing.description, config, linear.tensors(probing.matched), probing.foreign.sha256)
         images = images or WindowImages(windows, Images(model), KEPT_BYTES)
         scores = predict_dataset(model, images, config, prediction_runtime(config.optim), "bce")
         probabilities = scores.window_scores("bce", windows.rms).probabilities(config.inference)

@@ -16,7 +16,7 @@ from sed_model.config.sed_config import SedConfig
 from sed_model.core.errors import CheckpointError, ConfigError
 from sed_model.model.checkpoint import Lineage, LoadedModel, foreign_of, licence_lines, load_model, save_model
 from sed_model.model.devices import prediction_runtime
-from sed_model.model.probe_model import ProbeModel, window_starts, windows_of
+from sed_model.model.probe_model import ProbeModel, starts_in, windows_of
 from sed_model.predict.window_scores import predict_soundscape
 from sed_model.teacher.description import TeacherDescription, foreign_model
 from sed_model.teacher.runner import Teacher
@@ -43,7 +43,7 @@ def config(tiny_config: SedConfig) -> SedConfig:
 
 
 def probe(teacher: TeacherDescription, config: SedConfig, **weights: Tensor) -> ProbeModel:
-    return ProbeModel(teacher, config, WEIGHTS | weights)
+    return ProbeModel(teacher, config, WEIGHTS | weights, teacher.digest())
 
 
 def loaded(teacher: TeacherDescription, config: SedConfig, **weights: Tensor) -> LoadedModel:
@@ -68,13 +68,16 @@ def seconds(*values: float) -> np.ndarray:
         (3.0, 1.0, [0]),
         (1.0, 1.0, [0]),
         (5.0, 3.0, [0, 2]),
+        (5.025, 1.0, [0, 1, 2]),  # a rest below a hundredth of a window is not heard
+        (5.05, 1.0, [0, 1, 2, 2.05]),
     ],
 )
 def test_windows_start_a_hop_apart(
     teacher: TeacherDescription, duration_s: float, hop_s: float, starts: list[float]
 ) -> None:
     description = teacher.model_copy(update={"hop_s": hop_s})
-    assert window_starts(duration_s, description).tolist() == starts
+    found = starts_in(round(duration_s * 16_000), 16_000, description)
+    assert (found / RATE_HZ).tolist() == starts
 
 
 def test_windows_are_parts_of_the_clip(teacher: TeacherDescription) -> None:
@@ -114,6 +117,17 @@ def test_a_clip_has_the_highest_of_its_windows_and_a_frame_of_those_that_hear_it
     assert output.frame_logits.shape == (1, 5, 3)
     # Second 0 is heard by the first window alone, second 4 by the last; all others by the second as well.
     assert output.frame_logits[0, :, 1].tolist() == pytest.approx([9, 14, 14, 14, 12])
+
+
+def test_a_frame_in_the_little_that_no_window_hears_has_the_last_ones_score(
+    teacher: TeacherDescription, config: SedConfig
+) -> None:
+    """A clip of 60 s, whose only window ends after 59.45 s: less than a hundredth of it is left, and a frame's middle."""
+    long = teacher.model_copy(update={"window_s": 59.45, "hop_s": 59.45})
+    minute = config.with_overrides({"data.window_s": 60.0, "front_end.hop_length": 512})
+    output = probe(long, minute)(torch.ones(1, 1, 1, 4))
+    assert output.frame_logits.shape == (1, 60, 3)
+    assert output.frame_logits[0, 59].tolist() == output.clip_logits[0].tolist() == [1, 11, 101]
 
 
 # --- saved and damaged
@@ -171,6 +185,19 @@ def test_another_foreign_model_than_the_probes_own_is_refused_when_it_hears(
     model = load_model(saved).model
     with pytest.raises(CheckpointError, match=r"the probe was fitted to .*; restore that model"):
         model.images(torch.zeros(1, 5 * RATE_HZ))
+
+
+def test_a_foreign_model_of_the_same_shape_but_other_weights_is_refused_when_it_hears(
+    config: SedConfig, tmp_path: Path
+) -> None:
+    described = tiny_teacher(tmp_path, ".onnx", 3.0, hop_s=1.0)
+    made = loaded(described, config)
+    save_model(tmp_path / "probe", made.model.state_dict(), config, made.lineage)
+    size = described.path.stat().st_size
+    write_onnx(described.path, 3 * RATE_HZ, np.ones((3, 3 * RATE_HZ), np.float32))
+    assert described.path.stat().st_size == size
+    with pytest.raises(CheckpointError, match=r"tiny\.onnx: holds another model than .* probe was fitted to"):
+        load_model(tmp_path / "probe").model.images(torch.zeros(1, 5 * RATE_HZ))
 
 
 def test_a_probe_whose_foreign_model_is_gone_loads_and_says_so_when_it_hears(

@@ -87,14 +87,20 @@ def hearing_plan(
         raise ConfigError(f"{teacher.name}: {len(columns)} logits are wanted, but logits is null; name the tensor.")
     home = cache_home(settings)
     kept = tuple(int(column) for column in columns)
-    hearing = (teacher.sample_rate_hz, teacher.window_s, teacher.hop_s, teacher.embedding, teacher.logits)
-    key = hashlib.blake2b(repr((FORMAT, teacher.digest(), *hearing, kept)).encode(), digest_size=16)
-    folder = home / FOLDER / key.hexdigest()
+    folder = entries_folder(settings, teacher, teacher.digest(), kept)
     with explained(home):
         folder.mkdir(parents=True, exist_ok=True)
         names = sorted(set(paths))
         content = dict(zip(names, content_digests(root, names, home), strict=True))
     return HearingPlan(root, content, teacher, kept, folder)
+
+
+def entries_folder(settings: Data, teacher: TeacherDescription, sha256: str, columns: Sequence[int]) -> Path:
+    """Where entries are of what a teacher heard; `sha256` is that of its file."""
+    hearing = (teacher.sample_rate_hz, teacher.window_s, teacher.hop_s, teacher.embedding, teacher.logits)
+    kept = tuple(int(column) for column in columns)
+    key = hashlib.blake2b(repr((FORMAT, sha256, *hearing, kept)).encode(), digest_size=16)
+    return cache_home(settings) / FOLDER / key.hexdigest()
 
 
 @contextmanager

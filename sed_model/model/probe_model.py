@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import soxr
 import torch
-from jaxtyping import Float, Float32, Int64
+from jaxtyping import Float, Float32, Float64, Int64
 from torch import Tensor, nn
 
 from sed_model.config.sed_config import SedConfig
@@ -18,8 +19,25 @@ from sed_model.teacher.description import TeacherDescription
 from sed_model.teacher.runner import Heard, Teacher, load_teacher
 from sed_model.teacher.windows import window_starts
 
+SAME_S = 1e-3
+"""Windows that start as close together are one."""
 FRAMES_PER_S = 1.0
 """Steps of a probe's frame scores: as fine as the usual hop of its windows."""
+
+
+@dataclass(frozen=True)
+class HeardBefore:
+    """What a foreign model has said of windows of a recording, in the order of their starts."""
+
+    starts_s: Float64[np.ndarray, " windows"]
+    features: Float32[np.ndarray, "windows features"]
+
+    def of(self, starts_s: Float64[np.ndarray, " windows"]) -> Float32[np.ndarray, "windows features"] | None:
+        """Of the windows that start there; None where one of them has not been heard."""
+        places = np.searchsorted(self.starts_s, starts_s - SAME_S)
+        if not len(self.starts_s) or (np.abs(self.starts_s.take(places, mode="clip") - starts_s) > SAME_S).any():
+            return None
+        return self.features[places]
 
 
 class ProbeModel(nn.Module):
@@ -31,11 +49,13 @@ class ProbeModel(nn.Module):
     Attributes:
         weight: [classes, features]; the features are the embedding, then the logits of the labels in `columns`.
         columns: which of the foreign model's logits are used.
+        before: of the recording that is scored: clips whose windows are all in it are not heard again.
     """
 
     weight: Tensor
     bias: Tensor
     columns: Tensor
+    before: HeardBefore | None = None
 
     def __init__(
         self, description: TeacherDescription, config: SedConfig, weights: Mapping[str, Tensor], sha256: str
@@ -55,13 +75,10 @@ class ProbeModel(nn.Module):
         """Opened when it first hears: its file need not be here for what never listens.
 
         Raises:
-            CheckpointError: it is another model than the one that the probe was fitted to.
+            ConfigError: its file is not the one that the probe was fitted to, or is not there.
+            CheckpointError: it is not the model that the probe's weights are for.
         """
-        if self.description.digest() != self._sha256:
-            raise CheckpointError(
-                f"{self.description.path}: holds another model than the one that the probe was fitted to (its sha256 "
-                "differs); restore that file, or run trainables.probe again."
-            )
+        self.description.check_file(self._sha256)
         teacher, n_columns = load_teacher(self.description), len(self.columns)
         dim, n_logits = self.weight.shape[1] - n_columns, 1 + max(self.columns.tolist(), default=-1)
         if teacher.dim != dim or teacher.n_logits < n_logits:
@@ -77,13 +94,27 @@ class ProbeModel(nn.Module):
         """What the features depend on: probes of one foreign model share them."""
         return f"{self.description!r} {self.columns.tolist()}"
 
-    def images(self, waveforms: Float[Tensor, "batch samples"]) -> Float[Tensor, "batch 1 windows features"]:
-        """The features of the foreign model's windows of each clip."""
-        rows = [
-            features(self.teacher.hear(windows_of(waveform, self._rate_hz, self.description)), self.columns.numpy())
-            for waveform in waveforms.detach().cpu().numpy()
-        ]
-        return torch.from_numpy(np.stack(rows))[:, None]
+    def images(
+        self, waveforms: Float[Tensor, "batch samples"], clips_s: Sequence[float | None] | None = None
+    ) -> Float[Tensor, "batch 1 windows features"]:
+        """The features of the foreign model's windows of each clip.
+
+        Args:
+            clips_s: where the clips start in the recording that `before` is of; None: there is no such place.
+        """
+        places = [None] * len(waveforms) if clips_s is None else clips_s
+        clips = zip(waveforms.detach().cpu().numpy(), places, strict=True)
+        return torch.from_numpy(np.stack([self._features(waveform, place_s) for waveform, place_s in clips]))[:, None]
+
+    def _features(
+        self, waveform: Float32[np.ndarray, " samples"], clip_s: float | None
+    ) -> Float32[np.ndarray, "windows features"]:
+        if self.before is not None and clip_s is not None:
+            starts = starts_in(len(waveform), self._rate_hz, self.description)
+            known = self.before.of(clip_s + starts / self.description.sample_rate_hz)
+            if known is not None:
+                return known
+        return features(self.teacher.hear(windows_of(waveform, self._rate_hz, self.description)), self.columns.numpy())
 
     def forward(
         self, images: Float[Tensor, "batch 1 windows features"], target: Float[Tensor, "batch 2"] | None = None

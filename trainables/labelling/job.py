@@ -32,6 +32,7 @@ from sed_model.model.checkpoint import LoadedModel
 from sed_model.model.devices import Runtime, prediction_runtime
 from sed_model.predict.window_scores import predict_soundscape, target_starts, window_rms
 from sed_model.run_folder.folder import labels_of_part
+from trainables.labelling.heard_before import NOTHING_HEARD, Entries, digests_of, remember
 from trainables.labelling.members import table_lines
 from trainables.labelling.plan import EnsemblePlan, PredictionRules, Shard, members_record
 from trainables.labelling.write_labels import WINDOW_SCHEMA, joined_windows, label_quality, print_result, summary
@@ -207,25 +208,29 @@ class _LabelWorker:
 
     def __init__(self, rules: PredictionRules) -> None:
         torch.set_num_threads(1)
-        self.members = rules.load()
+        self.members, self.entries = rules.load(), rules.entries
         self.runtime = prediction_runtime(self.members[0].config.optim)
         for member in self.members:
             self.runtime.place(member.model)
 
     def label(self, shard: Shard) -> int:
         """Write the part; how many files it is about comes back."""
-        write_parquet(shard.part, predict_shard(self.members, shard, self.runtime))
+        write_parquet(shard.part, predict_shard(self.members, shard, self.runtime, self.entries))
         return len(shard.filenames)
 
 
-def predict_shard(members: Sequence[LoadedModel], shard: Shard, runtime: Runtime) -> pa.Table:
+def predict_shard(
+    members: Sequence[LoadedModel], shard: Shard, runtime: Runtime, entries: Entries = NOTHING_HEARD
+) -> pa.Table:
     """Each member's probabilities for every window; bad files with reasons, and odd ones, are in the metadata."""
     n_classes = len(members[0].lineage.classes)
     vectors = pa.list_(pa.float32(), n_classes)
     schema = pa.schema([*WINDOW_SCHEMA, *((f"member_{number}", vectors) for number in range(len(members)))])
     tables, bad = [], []
     odd: list[OddLength] = []
+    digests = digests_of(entries, shard.root, shard.filenames)
     for name in shard.filenames:
+        remember(members, entries, digests.get(name))
         try:
             columns = predict_file(members, shard.root / name, shard.step_s, runtime, odd.append)
             columns["filename"] = [name] * len(columns["start_s"])  # with the folders that it is in below the root

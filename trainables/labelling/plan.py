@@ -19,6 +19,7 @@ from sed_model.predict.soundscapes import check_members_fit
 from sed_model.teacher.description import ForeignModel
 from trainables.labelling.candidates import EnsembleJob, find_candidates
 from trainables.labelling.delivered_members import delivered_members
+from trainables.labelling.heard_before import Entries, entries_of
 from trainables.labelling.joined_runs import with_other_runs
 from trainables.labelling.members import Choice, choose_members
 from trainables.labelling.soundscapes import Sources, find_sources
@@ -44,13 +45,15 @@ class Shard:
 class PredictionRules:
     """What actors need: the members' folders, and the settings of `inference.*` that replace theirs.
 
-    `parts` is where the predictions lie; `teachers` are the files that probes hear with.
+    `parts` is where the predictions lie; `teachers` are the files that probes hear with, and `entries` is where what
+    these have heard before lies.
     """
 
     members: tuple[Path, ...]
     parts: Path
     inference: Mapping[str, Any] = field(default_factory=dict)
     teachers: tuple[Path, ...] = ()
+    entries: Entries = field(default_factory=dict)
 
     def load(self) -> list[LoadedModel]:
         """The members, which score windows by these settings.
@@ -129,7 +132,8 @@ def plan_ensemble(job: EnsembleJob) -> EnsemblePlan:
     sources = find_sources(job, data, members)
     key = prediction_key(members, config, sources, data)
     teachers = {one.lineage.probe_of.path for one in members if one.lineage.probe_of is not None}
-    rules = PredictionRules(choice.folders, job.out / "predictions" / key, inference, tuple(sorted(teachers)))
+    parts = job.out / "predictions" / key
+    rules = PredictionRules(choice.folders, parts, inference, tuple(sorted(teachers)), entries_of(members))
     silence_rms = min(member.config.inference.silence_rms for member in members)
     foreign = foreign_of([member.lineage for member in members])
     return EnsemblePlan(job, choice, classes, config, rules, sources, data, silence_rms, foreign)

@@ -16,7 +16,7 @@ from sed_model.config.sed_config import SedConfig
 from sed_model.core.errors import CheckpointError, ConfigError
 from sed_model.model.checkpoint import Lineage, LoadedModel, foreign_of, licence_lines, load_model, save_model
 from sed_model.model.devices import prediction_runtime
-from sed_model.model.probe_model import ProbeModel, starts_in, windows_of
+from sed_model.model.probe_model import HeardBefore, ProbeModel, starts_in, windows_of
 from sed_model.predict.window_scores import predict_soundscape
 from sed_model.teacher.description import TeacherDescription, foreign_model
 from sed_model.teacher.runner import Teacher
@@ -122,7 +122,7 @@ def test_a_clip_has_the_highest_of_its_windows_and_a_frame_of_those_that_hear_it
 def test_a_frame_in_the_little_that_no_window_hears_has_the_last_ones_score(
     teacher: TeacherDescription, config: SedConfig
 ) -> None:
-    """A clip of 60 s, whose only window ends after 59.45 s: less than a hundredth of it is left, and a frame's middle."""
+    """A clip of 60 s, whose only window ends after 59.45 s: so little is left, but the middle of a frame is in it."""
     long = teacher.model_copy(update={"window_s": 59.45, "hop_s": 59.45})
     minute = config.with_overrides({"data.window_s": 60.0, "front_end.hop_length": 512})
     output = probe(long, minute)(torch.ones(1, 1, 1, 4))
@@ -196,7 +196,7 @@ def test_a_foreign_model_of_the_same_shape_but_other_weights_is_refused_when_it_
     size = described.path.stat().st_size
     write_onnx(described.path, 3 * RATE_HZ, np.ones((3, 3 * RATE_HZ), np.float32))
     assert described.path.stat().st_size == size
-    with pytest.raises(CheckpointError, match=r"tiny\.onnx: holds another model than .* probe was fitted to"):
+    with pytest.raises(ConfigError, match=r"tiny\.onnx: holds another model than .*run trainables\.probe again"):
         load_model(tmp_path / "probe").model.images(torch.zeros(1, 5 * RATE_HZ))
 
 
@@ -244,6 +244,22 @@ def test_probes_of_one_foreign_model_hear_a_window_once(
     together = scores_of([loaded(teacher, config), loaded(teacher, config, bias=torch.zeros(3))])
     assert n_heard() == 2 * n_alone
     assert np.array_equal(together[0], alone[0])
+
+
+def test_what_was_heard_before_is_not_heard_again(
+    teacher: TeacherDescription, config: SedConfig, n_heard: Callable[[], int]
+) -> None:
+    """Windows that start at 0 to 3 s are known: those of the clip at 1 s, but not the last one of that at 2 s."""
+    model = probe(teacher, config)
+    model.before = HeardBefore(np.arange(4.0), np.arange(16, dtype=np.float32).reshape(4, 4))
+    clips = torch.from_numpy(np.stack([seconds(1, 2, 3, 4, 5)] * 2))
+
+    images = model.images(clips, [1.0, 2.0])
+    assert images[0, 0].tolist() == [[4, 5, 6, 7], [8, 9, 10, 11], [12, 13, 14, 15]]
+    assert n_heard() == 3
+    assert torch.equal(images[1], model.images(clips[1:])[0])
+    model.images(clips, [None, 0.5])
+    assert n_heard() == 3 + 3 + 6
 
 
 def test_probes_with_other_logits_hear_for_themselves(

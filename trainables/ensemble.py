@@ -16,6 +16,7 @@ actors, each file is decoded once for all members, and a run that was broken off
 EXAMPLES = """  python -m trainables.ensemble --run runs/NAME
   python -m trainables.ensemble --run runs/NAME --method greedy
   python -m trainables.ensemble --run runs/NAME --top-k 5 --method rank --soundscapes DIR --out DIR
+  python -m trainables.ensemble --run runs/NAME --also runs/PROBE --share 0.3
   python -m trainables.ensemble --run runs/NAME --set pseudo.keep_window=0.9
   python -m trainables.ensemble --run runs/NAME --submit --address http://HEAD:8265"""
 
@@ -30,6 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options.method, options.select = "mean", "greedy"
     if options.members and options.top_k and options.select != "greedy":
         raise ConfigError("--top-k: --members names all of them; leave one of them out, or add --select greedy.")
+    if options.share and not options.also:
+        raise ConfigError("--share: is what the runs of --also count; name them, or leave it out.")
     if options.recursive and options.soundscapes is None:
         raise ConfigError("--recursive: is about the folders below --soundscapes DIR; name it, or leave both out.")
     if options.submit:
@@ -56,6 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
         default="mean",
         help="how the members are joined (mean); greedy: --select greedy and their weighted mean",
     )
+    cli.add_also(members)
     files = parser.add_argument_group("soundscapes")
     add = files.add_argument
     add(
@@ -120,6 +124,8 @@ def label(options: argparse.Namespace) -> None:
             fail_on_bad_audio=options.fail_on_bad_audio,
             gpus_per_worker=options.gpus_per_worker,
             recursive=options.recursive,
+            also=tuple(options.also),
+            share=options.share,
         )
     )
     with only_driver(held, "ensemble"), ray_session(options.address):

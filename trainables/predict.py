@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from trainables.labelling.run_members import members_of, with_others
 
         others = [members_of(run) for run in options.also]
-        members = with_others(members_of(options.run, options.top_k, options.single), others)
+        members = with_others(members_of(options.run, options.top_k, options.single), others, options.share)
         chosen = members.folders
         print(f"members: {members.source}: {', '.join(members.names)}", flush=True)
         try:
@@ -102,14 +102,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = cli.parser("trainables.predict", DESCRIPTION, EXAMPLES)
     cli.add_models(parser)
     add = parser.add_argument
-    add(
-        "--also",
-        type=cli.run_folder,
-        action="append",
-        default=[],
-        metavar="DIR",
-        help="another run whose models join those of --run, a probe's or another backbone's; the runs count alike",
-    )
+    cli.add_also(parser)
     add("--soundscapes", type=cli.path, metavar="DIR", help="folder of audio files")
     add(
         "--recursive",
@@ -155,6 +148,8 @@ def ignored_options(parser: argparse.ArgumentParser, options: argparse.Namespace
     of_events = [name for name in names if name.startswith("event_")]
     if options.also and not options.run:
         return "--also joins other runs to --run; repeat --model for several models"
+    if options.share and not options.also:
+        return "--share is what the runs of --also count; name them, or leave it out"
     if options.tune_post:
         rest = [name for name in names if name in (*POST_OPTIONS, "tta", "sample_submission", "step_s")]
         ignored = [*of_events, *(name for name in rest if name != "tta_shift_s")]

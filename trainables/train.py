@@ -13,7 +13,8 @@ DESCRIPTION = """Train one configuration with Ray Train: one stage, or all in or
 and starts from the model of the stage before it in the same --out."""
 EXAMPLES = """  python -m trainables.train --stage all --data DIR --out runs/mine
   python -m trainables.train --stage train_bce --data DIR --out runs/mine --set stages.train_bce.lr=3e-4
-  python -m trainables.train --config runs/NAME/trials/trial_0003/config.json --stage all --data DIR --out runs/again"""
+  python -m trainables.train --config runs/NAME/trials/trial_0003/config.json --stage all --data DIR --out runs/again
+  python -m trainables.train --teacher runs/PROBE --stage all --data DIR --out runs/taught --set distil.weight=1"""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -42,6 +43,12 @@ def build_parser() -> argparse.ArgumentParser:
         default=Path("runs/train").absolute(),
         metavar="DIR",
         help="where models go (runs/train)",
+    )
+    add(
+        "--teacher",
+        type=cli.run_folder,
+        metavar="DIR",
+        help="run of a probe whose foreign model's embeddings distil.weight is about",
     )
     add("--epochs-scale", type=cli.positive_float, default=1.0, metavar="X", help="multiplies the epochs of each stage")
     add("--workers", type=cli.positive_int, default=1, metavar="N", help="data-parallel workers (1)")

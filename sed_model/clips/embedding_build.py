@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from filelock import FileLock, Timeout
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32
 from numpy.typing import NDArray
 
 from sed_model.audio.audio_files import UNREADABLE, content_digests
@@ -29,14 +29,13 @@ from sed_model.core.errors import ConfigError, DataError
 from sed_model.core.files import remove_left_over
 from sed_model.teacher.description import TeacherDescription
 from sed_model.teacher.runner import Teacher, load_teacher
+from sed_model.teacher.windows import window_starts
 
 FORMAT = 1
 FOLDER = "embeddings"
 """In the folder of the audio caches; below it a folder for each teacher and way of hearing."""
 BATCH = 16
 """Windows that are cut at a time: those of an hour would take gigabytes."""
-LEAST_REST = 0.01
-"""Of a window. So little at the end of a recording, which resampling may add, is not worth a window of its own."""
 LARGEST = float(np.finfo(np.float16).max)
 _log = logging.getLogger(__name__)
 
@@ -88,14 +87,20 @@ def hearing_plan(
         raise ConfigError(f"{teacher.name}: {len(columns)} logits are wanted, but logits is null; name the tensor.")
     home = cache_home(settings)
     kept = tuple(int(column) for column in columns)
-    hearing = (teacher.sample_rate_hz, teacher.window_s, teacher.hop_s, teacher.embedding, teacher.logits)
-    key = hashlib.blake2b(repr((FORMAT, teacher.digest(), *hearing, kept)).encode(), digest_size=16)
-    folder = home / FOLDER / key.hexdigest()
+    folder = entries_folder(settings, teacher, teacher.digest(), kept)
     with explained(home):
         folder.mkdir(parents=True, exist_ok=True)
         names = sorted(set(paths))
         content = dict(zip(names, content_digests(root, names, home), strict=True))
     return HearingPlan(root, content, teacher, kept, folder)
+
+
+def entries_folder(settings: Data, teacher: TeacherDescription, sha256: str, columns: Sequence[int]) -> Path:
+    """Where entries are of what a teacher heard; `sha256` is that of its file."""
+    hearing = (teacher.sample_rate_hz, teacher.window_s, teacher.hop_s, teacher.embedding, teacher.logits)
+    kept = tuple(int(column) for column in columns)
+    key = hashlib.blake2b(repr((FORMAT, sha256, *hearing, kept)).encode(), digest_size=16)
+    return cache_home(settings) / FOLDER / key.hexdigest()
 
 
 @contextmanager
@@ -192,13 +197,6 @@ def heard(teacher: Teacher, wave: Float32[np.ndarray, " samples"], columns: Sequ
         logits.append(_halved(said.logits[:, list(columns)]))
     ends = np.minimum(starts + length, len(wave))
     return Entry(starts / rate, ends / rate, np.concatenate(embeddings), np.concatenate(logits))
-
-
-def window_starts(n_samples: int, length: int, hop: float) -> Int64[np.ndarray, " windows"]:
-    """Where windows begin: every `hop` samples, and a last one that ends with the recording, so that all is heard."""
-    spare = max(0, n_samples - length)
-    starts = np.rint(np.arange(int(spare / hop + 1e-9) + 1) * hop).astype(np.int64)
-    return np.append(starts, spare) if spare - starts[-1] > LEAST_REST * length else starts
 
 
 def _halved(values: NDArray[np.float32]) -> NDArray[np.float16]:

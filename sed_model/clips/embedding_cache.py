@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float16, Float32, Float64
+from jaxtyping import Float32
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -78,20 +78,6 @@ class EmbeddingCache:
 
     def __len__(self) -> int:
         return len(self._digest)
-
-    def windows(
-        self, path: str
-    ) -> tuple[
-        Float64[np.ndarray, " windows"], Float16[np.ndarray, "windows dim"], Float16[np.ndarray, "windows matched"]
-    ]:
-        """Starts in seconds, embeddings and the matched labels' logits, of the windows of a recording.
-
-        Raises:
-            KeyError: the recording is not in here.
-            DataError: what is kept of it was damaged since the cache was opened.
-        """
-        entry = self._entry(path)
-        return entry.starts_s, entry.embeddings, entry.logits
 
     def mean(self, path: str, start_s: float, end_s: float) -> NDArray[np.float32] | None:
         """[dim], the mean of the windows that lie between the times; None where nothing is known.

@@ -152,10 +152,29 @@ def check_models(parser: argparse.ArgumentParser, options: argparse.Namespace) -
         parser.error("--single takes a model of the best finalist, --top-k the best trials; leave one of them out")
 
 
+def add_also(parser: argparse._ActionsContainer) -> None:
+    """Other runs, and what they count."""
+    parser.add_argument(
+        "--also",
+        type=run_folder,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="another run whose models join those of --run, a probe's or another backbone's; the runs count alike",
+    )
+    parser.add_argument(
+        "--share",
+        type=share,
+        metavar="X",
+        help="what the runs of --also count together, above 0 and below 1 (default: each run alike)",
+    )
+
+
 def chosen_models(options: argparse.Namespace) -> str:
     """What `add_models` read, as words of another command."""
     words = ["--run", options.run] if options.run else [w for model in options.model or () for w in ("--model", model)]
     words += [w for run in getattr(options, "also", ()) for w in ("--also", run)]
+    words += ["--share", options.share] if getattr(options, "share", None) else []
     words += ["--top-k", options.top_k] if options.top_k else []
     words += ["--single"] if options.single else []
     return shlex.join(map(str, words))
@@ -211,6 +230,14 @@ def positive_float(text: str) -> float:
     value = _number(text)
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is not a finite number above 0")
+    return value
+
+
+def share(text: str) -> float:
+    """Argument type: a number above 0 and below 1."""
+    value = _number(text)
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0 and below 1")
     return value
 
 

@@ -176,7 +176,7 @@ def load_model(folder: Path) -> LoadedModel:
 def _empty_model(config: SedConfig, lineage: Lineage, weights: Mapping[str, Tensor]) -> SedModel | ProbeModel:
     if lineage.probe_of is not None:
         check_weights(weights, len(lineage.classes))
-        return ProbeModel(lineage.probe_of, config, weights)
+        return ProbeModel(lineage.probe_of, config, weights, lineage.foreign[0].sha256 if lineage.foreign else "")
     return SedModel(without_pretraining(config), len(lineage.classes))
 
 

@@ -23,6 +23,8 @@ class Joining:
 
     Attributes:
         weights: of the members, of any scale; None: equal.
+        runs: a number for each member, that of the run that it is of: where some of a run's may not judge a window,
+            the others have its share. Empty: all are of one.
         method: one of combine.COMBINE_METHODS.
         mean_exponent: of power_mean.
     """
@@ -30,6 +32,7 @@ class Joining:
     weights: tuple[float, ...] | None = None
     method: str = "mean"
     mean_exponent: float = 2.0
+    runs: tuple[int, ...] = ()
 
 
 def joining_problem(joining: Joining, n_members: int) -> str:
@@ -41,6 +44,8 @@ def joining_problem(joining: Joining, n_members: int) -> str:
         return f"mean_exponent {joining.mean_exponent!r} is no number above 0"
     if len(weights) != n_members:
         return f"there are {len(weights)} weights for {n_members} members"
+    if len(joining.runs) not in (0, n_members):
+        return f"there are {len(joining.runs)} numbers of runs for {n_members} members"
     good = all(0 <= weight < math.inf for weight in weights)
     return "" if good and 0 < sum(weights) < math.inf else "weights have to be finite numbers from 0, not all 0"
 
@@ -68,7 +73,9 @@ class Ensemble:
         """One probability from all members; with `allowed` from those of a window, and 0 where there are none."""
         weights = None if self.joining.weights is None else np.asarray(self.joining.weights)
         if allowed is not None:
-            weights = allowed * (1.0 if weights is None else weights[:, None])
+            given = np.ones(len(self.members)) if weights is None else weights
+            runs = np.array(self.joining.runs or (0,) * len(self.members))
+            weights = combine.weights_by_window(given, runs, allowed)
         return combine.combine(by_member, self.joining.method, weights, self.joining.mean_exponent)
 
 

@@ -226,7 +226,12 @@ def _predict_windows(
             key += member.model.key
         if key not in inputs:
             clips, parts = contexts(waveform, starts_s, config)
-            inputs[key] = member.model.images(torch.from_numpy(clips).to(runtime.device)), parts.to(runtime.device)
+            on_device = torch.from_numpy(clips).to(runtime.device)
+            if isinstance(member.model, ProbeModel):
+                images = member.model.images(on_device, clip_places(len(waveform), starts_s, config))
+            else:
+                images = member.model.images(on_device)
+            inputs[key] = images, parts.to(runtime.device)
         batches = zip(*(tensor.split(config.inference.batch_size) for tensor in inputs[key]), strict=True)
         logits = [_logits(member.model, images, part, runtime) for images, part in batches]
         clip, frames = (np.concatenate(arrays) for arrays in zip(*logits, strict=True))
@@ -248,9 +253,22 @@ def contexts(
     around = target_contexts(starts_s, len(waveform) / rate, config)
     if len(waveform) < n_samples:
         waveform = np.resize(waveform, n_samples)
-    firsts = [min(round(context.start_s * rate), len(waveform) - n_samples) for context in around]
+    firsts = _firsts(around, len(waveform), config)
     clips = np.stack([waveform[first : first + n_samples] for first in firsts])
     return clips, torch.tensor([context.part for context in around], dtype=torch.float32)
+
+
+def clip_places(n_samples: int, starts_s: Float[np.ndarray, " windows"], config: SedConfig) -> list[float | None]:
+    """Where the windows that `contexts` cuts start in a recording, s; None for one that is shorter, and repeated."""
+    rate = config.front_end.sample_rate_hz
+    if n_samples < window_samples(config):
+        return [None] * len(starts_s)
+    return [first / rate for first in _firsts(target_contexts(starts_s, n_samples / rate, config), n_samples, config)]
+
+
+def _firsts(around: Sequence[Context], n_samples: int, config: SedConfig) -> list[int]:
+    last = n_samples - window_samples(config)
+    return [min(round(context.start_s * config.front_end.sample_rate_hz), last) for context in around]
 
 
 def window_rms(

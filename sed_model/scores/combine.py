@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import scipy  # which imports its parts when they are first used
-from jaxtyping import Float, Float32, Float64, Shaped
+from jaxtyping import Bool, Float, Float32, Float64, Int, Shaped
 from numpy.typing import NDArray
 
 from sed_model.core.errors import ConfigError
@@ -51,6 +51,23 @@ def combine(
         raise ConfigError(f"method={method}: unknown; use one of {', '.join(COMBINE_METHODS)}.")
     # Rounding may leave 1.0000001, which is no probability.
     return np.clip(combined, 0, 1).astype(np.float32)
+
+
+def weights_by_window(
+    weights: Float[np.ndarray, " members"],
+    runs: Int[np.ndarray, " members"],
+    allowed: Bool[np.ndarray, "members windows"],
+) -> Float64[np.ndarray, "members windows"]:
+    """What each member counts for each window: 0 where it may not judge, and a run's others have its share then.
+
+    The share of a run is the sum of its members' weights; a window that none of them may judge is left to other runs.
+    """
+    by_window: NDArray[np.float64] = np.asarray(weights, np.float64)[:, None] * allowed
+    for run in np.unique(runs):
+        own = runs == run
+        left = by_window[own].sum(axis=0)
+        by_window[own] *= weights[own].sum() / np.where(left > 0, left, 1)
+    return by_window
 
 
 def rank_average(

@@ -86,6 +86,18 @@ class TeacherDescription(Section):
         """SHA-256 of the model file."""
         return sha256_of(self.path)
 
+    def check_file(self, sha256: str) -> None:
+        """Whether the model file is still the one of that checksum.
+
+        Raises:
+            ConfigError: it is another one, or not there.
+        """
+        if self.digest() != sha256:
+            raise ConfigError(
+                f"{self.path}: holds another model than the one that {self.name} was probed with (its sha256 differs); "
+                "restore that file, or run trainables.probe again."
+            )
+
 
 def read_description(name: str, file: Path | None = None, labels: Path | None = None) -> TeacherDescription:
     """A shipped description by its name, or that of a YAML file; `file` and `labels` take the place of its own.
@@ -154,10 +166,14 @@ class ForeignModel(Section):
         return f"{self.name} ({self.licence}{', no commercial use' if self.non_commercial else ''})"
 
 
-def foreign_model(description: TeacherDescription) -> ForeignModel:
+def foreign_model(description: TeacherDescription, sha256: str | None = None) -> ForeignModel:
+    """
+    Args:
+        sha256: of its file, where that is known; it is not read then.
+    """
     return ForeignModel(
         name=description.name,
-        sha256=description.digest(),
+        sha256=description.digest() if sha256 is None else sha256,
         licence=description.licence,
         non_commercial=description.non_commercial,
         has_heard=description.has_heard,

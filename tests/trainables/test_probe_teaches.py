@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from sed_model.clips.pseudo_clips import read_pseudo_labels
@@ -16,8 +18,10 @@ from sed_model.data.recordings import read_data_folder
 from sed_model.model.checkpoint import read_lineage
 from sed_model.run_folder.folder import RunFolder, labels_of_part
 from tests.trainables.tiny import BASE
-from trainables import export
+from trainables import export, train
 from trainables.searching.checks import check_stages, check_teacher_heard
+from trainables.searching.hear_once import heard_once
+from trainables.searching.training import hearing_of
 from trainables.spaces.load import load_space
 from trainables.trials.hearing import opened
 from trainables.trials.teacher import Teacher, find_teacher
@@ -82,6 +86,36 @@ def test_embeddings_are_opened_where_the_configuration_asks_for_them(
     # Of labels it is behind the model all the same, and is named once.
     assert [one.name for one in opened(data, tiny_base, run.ensemble, None).foreign(tiny_base)] == ["tiny"]
     assert [one.name for one in opened(data, asks, run.ensemble, teacher.hearing).foreign(asks)] == ["tiny"]
+
+
+def test_what_was_heard_is_looked_up_once_and_the_model_is_not_asked_again(
+    tiny_base: SedConfig, probed: Path, teacher: Teacher, tmp_path: Path
+) -> None:
+    """Its file may even be gone; where the index is gone, too, it has to hear again."""
+    data = read_data_folder(probed / "data", 1.0)
+    asks = tiny_base.with_overrides({"distil.weight": 1.0})
+    assert teacher.hearing is not None
+    hearing = heard_once(teacher.hearing, data, asks.data)
+    assert hearing.index is not None
+    gone = hearing.description.model_copy(update={"file": str(tmp_path / "gone.onnx")})
+    heard = opened(data, asks, None, replace(hearing, description=gone))
+    before = opened(data, asks, None, teacher.hearing)
+    path, *_ = data.recordings["path"]
+    assert heard.embeddings is not None
+    assert before.embeddings is not None
+    np.testing.assert_array_equal(heard.embeddings.mean(path, 0.0, 1.0), before.embeddings.mean(path, 0.0, 1.0))  # type: ignore[arg-type]
+    assert heard.foreign(asks) == before.foreign(asks)
+    with pytest.raises(ConfigError, match=r"gone\.onnx is not there"):
+        opened(data, asks, None, replace(hearing, description=gone, index=tmp_path / "gone.npz"))
+
+
+def test_a_foreign_model_that_is_not_the_one_that_heard_is_refused(
+    tiny_base: SedConfig, probed: Path, teacher: Teacher
+) -> None:
+    assert teacher.hearing is not None
+    other = replace(teacher.hearing, sha256="0" * 64)
+    with pytest.raises(ConfigError, match=r"tiny\.onnx: holds another model than .*run trainables\.probe again"):
+        heard_once(other, read_data_folder(probed / "data", 1.0), tiny_base.data)
 
 
 @pytest.mark.parametrize(
@@ -153,3 +187,26 @@ def test_a_search_in_ray_train_learns_from_a_probe_and_export_tells_its_licence(
     taught = searched(run, tmp_path, run_search, "--finalists", 0, "--workers-per-trial", 1)
     export.main(["--model", str(taught.trial(0)), "--format", "onnx"])
     assert "licence: tiny (CC BY-NC 4.0) is behind these models" in capsys.readouterr().out
+
+
+# --- one configuration
+
+
+def test_a_training_with_a_teacher_that_it_makes_no_use_of_is_refused(run: RunFolder, outcome: Any) -> None:
+    status, _, message = outcome(lambda: train.main(["--stage", "all", "--teacher", str(run.path)]))
+    assert status == 2
+    assert "--teacher: would change nothing, for distil.weight is 0" in message
+
+
+def test_only_a_probe_has_embeddings_to_train_with(written_run: Path, run: RunFolder) -> None:
+    assert hearing_of(run.path).sha256 == read_lineage(run.trial(0)).foreign[0].sha256
+    with pytest.raises(ConfigError, match=r"--teacher .*run: is no run of python -m trainables\.probe"):
+        hearing_of(written_run)
+
+
+@pytest.mark.slow
+def test_a_training_learns_from_what_a_probe_heard(run: RunFolder, probed: Path, tmp_path: Path) -> None:
+    words = ["--data", probed / "data", "--teacher", run.path, "--out", tmp_path / "out", "--stage", "pretrain_ce"]
+    train.main([str(word) for word in [*words, *settings(BASE), "--set", "distil.weight=1"]])
+    lineage = read_lineage(tmp_path / "out/pretrain_ce")
+    assert [str(one) for one in lineage.foreign] == ["tiny (CC BY-NC 4.0)"]

@@ -151,6 +151,12 @@ def test_what_a_student_makes_no_use_of_is_refused(key: str, changes: dict[str, 
     assert bool(said) == bool(reason)
 
 
+@pytest.mark.parametrize(("stage", "is_used"), [("pretrain_ce", True), ("train_bce", True), ("finetune", False)])
+def test_a_stage_that_is_trained_alone_is_distilled_where_another_follows(stage: str, is_used: bool) -> None:
+    config = SedConfig().with_overrides({"distil.weight": 0.5})
+    assert (unused_reason("distil.weight", config, Use("train", (stage,))) == "") == is_used
+
+
 def test_the_ensemble_refuses_what_is_not_its_own() -> None:
     with pytest.raises(ConfigError, match=r"--set pseudo\.join_share=0\.3: would change nothing: only students mix"):
         with_rules(SedConfig(), {"pseudo.join_share": 0.3}, "mean")

@@ -33,6 +33,7 @@ class EnsembleJob:
     `select` chooses up to `top_k` members from the leaderboard, or from the trials named in `members`; `method` joins
     their predictions. `overrides` replaces rules of the members' configuration (plan.OVERRIDABLE).
     `gpus_per_worker` None: a quarter where there are GPUs. `recursive`: files in folders below `soundscapes`, too.
+    `also`: other runs, whose models join; `share` is what they count together (None: each run counts alike).
     """
 
     run_dir: Path
@@ -49,6 +50,8 @@ class EnsembleJob:
     fail_on_bad_audio: bool = False
     gpus_per_worker: float | None = None
     recursive: bool = False
+    also: tuple[Path, ...] = ()
+    share: float | None = None
 
 
 @dataclass(frozen=True)

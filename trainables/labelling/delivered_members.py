@@ -6,6 +6,7 @@ this part validates learns from them, and so from nothing that has heard what va
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +41,16 @@ def delivered_members(job: EnsembleJob) -> Choice | None:
         raise CheckpointError("\n".join(f"{name}: {reason}" for name, reason in left_out.items()))
     folders = [model.folder for one in chosen for model in one.members]
     known = {model.folder: model.weights_sha256 for one in chosen for model in one.members}
-    if is_probe(RunFolder(job.run_dir)):  # its trials learn nothing from soundscapes, and are as good as their parts
-        folders += [f"trials/{one.trial_id}" for one in chosen]
-    members = tuple(_member(job.run_dir, folder, known.get(folder), 1 / len(folders)) for folder in folders)
+    folders += probe_trials(job.run_dir, chosen)
+    members = tuple(member_of(job.run_dir, folder, known.get(folder), 1 / len(folders)) for folder in folders)
     facts: dict[str, Any] = {"select": "delivered", "score": delivered.macro_auc, "mean_correlation": None}
     facts |= {"steps": [], "left_out": left_out}
     return Choice(members, facts, tuple(job.run_dir / folder for folder in folders))
+
+
+def probe_trials(run: Path, finalists: Sequence[Finalist]) -> list[str]:
+    """Of a probe also the trials: no labelled soundscape has trained them, and they label for whom all validate."""
+    return [f"trials/{one.trial_id}" for one in finalists] if is_probe(RunFolder(run)) else []
 
 
 def _misfit(run: Path, one: Finalist, first: Finalist | None) -> str:
@@ -66,7 +71,12 @@ def _facts(run: Path, one: Finalist) -> tuple[Lineage, dict[str, Any]]:
     return read_lineage(folder, with_weights=False), {name: flat[name] for name in names}
 
 
-def _member(run: Path, folder: str, sha256: str | None, weight: float) -> Member:
+def member_of(run: Path, folder: str, sha256: str | None, weight: float) -> Member:
+    """A model in a folder of the run, which has that checksum, where one is known.
+
+    Raises:
+        CheckpointError: it has another one, or is none.
+    """
     lineage = read_lineage(run / folder)
     if sha256 not in (None, lineage.weights_sha256):
         raise CheckpointError(f"{folder}: is not the model that delivered.json names; resume the search.")

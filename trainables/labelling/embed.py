@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, RayTaskError
-from ray.util import ActorPool
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sed_model.clips.embedding_build import HearingPlan, building, explained, hear_file, hearing_plan, loaded, survey
 from sed_model.clips.embedding_cache import EmbeddingCache, finished
 from sed_model.config.sed_config import Data
-from sed_model.core.errors import TrainingError, UserError
 from sed_model.core.texts import counted
 from sed_model.teacher.description import TeacherDescription
 from sed_model.teacher.runner import load_teacher
+from trainables.on_ray.actors import Options, actor_pool, place_here, place_on, progress_line
 from trainables.on_ray.cluster import cluster_nodes, ray_session
 from trainables.on_ray.node_check import nodes_with
 
-RETRIES = 2
-"""Restarts of an actor that dies, and tries of the recording that it was at."""
+KILLED = (
+    "a process that hears recordings {}; lower the number of workers. What is heard is kept: the same command goes on."
+)
 TELL_S = 10.0
 """Between two lines of progress."""
 
@@ -85,31 +82,12 @@ def _print_start(hearing: HearingPlan, n_missing: int) -> None:
 def _hear_on_actors(hearing: HearingPlan, missing: Sequence[str], workers: int | None) -> None:
     places = _places(hearing)
     n_actors = min(len(missing), workers or len(places), len(places))
-    actors: list[Any] = []
-    try:
-        actors.extend(_Listener.options(**place).remote(hearing) for place in places[:n_actors])  # type: ignore[attr-defined]
-        results = ActorPool(actors).map_unordered(lambda actor, path: actor.hear.remote(path), list(missing))
-        with _users_errors():
-            _watch(results, len(missing))
-    except RayActorError:
-        raise TrainingError(
-            f"a process that hears recordings was killed {RETRIES + 1} times, perhaps for want of memory; lower the "
-            "number of workers. What is heard is kept: the same command goes on."
-        ) from None
-    finally:  # also where the teacher or the disk fails, or the user interrupts: they would hold on to their CPUs
-        for actor in actors:
-            ray.kill(actor)
 
+    def start(place: Options) -> Any:
+        return _Listener.options(**place).remote(hearing)  # type: ignore[attr-defined]
 
-@contextmanager
-def _users_errors() -> Iterator[None]:
-    """Errors that are the user's to mend, raised in an actor, are raised here as they are."""
-    try:
-        yield
-    except RayTaskError as error:
-        if isinstance(error.cause, UserError):
-            raise error.cause from None
-        raise
+    with actor_pool(start, places[:n_actors], KILLED) as pool:
+        _watch(pool.map_unordered(lambda actor, path: actor.hear.remote(path), list(missing)), len(missing))
 
 
 def _watch(results: Iterator[str], n_files: int) -> None:
@@ -118,26 +96,15 @@ def _watch(results: Iterator[str], n_files: int) -> None:
     for n_done, problem in enumerate(results, start=1):
         if problem:
             print(f"cannot be read: {problem}", flush=True)
-        now_s = time.monotonic()
-        if now_s - last_s >= TELL_S or n_done == n_files:
-            last_s, rate = now_s, n_done / max(now_s - start_s, 1e-9)
-            left_s = (n_files - n_done) / rate
-            print(f"heard {n_done}/{n_files} files  {rate:.1f} files/s  {left_s:.0f} s left", flush=True)
+        if time.monotonic() - last_s >= TELL_S or n_done == n_files:
+            last_s = time.monotonic()
+            print(progress_line("heard", n_done, n_files, start_s), flush=True)
 
 
-def _places(hearing: HearingPlan) -> list[dict[str, Any]]:
+def _places(hearing: HearingPlan) -> list[Options]:
     """A place for each CPU of the machines that see the recordings, the teacher and the cache, or one on this."""
     seeing = nodes_with(cluster_nodes(), hearing.folder, [hearing.root, hearing.teacher.path])
-    places = [(node.id, 1) for node in seeing for _ in range(int(node.cpus))]
-    return [
-        {
-            "num_cpus": cpus,
-            "max_restarts": RETRIES,
-            "max_task_retries": RETRIES,
-            "scheduling_strategy": NodeAffinitySchedulingStrategy(node_id, soft=False),
-        }
-        for node_id, cpus in places or [(ray.get_runtime_context().get_node_id(), 0)]
-    ]
+    return [place_on(node.id, 1) for node in seeing for _ in range(int(node.cpus))] or [place_here()]
 
 
 @ray.remote

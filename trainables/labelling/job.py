@@ -17,13 +17,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import ray
 import torch
-from ray.exceptions import RayActorError
-from ray.util import ActorPool
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sed_model.audio.odd_lengths import OddLength, odd_lines
 from sed_model.audio.windows import decode_as_cached
-from sed_model.core.errors import AudioError, TrainingError
+from sed_model.core.errors import AudioError
 from sed_model.core.files import write_json
 from sed_model.core.parquet import write_parquet
 from sed_model.core.texts import counted
@@ -32,14 +29,15 @@ from sed_model.model.checkpoint import LoadedModel
 from sed_model.model.devices import Runtime, prediction_runtime
 from sed_model.predict.window_scores import predict_soundscape, target_starts, window_rms
 from sed_model.run_folder.folder import labels_of_part
+from trainables.labelling.heard_before import NOTHING_HEARD, Entries, digests_of, remember
 from trainables.labelling.members import table_lines
 from trainables.labelling.plan import EnsemblePlan, PredictionRules, Shard, members_record
 from trainables.labelling.write_labels import WINDOW_SCHEMA, joined_windows, label_quality, print_result, summary
+from trainables.on_ray.actors import Options, actor_pool, place_here, place_on, progress_line
 from trainables.on_ray.cluster import cluster_nodes
 from trainables.on_ray.node_check import nodes_with
 
-RETRIES = 2
-"""Restarts of an actor that dies, and tries of the part that it was at."""
+KILLED = "a process that predicts soundscapes {}; lower --workers. What is predicted is kept: the same command goes on."
 GPUS_PER_WORKER = 0.25
 LISTED_BAD_FILES = 10
 SCORE_KEYS = ("inference.frame_share", "inference.silence_rms")
@@ -72,7 +70,13 @@ def label_soundscapes(plan: EnsemblePlan) -> None:
     report_bad(bad, plan)
     report_odd(shards)
     write_sets(plan, shards)
-    labels, counts = write_labels(plan, shards, plan.job.out, plan.choice.whole())
+    whole = plan.choice.whole()
+    if whole is not None:
+        print(
+            f"labels for whom all labelled soundscapes validate: by the {sum(whole)} members that have heard none",
+            flush=True,
+        )
+    labels, counts = write_labels(plan, shards, plan.job.out, whole)
     quality = label_quality(plan, labelled)
     write_json(plan.job.out / "summary.json", summary(plan, labels, counts, bad) | {"labelled": quality})
     print_result(labels, counts, plan.config.pseudo, quality)
@@ -150,49 +154,31 @@ def predict_shards(plan: EnsemblePlan, shards: Sequence[Shard]) -> None:
         return
     places = actor_options(plan.rules, [missing[0].root, missing[-1].root], plan.job.gpus_per_worker)
     n_actors = min(len(missing), plan.job.workers or len(places), len(places))
-    workers: list[Any] = []
     start_s = time.monotonic()
     n_files, n_done = sum(len(shard.filenames) for shard in missing), 0
-    try:
-        workers.extend(_LabelWorker.options(**place).remote(plan.rules) for place in places[:n_actors])  # type: ignore[attr-defined]
-        results = ActorPool(workers).map_unordered(lambda worker, shard: worker.label.remote(shard), missing)
-        for n_predicted in results:
+
+    def start(place: Options) -> Any:
+        return _LabelWorker.options(**place).remote(plan.rules)  # type: ignore[attr-defined]
+
+    with actor_pool(start, places[:n_actors], KILLED) as pool:
+        for n_predicted in pool.map_unordered(lambda worker, shard: worker.label.remote(shard), missing):
             n_done += n_predicted
-            rate = n_done / (time.monotonic() - start_s)
-            left_s = (n_files - n_done) / rate
-            print(f"predicted {n_done}/{n_files} files  {rate:.1f} files/s  {left_s:.0f} s left", flush=True)
-    except RayActorError:
-        raise TrainingError(
-            f"a process that predicts soundscapes was killed {RETRIES + 1} times, perhaps for want of memory; lower "
-            "--workers. What is predicted is kept: the same command goes on."
-        ) from None
-    finally:  # also where a model or the disk fails, or the user interrupts: they would hold on to their CPUs
-        for worker in workers:
-            ray.kill(worker)
+            print(progress_line("predicted", n_done, n_files, start_s), flush=True)
 
 
-def actor_options(rules: PredictionRules, roots: Sequence[Path], gpus: float | None) -> list[dict[str, Any]]:
+def actor_options(rules: PredictionRules, roots: Sequence[Path], gpus: float | None) -> list[Options]:
     """A place for each actor, on the machines that see soundscapes, members and parts, or else on this one.
 
     One for each CPU; on machines with GPUs one for each `gpus` of a GPU (None: GPUS_PER_WORKER; 0: use none).
     """
     share = GPUS_PER_WORKER if gpus is None else gpus
-    seeing = nodes_with(cluster_nodes(), rules.parts, [*roots, *rules.members])
-    places: list[tuple[str, int, float]] = []
+    seeing = nodes_with(cluster_nodes(), rules.parts, [*roots, *rules.members, *rules.teachers])
+    places: list[Options] = []
     for node in seeing:
         on_gpus = int(node.gpus / share + 1e-6) if share else 0
         count = min(on_gpus, int(node.cpus)) or int(node.cpus)
-        places += [(node.id, 1, share if on_gpus else 0)] * count
-    return [
-        {
-            "num_cpus": cpus,
-            "num_gpus": gpu_share,
-            "max_restarts": RETRIES,
-            "max_task_retries": RETRIES,
-            "scheduling_strategy": NodeAffinitySchedulingStrategy(node_id, soft=False),
-        }
-        for node_id, cpus, gpu_share in places or [(ray.get_runtime_context().get_node_id(), 0, 0)]
-    ]
+        places += [place_on(node.id, 1, share if on_gpus else 0)] * count
+    return places or [place_here()]
 
 
 @ray.remote
@@ -201,25 +187,29 @@ class _LabelWorker:
 
     def __init__(self, rules: PredictionRules) -> None:
         torch.set_num_threads(1)
-        self.members = rules.load()
+        self.members, self.entries = rules.load(), rules.entries
         self.runtime = prediction_runtime(self.members[0].config.optim)
         for member in self.members:
             self.runtime.place(member.model)
 
     def label(self, shard: Shard) -> int:
         """Write the part; how many files it is about comes back."""
-        write_parquet(shard.part, predict_shard(self.members, shard, self.runtime))
+        write_parquet(shard.part, predict_shard(self.members, shard, self.runtime, self.entries))
         return len(shard.filenames)
 
 
-def predict_shard(members: Sequence[LoadedModel], shard: Shard, runtime: Runtime) -> pa.Table:
+def predict_shard(
+    members: Sequence[LoadedModel], shard: Shard, runtime: Runtime, entries: Entries = NOTHING_HEARD
+) -> pa.Table:
     """Each member's probabilities for every window; bad files with reasons, and odd ones, are in the metadata."""
     n_classes = len(members[0].lineage.classes)
     vectors = pa.list_(pa.float32(), n_classes)
     schema = pa.schema([*WINDOW_SCHEMA, *((f"member_{number}", vectors) for number in range(len(members)))])
     tables, bad = [], []
     odd: list[OddLength] = []
+    digests = digests_of(entries, shard.root, shard.filenames)
     for name in shard.filenames:
+        remember(members, entries, digests.get(name))
         try:
             columns = predict_file(members, shard.root / name, shard.step_s, runtime, odd.append)
             columns["filename"] = [name] * len(columns["start_s"])  # with the folders that it is in below the root

@@ -37,6 +37,13 @@ class Member:
     stage: str
     weights_sha256: str
     validation: Mapping[str, Any]
+    run: str = ""
+    """Name of the other run that it is of; empty: of the run that labels."""
+
+    @property
+    def part(self) -> str | None:
+        """Digest of the part of the labelled soundscapes that it has not heard; None: it has heard none of them."""
+        return self.validation["digest"] if self.validation.get("soundscape_folds") else None
 
 
 @dataclass(frozen=True)
@@ -48,23 +55,26 @@ class Choice:
     folders: tuple[Path, ...]
 
     def label_sets(self) -> dict[int, tuple[bool, ...]]:
-        """Parts of the labelled soundscapes -> which members have not heard it. Empty: no member has heard any."""
-        parts = self._parts()
-        return {part: tuple(one == part for one in parts) for part in sorted({one for one in parts if one is not None})}
+        """The run's parts of the labelled soundscapes -> which members label for whom it validates.
+
+        Of each run the models of this part, and where it has none of those, what has heard no labelled soundscape.
+        Empty: no model of the run has heard any.
+        """
+        digests = {one.validation["fold"]: one.part for one in self.members if one.part is not None and not one.run}
+        return {part: self._not_heard(digest) for part, digest in sorted(digests.items())}
 
     def whole(self) -> tuple[bool, ...] | None:
-        """Who labels for whom all labelled soundscapes validate: those that have heard none, where there are such.
+        """Who labels for whom all labelled soundscapes validate: what has heard none, where the run has such models.
 
         None: all of the members.
         """
-        heard_none = tuple(part is None for part in self._parts())
-        return heard_none if any(heard_none) and not all(heard_none) else None
+        heard_none = tuple(one.part is None for one in self.members)
+        has_own = any(one.part is None for one in self.members if not one.run)
+        return heard_none if has_own and not all(heard_none) else None
 
-    def _parts(self) -> list[int | None]:
-        """The part that each member has not heard; None: it has heard none."""
-        return [
-            member.validation["fold"] if member.validation.get("soundscape_folds") else None for member in self.members
-        ]
+    def _not_heard(self, part: str) -> tuple[bool, ...]:
+        of_part = {one.run for one in self.members if one.part == part}
+        return tuple(one.part == (part if one.run in of_part else None) for one in self.members)
 
 
 def choose_members(job: EnsembleJob, found: Found, config: SedConfig, data: DataFolder) -> Choice:
@@ -160,9 +170,10 @@ def validation_of(lineage: Lineage) -> dict[str, Any]:
 
 def table_lines(choice: Choice) -> list[str]:
     """What to print of the choice: a line for each member, and what the scores are worth."""
-    lines = [f"{'member':<12} {'weight':>6} {'own':>7} {'ensemble':>8} {'correlation':>11}"]
+    width = max(12, *(len(member.trial_id) for member in choice.members))
+    lines = [f"{'member':<{width}} {'weight':>6} {'own':>7} {'ensemble':>8} {'correlation':>11}"]
     lines += [
-        f"{member.trial_id:<12} {member.weight:>6.3f} {member.macro_auc:>7.4f} {_number(member.score_after):>8} "
+        f"{member.trial_id:<{width}} {member.weight:>6.3f} {member.macro_auc:>7.4f} {_number(member.score_after):>8} "
         f"{_number(member.correlation):>11}"
         for member in choice.members
     ]

@@ -15,9 +15,12 @@ from sed_model.config.sed_config import SedConfig
 from sed_model.core.errors import CheckpointError, ConfigError
 from sed_model.data.recordings import DataFolder, read_data_folder
 from sed_model.model.checkpoint import LoadedModel, foreign_of, load_model
+from sed_model.predict.soundscapes import check_members_fit
 from sed_model.teacher.description import ForeignModel
 from trainables.labelling.candidates import EnsembleJob, find_candidates
 from trainables.labelling.delivered_members import delivered_members
+from trainables.labelling.heard_before import Entries, entries_of
+from trainables.labelling.joined_runs import with_other_runs
 from trainables.labelling.members import Choice, choose_members
 from trainables.labelling.soundscapes import Sources, find_sources
 from trainables.spaces.overrides import Use, check_used
@@ -42,12 +45,15 @@ class Shard:
 class PredictionRules:
     """What actors need: the members' folders, and the settings of `inference.*` that replace theirs.
 
-    `parts` is where the predictions lie.
+    `parts` is where the predictions lie; `teachers` are the files that probes hear with, and `entries` is where what
+    these have heard before lies.
     """
 
     members: tuple[Path, ...]
     parts: Path
     inference: Mapping[str, Any] = field(default_factory=dict)
+    teachers: tuple[Path, ...] = ()
+    entries: Entries = field(default_factory=dict)
 
     def load(self) -> list[LoadedModel]:
         """The members, which score windows by these settings.
@@ -112,9 +118,11 @@ def plan_ensemble(job: EnsembleJob) -> EnsemblePlan:
         CheckpointError: no trial has a model, a model is damaged, or the members do not fit together.
     """
     choice, config, data = _choice(job)
+    choice = with_other_runs(choice, job)
     inference = {name: value for name, value in job.overrides.items() if name.startswith("inference.")}
     # All of them, so that a damaged one is found here.
     members = PredictionRules(choice.folders, job.out, inference).load()
+    check_members_fit(members, [member.trial_id for member in choice.members])
     classes = members[0].lineage.classes
     if data.classes != classes:
         raise CheckpointError(
@@ -123,7 +131,9 @@ def plan_ensemble(job: EnsembleJob) -> EnsemblePlan:
         )
     sources = find_sources(job, data, members)
     key = prediction_key(members, config, sources, data)
-    rules = PredictionRules(choice.folders, job.out / "predictions" / key, inference)
+    teachers = {one.lineage.probe_of.path for one in members if one.lineage.probe_of is not None}
+    parts = job.out / "predictions" / key
+    rules = PredictionRules(choice.folders, parts, inference, tuple(sorted(teachers)), entries_of(members))
     silence_rms = min(member.config.inference.silence_rms for member in members)
     foreign = foreign_of([member.lineage for member in members])
     return EnsemblePlan(job, choice, classes, config, rules, sources, data, silence_rms, foreign)

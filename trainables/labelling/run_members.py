@@ -63,8 +63,11 @@ def members_of(run_dir: Path, top_k: int | None = None, single: bool = False) ->
     return _best_alike(ranked, top_k or DEFAULT_TOP_K)
 
 
-def with_others(first: RunMembers, others: Sequence[RunMembers]) -> RunMembers:
+def with_others(first: RunMembers, others: Sequence[RunMembers], share: float | None = None) -> RunMembers:
     """The models of several runs together: each run's mean counts alike, however many models it has.
+
+    Args:
+        share: what the others count together, above 0 and below 1; they count alike among themselves.
 
     Raises:
         CheckpointError: the models of a run are joined otherwise than by a mean.
@@ -74,12 +77,14 @@ def with_others(first: RunMembers, others: Sequence[RunMembers]) -> RunMembers:
         return first
     if odd := [one.source for one in runs if one.joining.method != "mean"]:
         raise CheckpointError(f"--also joins means, but {odd[0]} says otherwise; give --top-k, or leave --also out.")
+    of_others = len(others) / len(runs) if share is None else share
     weights: list[float] = []
-    for one in runs:
+    for one, of_run in zip(runs, [1 - of_others, *[of_others / len(others)] * len(others)], strict=True):
         own = one.joining.weights or (1.0,) * len(one.folders)
-        weights += [weight / sum(own) / len(runs) for weight in own]
+        weights += [of_run * weight / sum(own) for weight in own]
     folders = tuple(folder for one in runs for folder in one.folders)
-    return RunMembers(folders, Joining(tuple(weights)), "; ".join(one.source for one in runs))
+    numbers = tuple(number for number, one in enumerate(runs) for _ in one.folders)
+    return RunMembers(folders, Joining(tuple(weights), runs=numbers), "; ".join(one.source for one in runs))
 
 
 def _delivered(run: Path, members: Sequence[Member]) -> RunMembers:
@@ -114,7 +119,8 @@ def _read_members(path: Path, trials: Path) -> RunMembers:
         if not is_file(path):
             raise ValueError("it is no file")
         tree = json.loads(path.read_text(encoding="utf-8"))
-        method, rows, exponent = tree["method"], tree["members"], tree.get("mean_exponent", Joining.mean_exponent)
+        method, every, exponent = tree["method"], tree["members"], tree.get("mean_exponent", Joining.mean_exponent)
+        rows = [row for row in every if not row.get("run")]
         names, weights = [row["trial_id"] for row in rows], [row.get("weight", 1.0) for row in rows]
         joining = Joining(tuple(float(weight) for weight in weights), method, float(exponent))
         problem = _problem(names, [*weights, exponent]) or joining_problem(joining, len(names))
@@ -129,7 +135,10 @@ def _read_members(path: Path, trials: Path) -> RunMembers:
                 f"{row['trial_id']}: is not the model that {path} names (its weights_sha256 differs); run "
                 "trainables.ensemble again, or give --top-k."
             )
-    return RunMembers(tuple(trials / name for name in names), joining, "ensemble/members.json")
+    source = "ensemble/members.json"
+    if len(every) > len(rows):
+        source += f" ({len(every) - len(rows)} models of other runs are left out; --also takes them)"
+    return RunMembers(tuple(trials / name for name in names), joining, source)
 
 
 def _problem(names: list[Any], numbers: list[Any]) -> str:

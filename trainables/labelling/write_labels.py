@@ -34,9 +34,8 @@ def joined_windows(plan: EnsemblePlan, shards: Sequence[Shard], chosen: Sequence
     by_member = np.stack(
         [_vectors(whole[name], len(plan.classes)) for name in whole.column_names[len(WINDOW_SCHEMA) :]]
     )
-    weights = member_weights(plan, windows["filename"])
+    weights = member_weights(plan, windows["filename"], chosen)
     if chosen is not None:
-        weights = weights * np.array(chosen, float)[:, None]
         labelled = weights.any(axis=0)
         windows, by_member, weights = (
             windows[labelled].reset_index(drop=True),
@@ -51,13 +50,17 @@ def joined_windows(plan: EnsemblePlan, shards: Sequence[Shard], chosen: Sequence
     return rules.label_table(windows, joined, plan.classes)
 
 
-def member_weights(plan: EnsemblePlan, filenames: pd.Series) -> np.ndarray:
-    """Of each member for each window [members, windows]: 0 for a recording that it trained on."""
-    weights = np.array([member.weight for member in plan.choice.members])
+def member_weights(plan: EnsemblePlan, filenames: pd.Series, chosen: Sequence[bool] | None = None) -> np.ndarray:
+    """Of each member for each window [members, windows]: 0 for a recording that it trained on, or if not chosen."""
+    members = plan.choice.members
     may_label = plan.sources.may_label
-    everyone = (True,) * len(weights)
+    everyone = (True,) * len(members)
     allowed = {name: may_label.get(name, everyone) for name in filenames.unique()}
-    return weights[:, None] * np.array([allowed[name] for name in filenames], float).T
+    by_window = np.array([allowed[name] for name in filenames], bool).reshape(-1, len(members)).T
+    if chosen is not None:
+        by_window = by_window & np.array(chosen)[:, None]
+    _, runs = np.unique([member.run for member in members], return_inverse=True)
+    return combine.weights_by_window(np.array([member.weight for member in members]), runs, by_window)
 
 
 def label_quality(plan: EnsemblePlan, shards: Sequence[Shard]) -> dict[str, Any] | None:

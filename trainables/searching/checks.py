@@ -122,7 +122,12 @@ def check_teacher_heard(space: SearchSpace, has_embeddings: bool) -> None:
     Raises:
         ConfigError: `distil.weight` is set, or may be drawn, above 0, and there are no embeddings of a teacher.
     """
-    check_distil(max(_probes(space).get("distil.weight", (space.base.distil.weight,))), has_embeddings)
+    check_distil(highest_distil_weight(space), has_embeddings)
+
+
+def highest_distil_weight(space: SearchSpace) -> float:
+    """That `distil.weight` is set to, or may be drawn."""
+    return max(_probes(space).get("distil.weight", (space.base.distil.weight,)))
 
 
 def check_top_k(top_k: int | None, pseudo_labels: bool, space: SearchSpace) -> None:

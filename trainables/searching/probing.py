@@ -41,6 +41,7 @@ from trainables.searching.finalists import N_PARTS, deliver_mean, delivered_text
 from trainables.searching.probe_setup import ProbeOptions, Probing, match_lines, prepare_probe, probe_record
 from trainables.searching.recorder import EMPTY_ROW
 from trainables.spaces.settings import DEFAULT
+from trainables.trials.hearing import paths_to_hear
 
 KEPT_BYTES = 2**30
 """Of validation windows' features, heard once for all probes: 80,000 windows of BirdNET."""
@@ -83,7 +84,7 @@ def hear_all(probing: Probing, options: ProbeOptions) -> EmbeddingCache:
     return embed_files(
         EmbedPlan(
             data.root,
-            (*data.recordings["path"], *data.soundscapes),
+            paths_to_hear(data),
             probing.description,
             tuple(probing.matched.columns.tolist()),
             probing.config.data,
@@ -115,7 +116,7 @@ def fit_split(probing: Probing, config: SedConfig, heard: EmbeddingCache, part: 
     fit_s = time.monotonic() - start_s
     rows, images = [], None
     for number, (kind, linear) in enumerate(fitted.by_kind.items()):
-        model = ProbeModel(probing.description, config, linear.tensors(probing.matched))
+        model = ProbeModel(probing.description, config, linear.tensors(probing.matched), probing.foreign.sha256)
         images = images or WindowImages(windows, Images(model), KEPT_BYTES)
         scores = predict_dataset(model, images, config, prediction_runtime(config.optim), "bce")
         probabilities = scores.window_scores("bce", windows.rms).probabilities(config.inference)

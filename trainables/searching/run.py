@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from sed_model.data.splits import unlabelled_soundscapes
 from sed_model.predict.report_frames import write_frame_scores
@@ -13,9 +14,10 @@ from trainables.labelling.job import label_soundscapes
 from trainables.labelling.plan import plan_ensemble
 from trainables.on_ray.cluster import ClusterInfo, machine_for, ray_session
 from trainables.on_ray.node_check import check_nodes
-from trainables.searching.checks import check_unused
+from trainables.searching.checks import check_unused, highest_distil_weight
 from trainables.searching.dry_run import print_dry_run
 from trainables.searching.finalists import deliver_mean, delivered_text, plan_parts, trains_finalists
+from trainables.searching.hear_once import heard_once
 from trainables.searching.leaderboard_text import print_leaderboard
 from trainables.searching.next_steps import hint_to_resume, print_next_commands, print_places
 from trainables.searching.options import DEFAULT_TOP_K, SearchOptions
@@ -51,6 +53,8 @@ def run_search(options: SearchOptions) -> None:
             print(f"run folder {run.path}", flush=True)
             if cluster.dashboard:
                 print(f"Ray dashboard {cluster.dashboard} (token: ray get-auth-token)", flush=True)
+            prepared = with_what_was_heard(prepared)
+            job = prepared.job
             print(f"set-up took {time.monotonic() - start_s:.0f} s; trials start", flush=True)
             search(prepared, cluster, options)
             refit_finalists(prepared, cluster, options)
@@ -65,6 +69,15 @@ def run_search(options: SearchOptions) -> None:
     print_places(prepared, board)
     if options.is_last:
         print_next_commands(prepared, board)
+
+
+def with_what_was_heard(prepared: Prepared) -> Prepared:
+    """The search with the index of what its teacher heard, where a trial may learn from that."""
+    job = prepared.job
+    if job.teacher is None or job.hearing is None or highest_distil_weight(prepared.space) == 0:
+        return prepared
+    hearing = heard_once(job.hearing, prepared.data, prepared.space.base.data)
+    return replace(prepared, job=replace(job, teacher=replace(job.teacher, hearing=hearing)))
 
 
 def check_cluster(job: SearchJob, cluster: ClusterInfo) -> None:

@@ -30,14 +30,18 @@ from sed_model.model.checkpoint import (
 from sed_model.model.devices import emulation_note
 from sed_model.model.model_trial import try_model
 from sed_model.model.network import SedModel
+from sed_model.run_folder.folder import RunFolder, is_probe
 from trainables.keeping.driver_lock import only_driver
 from trainables.on_ray.cluster import ClusterInfo, machine_for, ray_session
 from trainables.searching.checks import check_place
-from trainables.searching.data_checks import batch_line, check_data, tell_data
+from trainables.searching.data_checks import batch_line, check_data, check_same_data, tell_data
+from trainables.searching.hear_once import heard_once
 from trainables.searching.recorder import epoch_line
 from trainables.spaces.check import SPACES_DIR, find_file
 from trainables.spaces.overrides import Use, absolute_paths, check_used, parse_overrides
+from trainables.trials.hearing import Hearing
 from trainables.trials.stage_trainer import RECORDS, RayTrainJob, fit_with_ray_train
+from trainables.trials.teacher import find_teacher
 
 UNFINISHED = ".unfinished"
 """In the folder of a stage until its last epoch: its best model is there after the first, and a state only later."""
@@ -65,12 +69,14 @@ class TrainOptions:
     resume: bool = False
     address: str | None = None
     overrides: tuple[str, ...] = ()
+    teacher: Path | None = None
 
 
 def run_training(options: TrainOptions) -> None:
     """Check everything, then train the stages one after the other, each in its own TorchTrainer."""
     stages = SUPERVISED_STAGES if options.stage == "all" else (options.stage,)
-    config = training_config(options, stages)
+    hearing = None if options.teacher is None else hearing_of(options.teacher)
+    config = training_config(options, stages, hearing)
     check_place(options.out, None)
     parent = parent_folder(options.out, stages[0], options.words)
     done = [stage for stage in stages if is_done(options.out / stage, config, options.resume)]
@@ -85,6 +91,9 @@ def run_training(options: TrainOptions) -> None:
         folder = read_data_folder(write_demo_data(root), config.data.target_s)
     kind = validation_kind(folder, config.data)
     check_used(parse_overrides(options.overrides), config, Use("train", stages, validation=kind))
+    if options.teacher is not None:
+        teacher = RunFolder(options.teacher)
+        check_same_data(teacher, teacher.read_search(), folder)
     tell_data(folder)
     n_clips = n_training_recordings(folder, config)
     config = with_batch_size(config, n_clips, options.workers)
@@ -101,11 +110,12 @@ def run_training(options: TrainOptions) -> None:
     ):
         if cluster.dashboard:
             print(f"Ray dashboard {cluster.dashboard} (token: ray get-auth-token)", flush=True)
+        hearing = hearing and heard_once(hearing, folder, config.data)
         for stage in stages:
             if stage in done:
                 print(f"{stage} is done already", flush=True)
             else:
-                train_stage(options, cluster, config, folder.root, (stage, parent))
+                train_stage(options, cluster, config, (folder.root, hearing), (stage, parent))
             parent = options.out / stage
         shutil.rmtree(options.out / RECORDS, ignore_errors=True)  # of trainings that were killed
     print(f"\nbest model      {parent}")
@@ -149,25 +159,48 @@ def without_stages(words: Sequence[str], stages: Sequence[str]) -> list[str]:
     return kept
 
 
-def training_config(options: TrainOptions, stages: Sequence[str]) -> SedConfig:
+def hearing_of(run: Path) -> Hearing:
+    """What the foreign model of a probe heard.
+
+    Raises:
+        ConfigError: the run is that of no probe.
+    """
+    hearing = find_teacher(run).hearing if is_probe(RunFolder(run)) else None
+    if hearing is None:
+        raise ConfigError(
+            f"--teacher {run}: is no run of python -m trainables.probe, whose embeddings a training learns from; "
+            "pseudo-labels are for searches and students."
+        )
+    return hearing
+
+
+def training_config(options: TrainOptions, stages: Sequence[str], hearing: Hearing | None) -> SedConfig:
     """--config with --set put in; without --config base.yaml, or demo.yaml for the demo data.
 
     Raises:
-        ConfigError: what was set is refused, or would change nothing; or it asks for a teacher.
+        ConfigError: what was set is refused, or would change nothing; or there is no teacher that it asks for, or one
+            that it makes no use of.
     """
     default = SPACES_DIR / ("demo.yaml" if options.data is None else "base.yaml")
     config_file = default if options.config is None else find_file(options.config)
     overrides = absolute_paths(parse_overrides(options.overrides))
     config = load_config(config_file).with_overrides(overrides)
-    check_distil(config.distil.weight, has_embeddings=False)
+    check_distil(config.distil.weight, has_embeddings=hearing is not None)
+    if hearing is not None and config.distil.weight == 0:
+        raise ConfigError("--teacher: would change nothing, for distil.weight is 0; set it above, or leave it out.")
     check_used(overrides, config, Use("train", tuple(stages)))
     return config
 
 
 def train_stage(
-    options: TrainOptions, cluster: ClusterInfo, config: SedConfig, data_dir: Path, place: tuple[str, Path | None]
+    options: TrainOptions,
+    cluster: ClusterInfo,
+    config: SedConfig,
+    source: tuple[Path, Hearing | None],
+    place: tuple[str, Path | None],
 ) -> None:
-    """Train one stage, from its parent's model where it has one."""
+    """Train one stage, from its parent's model where it has one, on a data folder that a teacher may have heard."""
+    data_dir, hearing = source
     stage, parent = place
     cpus, gpus = worker_resources(options, cluster)
     job = RayTrainJob(
@@ -180,6 +213,8 @@ def train_stage(
         cpus_per_worker=cpus,
         gpus_per_worker=gpus,
         parent=parent,
+        hearing=hearing,
+        is_last=stage == SUPERVISED_STAGES[-1],
     )
     epochs = plan_stages(config, (stage,), options.epochs_scale)[-1].last_epoch
     workers = f"{options.workers} worker{'s' * (options.workers > 1)}, {cpus} CPUs and {gpus:g} GPUs each"

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from sed_model.config.sed_config import SedConfig
+from sed_model.config.stages import SUPERVISED_STAGES
 from sed_model.core.errors import ConfigError
 from sed_model.core.paths import expanded
 from sed_model.core.yaml_file import parse_yaml
@@ -185,7 +186,8 @@ def _never_distilled(config: SedConfig, use: Use) -> str:
     """Why the term of the teacher is in no stage: there is one alone, and the last one trains without it."""
     if config.distil.weight == 0 or config.distil.last_stage or "distil.last_stage" in use.searched:
         return ""
-    if len(use.stages) > 1:
+    goes_on = use.command == "train" and use.stages[0] != SUPERVISED_STAGES[-1]
+    if len(use.stages) > 1 or goes_on:
         return ""
     return f"{use.stages[0]} is the last stage, which trains without the teacher; set distil.last_stage=true too."
 

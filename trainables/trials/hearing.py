@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,21 +10,43 @@ from sed_model.clips.embedding_cache import EmbeddingCache, open_embeddings
 from sed_model.clips.pseudo_clips import read_pseudo_labels
 from sed_model.clips.training_data import TrainingData, open_training_data
 from sed_model.config.sed_config import Data, SedConfig
+from sed_model.core.errors import DataError
 from sed_model.data.recordings import DataFolder
-from sed_model.teacher.description import TeacherDescription, foreign_model
+from sed_model.teacher.description import ForeignModel, TeacherDescription, foreign_model
 
 
 @dataclass(frozen=True)
 class Hearing:
-    """A foreign model that has heard the data: its description, and which of its logits are kept."""
+    """A foreign model that has heard the data.
+
+    Attributes:
+        columns: of its logits, those that are kept.
+        sha256: of the file that has heard.
+        index: of what it heard, once that was looked up; trials open it, and neither read the model's file nor look
+            through its cache. None: not yet.
+    """
 
     description: TeacherDescription
     columns: tuple[int, ...]
+    sha256: str
+    index: Path | None = None
+
+    @property
+    def foreign(self) -> ForeignModel:
+        return foreign_model(self.description, self.sha256)
 
     def open(self, folder: DataFolder, settings: Data) -> EmbeddingCache:
-        """What it heard in the recordings and soundscapes; what is not there yet is heard."""
-        paths = (*folder.recordings["path"], *folder.soundscapes)
+        """What it heard in the recordings and soundscapes; what this machine has not is heard."""
+        if self.index is not None and self.index.is_file():
+            with suppress(DataError):  # damaged since: it is written again
+                return EmbeddingCache(self.index)
+        paths = paths_to_hear(folder)
         return open_embeddings(folder.root, paths, self.description, settings, self.columns, progress=False)
+
+
+def paths_to_hear(folder: DataFolder) -> tuple[str, ...]:
+    """All recordings and soundscapes, relative to the data folder."""
+    return (*folder.recordings["path"], *folder.soundscapes)
 
 
 def opened(folder: DataFolder, config: SedConfig, labels: Path | None, hearing: Hearing | None) -> TrainingData:
@@ -38,5 +61,4 @@ def opened(folder: DataFolder, config: SedConfig, labels: Path | None, hearing: 
     pseudo = None if labels is None else read_pseudo_labels(labels)
     if hearing is None or config.distil.weight == 0:
         return open_training_data(folder, config, progress=False, pseudo=pseudo)
-    heard, heard_by = hearing.open(folder, config.data), foreign_model(hearing.description)
-    return open_training_data(folder, config, False, pseudo, heard, heard_by)
+    return open_training_data(folder, config, False, pseudo, hearing.open(folder, config.data), hearing.foreign)

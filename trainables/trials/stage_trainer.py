@@ -41,7 +41,7 @@ class RayTrainJob:
     """A chain of stages for Ray Train. Paths are absolute; `parent` is the folder of the model to start from.
 
     A student has the folder of the ensemble that made its `pseudo_labels`, and its `round`; `hearing` is the foreign
-    model that it may learn from.
+    model that it may learn from. `is_last`: no further stage goes on from the last of these.
 
     `drawn` are the values that a search drew, for TensorBoard; `storage` is the URI of the folder's files, where the
     nodes share no folder.
@@ -61,6 +61,7 @@ class RayTrainJob:
     drawn: Mapping[str, Any] = field(default_factory=dict)
     storage: str | None = None
     hearing: Hearing | None = None
+    is_last: bool = True
 
     @property
     def records_place(self) -> str:
@@ -211,7 +212,13 @@ def _train_worker(settings: dict[str, Any]) -> None:
         if job.drawn:
             events.write_hparams(job.drawn)
         fit_job = FitJob(
-            job.config, plans, files.folder, parent, repeat_results=settings["repeat_results"], round=job.round
+            job.config,
+            plans,
+            files.folder,
+            parent,
+            repeat_results=settings["repeat_results"],
+            round=job.round,
+            is_last=job.is_last,
         )
         for result in fit(fit_job, data, runtime):
             events.write_epoch(result)
@@ -233,6 +240,8 @@ def _as_json(job: RayTrainJob) -> dict[str, Any]:
     hearing = job.hearing and {
         "description": job.hearing.description.model_dump(),
         "columns": list(job.hearing.columns),
+        "sha256": job.hearing.sha256,
+        "index": job.hearing.index and str(job.hearing.index),
     }
     return {**values, **paths, "config": job.config.model_dump(mode="json"), "hearing": hearing}
 
@@ -241,6 +250,9 @@ def _from_json(values: Mapping[str, Any]) -> RayTrainJob:
     names = ("data_dir", "folder", "parent", "pseudo_labels")
     paths = {name: Path(values[name]) for name in names if values[name] is not None}
     hearing = values["hearing"] and Hearing(
-        TeacherDescription.model_validate(values["hearing"]["description"]), tuple(values["hearing"]["columns"])
+        TeacherDescription.model_validate(values["hearing"]["description"]),
+        tuple(values["hearing"]["columns"]),
+        values["hearing"]["sha256"],
+        values["hearing"]["index"] and Path(values["hearing"]["index"]),
     )
     return RayTrainJob(**{**values, **paths, "config": config_from_dict(values["config"]), "hearing": hearing})

@@ -104,12 +104,12 @@ def _hearing(run: RunFolder) -> Hearing:
     record = run.read_search()["probe"]
     try:
         columns = tuple(int(column) for column in record["columns"])
-        tree = dict(record["teacher"])
+        tree, sha256 = dict(record["teacher"]), str(record["sha256"])
     except (KeyError, TypeError, ValueError):
         raise DataError(
             f"{run.search_file}: does not say which foreign model heard; run trainables.probe again."
         ) from None
-    return Hearing(checked_description(tree, str(run.search_file)), columns)
+    return Hearing(checked_description(tree, str(run.search_file)), columns, sha256)
 
 
 def check_student_space(space: SearchSpace) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sed_model.clips.embedding_build import hear_file, heard, hearing_plan, loaded, survey, window_starts
+from sed_model.clips.embedding_build import hear_file, heard, hearing_plan, loaded, survey
 from sed_model.config.sed_config import Data
 from sed_model.core.errors import ConfigError, DataError
 from sed_model.teacher.description import TeacherDescription
@@ -21,22 +21,6 @@ from tests.teachers import describe, tiny_teacher, write_onnx
 def teacher(tmp_path: Path) -> Teacher:
     """Hears windows of a second, every half second: their mean, first and last sample."""
     return load_teacher(tiny_teacher(tmp_path, ".onnx", window_s=1.0, hop_s=0.5), is_tried=True)
-
-
-STARTS = {
-    "a whole number of hops": (20, 10, 5.0, [0, 5, 10]),
-    "a last window that ends with the recording": (23, 10, 5.0, [0, 5, 10, 13]),
-    "exactly one window": (10, 10, 5.0, [0]),
-    "shorter than a window": (4, 10, 5.0, [0]),
-    "a hop of no whole number of samples": (20, 10, 2.5, [0, 2, 5, 8, 10]),
-    "as good as nothing left at the end": (20_050, 10_000, 5_000.0, [0, 5_000, 10_000]),
-    "no more than that": (20_101, 10_000, 5_000.0, [0, 5_000, 10_000, 10_101]),
-}
-
-
-@pytest.mark.parametrize(("n_samples", "length", "hop", "expected"), STARTS.values(), ids=STARTS)
-def test_where_windows_begin(n_samples: int, length: int, hop: float, expected: list[int]) -> None:
-    assert window_starts(n_samples, length, hop).tolist() == expected
 
 
 def test_embeddings_and_logits_of_a_recording(teacher: Teacher) -> None:

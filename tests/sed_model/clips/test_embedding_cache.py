@@ -46,14 +46,6 @@ def entries(cache: EmbeddingCache) -> list[Path]:
     return sorted(cache.index.parent.glob("*.heard"))
 
 
-def test_windows_of_a_recording(cache: EmbeddingCache) -> None:
-    starts_s, embeddings, logits = cache.windows("steps.wav")
-    assert starts_s.tolist() == [0, 0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4, 4.5, 5]
-    expected = [0, 0.05, 0.1, 0.3, 0.5, 0.5, 0.5, 0.25, 0, 0.1, 0.2]
-    np.testing.assert_allclose(embeddings[:, 0], expected, atol=2e-3)
-    np.testing.assert_allclose(logits[3], [0.3 + 0.1 + 0.5, 2 * 0.1], atol=2e-3)
-
-
 MEANS = {
     "windows inside": (1.0, 3.0, 0.3),  # .1, .3, .5
     "times that are off by a rounding": (1.001, 2.999, 0.3),
@@ -78,6 +70,14 @@ def test_the_mean_between_two_times(
         assert mean[0] == pytest.approx(expected, abs=2e-3)
 
 
+def test_a_clip_has_the_mean_of_the_matched_logits_too(cache: EmbeddingCache) -> None:
+    """Windows at 1 and 1.5 s: means of .1 and .3, first samples of .1 and .1, last ones of .1 and .5."""
+    clip = cache.clip("steps.wav", 1.0, 2.5)
+    assert clip is not None
+    np.testing.assert_allclose(clip[0], [0.2, 0.1, 0.3], atol=2e-3)
+    np.testing.assert_allclose(clip[1], [0.2 + 0.1 + 0.3, 2 * 0.1], atol=2e-3)
+
+
 @pytest.mark.parametrize("end_s", [0.5, 0.3, 5.0])
 def test_a_short_recording_is_known_where_half_of_it_is_asked_for(cache: EmbeddingCache, end_s: float) -> None:
     mean = cache.mean("short.wav", 0.0, end_s)
@@ -93,11 +93,11 @@ def test_a_cache_is_an_embedding_source(cache: EmbeddingCache) -> None:
 
 
 def test_a_cache_pickles_as_its_name(cache: EmbeddingCache) -> None:
-    cache.windows("steps.wav")
+    cache.mean("steps.wav", 0.0, 6.0)
     pickled = pickle.dumps(cache)
     assert len(pickled) < 400
     copy = pickle.loads(pickled)  # noqa: S301 - its own
-    np.testing.assert_array_equal(copy.windows("steps.wav")[1], cache.windows("steps.wav")[1])
+    np.testing.assert_array_equal(copy.mean("steps.wav", 0.0, 6.0), cache.mean("steps.wav", 0.0, 6.0))
 
 
 def test_what_is_there_is_not_heard_again(clips: Clips, cache: EmbeddingCache, description: TeacherDescription) -> None:
@@ -116,7 +116,7 @@ def test_another_folder_with_the_same_recording_hears_it_no_more(
     (tmp_path / "other" / "x.wav").write_bytes((clips.root / "steps.wav").read_bytes())
     other = open_embeddings(tmp_path / "other", ["x.wav"], teacher, clips.settings, [3, 1], progress=False)
     assert len(entries(cache)) == 2
-    np.testing.assert_array_equal(other.windows("x.wav")[1], cache.windows("steps.wav")[1])
+    np.testing.assert_array_equal(other.mean("x.wav", 0.0, 6.0), cache.mean("steps.wav", 0.0, 6.0))
 
 
 @pytest.mark.parametrize("place", [0.0, 0.3, 0.999])

@@ -16,7 +16,7 @@ from sed_model.config.sed_config import SedConfig
 from sed_model.core.errors import CheckpointError, ConfigError
 from sed_model.model.checkpoint import Lineage, LoadedModel, foreign_of, licence_lines, load_model, save_model
 from sed_model.model.devices import prediction_runtime
-from sed_model.model.probe_model import ProbeModel, window_starts, windows_of
+from sed_model.model.probe_model import HeardBefore, ProbeModel, starts_in, windows_of
 from sed_model.predict.window_scores import predict_soundscape
 from sed_model.teacher.description import TeacherDescription, foreign_model
 from sed_model.teacher.runner import Teacher
@@ -43,7 +43,7 @@ def config(tiny_config: SedConfig) -> SedConfig:
 
 
 def probe(teacher: TeacherDescription, config: SedConfig, **weights: Tensor) -> ProbeModel:
-    return ProbeModel(teacher, config, WEIGHTS | weights)
+    return ProbeModel(teacher, config, WEIGHTS | weights, teacher.digest())
 
 
 def loaded(teacher: TeacherDescription, config: SedConfig, **weights: Tensor) -> LoadedModel:
@@ -68,13 +68,16 @@ def seconds(*values: float) -> np.ndarray:
         (3.0, 1.0, [0]),
         (1.0, 1.0, [0]),
         (5.0, 3.0, [0, 2]),
+        (5.025, 1.0, [0, 1, 2]),  # a rest below a hundredth of a window is not heard
+        (5.05, 1.0, [0, 1, 2, 2.05]),
     ],
 )
 def test_windows_start_a_hop_apart(
     teacher: TeacherDescription, duration_s: float, hop_s: float, starts: list[float]
 ) -> None:
     description = teacher.model_copy(update={"hop_s": hop_s})
-    assert window_starts(duration_s, description).tolist() == starts
+    found = starts_in(round(duration_s * 16_000), 16_000, description)
+    assert (found / RATE_HZ).tolist() == starts
 
 
 def test_windows_are_parts_of_the_clip(teacher: TeacherDescription) -> None:
@@ -114,6 +117,17 @@ def test_a_clip_has_the_highest_of_its_windows_and_a_frame_of_those_that_hear_it
     assert output.frame_logits.shape == (1, 5, 3)
     # Second 0 is heard by the first window alone, second 4 by the last; all others by the second as well.
     assert output.frame_logits[0, :, 1].tolist() == pytest.approx([9, 14, 14, 14, 12])
+
+
+def test_a_frame_in_the_little_that_no_window_hears_has_the_last_ones_score(
+    teacher: TeacherDescription, config: SedConfig
+) -> None:
+    """A clip of 60 s, whose only window ends after 59.45 s: so little is left, but the middle of a frame is in it."""
+    long = teacher.model_copy(update={"window_s": 59.45, "hop_s": 59.45})
+    minute = config.with_overrides({"data.window_s": 60.0, "front_end.hop_length": 512})
+    output = probe(long, minute)(torch.ones(1, 1, 1, 4))
+    assert output.frame_logits.shape == (1, 60, 3)
+    assert output.frame_logits[0, 59].tolist() == output.clip_logits[0].tolist() == [1, 11, 101]
 
 
 # --- saved and damaged
@@ -173,6 +187,19 @@ def test_another_foreign_model_than_the_probes_own_is_refused_when_it_hears(
         model.images(torch.zeros(1, 5 * RATE_HZ))
 
 
+def test_a_foreign_model_of_the_same_shape_but_other_weights_is_refused_when_it_hears(
+    config: SedConfig, tmp_path: Path
+) -> None:
+    described = tiny_teacher(tmp_path, ".onnx", 3.0, hop_s=1.0)
+    made = loaded(described, config)
+    save_model(tmp_path / "probe", made.model.state_dict(), config, made.lineage)
+    size = described.path.stat().st_size
+    write_onnx(described.path, 3 * RATE_HZ, np.ones((3, 3 * RATE_HZ), np.float32))
+    assert described.path.stat().st_size == size
+    with pytest.raises(ConfigError, match=r"tiny\.onnx: holds another model than .*run trainables\.probe again"):
+        load_model(tmp_path / "probe").model.images(torch.zeros(1, 5 * RATE_HZ))
+
+
 def test_a_probe_whose_foreign_model_is_gone_loads_and_says_so_when_it_hears(
     saved: Path, tmp_path: Path, config: SedConfig
 ) -> None:
@@ -217,6 +244,22 @@ def test_probes_of_one_foreign_model_hear_a_window_once(
     together = scores_of([loaded(teacher, config), loaded(teacher, config, bias=torch.zeros(3))])
     assert n_heard() == 2 * n_alone
     assert np.array_equal(together[0], alone[0])
+
+
+def test_what_was_heard_before_is_not_heard_again(
+    teacher: TeacherDescription, config: SedConfig, n_heard: Callable[[], int]
+) -> None:
+    """Windows that start at 0 to 3 s are known: those of the clip at 1 s, but not the last one of that at 2 s."""
+    model = probe(teacher, config)
+    model.before = HeardBefore(np.arange(4.0), np.arange(16, dtype=np.float32).reshape(4, 4))
+    clips = torch.from_numpy(np.stack([seconds(1, 2, 3, 4, 5)] * 2))
+
+    images = model.images(clips, [1.0, 2.0])
+    assert images[0, 0].tolist() == [[4, 5, 6, 7], [8, 9, 10, 11], [12, 13, 14, 15]]
+    assert n_heard() == 3
+    assert torch.equal(images[1], model.images(clips[1:])[0])
+    model.images(clips, [None, 0.5])
+    assert n_heard() == 3 + 3 + 6
 
 
 def test_probes_with_other_logits_hear_for_themselves(

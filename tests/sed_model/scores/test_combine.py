@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from sed_model.core.errors import ConfigError
-from sed_model.scores.combine import COMBINE_METHODS, combine, disagreement
+from sed_model.scores.combine import COMBINE_METHODS, combine, disagreement, weights_by_window
 
 members = arrays.arrays(
     np.float32,
@@ -103,3 +103,11 @@ def test_an_unknown_method_lists_the_known_ones() -> None:
 def test_disagreement_is_the_spread_over_the_best_class() -> None:
     # Best classes by the mean: 1 (0.8, 0.6) and 0 (0.6, 0.9); standard deviations of two values: half their distance.
     np.testing.assert_allclose(disagreement(TWO_MEMBERS), [0.1, 0.15], rtol=1e-5)
+
+
+def test_a_run_keeps_its_share_where_some_of_its_members_may_not_judge() -> None:
+    """Two members of a run that counts 0.6, and one of a run that counts 0.4; the last window is the first run's."""
+    allowed = np.array([[True, True, False, True], [True, False, False, True], [True, True, True, False]])
+    weights = weights_by_window(np.array([0.2, 0.4, 0.4]), np.array([0, 0, 1]), allowed)
+    expected = [[0.2, 0.6, 0, 0.2], [0.4, 0, 0, 0.4], [0.4, 0.4, 0.4, 0]]
+    np.testing.assert_allclose(weights, expected, rtol=1e-12)

@@ -223,6 +223,16 @@ def test_the_last_stage_trains_without_it_unless_told_to(
     assert both[1] > plain[1] + 0.5
 
 
+def test_a_stage_that_others_go_on_from_is_none_of_the_last(
+    taught: TrainingData, distilled: SedConfig, tmp_path: Path
+) -> None:
+    config = short(distilled, pretrain_ce=1).with_overrides({"distil.weight": 2.0, "distil.last_stage": False})
+    alone = job(config, tmp_path / "alone", ("pretrain_ce",))
+    (plain,) = losses(list(fit(alone, taught)))
+    (early,) = losses(list(fit(replace(alone, folder=tmp_path / "first", is_last=False), taught)))
+    assert early > plain + 0.5
+
+
 def test_data_without_a_teacher_is_refused_before_training(
     tiny_data: TrainingData, distilled: SedConfig, tmp_path: Path
 ) -> None:

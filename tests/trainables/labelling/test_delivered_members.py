@@ -17,12 +17,10 @@ from sed_model.core.errors import CheckpointError, DataError
 from sed_model.core.parquet import write_parquet
 from sed_model.data.recordings import read_data_folder
 from sed_model.data.splits import split
-from sed_model.model.checkpoint import read_lineage
 from sed_model.model.devices import prediction_runtime
-from sed_model.run_folder.delivered import Delivered, Finalist, Member, write_delivered
-from sed_model.run_folder.folder import RunFolder, labels_of_part
-from sed_model.run_folder.run_tables import trial_id
+from sed_model.run_folder.folder import labels_of_part
 from tests.models import save_random_model
+from tests.trainables.delivered import write_delivered_run
 from tests.trainables.tiny import write_data
 from trainables.labelling.candidates import EnsembleJob
 from trainables.labelling.job import predict_shard, write_labels, write_sets
@@ -43,32 +41,9 @@ def written(tiny_base: SedConfig, cache_dir: Path, made_once: Callable[..., Path
 
     def write(folder: Path) -> None:
         data = read_data_folder(write_data(folder / "data", 4), 1.0)
-        run = RunFolder(folder / "run")
-        run.write_search({"space_name": "tiny", "data": {"folder": str(data.root), "fingerprint": data.fingerprint}})
-        flat = {f"config.{name}": value for name, value in tiny_base.flat().items()}
-        rows = [{"trial_id": trial_id(n), "number": n, "status": "complete", "macro_auc": 0.5} for n in range(3)]
-        run.write_tables([row | flat for row in rows], [])
-        finalists = [write_finalist(run, tiny_base, data, number) for number in (1, 0, 2)]
-        write_delivered(
-            run.path,
-            Delivered(n_parts=N_PARTS, n_files=4, finalists=tuple(finalists), macro_auc=0.6, se=0.1, lead=None),
-        )
+        write_delivered_run(folder / "run", tiny_base, data, N_PARTS)
 
     return made_once("delivered_run", write)
-
-
-def write_finalist(run: RunFolder, base: SedConfig, data: Any, number: int) -> Finalist:
-    save_random_model(run.trial(number), base, 100 + number, data_fingerprint=data.fingerprint)
-    members = []
-    for part in range(N_PARTS):
-        config = base.with_overrides({"data.soundscape_folds": N_PARTS, "data.fold": part})
-        facts = {"data_fingerprint": data.fingerprint, "split": split(data, config.data).record}
-        folder = run.refit(number, True, part)
-        save_random_model(folder, config, 10 * number + part, metrics={"macro_auc": 0.5}, **facts)
-        place = folder.relative_to(run.path).as_posix()
-        members.append(Member(folder=place, weights_sha256=read_lineage(folder).weights_sha256))
-    scores = {"macro_auc": 0.5, "se": 0.1, "is_default": number == 0, "lead": None}
-    return Finalist(trial_id=trial_id(number), is_delivered=number != 2, members=tuple(members), **scores)
 
 
 @pytest.fixture

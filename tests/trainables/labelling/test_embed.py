@@ -100,7 +100,7 @@ def test_actors_hear_what_is_heard_here(
     assert "0 s left" in told
     here = open_embeddings(plan.root, plan.paths, teacher, Data(cache_dir=tmp_path / "here"), (3,), progress=False)
     for path in plan.paths:
-        for ours, theirs in zip(cache.windows(path), here.windows(path), strict=True):
+        for ours, theirs in zip(cache.clip(path, 0.0, 1e9) or (), here.clip(path, 0.0, 1e9) or (), strict=True):
             np.testing.assert_array_equal(ours, theirs)
     wait_until(lambda: not listeners())
 

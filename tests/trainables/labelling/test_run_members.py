@@ -27,6 +27,12 @@ def test_the_weights_within_a_run_stay_in_proportion() -> None:
     assert both.joining.weights == (0.375, 0.125, 0.5)
 
 
+def test_the_others_have_the_share_that_is_given_and_count_alike_among_themselves() -> None:
+    both = with_others(members("cnn", 2), [members("probe", 1), members("more", 2)], 0.25)
+    assert both.joining.weights == (0.375, 0.375, 0.125, 0.0625, 0.0625)
+    assert both.joining.runs == (0, 0, 1, 2, 2)
+
+
 def test_a_run_alone_stays_as_it_is() -> None:
     alone = members("cnn", 2, Joining(None, "max"))
     assert with_others(alone, []) is alone

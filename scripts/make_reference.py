@@ -41,6 +41,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "analysis.ranking": (),
     "analysis.report": (),
     "sed_model.demo_data": (),
+    "sed_model.import_annotations": (),
 }
 """Each command with its sub-commands."""
 EDGES = {"ge": "from {}", "gt": "above {}", "le": "to {}", "lt": "below {}"}

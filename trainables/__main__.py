@@ -18,6 +18,7 @@ COMMANDS = {
     "ranking": "analysis.ranking",
     "report": "analysis.report",
     "demo-data": "sed_model.demo_data",
+    "import-annotations": "sed_model.import_annotations",
 }
 USAGE = f"""usage: sed-search COMMAND [--help] ..
 

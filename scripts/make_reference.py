@@ -40,6 +40,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "trainables.runs": ("list", "show", "prune"),
     "analysis.ranking": (),
     "analysis.report": (),
+    "analysis.score": (),
     "sed_model.demo_data": (),
     "sed_model.import_annotations": (),
 }

@@ -17,6 +17,7 @@ COMMANDS = {
     "runs": "trainables.runs",
     "ranking": "analysis.ranking",
     "report": "analysis.report",
+    "score": "analysis.score",
     "demo-data": "sed_model.demo_data",
     "import-annotations": "sed_model.import_annotations",
 }

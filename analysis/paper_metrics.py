@@ -46,40 +46,56 @@ class Bootstrap:
     confidence: float = 0.95
 
 
-def metric_table(scored: OutOfFold, bootstrap: Bootstrap) -> pd.DataFrame:
-    """A row a metric: metric, value, low, high, n_classes (that it is the mean of; None for top-1).
+@dataclass(frozen=True)
+class Resampled:
+    """AUC and average precision of each class, [1 + resamples, classes]: of all windows, then of resampled files."""
+
+    weights: np.ndarray
+    aucs: np.ndarray
+    aps: np.ndarray
+    confidence: float
+
+
+def resample(scored: OutOfFold, bootstrap: Bootstrap) -> Resampled:
+    """What the intervals of all metrics are made of."""
+    names, of_window = np.unique(np.asarray(scored.files, dtype=str), return_inverse=True)
+    n_resamples = bootstrap.n_resamples if len(names) > 1 else 0
+    draws = draws_of_files(len(names), n_resamples, np.random.default_rng(bootstrap.seed))
+    weights = np.concatenate([np.ones((1, len(of_window))), draws[:, of_window]])
+    with threadpool_limits(1, user_api="blas"):  # the products are small
+        aucs = weighted_class_aucs(scored.targets, scored.probabilities, weights)
+        aps = weighted_class_aps(scored.targets, scored.probabilities, weights)
+    return Resampled(weights, aucs, aps, bootstrap.confidence)
+
+
+def metric_table(scored: OutOfFold, resampled: Resampled) -> pd.DataFrame:
+    """A row a metric: metric, value, low, high, n_classes (that it is the mean of; NaN for top-1).
 
     NaN stands where a metric is not defined: no class with a positive (and, for the AUC, a negative); padded cmAP of
     scores outside 0..1; an interval of fewer than two files.
     """
-    weights = _weights(scored.files, bootstrap)
     positive = scored.targets >= POSITIVE_FROM
-    n_positive = positive.sum(axis=0)
-    with threadpool_limits(1, user_api="blas"):  # the products are small
-        aps = weighted_class_aps(scored.targets, scored.probabilities, weights)
-        aucs = weighted_class_aucs(scored.targets, scored.probabilities, weights)
-        padded = _padded_aps(scored, weights)
-    often = n_positive >= FROM_WINDOWS
-    values = {
-        "macro_auc": (mean_of_classes(aucs), _n_defined(aucs)),
-        "cmap": (mean_of_classes(aps), _n_defined(aps)),
-        "cmap5": (mean_of_classes(aps[:, often]), int(often.sum())),
-        "padded_cmap": (mean_of_classes(padded), _n_defined(padded)),
-        "top1": (top1_accuracies(positive, scored.probabilities, weights), None),
+    often = resampled.aps[:, positive.sum(axis=0) >= FROM_WINDOWS]
+    of_classes = {
+        "macro_auc": resampled.aucs,
+        "cmap": resampled.aps,
+        "cmap5": often,
+        "padded_cmap": _padded_aps(scored, resampled.weights),
     }
-    rows = [(name, *_interval(of_draws, bootstrap), n_classes) for name, (of_draws, n_classes) in values.items()]
+    rows: list[tuple[str, float, float, float, float]] = []
+    for name, values in of_classes.items():
+        n_classes = (~np.isnan(values[0])).sum()
+        rows.append((name, *_interval(mean_of_classes(values), resampled.confidence), float(n_classes)))
+    top1 = top1_accuracies(positive, scored.probabilities, resampled.weights)
+    rows.append(("top1", *_interval(top1, resampled.confidence), float("nan")))
     return pd.DataFrame(rows, columns=["metric", "value", "low", "high", "n_classes"])
 
 
-def class_metrics(scored: OutOfFold, bootstrap: Bootstrap) -> pd.DataFrame:
+def class_metrics(scored: OutOfFold, resampled: Resampled) -> pd.DataFrame:
     """A row a class, by average precision, the worst first: label, n_windows and n_files (that hold it), auc, auc_low,
     auc_high, ap, ap_low, ap_high; NaN where it is not defined.
     """
-    weights, files = _weights(scored.files, bootstrap), np.asarray(scored.files, dtype=object)
-    positive = scored.targets >= POSITIVE_FROM
-    with threadpool_limits(1, user_api="blas"):
-        aps = weighted_class_aps(scored.targets, scored.probabilities, weights)
-        aucs = weighted_class_aucs(scored.targets, scored.probabilities, weights)
+    positive, files = scored.targets >= POSITIVE_FROM, np.asarray(scored.files, dtype=object)
     table = pd.DataFrame(
         {
             "label": scored.classes,
@@ -87,8 +103,8 @@ def class_metrics(scored: OutOfFold, bootstrap: Bootstrap) -> pd.DataFrame:
             "n_files": [len(set(files[column])) for column in positive.T],
         }
     )
-    for name, of_draws in (("auc", aucs), ("ap", aps)):
-        intervals = [_interval(column, bootstrap) for column in of_draws.T]
+    for name, values in (("auc", resampled.aucs), ("ap", resampled.aps)):
+        intervals = [_interval(column, resampled.confidence) for column in values.T]
         table[[name, f"{name}_low", f"{name}_high"]] = np.array(intervals).reshape(-1, 3)
     return table.sort_values(["ap", "label"], na_position="last", ignore_index=True)
 
@@ -101,7 +117,7 @@ def site_metrics(scored: OutOfFold, sites: Sequence[str], bootstrap: Bootstrap) 
         windows = tuple(scored.windows[row] for row in here)
         part = OutOfFold(scored.classes, windows, scored.targets[here], scored.probabilities[here])
         counts = {"site": site, "n_windows": len(here), "n_files": len(set(part.files))}
-        for row in metric_table(part, bootstrap).to_dict("records"):
+        for row in metric_table(part, resample(part, bootstrap)).to_dict("records"):
             name = str(row["metric"])
             counts |= {name: row["value"], f"{name}_low": row["low"], f"{name}_high": row["high"]}
         rows.append(counts)
@@ -125,31 +141,20 @@ def top1_accuracies(positive: np.ndarray, scores: np.ndarray, weights: np.ndarra
     return np.divide(weights[:, called] @ right, n_windows, out=np.full(len(weights), np.nan), where=n_windows > 0)
 
 
-def _weights(files: Sequence[str], bootstrap: Bootstrap) -> np.ndarray:
-    """How often each window counts, float32 [1 + resamples, windows]: once each, then as the files are drawn."""
-    names, of_window = np.unique(np.asarray(files, dtype=str), return_inverse=True)
-    n_resamples = bootstrap.n_resamples if len(names) > 1 else 0
-    draws = draws_of_files(len(names), n_resamples, np.random.default_rng(bootstrap.seed))
-    return np.concatenate([np.ones((1, len(of_window))), draws[:, of_window]]).astype(np.float32)
-
-
 def _padded_aps(scored: OutOfFold, weights: np.ndarray) -> np.ndarray:
     scores = scored.probabilities
     if scores.min() < 0 or scores.max() > 1:
         return np.full((len(weights), len(scored.classes)), np.nan)
     ones = np.ones((N_PADDED, len(scored.classes)))
     padded = np.concatenate([weights, np.ones((len(weights), N_PADDED))], axis=1)
-    return weighted_class_aps(np.concatenate([scored.targets, ones]), np.concatenate([scores, ones]), padded)
+    with threadpool_limits(1, user_api="blas"):
+        return weighted_class_aps(np.concatenate([scored.targets, ones]), np.concatenate([scores, ones]), padded)
 
 
-def _n_defined(of_classes: np.ndarray) -> int:
-    return int((~np.isnan(of_classes[0])).sum())
-
-
-def _interval(of_draws: np.ndarray, bootstrap: Bootstrap) -> tuple[float, float, float]:
-    """Value, low and high of what the first weighting and the resamples give."""
+def _interval(of_draws: np.ndarray, confidence: float) -> tuple[float, float, float]:
+    """The value, which comes first, and the interval of the values of resamples, which follow it."""
     value, drawn = of_draws[0], of_draws[1:][~np.isnan(of_draws[1:])]
     if np.isnan(value) or not len(drawn):
         return float(value), float("nan"), float("nan")
-    low, high = np.quantile(drawn, [(1 - bootstrap.confidence) / 2, (1 + bootstrap.confidence) / 2])
+    low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(value), float(low), float(high)

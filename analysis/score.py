@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
-DESCRIPTION = """Score a submission (row_id and a column of scores for each class) against labels of its windows: macro AUC,
-cmAP, cmAP5, padded cmAP and top-1 accuracy, AUC and average precision of each class, and all of it by site, with 95 %
-intervals over resampled files. The labels have one of the competitions' forms: row_id and a column of 0 and 1 for each
-class; filename, start, end, primary_label; or row_id, seconds, birds."""
+DESCRIPTION = """Score a submission (row_id and a column of scores for each class) against labels of its windows:
+macro AUC, cmAP, cmAP5, padded cmAP and top-1 accuracy, AUC and average precision of each class, and all of it by
+site, with 95 % intervals over resampled files. The labels have one of the competitions' forms: row_id and a column
+of 0 and 1 for each class; filename, start, end, primary_label; or row_id, seconds, birds."""
 EXAMPLES = """  python -m analysis.score --predictions submission.csv --truth DIR/test_soundscapes_labels.csv
   python -m analysis.score --predictions submission.csv --truth labels.csv --sites '^([^_]+)_' --out scores.json"""
 N_CLASSES = 20
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = build_parser().parse_args(arguments)
     from rich.console import Console
 
-    from analysis.paper_metrics import Bootstrap, class_metrics, metric_table, site_metrics
+    from analysis.paper_metrics import Bootstrap, class_metrics, metric_table, resample, site_metrics
     from sed_model.core.errors import ConfigError, DataError
     from sed_model.core.files import write_text
     from sed_model.core.paths import check_output
@@ -76,10 +76,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.sites and not any(rows.sites):
         raise DataError(f"--sites {options.sites.pattern}: is in no file's name, such as {rows.windows.files[0]}.")
     bootstrap = Bootstrap(options.seed)
+    resampled = resample(rows.windows, bootstrap)
     tables = {
-        "metrics": metric_table(rows.windows, bootstrap),
+        "metrics": metric_table(rows.windows, resampled),
         "sites": site_metrics(rows.windows, rows.sites, bootstrap),
-        "classes": class_metrics(rows.windows, bootstrap),
+        "classes": class_metrics(rows.windows, resampled),
     }
     for note in rows.notes:
         cli.say(f"data: {note}")

@@ -182,7 +182,7 @@ def _read_cells(
         )
     if form == "spans":
         _add_windows_without_rows(labels, keys, path.name, notes)
-    true_keys = sorted(labels)
+    true_keys = list(labels)
     targets = np.array([[name in labels[key] for name in predicted] for key in true_keys], np.float32)
     return pd.DataFrame(targets.reshape(len(true_keys), len(predicted)), columns=list(predicted)), true_keys
 

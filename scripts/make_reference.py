@@ -40,7 +40,9 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "trainables.runs": ("list", "show", "prune"),
     "analysis.ranking": (),
     "analysis.report": (),
+    "analysis.score": (),
     "sed_model.demo_data": (),
+    "sed_model.import_annotations": (),
 }
 """Each command with its sub-commands."""
 EDGES = {"ge": "from {}", "gt": "above {}", "le": "to {}", "lt": "below {}"}

@@ -17,7 +17,9 @@ COMMANDS = {
     "runs": "trainables.runs",
     "ranking": "analysis.ranking",
     "report": "analysis.report",
+    "score": "analysis.score",
     "demo-data": "sed_model.demo_data",
+    "import-annotations": "sed_model.import_annotations",
 }
 USAGE = f"""usage: sed-search COMMAND [--help] ..
 

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from pathlib import Path
 
-from sed_model.data.recordings import DataFolder
 from sed_model.data.tables import Notes, read_text_table
 from sed_model.teacher.matching import ClassNames
 
 
-def class_names(folder: DataFolder) -> tuple[ClassNames, ...]:
+def class_names(root: Path, classes: Sequence[str]) -> tuple[ClassNames, ...]:
     """Of each class, in their order; where the table lacks a name it is the label itself.
+
+    Args:
+        root: the data folder.
 
     Raises:
         DataError: taxonomy.csv cannot be read.
     """
-    path = folder.root / "taxonomy.csv"
+    path = root / "taxonomy.csv"
     known: dict[str, tuple[str, str]] = {}
     if os.path.lexists(path):
         table = read_text_table(path, ["primary_label"], Notes())
@@ -23,4 +27,4 @@ def class_names(folder: DataFolder) -> tuple[ClassNames, ...]:
             table[name] if name in table else table["primary_label"] for name in ("scientific_name", "common_name")
         ]
         known = dict(zip(table["primary_label"], zip(*columns, strict=True), strict=True))
-    return tuple(ClassNames(label, *known.get(label, (label, label))) for label in folder.classes)
+    return tuple(ClassNames(label, *known.get(label, (label, label))) for label in classes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -114,7 +114,7 @@ def read_label_cells(csv: Path, form: LabelForm, files: LabelledFiles, notes: No
     cells.problems.raise_if_any(csv)
     if form == "spans":
         _add_windows_without_rows(cells, csv.parent)
-    return _frame(cells.windows, files)
+    return window_table(cells.windows, files)
 
 
 def _window_of(form: LabelForm, values: Sequence[str], cells: _Cells, line: object) -> Window | None:
@@ -172,7 +172,8 @@ def _add_windows_without_rows(cells: _Cells, root: Path) -> None:
     )
 
 
-def _frame(windows: dict[Window, set[str]], files: LabelledFiles) -> pd.DataFrame:
+def window_table(windows: Mapping[Window, Set[str]], files: LabelledFiles) -> pd.DataFrame:
+    """path, start_s, end_s, and a column of 0 and 1 for each class: a row a window, sorted by path and time."""
     keys = sorted(windows)
     place = {label: column for column, label in enumerate(files.classes)}
     targets = np.zeros((len(keys), len(files.classes)), np.float32)

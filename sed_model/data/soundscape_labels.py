@@ -64,7 +64,7 @@ def read_soundscape_labels(
         problems.add("no rows", "the table has no rows; label a soundscape or remove the file")
     files = LabelledFiles(list_audio(folder.parent, folder.name), classes, target_s)
     windows = _read_windows(table["row_id"], files, problems, Notes() if notes is None else notes)
-    targets = _read_cells(table[list(classes)], problems)
+    targets = read_cells(table[list(classes)], problems)
     problems.raise_if_any(csv)
     frame = pd.concat([windows, pd.DataFrame(targets, columns=list(classes))], axis=1)
     return frame.sort_values(["path", "end_s"], ignore_index=True)
@@ -100,7 +100,8 @@ def _read_windows(row_ids: pd.Series, files: LabelledFiles, problems: Problems, 
     return pd.DataFrame(rows, columns=["path", "start_s", "end_s"]).astype({"path": object})
 
 
-def _read_cells(cells: pd.DataFrame, problems: Problems) -> np.ndarray:
+def read_cells(cells: pd.DataFrame, problems: Problems) -> np.ndarray:
+    """Cells of 0 and 1 as float32 of the same shape; others are added to the problems."""
     values = np.empty(cells.shape, np.float32)
     for column, name in enumerate(cells.columns):
         values[:, column] = cells[name].map(_CELLS).to_numpy(np.float32)

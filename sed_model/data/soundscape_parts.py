@@ -10,7 +10,7 @@ import numpy as np
 
 from sed_model.core.errors import DataError
 
-SITE = re.compile(r"(?:^|_)([A-Za-z]+\d+)_\d{8}_\d{6}$")
+SITE = re.compile(r"(?:^|[_/])([A-Za-z]+\d+)_\d{8}_\d{6}$")
 """As the competitions name soundscapes: site, date and time, `H02_20230420_074000` or `BC2026_Train_0001_S01_..`."""
 
 LEAST_FILES = 8

@@ -94,7 +94,7 @@ def read_text_table(path: Path, required: Sequence[str], notes: Notes | None = N
     Raises:
         DataError: the file is missing, is not UTF-8 CSV, lacks or repeats columns, or has rows of another length.
     """
-    text = _text_of(path, notes)
+    text = text_of(path, notes)
     separator = _separator(text, required)
     if separator != "," and notes is None:
         raise DataError(f"{path}: is separated by {SEPARATORS[separator]}; save the table with commas.")
@@ -120,13 +120,18 @@ def read_text_table(path: Path, required: Sequence[str], notes: Notes | None = N
 def columns_of(path: Path) -> tuple[str, ...]:
     """The columns that the first line of a table names, by whatever separator; none where it cannot be read."""
     try:
-        text = _text_of(path, Notes())
+        text = text_of(path, Notes())
     except DataError:
         return ()
     return max((_header(text, separator) for separator in SEPARATORS), key=len)
 
 
-def _text_of(path: Path, notes: Notes | None) -> str:
+def text_of(path: Path, notes: Notes | None) -> str:
+    """The text of a table without its byte order mark; UTF-16 is noted in `notes`, and refused without it.
+
+    Raises:
+        DataError: the file is missing, or no such text.
+    """
     if os.path.exists(path) and not (is_file(path) or is_folder(path)):  # noqa: PTH110 - nor for too long a name
         raise DataError(f"{path}: is a pipe or a device; it has to be a CSV file.")
     try:

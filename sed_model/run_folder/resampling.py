@@ -1,4 +1,4 @@
-"""ROC-AUC of validation predictions over bootstrap resamples of the files."""
+"""ROC-AUC and average precision of predictions over bootstrap resamples of the files."""
 
 import numpy as np
 
@@ -54,6 +54,25 @@ def weighted_class_aucs(
             n_won[:, index] += counts[0]
             n_pairs[:, index] += counts[1]
     return np.divide(n_won, n_pairs, out=np.full(n_won.shape, np.nan), where=n_pairs > 0)
+
+
+def weighted_class_aps(target: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The average precision of each class under each weighting, float64 [resamples, classes]; NaN without a positive.
+
+    The mean over the positives of the share of positives among all windows that score at least as much: the area under
+    the steps of the precision-recall curve, ties taken together, as scikit-learn and torchmetrics have it. See above.
+    """
+    weights = weights.astype(np.float32)
+    aps = np.full((len(weights), target.shape[1]), np.nan)
+    for index in range(target.shape[1]):
+        positive, column = target[:, index] >= POSITIVE_FROM, scores[:, index]
+        not_below = (column[:, None] >= column[positive]).astype(np.float32)
+        drawn = weights[:, positive]
+        n_right = (drawn @ not_below[positive]).astype(np.float64)
+        precision = np.divide(n_right, weights @ not_below, out=np.zeros_like(n_right), where=n_right > 0)
+        n_positive = drawn.sum(axis=1, dtype=np.float64)
+        np.divide((precision * drawn).sum(axis=1), n_positive, out=aps[:, index], where=n_positive > 0)
+    return aps
 
 
 def _pairs(target: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 
 from scripts.make_reference import COMMANDS, parser_of
 from sed_model.data.demo import write_demo_data
+from sed_model.data.demo_sounds import SPECIES
 from tests.documented import PAGES, ROOT, blocks, documented_commands, module_and_words
 from trainables.spaces.load import load_space
 
@@ -208,6 +209,9 @@ def workplace(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Wo
     for place in (folder / "esc10_mini", folder / "share" / data.name, folder / "ubuntu" / data.name):
         place.parent.mkdir(parents=True, exist_ok=True)
         place.symlink_to(data)
+    (folder / "annotations").mkdir()
+    soundscape = min((data / "train_soundscapes").iterdir())
+    (folder / "annotations" / f"{soundscape.stem}.txt").write_text(f"1.0\t2.5\t{SPECIES[0].common_name}\n")
     weights = folder / "weights" / "tf_efficientnet_lite0.safetensors"
     weights.parent.mkdir()
     save_file(timm.create_model("tf_efficientnet_lite0").state_dict(), weights)

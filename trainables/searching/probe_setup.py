@@ -90,7 +90,7 @@ def prepare_probe(options: ProbeOptions) -> Probing:
     config = probe_config(overrides)
     load_teacher(description)  # what is wrong with it is told before Ray starts
     data = read_data_folder(options.data, config.data.target_s)
-    matches = match_labels(class_names(data), description.read_labels(), description.label_format)
+    matches = match_labels(class_names(data.root, data.classes), description.read_labels(), description.label_format)
     probing = Probing(run, config, data, description, matches)
     if is_there(run):
         check_same(probing)

@@ -20,7 +20,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def names(root: Path) -> tuple[ClassNames, ...]:
-    return class_names(read_data_folder(root))
+    return class_names(root, read_data_folder(root).classes)
 
 
 def test_names_are_those_of_the_table_in_the_order_of_the_classes(root: Path) -> None:

@@ -40,6 +40,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "trainables.runs": ("list", "show", "prune"),
     "analysis.ranking": (),
     "analysis.report": (),
+    "analysis.suggest": (),
     "sed_model.demo_data": (),
 }
 """Each command with its sub-commands."""

@@ -17,6 +17,7 @@ COMMANDS = {
     "runs": "trainables.runs",
     "ranking": "analysis.ranking",
     "report": "analysis.report",
+    "suggest": "analysis.suggest",
     "demo-data": "sed_model.demo_data",
 }
 USAGE = f"""usage: sed-search COMMAND [--help] ..

@@ -38,6 +38,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "trainables.export": (),
     "trainables.space": ("show",),
     "trainables.runs": ("list", "show", "prune"),
+    "trainables.doctor": (),
     "analysis.ranking": (),
     "analysis.report": (),
     "analysis.suggest": (),

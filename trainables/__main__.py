@@ -15,6 +15,7 @@ COMMANDS = {
     "export": "trainables.export",
     "space": "trainables.space",
     "runs": "trainables.runs",
+    "doctor": "trainables.doctor",
     "ranking": "analysis.ranking",
     "report": "analysis.report",
     "suggest": "analysis.suggest",

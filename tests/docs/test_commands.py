@@ -58,6 +58,8 @@ NOT_RUN = {
     ".venv/bin/python -m uv pip install": "asks a package index",
     "python3 -m venv": "an environment to install into, see pip",
     "apt-get install": "changes the machine",
+    "docker": "needs Docker; test_docker.py goes through the steps of the Dockerfile",
+    "python benchmarks/score_suggest.py": "scores a search of half an hour; test_suggestions.py has the rule",
     ".venv/bin/pre-commit install": "changes the checkout",
     ".venv/bin/zensical serve": "serves until it is stopped; make docs builds the same pages",
     "optuna-dashboard": "test_dashboards.py runs it, on the run of a real search",

@@ -1,12 +1,12 @@
-"""Do suggested windows rank configurations better than windows drawn at random? On soundscapes whose truth is known.
+"""Do suggested windows rank configurations better than windows drawn at random? On recorded predictions; no training.
 
-    python benchmarks/score_suggest.py --run RUN --data DIR [--count 40] [--base 4] [--repeats 10]
+    python benchmarks/score_suggest.py [--tables DIR] [--count 40] [--base 4] [--members 8] [--repeats 200]
 
-RUN is a search on DIR whose ensemble has all its trials as members (`--finalists 0 --top-k 10`); DIR has
-unlabelled_soundscapes_truth.csv and test_soundscapes_labels.csv beside the usual tables. In each repeat a few labelled
-soundscapes (--base) are drawn. They rank the members alone, with --count suggested windows, and with as many random
-ones of the same unlabelled soundscapes; each ranking is compared with that of the test soundscapes: Kendall's tau, and
-what the member that comes first is behind the best one there. The differences of suggested and random are paired.
+In each repeat recorded configurations (benchmarks/tables/record.py) are drawn, a few labelled soundscapes (--base),
+and half of the test soundscapes as unlabelled ones; the other half judges. The labelled ones rank the configurations
+alone, with --count suggested windows of the unlabelled, with as many random ones, and with all of them. Each ranking is
+compared with that of the judges: Kendall's tau, and how far the first is behind the best. Differences of suggested and
+random are paired, and so is their standard error; repeats share soundscapes, so that it is somewhat too small.
 """
 
 from __future__ import annotations
@@ -15,32 +15,24 @@ import argparse
 import json
 import statistics
 import sys
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
 from scipy.stats import kendalltau
-from score_trial import predict_labelled
+from tables.summary import Table, read_tables
 
-from analysis.suggestions import on_label_grid, suggest_windows
-from sed_model.core.errors import UserError
-from sed_model.data.soundscape_labels import read_soundscape_labels
-from sed_model.model.checkpoint import load_model
-from sed_model.model.devices import choose_runtime
-from sed_model.run_folder.member_scores import MemberScores, read_member_scores
-from sed_model.run_folder.predictions import read_predictions
+from analysis.suggestions import suggest_windows
+from sed_model.run_folder.member_scores import MemberScores
 from sed_model.run_folder.resampling import class_aucs, mean_of_classes
 
-TRUTH = "unlabelled_soundscapes_truth.csv"
-WAYS = ("labelled alone", "suggested", "random")
+WAYS = ("labelled alone", "random", "suggested", "all")
+VARIANT, WINDOW_S = "mean", 5.0
 
 
 @dataclass(frozen=True)
 class Windows:
-    """Windows with their truth [windows, classes], and what each member says [members, windows, classes]."""
+    """Windows with their file, their truth [windows, classes], and what members say [members, windows, classes]."""
 
     files: np.ndarray
     targets: np.ndarray
@@ -49,101 +41,80 @@ class Windows:
     def take(self, rows: np.ndarray) -> Windows:
         return Windows(self.files[rows], self.targets[rows], self.by_member[:, rows])
 
-    def aucs(self, more: Windows | None = None) -> np.ndarray:
-        """Macro AUC of each member on these windows, and on more of them."""
+    def of_files(self, files: np.ndarray) -> Windows:
+        return self.take(np.flatnonzero(np.isin(self.files, files)))
+
+    def macro_aucs(self, more: Windows | None = None) -> np.ndarray:
+        """Of each member on these windows, and on more of them."""
         parts = [self] if more is None else [self, more]
         targets = np.concatenate([part.targets for part in parts])
         by_member = np.concatenate([part.by_member for part in parts], axis=1)
         return np.array([float(mean_of_classes(class_aucs(targets, rows))) for rows in by_member])
 
+    def as_scores(self) -> MemberScores:
+        """What an ensemble would have left of them: windows follow one another in each file."""
+        place = [int((self.files[:row] == file).sum()) for row, file in enumerate(self.files)]
+        named = zip(self.files, place, strict=True)
+        windows = tuple((f"{file}.ogg", WINDOW_S * n, WINDOW_S * (n + 1)) for file, n in named)
+        classes = tuple(map(str, range(self.targets.shape[1])))
+        loud = np.ones(len(windows), np.float32)
+        return MemberScores(classes, Path(), windows, loud, self.by_member.astype(np.float32))
 
-def unlabelled_windows(scores: MemberScores, data_dir: Path) -> tuple[MemberScores, Windows]:
-    """The windows of which the truth is known."""
-    length_s = scores.windows[0][2] - scores.windows[0][1]
-    truth = read_soundscape_labels(data_dir / TRUTH, data_dir / "train_soundscapes", scores.classes, length_s)
-    targets = truth[list(scores.classes)].to_numpy(np.float32)
-    row_of = {
-        (Path(path).name, round(end_s)): row
-        for path, end_s, row in zip(truth["path"], truth["end_s"], range(len(truth)), strict=True)
+
+def windows_of(table: Table, part: str, rows: np.ndarray) -> Windows:
+    return Windows(table.files[part], table.targets[part], table.predictions[part, VARIANT][rows])
+
+
+def repeat(table: Table, options: argparse.Namespace, rng: np.random.Generator) -> dict[str, list[float]]:
+    """tau and regret of each of WAYS."""
+    rows = rng.choice(len(table.rows), min(options.members, len(table.rows)), replace=False)
+    labelled, test = (windows_of(table, part, rows) for part in ("labelled", "test"))
+    base = labelled.of_files(rng.choice(np.unique(labelled.files), options.base, replace=False))
+    files = rng.permutation(np.unique(test.files))
+    pool, judge = test.of_files(files[: len(files) // 2]), test.of_files(files[len(files) // 2 :]).macro_aucs()
+    suggested = suggest_windows(pool.as_scores(), base.targets.sum(axis=0), options.count)["row"].to_numpy()
+    drawn = rng.choice(len(pool.files), options.count, replace=False)
+    found = [base.macro_aucs(more) for more in (None, pool.take(drawn), pool.take(suggested), pool)]
+    return {
+        "tau": [float(kendalltau(aucs, judge).statistic) for aucs in found],
+        "regret": [float(judge.max() - judge[aucs.argmax()]) for aucs in found],
     }
-    rows = np.array([row_of.get((name, round(end_s)), -1) for name, _, end_s in scores.windows])
-    kept = scores.take((rows >= 0) & on_label_grid(scores))
-    rows = rows[(rows >= 0) & on_label_grid(scores)]
-    return kept, Windows(np.array([name for name, _, _ in kept.windows]), targets[rows], kept.by_member)
 
 
-def labelled_windows(run: Path, names: Sequence[str]) -> Windows:
-    """What the members said of the labelled soundscapes when these validated them."""
-    said = [read_predictions(run / "trials" / name) for name in names]
-    return Windows(np.array(said[0].files), said[0].targets, np.stack([one.probabilities for one in said]))
-
-
-def test_aucs(run: Path, names: Sequence[str], data_dir: Path) -> np.ndarray:
-    members = [load_model(run / "trials" / name) for name in names]
-    runtime = choose_runtime(members[0].config.optim)
-    for member in members:
-        runtime.place(member.model)
-    targets, by_member = predict_labelled(members, data_dir, runtime)
-    return Windows(np.empty(0), targets, by_member).aucs()
-
-
-def repeats(
-    labelled: Windows, scores: MemberScores, pool: Windows, truth: np.ndarray, options: argparse.Namespace
-) -> Iterator[dict[str, Any]]:
-    """tau and regret of each way, a repeat at a time."""
-    files = np.unique(labelled.files)
-    for repeat in range(options.repeats):
-        rng = np.random.default_rng(repeat)
-        base = labelled.take(np.flatnonzero(np.isin(labelled.files, rng.choice(files, options.base, replace=False))))
-        suggested = suggest_windows(scores, base.targets.sum(axis=0), options.count)["row"].to_numpy()
-        drawn = rng.choice(len(pool.targets), options.count, replace=False)
-        found = (base.aucs(), base.aucs(pool.take(suggested)), base.aucs(pool.take(drawn)))
-        row: dict[str, Any] = {"repeat": repeat}
-        for way, aucs in zip(WAYS, found, strict=True):
-            row[f"tau, {way}"] = round(float(kendalltau(aucs, truth).statistic), 4)
-            row[f"regret, {way}"] = round(float(truth.max() - truth[aucs.argmax()]), 4)
-        yield row
-
-
-def summary(rows: list[dict[str, Any]]) -> dict[str, float]:
-    """Means, and of the paired differences of suggested and random their standard errors."""
-    told = {name: round(statistics.mean(row[name] for row in rows), 4) for name in rows[0] if name != "repeat"}
-    for measure in ("tau", "regret"):
-        differences = [row[f"{measure}, suggested"] - row[f"{measure}, random"] for row in rows]
-        told[f"{measure}, suggested - random"] = round(statistics.mean(differences), 4)
-        told[f"{measure}, its error"] = round(statistics.stdev(differences) / len(rows) ** 0.5, 4)
-    return told
+def summary(name: str, measure: str, values: np.ndarray) -> dict[str, object]:
+    """One line of `values` [repeats, WAYS]: means, and the paired difference with its error."""
+    leads = values[:, WAYS.index("suggested")] - values[:, WAYS.index("random")]
+    means = {way: round(float(value), 4) for way, value in zip(WAYS, values.mean(axis=0), strict=True)}
+    error = statistics.stdev(leads) / len(leads) ** 0.5
+    return {
+        "set": name,
+        "measure": measure,
+        **means,
+        "suggested - random": round(leads.mean(), 4),
+        "se": round(error, 4),
+    }
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", type=Path, required=True)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--count", type=int, default=40, help="windows that are labelled (40)")
-    parser.add_argument("--base", type=int, default=4, help="labelled soundscapes that are there before (4)")
-    parser.add_argument("--repeats", type=int, default=10)
+    add = parser.add_argument
+    add("--tables", type=Path, default=Path(__file__).parent / "tables")
+    add("--count", type=int, default=40, help="windows that are labelled (40)")
+    add("--base", type=int, default=4, help="labelled soundscapes that are there before (4)")
+    add("--members", type=int, default=8, help="configurations to rank (8)")
+    add("--repeats", type=int, default=200)
     options = parser.parse_args()
-    try:
-        members = json.loads((options.run / "ensemble" / "members.json").read_text(encoding="utf-8"))["members"]
-        names = [member["trial_id"] for member in members]
-        scores, pool = unlabelled_windows(read_member_scores(options.run), options.data)
-        truth = test_aucs(options.run, names, options.data)
-        rows = []
-        for row in repeats(labelled_windows(options.run, names), scores, pool, truth, options):
-            rows.append(row)
-            print(json.dumps(row), flush=True)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+    tables = read_tables(options.tables)
+    if not tables:
+        print(f"error: {options.tables} has no tables; record some with benchmarks/tables/record.py.", file=sys.stderr)
         return 2
-    spread = {
-        "members": len(names),
-        "best on test": round(float(truth.max()), 4),
-        "worst": round(float(truth.min()), 4),
-    }
-    print(json.dumps(spread | {"windows": len(pool.targets)} | summary(rows)), flush=True)
+    for table in tables:
+        told = [repeat(table, options, np.random.default_rng(seed)) for seed in range(options.repeats)]
+        for measure in ("tau", "regret"):
+            values = np.array([one[measure] for one in told])
+            print(json.dumps(summary(table.name, measure, values)), flush=True)
     return 0
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(2)
-    raise SystemExit(main())
+    sys.exit(main())

@@ -144,20 +144,29 @@ def table_view(caption: str, table: pd.DataFrame, columns: Sequence[str] = ()) -
 
 def render(title: str, lead: Sequence[str], chapters: Sequence[Chapter]) -> str:
     """The page. Every text is cut and escaped; plotly.js is within; it may load nothing (Content-Security-Policy)."""
-    environment = jinja2.Environment(
+    template = environment().get_template("report.html.j2")
+    return template.render(title=title, lead=lead, chapters=chapters, plotly_js=get_plotlyjs())
+
+
+def environment() -> jinja2.Environment:
+    """What templates are filled with: every text is escaped, and `|shown` cuts it and escapes what is unprintable."""
+    filled = jinja2.Environment(
         loader=jinja2.PackageLoader("analysis"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["figure_json"] = figure_json
-    environment.filters["shown"] = partial(shown, n_most=MAX_SENTENCE)
-    template = environment.get_template("report.html.j2")
-    return template.render(title=title, lead=lead, chapters=chapters, plotly_js=get_plotlyjs())
+    filled.filters["figure_json"] = figure_json
+    filled.filters["shown"] = partial(shown, n_most=MAX_SENTENCE)
+    return filled
 
 
 def figure_json(figure: go.Figure) -> str:
-    """A figure as JSON that may stand within a script element: nothing in it can end the element."""
-    text: str = figure.to_json()
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    """A figure as JSON that may stand within a script element."""
+    return in_script(figure.to_json())
+
+
+def in_script(json_text: str) -> str:
+    """JSON in which nothing can end the script element that it stands in."""
+    return json_text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -1,6 +1,5 @@
 """The parts of the report about what the best model can do: classes, calibration, confusion, pseudo-labels, windows."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +26,12 @@ from analysis.windows import (
     choose_windows,
     file_below,
     frequency_ticks,
-    front_end_of,
     log_mel,
     picture_uri,
     read_clip,
+    read_front_end,
     sound_uri,
 )
-from sed_model.core.files import read_file
 from sed_model.core.paths import is_folder
 from sed_model.core.texts import first_line, shown
 
@@ -158,7 +156,7 @@ def windows_section(facts: RunFacts) -> Section:
     if folder is None or not is_folder(folder):
         return Section(anchor, title, [f"The data folder {folder or 'of the search'} is not here: no sound to show."])
     try:
-        front_end = front_end_of(_config_of(facts.run, facts.leader))
+        front_end = read_front_end(facts.run.path, facts.leader)
     except (OSError, ValueError, RecursionError) as error:
         words = f"config.json of {facts.leader} does not say how to draw windows: {first_line(error)}."
         return Section(anchor, title, [words])
@@ -243,11 +241,6 @@ def _labels_of(path: Path) -> PseudoLabels | str:
     except RunFolderError as error:
         return f"The pseudo-labels cannot be read: {error.problems[0]}"
     return labels if len(labels.table) else "The ensemble was sure of no window: it wrote no pseudo-label."
-
-
-def _config_of(run: Run, trial_id: str) -> dict[str, Any]:
-    config = json.loads(read_file(run.path / "trials" / trial_id / "config.json", run.path))
-    return config if isinstance(config, dict) else {}
 
 
 def _frames_and_words(run: Run, trial_id: str) -> tuple[pd.DataFrame | None, str]:

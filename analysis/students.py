@@ -54,7 +54,7 @@ def teacher_and_student(teacher: Path, student: Path, labels: PseudoLabels | Non
     Raises:
         RunFolderError: a folder without predictions, of other classes, or without a common window.
     """
-    before, after = (_predictions(path) for path in (teacher, student))
+    before, after = (best_predictions(path) for path in (teacher, student))
     if before.classes != after.classes:
         raise RunFolderError(student, [f"its classes are not those of {teacher.name}; compare runs of one data set."])
     keys = [pd.MultiIndex.from_tuples(oof.windows) for oof in (before, after)]
@@ -83,7 +83,12 @@ def _aucs(said: OutOfFold, rows: np.ndarray) -> np.ndarray:
     return class_aucs(said.targets[rows], said.probabilities[rows], parts)
 
 
-def _predictions(path: Path) -> OutOfFold:
+def best_predictions(path: Path) -> OutOfFold:
+    """Validation predictions of what the run folder at `path` delivers, or else of its best trial.
+
+    Raises:
+        RunFolderError: there are none, or they are damaged.
+    """
     delivered = read_delivered_mean(path)
     return read_oof(path, best_with_predictions(read_run(path))) if delivered is None else delivered
 

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 import soundfile as sf
 
+from sed_model.core.files import read_file
 from sed_model.core.paths import is_file
 from sed_model.run_folder.metrics import POSITIVE_FROM
 from sed_model.run_folder.predictions import OutOfFold
@@ -103,6 +105,16 @@ def front_end_of(config: dict[str, Any]) -> FrontEnd:
     if not front_end.f_min_hz < front_end.f_max_hz <= front_end.sample_rate_hz / 2:
         raise ValueError("front_end.f_min_hz and f_max_hz are no band below half the sample rate")
     return front_end
+
+
+def read_front_end(run: Path, trial_id: str) -> FrontEnd:
+    """The front end of a trial of the run folder at `run`.
+
+    Raises:
+        OSError, ValueError: its config.json is missing or damaged, see `front_end_of`.
+    """
+    config = json.loads(read_file(run / "trials" / trial_id / "config.json", run))
+    return front_end_of(config if isinstance(config, dict) else {})
 
 
 def file_below(folder: Path, name: str) -> Path:

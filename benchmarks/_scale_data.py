@@ -22,8 +22,9 @@ from sed_model.core.parquet import write_parquet
 from sed_model.data.recordings import read_data_folder
 from sed_model.labels import rules
 from sed_model.predict.window_scores import target_starts
+from sed_model.run_folder.member_scores import WINDOW_SCHEMA
 from trainables.labelling.plan import FILES_PER_SHARD, Shard
-from trainables.labelling.write_labels import WINDOW_SCHEMA, joined_windows
+from trainables.labelling.write_labels import joined_windows
 
 SOUNDSCAPE_S = 60.0
 MEAN_RECORDING_S = 35

@@ -38,9 +38,11 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "trainables.export": (),
     "trainables.space": ("show",),
     "trainables.runs": ("list", "show", "prune"),
+    "trainables.doctor": (),
     "analysis.ranking": (),
     "analysis.report": (),
     "analysis.score": (),
+    "analysis.suggest": (),
     "sed_model.demo_data": (),
     "sed_model.import_annotations": (),
 }

@@ -15,9 +15,11 @@ COMMANDS = {
     "export": "trainables.export",
     "space": "trainables.space",
     "runs": "trainables.runs",
+    "doctor": "trainables.doctor",
     "ranking": "analysis.ranking",
     "report": "analysis.report",
     "score": "analysis.score",
+    "suggest": "analysis.suggest",
     "demo-data": "sed_model.demo_data",
     "import-annotations": "sed_model.import_annotations",
 }

@@ -16,13 +16,13 @@ import numpy as np
 import pandas as pd
 
 from sed_model.audio.audio_files import AUDIO_SUFFIXES
+from sed_model.core.soundscape_names import SITE
 from sed_model.core.texts import nearest
 from sed_model.data.label_cells import split_labels
 from sed_model.data.label_rows import COLUMNS, SEPARATORS, seconds_of
 from sed_model.data.layouts import LabelForm, label_form
 from sed_model.data.near_names import LabelFinder
 from sed_model.data.soundscape_labels import parse_row_id, read_cells
-from sed_model.data.soundscape_parts import SITE
 from sed_model.data.tables import Notes, Problems, columns_of, read_text_table
 from sed_model.run_folder.predictions import OutOfFold
 

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from pathlib import PurePosixPath
 
 import numpy as np
 
 from sed_model.core.errors import DataError
-
-SITE = re.compile(r"(?:^|[_/])([A-Za-z]+\d+)_\d{8}_\d{6}$")
-"""As the competitions name soundscapes: site, date and time, `H02_20230420_074000` or `BC2026_Train_0001_S01_..`."""
+from sed_model.core.soundscape_names import site_of
 
 LEAST_FILES = 8
 """With fewer labelled soundscapes a part of the finalists has one file, which can lack every class."""
-
-
-def site_of(path: str) -> str | None:
-    """The site in a soundscape's name, or None."""
-    found = SITE.search(PurePosixPath(path).stem)
-    return found[1] if found else None
 
 
 def soundscape_parts(paths: Sequence[str], n_parts: int, seed: int) -> dict[str, int]:

@@ -1,6 +1,6 @@
 """Frame scores -> sound events with onset and offset -> events.csv, Audacity label tracks and Raven selection tables.
 
-Times are in seconds. Labels are data: what separates columns or lines in them becomes a space.
+Times are in seconds.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from scipy.ndimage import median_filter
 
 from sed_model.core.errors import ConfigError, DataError
 from sed_model.core.files import write_text
+from sed_model.core.label_tracks import TRACK_SUFFIXES, Event, tracks
 from sed_model.core.paths import LONGEST_NAME
 from sed_model.scores.overlap import FRAME_S
 
@@ -45,16 +46,6 @@ class EventSettings:
             raise ConfigError(
                 f"event thresholds low={self.low:g} and high={self.high:g}: need 0 <= low <= high <= 1; change one."
             )
-
-
-@dataclass(frozen=True)
-class Event:
-    """A class that sounds from onset to offset; `score` is its best frame."""
-
-    onset_s: float
-    offset_s: float
-    label: str
-    score: float
 
 
 def find_events(
@@ -105,44 +96,17 @@ def event_table(by_file: Sequence[tuple[str, Sequence[Event]]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["filename", "onset_s", "offset_s", "label", "score"])
 
 
-def audacity_track(events: Sequence[Event]) -> str:
-    """A label track for Audacity's File > Import > Labels: onset, offset, label, separated by tabs."""
-    return "".join(f"{event.onset_s:.3f}\t{event.offset_s:.3f}\t{_cell(event.label)}\n" for event in events)
-
-
-def raven_table(events: Sequence[Event], f_min_hz: float, f_max_hz: float) -> str:
-    """A selection table for Raven; the boxes reach over the whole band, for only time was detected."""
-    header = (
-        *("Selection", "View", "Channel", "Begin Time (s)", "End Time (s)", "Low Freq (Hz)", "High Freq (Hz)"),
-        *("Label", "Score"),
-    )
-    rows = [
-        f"{number}\tSpectrogram 1\t1\t{event.onset_s:.3f}\t{event.offset_s:.3f}\t{f_min_hz:g}\t{f_max_hz:g}\t"
-        f"{_cell(event.label)}\t{event.score:.4f}"
-        for number, event in enumerate(events, start=1)
-    ]
-    return "\n".join(["\t".join(header), *rows]) + "\n"
-
-
-def _cell(label: str) -> str:
-    return " ".join(label.split())
-
-
-SUFFIXES = (".labels.txt", ".selections.txt")
-"""Of Audacity's and of Raven's tables."""
-
-
 def check_stems(stems: Sequence[str], folder: Path) -> None:
     """
     Raises:
         DataError: the tables of a soundscape would have a name that no file can have.
     """
-    room = LONGEST_NAME - max(map(len, SUFFIXES))
+    room = LONGEST_NAME - max(map(len, TRACK_SUFFIXES))
     long = [stem for stem in stems if len(os.fsencode(Path(stem).name)) > room]
     if long:
         raise DataError(
             f"--events {folder}: {len(long)} soundscapes have names of more than {room} bytes, to which "
-            f"{SUFFIXES[1]} is added; rename {long[0][:40]}..., or leave out --events."
+            f"{TRACK_SUFFIXES[1]} is added; rename {long[0][:40]}..., or leave out --events."
         )
 
 
@@ -163,7 +127,7 @@ class EventWriter:
         """Find the events of a soundscape; `filename` is from a listing, and its folders are kept."""
         events = find_events(frames, FRAME_S, self._classes, self._settings)
         stem = Path(filename).parent / Path(filename).stem
-        for suffix, text in zip(SUFFIXES, (audacity_track(events), raven_table(events, *self._band_hz)), strict=True):
+        for suffix, text in tracks(events, self._band_hz).items():
             write_text(self._folder / f"{stem}{suffix}", text)
         self._by_file.append((filename, events))
 

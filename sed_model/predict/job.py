@@ -16,6 +16,7 @@ from sed_model.audio.decoding import BadAudio, duration_s
 from sed_model.audio.odd_lengths import OddLength, odd_lines
 from sed_model.core.errors import some
 from sed_model.core.paths import check_folder, check_output
+from sed_model.core.soundscape_names import row_id
 from sed_model.data.tables import Notes
 from sed_model.model.devices import prediction_runtime
 from sed_model.predict.ensemble import Ensemble
@@ -37,7 +38,6 @@ from sed_model.predict.submission import (
     lists_every_file,
     plan_columns,
     read_sample,
-    row_id,
     submission_table,
     usual_count,
     write_submission,

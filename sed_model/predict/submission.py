@@ -48,11 +48,6 @@ class Columns:
         return tuple(name for name, place in zip(self.classes, self.source, strict=True) if place < 0)
 
 
-def row_id(stem: str, end_s: float) -> str:
-    """`("H01", 5.0)` -> `"H01_5"`; fractions of a second up to the millisecond."""
-    return f"{stem}_{end_s:.3f}".rstrip("0").rstrip(".")
-
-
 def find_soundscapes(folder: Path, recursive: bool = False, notes: Notes | None = None) -> dict[str, Path]:
     """Audio files directly in a folder by stem, sorted; what is left out is counted in `notes`.
 

@@ -12,6 +12,7 @@ import soundfile as sf
 import yaml
 
 from analysis.tables import REFIT_COLUMNS, Run, read_run
+from sed_model.run_folder.member_scores import part_facts
 
 CLASSES = ("amecro", "1139490", "grekis")
 STAGES = ("pretrain_ce", "train_bce")
@@ -207,4 +208,25 @@ def with_refits(run: Path) -> Path:
         row | dict(zip(REFIT_COLUMNS, refits.get(row["trial_id"], [None] * 3), strict=True)) for row in trial_rows()
     ]
     write_table(run / "trials.parquet", rows)
+    return run
+
+
+def write_member_scores(run: Path, root: Path, classes: tuple[str, ...] = CLASSES) -> None:
+    """What an ensemble of two leaves of soundscapes in `root`: f0.ogg to f5.ogg, four windows each."""
+    rng = np.random.default_rng(0)
+    rows: list[dict[str, object]] = [
+        {"filename": row["filename"], "start_s": row["start_s"], "end_s": row["end_s"], "rms": 0.1}
+        | {f"member_{member}": rng.random(len(classes)).tolist() for member in range(2)}
+        for row in oof_rows(0.4)
+    ]
+    file = run / "ensemble" / "predictions" / "0123456789abcdef" / "part-00000.parquet"
+    write_table(file, rows, member_0=FLOATS, member_1=FLOATS)
+    pq.write_table(pq.read_table(file).replace_schema_metadata(part_facts(classes, root)), file)
+
+
+@pytest.fixture
+def scored_run(hostile_run: Path, tmp_path: Path) -> Path:
+    """A copy of the hostile run, whose ensemble has scored the soundscapes in its data folder."""
+    run = Path(shutil.copytree(hostile_run, tmp_path / "run"))
+    write_member_scores(run, hostile_run.parents[1] / "data", HOSTILE_CLASSES)
     return run

@@ -61,6 +61,8 @@ NOT_RUN = {
     ".venv/bin/python -m uv pip install": "asks a package index",
     "python3 -m venv": "an environment to install into, see pip",
     "apt-get install": "changes the machine",
+    "docker": "needs Docker; test_docker.py goes through the steps of the Dockerfile",
+    "python benchmarks/score_suggest.py": "half a minute of counting; test_suggest_benchmark.py does a little of it",
     ".venv/bin/pre-commit install": "changes the checkout",
     ".venv/bin/zensical serve": "serves until it is stopped; make docs builds the same pages",
     "optuna-dashboard": "test_dashboards.py runs it, on the run of a real search",

@@ -29,10 +29,11 @@ from sed_model.model.checkpoint import LoadedModel
 from sed_model.model.devices import Runtime, prediction_runtime
 from sed_model.predict.window_scores import predict_soundscape, target_starts, window_rms
 from sed_model.run_folder.folder import labels_of_part
+from sed_model.run_folder.member_scores import WINDOW_SCHEMA, part_facts
 from trainables.labelling.heard_before import NOTHING_HEARD, Entries, digests_of, remember
 from trainables.labelling.members import table_lines
 from trainables.labelling.plan import EnsemblePlan, PredictionRules, Shard, members_record
-from trainables.labelling.write_labels import WINDOW_SCHEMA, joined_windows, label_quality, print_result, summary
+from trainables.labelling.write_labels import joined_windows, label_quality, print_result, summary
 from trainables.on_ray.actors import Options, actor_pool, place_here, place_on, progress_line
 from trainables.on_ray.cluster import cluster_nodes
 from trainables.on_ray.node_check import nodes_with
@@ -221,7 +222,8 @@ def predict_shard(
         arrays += [pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), n_classes) for rows in by_member]
         tables.append(pa.Table.from_arrays(arrays, schema=schema))
     table = pa.concat_tables(tables) if tables else schema.empty_table()
-    return table.replace_schema_metadata({"bad": json.dumps(bad), "odd": json.dumps([asdict(one) for one in odd])})
+    notes = {"bad": json.dumps(bad), "odd": json.dumps([asdict(one) for one in odd])}
+    return table.replace_schema_metadata(notes | part_facts(members[0].lineage.classes, shard.root))
 
 
 def predict_file(

@@ -16,6 +16,7 @@ from sed_model.core.errors import CheckpointError, ConfigError
 from sed_model.data.recordings import DataFolder, read_data_folder
 from sed_model.model.checkpoint import LoadedModel, foreign_of, load_model
 from sed_model.predict.soundscapes import check_members_fit
+from sed_model.run_folder.member_scores import LABELLED_PART, PART
 from sed_model.teacher.description import ForeignModel
 from trainables.labelling.candidates import EnsembleJob, find_candidates
 from trainables.labelling.delivered_members import delivered_members
@@ -28,7 +29,7 @@ from trainables.spaces.overrides import Use, check_used
 OVERRIDABLE = ("inference.", "pseudo.")
 """What may be set anew for an ensemble; the rest belongs to the models."""
 FILES_PER_SHARD = 8
-PARTS_FORMAT = 3
+PARTS_FORMAT = 4
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class EnsemblePlan:
     def shards(self) -> list[Shard]:
         """The soundscapes to label."""
         target_s, overlap = self.config.data.target_s, self.config.inference.overlap
-        return self._shards("part", self.sources.root, self.filenames, target_s * (1 - overlap))
+        return self._shards(PART, self.sources.root, self.filenames, target_s * (1 - overlap))
 
     def labelled_shards(self) -> list[Shard]:
         """The labelled soundscapes, which only tell how good the labels are, with windows where theirs are."""
@@ -99,7 +100,7 @@ class EnsemblePlan:
         names = [Path(path).name for path in sorted(set(self.data.soundscape_labels["path"]))]
         windows_a_target = max(1, round(1 / (1 - self.config.inference.overlap)))
         step_s = self.config.data.target_s / windows_a_target
-        return self._shards("labelled", self.data.root / self.data.soundscapes_name, names, step_s)
+        return self._shards(LABELLED_PART, self.data.root / self.data.soundscapes_name, names, step_s)
 
     def _shards(self, kind: str, root: Path, names: Sequence[str], step_s: float) -> list[Shard]:
         pieces = [tuple(names[first : first + FILES_PER_SHARD]) for first in range(0, len(names), FILES_PER_SHARD)]

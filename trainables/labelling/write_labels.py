@@ -13,14 +13,10 @@ import pyarrow as pa
 from sed_model.config.sed_config import Pseudo
 from sed_model.core.parquet import read_parquet
 from sed_model.labels import rules, worth
+from sed_model.run_folder.member_scores import WINDOW_SCHEMA
 from sed_model.scores import combine, smoothing
 from trainables.labelling.members import joining
 from trainables.labelling.plan import EnsemblePlan, Shard
-
-WINDOW_SCHEMA = pa.schema(
-    [("filename", pa.string()), ("start_s", pa.float32()), ("end_s", pa.float32()), ("rms", pa.float32())]
-)
-"""The columns of a part before those of the members, member_0, member_1, ..., which hold their probabilities."""
 
 
 def joined_windows(plan: EnsemblePlan, shards: Sequence[Shard], chosen: Sequence[bool] | None = None) -> pd.DataFrame:

@@ -3,7 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sed_model.core.errors import DataError
-from sed_model.data.soundscape_parts import site_of, soundscape_parts
+from sed_model.core.soundscape_names import site_of
+from sed_model.data.soundscape_parts import soundscape_parts
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Frame scores become events: hysteresis, median filter, gaps, and the tables of Audacity and Raven."""
+"""Frame scores become events: hysteresis, median filter, gaps, and the table of all."""
 
 from __future__ import annotations
 
@@ -10,15 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sed_model.core.errors import ConfigError
+from sed_model.core.label_tracks import Event
 from sed_model.predict.events import (
-    Event,
     EventSettings,
-    audacity_track,
     event_table,
     filter_frames,
     find_events,
     find_runs,
-    raven_table,
 )
 
 PLAIN = EventSettings(high=0.5, low=0.25, median_s=0.0, min_gap_s=0.0, min_event_s=0.0)
@@ -73,14 +71,6 @@ def test_silence_has_no_events() -> None:
 def test_thresholds_out_of_order_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"low=0\.6 and high=0\.5"):
         EventSettings(high=0.5, low=0.6)
-
-
-def test_tables_for_audacity_and_raven() -> None:
-    events = [Event(0.1, 1.25, "=cmd\tfox\n", 0.75)]
-    assert audacity_track(events) == "0.100\t1.250\t=cmd fox\n"
-    header, row = raven_table(events, 50.0, 16_000.0).splitlines()
-    assert header.split("\t")[:5] == ["Selection", "View", "Channel", "Begin Time (s)", "End Time (s)"]
-    assert row.split("\t") == ["1", "Spectrogram 1", "1", "0.100", "1.250", "50", "16000", "=cmd fox", "0.7500"]
 
 
 def test_the_table_of_all_events_keeps_names_as_they_are() -> None:

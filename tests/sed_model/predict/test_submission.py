@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sed_model.core.errors import CheckpointError, DataError
+from sed_model.core.soundscape_names import row_id
 from sed_model.data.soundscape_labels import parse_row_id
 from sed_model.data.tables import Notes
 from sed_model.predict.submission import (
@@ -20,7 +21,6 @@ from sed_model.predict.submission import (
     lists_every_file,
     plan_columns,
     read_sample,
-    row_id,
     submission_table,
     usual_count,
     write_submission,

@@ -1,0 +1,1 @@
+"""This machine: its limits, and what to set where they are too low."""

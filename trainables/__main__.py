@@ -8,6 +8,7 @@ import sys
 COMMANDS = {
     "probe": "trainables.probe",
     "search": "trainables.search",
+    "chain": "trainables.chain",
     "train": "trainables.train",
     "ensemble": "trainables.ensemble",
     "student": "trainables.student",

@@ -6,9 +6,9 @@ import runpy
 import sys
 
 COMMANDS = {
+    "chain": "trainables.chain",
     "probe": "trainables.probe",
     "search": "trainables.search",
-    "chain": "trainables.chain",
     "train": "trainables.train",
     "ensemble": "trainables.ensemble",
     "student": "trainables.student",

@@ -30,6 +30,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("sed_model", "trainables", "analysis")
 COMMANDS: dict[str, tuple[str, ...]] = {
     "trainables.search": (),
+    "trainables.chain": (),
     "trainables.train": (),
     "trainables.probe": (),
     "trainables.ensemble": (),

@@ -6,6 +6,7 @@ import runpy
 import sys
 
 COMMANDS = {
+    "chain": "trainables.chain",
     "probe": "trainables.probe",
     "search": "trainables.search",
     "train": "trainables.train",

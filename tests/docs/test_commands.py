@@ -35,6 +35,7 @@ NOT_RUN = {
     "python benchmarks/score_teacher.py": "trains for an hour, and needs BirdNET; score_trial.py, its judge, is run",
     "python benchmarks/score_toggles.py": "trains for an hour; what it scores with is run as score_trial.py",
     "python benchmarks/score_chain.py": "runs these commands for 15 minutes; score_trial.py, its judge, is run",
+    "python -m trainables.chain": "runs most of these commands for minutes; test_chain.py runs one that is killed",
     "python benchmarks/backbone_sweep.py": "ten minutes of small trainings; test_backbone_sweep.py tries some models",
     "python benchmarks/search_efficiency.py": "minutes of measuring; part of make bench",
     "python benchmarks/scale.py": "minutes of measuring; part of make bench",

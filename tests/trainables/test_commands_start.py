@@ -44,7 +44,7 @@ importlib.import_module(sys.argv[1]).main(sys.argv[2:])
     [
         *("search --space x", "train --stage all --out x", "ensemble --run x", "student --run x"),
         *("predict --run x --soundscapes x --out x.csv", "export --run x --format onnx"),
-        "probe --teacher x --data x",
+        *("probe --teacher x --data x", "chain --data x"),
     ],
     ids=lambda words: words.split()[0],
 )  # fmt: skip

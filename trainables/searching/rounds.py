@@ -11,7 +11,7 @@ from pathlib import Path
 from sed_model.core import cli
 from sed_model.core.errors import ConfigError, DataError
 from sed_model.core.texts import shown
-from sed_model.run_folder.delivered import LEAST_CHANCE
+from sed_model.run_folder.delivered import LEAST_CHANCE, Lead
 from sed_model.run_folder.folder import RunFolder
 from trainables.on_ray.cluster import joined_address, ray_session
 from trainables.searching.next_steps import can_teach
@@ -41,6 +41,20 @@ class StudentOptions:
     overrides: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Round:
+    """A round that is done: its run folder, its score, and its lead over its teacher."""
+
+    run: Path
+    macro_auc: float
+    lead: Lead
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether it is not proven worse than its teacher."""
+        return self.lead.p_better >= LEAST_CHANCE
+
+
 def run_rounds(options: StudentOptions) -> None:
     """Train round after round. Rounds that are done are kept; one that was broken off is gone on with.
 
@@ -55,19 +69,10 @@ def run_rounds(options: StudentOptions) -> None:
     kept, number = 0, 0
     with ray_session(joined_address(options.address)):
         for number in range(1, options.rounds + 1):
-            print(f"\nround {number}: the teacher is {teacher.name} (macro AUC {score_of(teacher):.4f})", flush=True)
-            try:
-                student = train_round(number, teacher, options)
-            except KeyboardInterrupt:  # with the hint of the round's search, which would go on with that round alone
-                raise KeyboardInterrupt from None
-            lead = lead_of(student, teacher)
-            print(f"round {number}: macro AUC {score_of(student):.4f}, {lead_text(lead)}", flush=True)
-            if lead.p_better < LEAST_CHANCE:
-                print(
-                    "the round is proven worse than its teacher: it is left out, and no further one follows", flush=True
-                )
+            done = run_round(number, teacher, options)
+            if not done.is_kept:
                 break
-            kept, teacher = number, student
+            kept, teacher = number, done.run
             if number < options.rounds and not can_teach(RunFolder(teacher)):
                 print("no window was sure enough to be a pseudo-label: no further round", flush=True)
                 break
@@ -80,6 +85,20 @@ def run_rounds(options: StudentOptions) -> None:
         f"python -m trainables.predict --run {name} --soundscapes {scapes} --post post.json --out submission.csv",
         f"python -m trainables.export --run {name} --kaggle kaggle --post post.json",
     )
+
+
+def run_round(number: int, teacher: Path, options: StudentOptions) -> Round:
+    """Train the round, new or gone on with, and say what it is worth against its teacher."""
+    print(f"\nround {number}: the teacher is {teacher.name} (macro AUC {score_of(teacher):.4f})", flush=True)
+    try:
+        student = train_round(number, teacher, options)
+    except KeyboardInterrupt:  # with the hint of the round's search, which would go on with that round alone
+        raise KeyboardInterrupt from None
+    done = Round(student, score_of(student), lead_of(student, teacher))
+    print(f"round {number}: macro AUC {done.macro_auc:.4f}, {lead_text(done.lead)}", flush=True)
+    if not done.is_kept:
+        print("the round is proven worse than its teacher: it is left out, and no further one follows", flush=True)
+    return done
 
 
 def train_round(number: int, teacher: Path, options: StudentOptions) -> Path:

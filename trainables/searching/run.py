@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+
+import pandas as pd
 
 from sed_model.data.splits import unlabelled_soundscapes
 from sed_model.predict.report_frames import write_frame_scores
@@ -33,7 +37,7 @@ def run_search(options: SearchOptions) -> None:
     start_s = time.monotonic()
     machine = machine_for(options.address)
     prepared = prepare(options, machine)
-    run, job = prepared.run, prepared.job
+    job = prepared.job
     if machine is not None:
         check_cluster(job, machine)
         if options.dry_run:
@@ -44,28 +48,13 @@ def run_search(options: SearchOptions) -> None:
         if options.dry_run:
             print_dry_run(prepared, cluster, options.max_concurrent)
             return
-        if note := unused_gpus(job, cluster):
-            print(note, flush=True)
-        with only_driver(run.path, "search"), hint_to_resume(run, None if options.is_last else options.command):
-            if not options.resume:
-                check_unused(run)  # another search may have taken the name meanwhile
-                run.write_search(prepared.record)
-            print(f"run folder {run.path}", flush=True)
-            if cluster.dashboard:
-                print(f"Ray dashboard {cluster.dashboard} (token: ray get-auth-token)", flush=True)
-            prepared = with_what_was_heard(prepared)
-            job = prepared.job
+        with driving(prepared, cluster, options) as prepared:
             print(f"set-up took {time.monotonic() - start_s:.0f} s; trials start", flush=True)
             search(prepared, cluster, options)
             refit_finalists(prepared, cluster, options)
-            board = run.write_leaderboard()
-            print_leaderboard(board, prepared.space, time.monotonic() - start_s, run)
-            for best in best_trials(run.read_trials(), 1):
-                print(f"scoring frames with {best['trial_id']}, for the report", flush=True)
-                write_frame_scores(run.trial(best["number"]), prepared.data.root)
-            if options.pseudo_labels and unlabelled_soundscapes(prepared.data) and best_trials(run.read_trials(), 1):
-                top_k = options.top_k or DEFAULT_TOP_K
-                label_soundscapes(plan_ensemble(EnsembleJob(run.path, job.data_dir, run.ensemble, top_k=top_k)))
+            board = rank_trials(prepared, time.monotonic() - start_s)
+            if options.pseudo_labels:
+                label_unlabelled(prepared, options.top_k)
     print_places(prepared, board)
     if options.is_last:
         print_next_commands(prepared, board)
@@ -78,6 +67,48 @@ def with_what_was_heard(prepared: Prepared) -> Prepared:
         return prepared
     hearing = heard_once(job.hearing, prepared.data, prepared.space.base.data)
     return replace(prepared, job=replace(job, teacher=replace(job.teacher, hearing=hearing)))
+
+
+@contextmanager
+def driving(prepared: Prepared, cluster: ClusterInfo, options: SearchOptions) -> Iterator[Prepared]:
+    """For the length of the block the run folder is this process's; whoever breaks it off is told how to go on.
+
+    Yields:
+        the search with what its teacher heard.
+
+    Raises:
+        ConfigError: another process writes there, or the name was taken meanwhile.
+    """
+    run = prepared.run
+    if note := unused_gpus(prepared.job, cluster):
+        print(note, flush=True)
+    with only_driver(run.path, "search"), hint_to_resume(run, None if options.is_last else options.command):
+        if not options.resume:
+            check_unused(run)  # another search may have taken the name meanwhile
+            run.write_search(prepared.record)
+        print(f"run folder {run.path}", flush=True)
+        if cluster.dashboard:
+            print(f"Ray dashboard {cluster.dashboard} (token: ray get-auth-token)", flush=True)
+        yield with_what_was_heard(prepared)
+
+
+def rank_trials(prepared: Prepared, took_s: float) -> pd.DataFrame:
+    """Write the leaderboard and print it, and score frames with the best trial, for the report."""
+    run = prepared.run
+    board = run.write_leaderboard()
+    print_leaderboard(board, prepared.space, took_s, run)
+    for best in best_trials(run.read_trials(), 1):
+        print(f"scoring frames with {best['trial_id']}, for the report", flush=True)
+        write_frame_scores(run.trial(best["number"]), prepared.data.root)
+    return board
+
+
+def label_unlabelled(prepared: Prepared, top_k: int | None) -> None:
+    """Label the unlabelled soundscapes, where there are any, with what the run delivers, or its best trials."""
+    run = prepared.run
+    if unlabelled_soundscapes(prepared.data) and best_trials(run.read_trials(), 1):
+        job = EnsembleJob(run.path, prepared.job.data_dir, run.ensemble, top_k=top_k or DEFAULT_TOP_K)
+        label_soundscapes(plan_ensemble(job))
 
 
 def check_cluster(job: SearchJob, cluster: ClusterInfo) -> None:

@@ -71,7 +71,7 @@ def search(
     n_left = settings.num_trials - len(finished)
     if n_left <= 0:
         print(f"all {settings.num_trials} trials are done; raise --num-trials for more", flush=True)
-        end_of_search(run, settings.num_trials)  # the search may have been killed before it
+        end_of_search(run, settings.num_trials, options.is_last)  # the search may have been killed before it
         return
     tuner = tune.Tuner(
         tune.with_resources(trainable_of(job), trial_resources(job)),
@@ -96,17 +96,17 @@ def search(
     )
     run_tuner(tuner, recorder)
     fetch_all(job, fetcher.left)
-    end_of_search(run, settings.num_trials)
+    end_of_search(run, settings.num_trials, options.is_last)
 
 
-def end_of_search(run: RunFolder, num_trials: int) -> None:
-    """Tidy up, and say what did not come off."""
+def end_of_search(run: RunFolder, num_trials: int, is_last: bool = True) -> None:
+    """Tidy up, and say what did not come off; what would run the rest only where the command ends with the search."""
     trials = run.read_trials()
     ended = [row for row in trials if row["status"] != "running"]
     for row in ended:
         delete_state(run.trial(row["number"]))
     shutil.rmtree(run.path / "trials" / RECORDS, ignore_errors=True)  # of stopped trials
-    if len(ended) < num_trials:
+    if len(ended) < num_trials and is_last:
         print(f"the budget is used up after {len(ended)} of {num_trials} trials; {resume_command(run)} runs the rest")
     if not best_trials(trials, 1):
         errors = sorted({row["error"] for row in trials if row["error"]})

@@ -98,7 +98,7 @@ class Model(Section):
         "Local safetensors file with pretrained weights of the backbone under timm's names; replaces `pretrained`.",
     )
     multi_resolution: bool = key(
-        False, "Two more input channels: log-mels of transforms a quarter as long, twice a frame, which tell when."
+        False, "A second input channel: a log-mel of transforms a quarter as long, which tells when."
     )
     multi_head_attention: bool = key(
         False, "Self-attention between frames decides how much each counts in the clip score."

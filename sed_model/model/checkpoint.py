@@ -159,6 +159,11 @@ def load_model(folder: Path) -> LoadedModel:
     """
     lineage = read_lineage(folder)
     config = read_config(folder)
+    if config.model.multi_resolution and lineage.split is None:
+        raise CheckpointError(
+            f"{folder}: model.multi_resolution=true of an earlier release, whose second log-mel was another one; "
+            "train again."
+        )
     weights_path = folder / WEIGHTS_FILE
     if sha256_of(weights_path) != lineage.weights_sha256:
         raise CheckpointError(f"{weights_path}: does not match the checksum in {LINEAGE_FILE}; copy the folder again.")

@@ -17,12 +17,11 @@ from jaxtyping import Float32
 from torchaudio.functional import melscale_fbanks
 
 from sed_model.config.sed_config import FrontEnd
-from sed_model.model.mel_kernels import cut_frames, pitched_bands, sum_bands
+from sed_model.model.mel_kernels import cut_frames, join_steps, pitched_bands, sum_bands
 
 Samples = Any  # [n_samples] of int16 or float32
 FrameMels = Float32[np.ndarray, "frames mels"]
 LogMels = Float32[np.ndarray, "mels frames"]
-StepMels = Float32[np.ndarray, "2 mels frames"]
 MelFilters = Float32[np.ndarray, "mels bins"]
 
 POWER_FLOOR = 1e-10
@@ -78,18 +77,17 @@ class FastMel:
             sum_bands(spectrum.view(np.float32), bands, power[start : start + len(part)])
         return power
 
-    def shape(self, n_samples: int) -> tuple[int, ...]:
-        """Of the log-mel of so many samples."""
-        return self._settings.n_mels, 1 + n_samples // self._settings.hop_length
+    def n_frames(self, n_samples: int) -> int:
+        return 1 + n_samples // self._settings.hop_length
 
-    def log_mel(self, waveform: Samples) -> LogMels | StepMels:
+    def log_mel(self, waveform: Samples) -> LogMels:
         """Log-mel of a clip, 0..1, as `frontend.LogMel` computes it."""
         return scale_power(self.mel_power(waveform), self._settings.top_db)
 
-    def log_mel_batch(self, waveforms: Samples, n_threads: int = 1) -> Float32[np.ndarray, "batch ..."]:
+    def log_mel_batch(self, waveforms: Samples, n_threads: int = 1) -> Float32[np.ndarray, "batch mels frames"]:
         """Log-mels of clips [batch, samples]; threads share them out, for all that takes time releases the GIL."""
         n_clips, n_samples = waveforms.shape
-        out = np.empty((n_clips, *self.shape(n_samples)), np.float32)
+        out = np.empty((n_clips, self._settings.n_mels, self.n_frames(n_samples)), np.float32)
 
         def fill(number: int) -> None:
             out[number] = self.log_mel(waveforms[number])
@@ -128,24 +126,20 @@ def short_filters(front_end: FrontEnd) -> MelFilters:
 
 
 class ShortMel(FastMel):
-    """Log-mels that tell when a sound was: two steps for each frame of `FastMel`, of transforms a quarter as long.
+    """Log-mels that tell when a sound was: the frames of `FastMel`, each from a transform a quarter as long.
 
-    The first is centred where the frame is, the second half a hop later. They overlap: no sample lies between them.
+    Each frame is half of the short spectrum at its centre and a quarter of those half a hop before and behind, so that
+    no sample lies between frames.
     """
 
     def __init__(self, front_end: FrontEnd) -> None:
         super().__init__(short_transform(front_end), short_filters(front_end))
 
-    def shape(self, n_samples: int) -> tuple[int, ...]:
-        n_mels, n_steps = super().shape(n_samples)
-        return 2, n_mels, (n_steps + 1) // 2
+    def n_frames(self, n_samples: int) -> int:
+        return (super().n_frames(n_samples) + 1) // 2
 
-    def log_mel(self, waveform: Samples) -> StepMels:
-        steps = scale_power(self.mel_power(waveform), self._settings.top_db)
-        n_steps = steps.shape[1]
-        # Where the clip ends at a frame, its second step is the first again.
-        late = steps[:, np.minimum(np.arange(1, n_steps + 1, 2), n_steps - 1)]
-        return np.stack([steps[:, ::2], late])
+    def log_mel(self, waveform: Samples) -> LogMels:
+        return scale_power(join_steps(self.mel_power(waveform)), self._settings.top_db)
 
 
 @lru_cache(maxsize=8)

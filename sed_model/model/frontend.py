@@ -27,14 +27,13 @@ anew from the kernel, which made log-mels 1.8 times slower in some runs and not 
 
 Waveforms = Float[Tensor, "batch samples"] | Int16[Tensor, "batch samples"]
 """int16 counts as full scale 32768."""
-LogMels = Float32[Tensor, "batch mels frames"] | Float32[Tensor, "batch 2 mels frames"]
 
 
 class LogMel(nn.Module):
     """Log-mel of each clip, 0..1: its loudest point is 1 and everything `top_db` below that is 0.
 
     On a CPU by the compiled loops of `fast_mel`; elsewhere, and in a graph that is traced, by torchaudio. With `short`
-    it is that of `fast_mel.ShortMel`: as many frames, and for each two channels from shorter stretches of time.
+    it is that of `fast_mel.ShortMel`: as many frames, each from a shorter stretch of time.
     """
 
     def __init__(self, settings: FrontEnd, short: bool = False) -> None:
@@ -60,7 +59,7 @@ class LogMel(nn.Module):
             module._non_persistent_buffers_set.update(module._buffers)
 
     @torch.no_grad()
-    def forward(self, waveforms: Waveforms) -> LogMels:
+    def forward(self, waveforms: Waveforms) -> Float32[Tensor, "batch mels frames"]:
         if waveforms.device.type != "cpu" or _is_traced():
             return self.by_torchaudio(waveforms)
         samples = waveforms if waveforms.dtype == torch.int16 else waveforms.float()
@@ -68,20 +67,21 @@ class LogMel(nn.Module):
         return torch.from_numpy(fast.log_mel_batch(samples.detach().numpy(), torch.get_num_threads()))
 
     @torch.no_grad()
-    def by_torchaudio(self, waveforms: Waveforms) -> LogMels:
+    def by_torchaudio(self, waveforms: Waveforms) -> Float32[Tensor, "batch mels frames"]:
         """The same values, within 1e-5, by library calls alone: what `forward` does on an accelerator."""
         samples = waveforms * float(INT16_SCALE) if waveforms.dtype == torch.int16 else waveforms.float()
         chunk = CPU_CHUNK if samples.device.type == "cpu" else max(1, len(samples))
         with torch.autocast(samples.device.type, enabled=False):
             return torch.cat([scale_power(self._power(part), self.settings.top_db) for part in samples.split(chunk)])
 
-    def _power(self, samples: Float[Tensor, "batch samples"]) -> Float[Tensor, "batch ..."]:
+    def _power(self, samples: Float[Tensor, "batch samples"]) -> Float[Tensor, "batch mels frames"]:
         power: Tensor = self.mel(samples)
         if not self.short:
             return power
-        n_steps = power.shape[-1]
-        steps = F.pad(power, (0, n_steps % 2), mode="replicate")
-        return torch.stack([steps[..., ::2], steps[..., 1::2]], dim=1)
+        steps = F.pad(power, (1, 1), mode="replicate")
+        n_frames = (power.shape[-1] + 1) // 2
+        before, centre, behind = (steps[..., first::2][..., :n_frames] for first in range(3))
+        return 0.5 * centre + 0.25 * (before + behind)
 
 
 def _is_traced() -> bool:
@@ -89,25 +89,25 @@ def _is_traced() -> bool:
     return torch.compiler.is_compiling() or bool(torch.jit.is_tracing())  # type: ignore[attr-defined, no-untyped-call]
 
 
-def scale_power(power: Float[Tensor, "batch ..."], top_db: float) -> Float[Tensor, "batch ..."]:
+def scale_power(power: Float[Tensor, "batch mels frames"], top_db: float) -> Float[Tensor, "batch mels frames"]:
     """Mel power -> 0..1, relative to the loudest point of each clip."""
     level_db = power.clamp(min=POWER_FLOOR).log10_().mul_(10)
-    reference_db = level_db.amax(dim=tuple(range(1, level_db.ndim)), keepdim=True).clamp(min=REFERENCE_FLOOR_DB)
+    reference_db = level_db.amax(dim=(-2, -1), keepdim=True).clamp(min=REFERENCE_FLOOR_DB)
     return level_db.sub_(reference_db - top_db).div_(top_db).clamp_(0, 1)
 
 
 class InputImages(nn.Module):
-    """What the backbone sees: a log-mel; with `multi_resolution` two more of short transforms, which tell when."""
+    """What the backbone sees: a log-mel; with `multi_resolution` also one of short transforms, which tells when."""
 
     def __init__(self, settings: FrontEnd, multi_resolution: bool) -> None:
         super().__init__()
-        self.log_mel = LogMel(settings)
-        self.short = LogMel(settings, short=True) if multi_resolution else None
+        self.log_mels = nn.ModuleList([LogMel(settings)])
+        if multi_resolution:
+            self.log_mels.append(LogMel(settings, short=True))
 
     @property
     def n_channels(self) -> int:
-        return 1 if self.short is None else 3
+        return len(self.log_mels)
 
     def forward(self, waveforms: Waveforms) -> Float32[Tensor, "batch channels mels frames"]:
-        long = self.log_mel(waveforms).unsqueeze(1)
-        return long if self.short is None else torch.cat([long, self.short(waveforms)], dim=1)
+        return torch.stack([log_mel(waveforms) for log_mel in self.log_mels], dim=1)

@@ -32,7 +32,7 @@ def test_both_paths_agree_on_both_resolutions() -> None:
     for n_samples in (16_000, 15_999, 16_128):  # an even and an odd number of half hops
         part = clips(n_samples=n_samples)
         torch.testing.assert_close(short(part), short.by_torchaudio(part), rtol=0, atol=1e-5)
-    assert InputImages(SETTINGS, multi_resolution=True)(clips()).shape == (6, 3, 40, 63)
+    assert InputImages(SETTINGS, multi_resolution=True)(clips()).shape == (6, 2, 40, 63)
 
 
 @pytest.mark.parametrize("path", PATHS)

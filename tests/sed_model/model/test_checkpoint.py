@@ -57,6 +57,14 @@ def test_a_model_comes_back_as_it_was(saved: Path, tiny_config: SedConfig) -> No
         assert torch.equal(value, weights[name]), name
 
 
+def test_a_second_log_mel_of_earlier_releases_is_refused(tmp_path: Path, tiny_config: SedConfig) -> None:
+    """Its weights would load, and hear something else. Models of that time do not say what validated them."""
+    config = tiny_config.with_overrides({"model.multi_resolution": True})
+    save_random_model(tmp_path, config)
+    with pytest.raises(CheckpointError, match=r"multi_resolution=true of an earlier release, .* train again"):
+        load_model(tmp_path)
+
+
 def test_a_folder_holds_safetensors_and_json_only(saved: Path) -> None:
     assert sorted(path.name for path in saved.iterdir()) == ["config.json", "model.json", "model.safetensors"]
     for name in ("config.json", "model.json"):

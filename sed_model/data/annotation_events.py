@@ -39,7 +39,7 @@ class ClassFinder:
         for one in class_names(root, files.classes):
             for name in (one.scientific_name, one.common_name):
                 by_name.setdefault(plain(name), set()).add(one.primary_label)
-        self._by_name = {name: labels.pop() for name, labels in by_name.items() if len(labels) == 1}
+        self._by_name = {name: labels.pop() for name, labels in by_name.items() if name and len(labels) == 1}
 
     def __contains__(self, text: object) -> bool:
         return self.find(str(text))[0] is not None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -23,6 +23,9 @@ from sed_model.data.label_rows import EDGE_TOLERANCE_S, LabelledFiles, Window, w
 from sed_model.data.layouts import find_layout
 from sed_model.data.tables import Notes, Problems, read_text_table
 from sed_model.data.train_table import TrainTable, read_classes
+
+LONGEST_TARGET_S = 60.0
+"""Of `data.target_s`."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,8 @@ class WindowRules:
     complete: bool = False
 
     def __post_init__(self) -> None:
+        if self.target_s > LONGEST_TARGET_S:
+            raise DataError(f"--target-s {self.target_s:g} is above {LONGEST_TARGET_S:g}, the most of data.target_s.")
         if not 0 < self.min_overlap_s <= self.target_s:
             raise DataError(
                 f"--min-overlap-s {self.min_overlap_s:g} is outside 0 to --target-s {self.target_s:g}; change one."
@@ -123,7 +128,7 @@ def _read_tables(
                 f"{MINUTE_S:g}, and train with data.target_s={MINUTE_S:g} data.window_s={MINUTE_S:g}",
             )
         tables += [table] if table is not None else []
-    problems.raise_if_any(Path(*places[:1]))
+    problems.raise_if_any(places[0])
     return tables
 
 
@@ -178,7 +183,7 @@ def _label_windows(events: Sequence[Event], reader: EventReader, rules: WindowRu
     return windows
 
 
-def windows_of(event: Event, rules: WindowRules) -> Iterator[int]:
+def windows_of(event: Event, rules: WindowRules) -> list[int]:
     """The numbers of the windows that an event labels; of a stretch without a call, those that it covers whole."""
     target_s, least_s = rules.target_s, rules.min_overlap_s
     if event.label == NO_CALL:
@@ -189,8 +194,8 @@ def windows_of(event: Event, rules: WindowRules) -> Iterator[int]:
     }
     labelled = [number for number, overlap_s in held_s.items() if overlap_s > least_s - 1e-6]
     if labelled or event.label == NO_CALL:
-        return iter(labelled)
-    return iter([int((event.start_s + event.end_s) / 2 // target_s)])
+        return labelled
+    return [int((event.start_s + event.end_s) / 2 // target_s)]
 
 
 def _with_row_ids(table: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:

@@ -204,11 +204,11 @@ def event(start_s: float, end_s: float, label: str = "a") -> Event:
     ],
 )
 def test_which_windows_an_event_labels(start_s: float, end_s: float, windows: list[int]) -> None:
-    assert list(windows_of(event(start_s, end_s), WindowRules())) == windows
+    assert windows_of(event(start_s, end_s), WindowRules()) == windows
 
 
 def test_a_stretch_without_a_call_has_to_cover_a_window_whole() -> None:
-    assert list(windows_of(event(4.0, 14.9, NO_CALL), WindowRules())) == [1]
+    assert windows_of(event(4.0, 14.9, NO_CALL), WindowRules()) == [1]
 
 
 def test_events_of_a_class_are_joined_where_they_touch() -> None:
@@ -220,6 +220,17 @@ def test_events_of_a_class_are_joined_where_they_touch() -> None:
 def test_an_overlap_that_no_window_can_have_is_refused(least_s: float) -> None:
     with pytest.raises(DataError, match="--min-overlap-s"):
         WindowRules(min_overlap_s=least_s)
+
+
+def test_windows_that_no_training_can_have_are_refused() -> None:
+    with pytest.raises(DataError, match="--target-s 90 is above 60"):
+        WindowRules(target_s=90)
+
+
+def test_a_name_that_two_classes_share_or_lack_means_neither(root: Path, import_from: Import) -> None:
+    (root / "taxonomy.csv").write_text("primary_label,common_name\n1139490,Cricket\ngrekis,Cricket\nx,\n")
+    lines = "1\t2\tCricket\n1\t2\t'\n1\t2\tgrekis\n"
+    assert "labels that are no class (2)" in import_from({"S1.txt": lines}).left_out.report()
 
 
 SPANS = st.lists(st.tuples(st.integers(0, 100), st.integers(0, 100), st.sampled_from("ab")), max_size=12)

@@ -178,7 +178,6 @@ def test_stretch_and_pitch_in_one_pass_sound_like_two() -> None:
         wanted = level_db(plain_chain(settings)(samples=sound, sample_rate=RATE_HZ))
         got = level_db(WaveAugmenter(settings, RATE_HZ)(sound, seed))
         heard = wanted > wanted.max() - 60
-        print("DIFF", np.abs(got - wanted)[heard].mean())
         assert np.abs(got - wanted)[heard].mean() < 1.5
         changes_db.append(float(np.abs(level_db(sound) - wanted)[heard].mean()))
     assert max(changes_db) > 3, "the comparison sees nothing"

@@ -158,9 +158,9 @@ TRAIN = {
     "unknown key": (["--stage", "all", "--set", "optim.rate=1"], ["optim.rate", "unknown"]),
     "out that is a file": (["--stage", "all", "--out", "/dev/null"], ["/dev/null", "is a file"]),
     "a weight without a teacher": (["--stage", "all", "--set", "distil.weight=1"], ["distil.weight=1", "--teacher"]),
-    "a teacher that is no probe": (
+    "a teacher that is no run": (
         ["--stage", "all", "--teacher", "runs/mine", "--set", "distil.weight=1"],
-        ["--teacher", "runs/mine", "is no run of python -m trainables.probe"],
+        ["runs/mine", "is no run folder"],
     ),
     "no worker": (["--stage", "all", "--workers", "0"], ["--workers", "'0'"]),
 }  # fmt: skip

@@ -21,7 +21,7 @@ NO_CONFIGS = ODD_JSON | {
 
 
 def configuration(path: Path | str) -> object:
-    return training_config(TrainOptions((), "pretrain_ce", config=str(path)), ("pretrain_ce",))
+    return training_config(TrainOptions((), "pretrain_ce", config=str(path)), ("pretrain_ce",), None)
 
 
 @pytest.mark.parametrize("content", NO_CONFIGS.values(), ids=NO_CONFIGS)

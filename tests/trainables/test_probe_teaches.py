@@ -20,6 +20,7 @@ from sed_model.run_folder.folder import RunFolder, labels_of_part
 from tests.trainables.tiny import BASE
 from trainables import export, train
 from trainables.searching.checks import check_stages, check_teacher_heard
+from trainables.searching.training import hearing_of
 from trainables.searching.hear_once import heard_once
 from trainables.searching.training import hearing_of
 from trainables.spaces.load import load_space
@@ -151,6 +152,14 @@ def test_a_probe_that_was_broken_off_is_refused(tmp_path: Path, run: RunFolder) 
     broken.write_search(run.read_search())
     with pytest.raises(DataError, match=r"the probe was broken off; run trainables\.probe again"):
         find_teacher(broken.path)
+
+
+def test_a_training_hears_with_probes_alone(tmp_path: Path, run: RunFolder) -> None:
+    search = RunFolder(tmp_path / "search")
+    search.write_search({key: value for key, value in run.read_search().items() if key != "probe"})
+    assert hearing_of(run.path).sha256
+    with pytest.raises(ConfigError, match=r"search: is no run of python -m trainables\.probe"):
+        hearing_of(search.path)
 
 
 # --- the whole search

@@ -169,11 +169,11 @@ def test_the_ensemble_refuses_what_is_not_its_own() -> None:
 def test_train_refuses_what_its_stage_ignores_and_tells_the_next_without_it(tmp_path: Path) -> None:
     words = ["--stage", "train_bce", "--data", "d", "--set", "stages.train_bce.lr=0.01", "--set=seed=1"]
     options = TrainOptions(tuple(words), "train_bce", data=tmp_path, overrides=("stages.train_bce.lr=0.01", "seed=1"))
-    assert training_config(options, ("train_bce",)).stages.train_bce.lr == 0.01
+    assert training_config(options, ("train_bce",), None).stages.train_bce.lr == 0.01
     with pytest.raises(
         ConfigError, match=r"stages\.train_bce\.lr=0\.01: .* is not trained, but finetune; add the stage"
     ):
-        training_config(options, ("finetune",))
+        training_config(options, ("finetune",), None)
     assert command(words, "finetune") == "python -m trainables.train --stage finetune --data d --set=seed=1"
     assert command(words, "train_bce").endswith("--set stages.train_bce.lr=0.01 --set=seed=1")
 

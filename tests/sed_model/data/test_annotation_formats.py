@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sed_model.core.errors import DataError
+from sed_model.core.label_tracks import Event, audacity_track, raven_table
 from sed_model.data.annotation_formats import Annotation, ReadingRules, read_annotations
 from sed_model.data.tables import Notes
-from sed_model.predict.events import Event, audacity_track, event_table, raven_table
+from sed_model.predict.events import event_table
 from tests.hostile import drawn, refusal
 
 RAVEN = (

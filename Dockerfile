@@ -20,9 +20,9 @@ COPY analysis analysis
 COPY search_spaces search_spaces
 RUN uv pip install --system --no-cache --compile-bytecode --no-deps .
 
-RUN useradd --create-home --uid ${USER_ID} sed && install -d -o sed /work /work/runs /work/cache
+RUN useradd --create-home --uid ${USER_ID} sed && install -d -o sed /sed /sed/runs /sed/cache
 USER sed
-WORKDIR /work
-ENV SED_CACHE_DIR=/work/cache RAY_USAGE_STATS_ENABLED=0 PYTHONUNBUFFERED=1
+WORKDIR /sed
+ENV SED_CACHE_DIR=/sed/cache RAY_USAGE_STATS_ENABLED=0 PYTHONUNBUFFERED=1
 ENTRYPOINT ["sed-search"]
 CMD ["--help"]

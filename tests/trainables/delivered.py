@@ -33,7 +33,8 @@ def write_delivered_run(
 
 def _finalist(run: RunFolder, base: SedConfig, data: DataFolder, number: int, n_parts: int) -> Finalist:
     seed = 100 * base.seed + number
-    facts: dict[str, Any] = {"data_fingerprint": data.fingerprint, "split": split(data, base.data).record}
+    facts: dict[str, Any] = {"data_fingerprint": data.fingerprint, "classes": data.classes}
+    facts["split"] = split(data, base.data).record
     save_random_model(run.trial(number), base, seed, metrics={"macro_auc": 0.5}, **facts)
     members = []
     for part in range(n_parts):

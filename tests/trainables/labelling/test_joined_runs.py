@@ -20,9 +20,8 @@ from sed_model.data.recordings import read_data_folder
 from sed_model.data.splits import split
 from sed_model.model.checkpoint import read_lineage
 from sed_model.run_folder.delivered import DELIVERED_FILE
-from sed_model.run_folder.folder import labels_of_part
+from sed_model.run_folder.folder import RunFolder, labels_of_part
 from tests.trainables.delivered import write_delivered_run
-from tests.trainables.probes import run_probe
 from tests.trainables.tiny import write_data
 from trainables import ensemble
 from trainables.labelling.candidates import EnsembleJob
@@ -158,15 +157,17 @@ def test_what_predicts_for_the_run_alone_leaves_members_of_others_out(written: P
 
 # --- the whole job, with a probe
 
+PROBE_RATE = {"front_end.sample_rate_hz": SedConfig().front_end.sample_rate_hz}
+"""The front end of a probe is that of base.yaml."""
+
 
 @pytest.mark.slow
 def test_a_probe_labels_beside_a_search_and_students_name_its_teacher(
     probed: Path, tiny_base: SedConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = read_data_folder(probed / "data", 1.0)
-    rate = ("--set", f"front_end.sample_rate_hz={tiny_base.front_end.sample_rate_hz}")
-    probe = run_probe(probed / "teacher/tiny.yaml", probed / "data", tmp_path, *rate, "--no-pseudo-labels")
-    run = write_delivered_run(tmp_path / "cnn", tiny_base, data, n_parts=4)
+    probe, base = RunFolder(probed / "runs/probe"), tiny_base.with_overrides(PROBE_RATE)
+    run = write_delivered_run(tmp_path / "cnn", base, data, n_parts=4)
     words = ["--run", run.path, "--also", probe.path, "--share", 0.25, "--set", "pseudo.keep_window=0.01"]
     ensemble.main([str(word) for word in words])
 
@@ -178,7 +179,7 @@ def test_a_probe_labels_beside_a_search_and_students_name_its_teacher(
         cnns = {read_lineage(run.refit(number, True, part)).weights_sha256 for number in range(2)}
         assert cnns < set(labels.teachers) <= probes | cnns
         assert [str(one) for one in labels.foreign] == ["tiny (CC BY-NC 4.0)"]
-        config = tiny_base.with_overrides({"data.soundscape_folds": 4, "data.fold": part})
+        config = base.with_overrides({"data.soundscape_folds": 4, "data.fold": part})
         of_part = opened(data, config, labels_of_part(run.ensemble, part), None)
         check_leaks(of_part, read_lineage(teacher.models[part]))
         assert [one.name for one in of_part.foreign(config)] == ["tiny"]
@@ -194,9 +195,8 @@ def test_beside_a_probe_who_has_heard_soundscapes_labels_for_parts_alone(
 ) -> None:
     """For whom all labelled soundscapes validate the probe's trials label, which have heard none."""
     data = read_data_folder(probed / "data", 1.0)
-    rate = ("--set", f"front_end.sample_rate_hz={tiny_base.front_end.sample_rate_hz}")
-    probe = run_probe(probed / "teacher/tiny.yaml", probed / "data", tmp_path, *rate, "--no-pseudo-labels")
-    run = write_delivered_run(tmp_path / "cnn", tiny_base, data, n_parts=4)
+    probe, base = RunFolder(probed / "runs/probe"), tiny_base.with_overrides(PROBE_RATE)
+    run = write_delivered_run(tmp_path / "cnn", base, data, n_parts=4)
     made = plan_ensemble(EnsembleJob(probe.path, data.root, tmp_path / "out", also=(run.path,)))
     assert {name[:10] for name in labellers(made, made.choice.whole())} <= {f"trial_000{number}" for number in range(3)}
     assert made.rules.teachers == (probed / "teacher/tiny.onnx",)

@@ -28,17 +28,17 @@ search: $(STAMP) ## search SPACE on the demo data, or with ARGS='--data DIR ..' 
 
 .PHONY: test
 test: $(STAMP) ## what a change has to pass: all but the slow tests
-	@echo "test: about 5 minutes on 2 cores (make test-all: about 15)"
+	@echo "test: 5 to 15 minutes on 2 cores (make test-all: 15 to 50)"
 	@$(BIN)/python -m pytest -n 2 -m "not slow" $(ARGS)
 
 .PHONY: test-slow
 test-slow: $(STAMP) ## the other tests: every kill, a cluster, every documented command
-	@echo "test-slow: about 10 minutes on 2 cores"
+	@echo "test-slow: 10 to 35 minutes on 2 cores"
 	@$(BIN)/python -m pytest -n 2 -m slow $(ARGS)
 
 .PHONY: test-all
 test-all: $(STAMP) ## all tests
-	@echo "test-all: about 15 minutes on 2 cores"
+	@echo "test-all: 15 to 50 minutes on 2 cores"
 	@$(BIN)/python -m pytest -n 2 $(ARGS)
 
 .PHONY: report

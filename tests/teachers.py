@@ -9,10 +9,12 @@ from typing import Any
 import flatbuffers
 import numpy as np
 import onnx
+import pytest
 from ai_edge_litert import schema_py_generated as schema
 from onnx import TensorProto, helper, numpy_helper
 
 from sed_model.teacher.description import TeacherDescription, checked_description
+from sed_model.teacher.runner import Teacher
 
 RATE_HZ = 8_000
 LABELS = ("Avis grekis_Great Kiskadee", "Avis abethr1_African Thrush", "Noise_Noise", "Canis lupus_Wolf")
@@ -112,3 +114,16 @@ def describe(file: Path, window_s: float = 0.001, hop_s: float | None = None, **
 def tiny_teacher(folder: Path, suffix: str = ".tflite", window_s: float = 0.001, **others: Any) -> TeacherDescription:
     """The model file made in `folder`, and its description."""
     return describe(WRITERS[suffix](folder / f"tiny{suffix}", round(window_s * RATE_HZ)), window_s, **others)
+
+
+def windows_heard(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The numbers of windows that foreign models hear from now on, one a call."""
+    counts: list[int] = []
+    hear = Teacher.hear
+
+    def counted(self: Teacher, windows: Any) -> Any:
+        counts.append(len(windows))
+        return hear(self, windows)
+
+    monkeypatch.setattr(Teacher, "hear", counted)
+    return counts

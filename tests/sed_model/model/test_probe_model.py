@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -19,9 +18,8 @@ from sed_model.model.devices import prediction_runtime
 from sed_model.model.probe_model import HeardBefore, ProbeModel, starts_in, windows_of
 from sed_model.predict.window_scores import predict_soundscape
 from sed_model.teacher.description import TeacherDescription, foreign_model
-from sed_model.teacher.runner import Teacher
 from tests.models import CLASSES, random_model
-from tests.teachers import RATE_HZ, describe, tiny_teacher, write_onnx
+from tests.teachers import RATE_HZ, describe, tiny_teacher, windows_heard, write_onnx
 
 WEIGHTS = {
     "weight": torch.tensor([[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1]]),
@@ -219,14 +217,7 @@ def test_a_probe_whose_foreign_model_is_gone_loads_and_says_so_when_it_hears(
 @pytest.fixture
 def n_heard(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
     """How many windows foreign models have heard."""
-    counts: list[int] = []
-    hear = Teacher.hear
-
-    def counted(self: Teacher, windows: Any) -> Any:
-        counts.append(len(windows))
-        return hear(self, windows)
-
-    monkeypatch.setattr(Teacher, "hear", counted)
+    counts = windows_heard(monkeypatch)
     return lambda: sum(counts)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,9 +16,8 @@ from sed_model.model.checkpoint import Lineage, LoadedModel
 from sed_model.model.devices import Runtime
 from sed_model.model.probe_model import ProbeModel
 from sed_model.teacher.description import TeacherDescription, foreign_model
-from sed_model.teacher.runner import Teacher
 from tests.models import random_model
-from tests.teachers import tiny_teacher
+from tests.teachers import tiny_teacher, windows_heard
 from tests.tiny_data import RATE_HZ, write_wav
 from trainables.labelling.heard_before import entries_of
 from trainables.labelling.job import predict_shard
@@ -58,19 +56,13 @@ def probe(teacher: TeacherDescription, tiny_base: SedConfig, tmp_path: Path) -> 
 @pytest.fixture
 def n_heard(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
     """How many windows the foreign model has heard since it was last asked."""
-    counts: list[int] = []
-    hear = Teacher.hear
-
-    def counted(self: Teacher, windows: Any) -> Any:
-        counts.append(len(windows))
-        return hear(self, windows)
+    counts = windows_heard(monkeypatch)
 
     def since() -> int:
         number = sum(counts)
         counts.clear()
         return number
 
-    monkeypatch.setattr(Teacher, "hear", counted)
     return since
 
 

@@ -12,8 +12,9 @@ It runs the search as a user would, and scores on the test soundscapes, by which
 - S: what the search delivers; S1: its single model
 
 The search tries a portfolio first that was learnt on the other sets' tables alone, where these are recorded
-(benchmarks/tables). A search that was broken off goes on; what is done is only scored. About 25 minutes a data set and
-seed on 2 idle cores.
+(benchmarks/tables). A search that was broken off goes on; what is done is only scored. Rows of score_search.jsonl
+beside this file are there already, of earlier sittings: 30 minutes a data set and seed on 2 idle cores, and a quarter
+of an hour a data set for the models of the default.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import subprocess
 import sys
 from collections import defaultdict
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +40,7 @@ from tables.summary import read_tables
 from sed_model.clips.training_data import open_training_data
 from sed_model.config.sed_config import SedConfig
 from sed_model.config.stages import plan_stages
-from sed_model.core.files import write_json, write_text
+from sed_model.core.files import write_text
 from sed_model.data.recordings import read_data_folder
 from sed_model.run_folder.folder import RunFolder
 from sed_model.train.fit import FitJob, fit
@@ -46,6 +48,8 @@ from trainables.labelling.run_members import members_of
 from trainables.searching.finalists import N_PARTS, changes_for
 from trainables.spaces.load import load_space
 
+ROWS = Path(__file__).with_suffix(".jsonl")
+"""A line for each data set and seed that has been scored, with the day and the product's version."""
 TABLES = Path(__file__).parent / "tables"
 SPACE = TABLES / "space.yaml"
 N_POINTS = 8
@@ -138,28 +142,50 @@ def as_finalist(default: SedConfig) -> SedConfig:
     return default.with_overrides(changes_for(default, search.stages, search.finalist_epochs_scale))
 
 
+def kept_rows() -> list[dict[str, Any]]:
+    return [json.loads(line) for line in ROWS.read_text(encoding="utf-8").splitlines()] if ROWS.is_file() else []
+
+
+def keep(row: dict[str, Any]) -> None:
+    write_text(ROWS, "".join(json.dumps(kept) + "\n" for kept in [*kept_rows(), row]))
+
+
 def score_job(job: Job) -> dict[str, Any]:
-    """The row of the job, as row.json in its run folder keeps it."""
-    done = job.run.path / "row.json"
-    if done.is_file():
-        kept: dict[str, Any] = json.loads(done.read_text(encoding="utf-8"))
-        return kept
+    """The row of the job, as ROWS keeps it."""
+    name, others = job.data.name, [row for row in kept_rows() if row["data"] == job.data.name]
+    if done := next((row for row in others if row["seed"] == job.seed), None):
+        return done
     search(job)
     default = load_space(SPACE, job.settings).base
     epochs = plan_stages(as_finalist(default), load_space(SPACE).search.stages)[-1].last_epoch
     k = n_trainings(job.run, epochs)
     (plain,) = score([train(default, job.defaults / f"plain-{job.seed}", job.data)], job.data).values()
-    of_defaults = score(trained_defaults(job, default, k), job.data, ensemble=True)
-    row: dict[str, Any] = {"data": job.data.name, "seed": job.seed, "k": k, "D": plain}
-    row["N_k"] = of_defaults.pop("ensemble")
-    row["N"] = statistics.mean(of_defaults.values())
+    row: dict[str, Any] = {"data": name, "seed": job.seed, "k": k, "D": plain}
+    row |= next((of_defaults(other) for other in others if other["k"] == k), None) or score_defaults(job, default, k)
     trials = [trial for trial in job.run.read_trials() if trial["macro_auc"] is not None]
     best = max(trials, key=lambda trial: trial["macro_auc"])
     (row["today"],) = score([job.run.trial(best["number"])], job.data).values()
     row["S"] = score(members_of(job.run.path).folders, job.data, ensemble=True)["ensemble"]
     (row["S1"],) = score(members_of(job.run.path, single=True).folders, job.data).values()
-    write_json(done, row)
-    return row
+    rounded = {key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()}
+    keep(rounded | {"date": date.today().isoformat(), "version": product_version()})
+    return rounded
+
+
+def of_defaults(row: dict[str, Any]) -> dict[str, float]:
+    """What all searches of a data set share."""
+    return {column: row[column] for column in ("N", "N_k")}
+
+
+def score_defaults(job: Job, default: SedConfig, k: int) -> dict[str, float]:
+    scores = score(trained_defaults(job, default, k), job.data, ensemble=True)
+    of_mean = scores.pop("ensemble")
+    return {"N": statistics.mean(scores.values()), "N_k": of_mean}
+
+
+def product_version() -> str:
+    command = ["git", "-C", str(ROWS.parent), "describe", "--always", "--dirty"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def judged(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -192,7 +218,7 @@ def main() -> int:
         for data in options.data:
             place = (data.absolute(), seed, options.weights.absolute(), options.out.absolute(), options.num_trials)
             rows.append(score_job(Job(*place)))
-            print(json.dumps({k: round(v, 4) if isinstance(v, float) else v for k, v in rows[-1].items()}), flush=True)
+            print(json.dumps(rows[-1]), flush=True)
     lines = judged(rows)
     for line in lines:
         print(json.dumps(line), flush=True)

@@ -16,6 +16,7 @@ NO_VALUE = "–"
 COLUMN_TITLES = {
     "trial_id": "trial",
     "macro_auc": "macro AUC",
+    "macro_auc_se": "its error",
     "refit_mean": "mean AUC trained again",
     "refit_sd": "its deviation",
     "n_refits": "trainings",

@@ -30,6 +30,7 @@ def rank(trials: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
         "trial_id",
         "status",
         "macro_auc",
+        "macro_auc_se",
         *refits,
         "stage",
         "epoch",

@@ -36,9 +36,11 @@ TRIAL_FIELDS = pa.schema(
         ("refit_sd", pa.float64()),
         ("n_refits", pa.int64()),
         ("split", pa.string()),
+        ("macro_auc_se", pa.float64()),
     ]
 )
 """One row per trial; `macro_auc` is its best, reached in `stage` and `epoch`; `epochs` is how many it ran.
+`macro_auc_se` is the standard error of that score, by a bootstrap over the files that validate.
 
 `split` is the digest of the files that validated it. `drawn_by`: default (the base configuration), portfolio (what did
 well on other data), quasi-random, or the method that learned from the scores so far. `on_front`: no other trial has a
@@ -85,14 +87,15 @@ STATUSES = ("complete", "pruned", "failed", "running")
 LATER = frozenset(
     {
         *("cpu_ms_per_window", "drawn_by", "on_front", "refit_mean", "refit_sd", "n_refits", "split"),
-        *("best_macro_auc", "in_parts"),
+        *("best_macro_auc", "in_parts", "macro_auc_se"),
     }
 )
 """Columns that runs of earlier releases lack, and runs that did not measure the cost."""
 LIMITS = {
     **dict.fromkeys(("macro_auc", "best_macro_auc", "refit_mean"), (0, 1)),
     **dict.fromkeys(
-        ("epoch", "epochs", "duration_s", "params_m", "cpu_ms_per_window", "refit_sd", "n_refits"), (0, math.inf)
+        ("epoch", "epochs", "duration_s", "params_m", "cpu_ms_per_window", "refit_sd", "n_refits", "macro_auc_se"),
+        (0, math.inf),
     ),
 }
 CONFIG_PREFIX = "config."

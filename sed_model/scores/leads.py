@@ -12,6 +12,8 @@ from sed_model.run_folder.delivered import Lead
 from sed_model.run_folder.resampling import draws_of_files, weighted_macro_aucs
 
 N_RESAMPLES = 1_000
+N_RESAMPLES_OF_A_TRIAL = 200
+"""Each trial has its error, as often as it gets better; that of so many draws is right to 5 %."""
 SPREAD_OF_CONFIGURATIONS = 0.02
 """How much configurations of a search differ in truth, as a standard deviation of macro AUC: leads are shrunk by it."""
 SD_OF_A_LEAD = 0.075
@@ -25,14 +27,15 @@ def resampled_scores(
     by_model: Sequence[Float[np.ndarray, "windows classes"]],
     files: Sequence[str],
     parts: NDArray[np.integer] | None = None,
+    n_resamples: int = N_RESAMPLES,
 ) -> NDArray[np.float64]:
-    """Macro AUC of each model on each of N_RESAMPLES draws of the files, the same ones for all: [models, resamples].
+    """Macro AUC of each model on each of many draws of the files, the same ones for all: [models, resamples].
 
     Args:
         parts: windows of which one part of a model was the judge; pairs across parts do not count.
     """
     names, file_of = np.unique(np.asarray(files, object).astype(str), return_inverse=True)
-    drawn = draws_of_files(len(names), N_RESAMPLES, np.random.default_rng(0))
+    drawn = draws_of_files(len(names), n_resamples, np.random.default_rng(0))
     weights = drawn[:, file_of]
     return np.stack([weighted_macro_aucs(targets, probabilities, weights, parts) for probabilities in by_model])
 

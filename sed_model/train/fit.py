@@ -152,6 +152,7 @@ class _Run:
                 stats.lr,
                 stats.samples_per_s,
                 finished=finished,
+                best_macro_auc_se=progress.best_se,
                 note="; ".join(self.notes),
             )
             self.notes.clear()
@@ -200,9 +201,14 @@ class _Run:
             progress.stage_best = {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
             progress.stage_best_score, progress.epochs_without_gain = score, 0
         if score > progress.best_score:
-            progress.best_score, progress.best_stage, progress.best_epoch = score, plan.name, progress.epoch
-            if self.runtime.rank == 0:
-                self._write_best(plan, validated, training.config)
+            self._take_best(training, plan, validated)
+
+    def _take_best(self, training: StageTraining, plan: StagePlan, validated: Validated) -> None:
+        progress = self.progress
+        progress.best_score, progress.best_stage, progress.best_epoch = validated.macro_auc, plan.name, progress.epoch
+        progress.best_se = validated.macro_auc_se(self.validation.windows)
+        if self.runtime.rank == 0:
+            self._write_best(plan, validated, training.config)
 
     def _keep_mean(self, training: StageTraining, plan: StagePlan, finished: bool) -> None:
         """At the end of the run, the mean of the last epochs in place of the best one: `optim.average_epochs`.
@@ -220,9 +226,7 @@ class _Run:
         training.replace_averaged(progress.mean_weights)
         validated = self.validation.of(training, self._tell)
         progress.stage_best = progress.mean_weights
-        progress.best_score, progress.best_stage, progress.best_epoch = validated.macro_auc, plan.name, progress.epoch
-        if self.runtime.rank == 0:
-            self._write_best(plan, validated, training.config)
+        self._take_best(training, plan, validated)
 
     def _write_best(self, plan: StagePlan, validated: Validated, config: SedConfig) -> None:
         """`config` is the stage's own, with the batch that fitted."""

@@ -37,6 +37,8 @@ class EpochResult:
     lr: float
     samples_per_s: float
     finished: bool
+    best_macro_auc_se: float = math.nan
+    """Standard error of `best_macro_auc`; NaN in results of earlier releases."""
     note: str = ""
     """What the user ought to know of this epoch (a batch that was halved), or ""."""
 
@@ -47,6 +49,7 @@ class Progress:
 
     epoch: int = 0
     best_score: float = -math.inf
+    best_se: float = math.nan
     best_stage: str = ""
     best_epoch: int = 0
     stage_best_score: float = -math.inf
@@ -79,18 +82,18 @@ class Progress:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Progress:
-        """States of the release before have no averaged weights; it could not be told to make any."""
+        """States of earlier releases have no averaged weights (they could not be told to make any) and no errors."""
         return cls(
-            **{name: state[name] for name in FIELDS if name in state or name not in AVERAGED},
+            **{name: state[name] for name in FIELDS if name in state or name not in LATER},
             parent=Parent(**state["parent"]) if state["parent"] else None,
             results=[EpochResult(**result) for result in state["results"]],
         )
 
 
-AVERAGED = ("mean_weights", "n_averaged")
+LATER = ("mean_weights", "n_averaged", "best_se")
 FIELDS = (
     *("epoch", "best_score", "best_stage", "best_epoch"),
-    *("stage_best_score", "stage_best", "epochs_without_gain", *AVERAGED),
+    *("stage_best_score", "stage_best", "epochs_without_gain", *LATER),
 )
 """Of `Progress`, those that a state holds as they are."""
 

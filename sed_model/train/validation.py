@@ -18,6 +18,7 @@ from sed_model.model.devices import Runtime, explained_memory_errors
 from sed_model.model.network import SedModel
 from sed_model.predict.window_scores import DatasetScores, predict_dataset
 from sed_model.run_folder.metrics import macro_auc
+from sed_model.scores.leads import N_RESAMPLES_OF_A_TRIAL, resampled_scores, standard_error
 from sed_model.train.auto_batch import halved_until_it_fits
 from sed_model.train.stage_training import StageTraining
 
@@ -29,6 +30,13 @@ class Validated:
     probabilities: Float32[np.ndarray, "windows classes"]
     loss: float
     macro_auc: float
+
+    def macro_auc_se(self, windows: ValidationWindows) -> float:
+        """The standard error of the macro AUC, by a bootstrap over the files of the windows."""
+        resampled = resampled_scores(
+            windows.targets, [self.probabilities], windows.paths, n_resamples=N_RESAMPLES_OF_A_TRIAL
+        )
+        return standard_error(resampled)
 
 
 class Validation:

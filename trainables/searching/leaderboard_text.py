@@ -14,22 +14,23 @@ from trainables.spaces.search_space import SearchSpace
 
 
 def leaderboard_text(board: pd.DataFrame, space: SearchSpace, n_rows: int = 10) -> str:
-    """The top of the leaderboard for a terminal: scores, and the settings that differ under their last names.
+    """The top of the leaderboard for a terminal: scores (`se`: the standard error), and the settings that differ.
 
-    A setting that a trial's other settings leave without effect is shown as `-`.
+    Settings stand under their last names. One that a trial's other settings leave without effect is shown as `-`.
     """
-    fixed = ["rank", "trial_id", "status", "macro_auc", "epochs"]
+    fixed = ["rank", "trial_id", "status", "macro_auc", "se", "epochs"]
     names = list(board.columns)
     settings = names[names.index("on_front") + 1 :]
     top = board.head(n_rows)
+    top = top.assign(se=top["macro_auc_se"].map("{:.3f}".format, na_action="ignore"))
     cost = space.search.cost
     if cost is not None:
-        fixed[4:4] = [cost, "on_front"]
+        fixed[5:5] = [cost, "on_front"]
         top = top.assign(
             on_front=top["on_front"].map({True: "yes", False: ""}), **{cost: top[cost].map("{:.3g}".format)}
         )
     if "refit_mean" in top:
-        fixed.insert(4, "refits")
+        fixed.insert(5, "refits")
         top = top.assign(refits=[refit_text(row) for row in top.to_dict("records")])
     shown = top[fixed].assign(
         macro_auc=top["macro_auc"].map("{:.4f}".format, na_action="ignore"),

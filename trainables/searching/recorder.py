@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import re
 import time
@@ -87,6 +88,7 @@ class Recorder(StoppingCallback):
         if (name, result["epoch"]) not in self._curves:  # a trial that goes on repeats what it reported before
             print(epoch_line(name, result), flush=True)
             updates |= {field: result[f"best_{field}"] for field in ("macro_auc", "stage", "epoch")}
+            updates["macro_auc_se"] = known(result["best_macro_auc_se"])
         updates["split"] = result.get("split")
         self._keep(name, updates, {field: result[field] for field in CURVE_FIELDS.names[1:]}, at_once=True)
 
@@ -226,6 +228,11 @@ def _is_row(name: str, updates: Mapping[str, Any]) -> bool:
     """Whether this is the row that a trial starts with; its folder is named by its number."""
     number, known = updates.get("number"), ("trial_id", "status", "macro_auc")
     return type(number) is int and number >= 0 and name == trial_id(number) and all(key in updates for key in known)
+
+
+def known(number: float) -> float | None:
+    """None for NaN."""
+    return None if math.isnan(number) else number
 
 
 def epoch_line(name: str, result: Mapping[str, Any]) -> str:

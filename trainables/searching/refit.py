@@ -165,6 +165,7 @@ def deliver(run: RunFolder, refits: Sequence[Mapping[str, Any]], trials: Sequenc
             lineage = read_lineage(run.refit(row["number"], False, trained["fold"]))
             _copy_model(run.refit(row["number"], False, trained["fold"]), run.trial(row["number"]))
             row |= {"macro_auc": lineage.metrics["macro_auc"], "stage": lineage.stage, "epoch": lineage.epoch}
+            row["macro_auc_se"] = None  # of the half-trained model
             whole.add(row["number"])
     return whole
 

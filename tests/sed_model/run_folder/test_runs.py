@@ -19,7 +19,7 @@ def row(number: int, status: str, score: float | None, **config: Any) -> dict[st
         "trial_id": trial_id(number), "number": number, "status": status, "macro_auc": score, "stage": "train_bce",
         "epoch": 2, "epochs": 3, "duration_s": 30.5, "params_m": 1.5, "cpu_ms_per_window": 20.0, "fold": 0, "seed": 1,
         "drawn_by": "TPE", "error": None, "on_front": True, "refit_mean": None, "refit_sd": None, "n_refits": None,
-        "split": None, **settings,
+        "split": None, "macro_auc_se": 0.02, **settings,
     }  # fmt: skip
 
 
@@ -103,8 +103,8 @@ def test_the_leaderboard_is_a_file_for_people(tmp_path: Path) -> None:
 
     lines = run.leaderboard.read_text(encoding="utf-8").splitlines()
     measured = "stage,epoch,epochs,duration_s,params_m,cpu_ms_per_window"
-    assert lines[0] == f"rank,trial_id,status,macro_auc,{measured},drawn_by,on_front,lr"
-    assert lines[2] == "2,trial_0000,complete,0.123457,train_bce,2,3,30.5,1.5,20,TPE,False,0.001"
+    assert lines[0] == f"rank,trial_id,status,macro_auc,macro_auc_se,{measured},drawn_by,on_front,lr"
+    assert lines[2] == "2,trial_0000,complete,0.123457,0.02,train_bce,2,3,30.5,1.5,20,TPE,False,0.001"
 
 
 def test_the_pareto_front_is_marked(tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ from sed_model.model.checkpoint import load_model, load_state, read_lineage, sav
 from sed_model.model.devices import choose_runtime
 from sed_model.predict.window_scores import predict_dataset
 from sed_model.run_folder.metrics import macro_auc
+from sed_model.run_folder.predictions import read_predictions
+from sed_model.scores.leads import resampled_scores
 from sed_model.train.fit import fit
 from sed_model.train.progress import EpochResult
 from tests.sed_model.fit_jobs import CHAIN, job, short
@@ -104,6 +106,15 @@ def test_the_best_score_is_the_highest_so_far_since_cross_entropy(unbroken: tupl
     lineage = read_lineage(folder)
     assert (lineage.stage, lineage.epoch) == ("train_bce", results[-1].best_epoch)
     assert lineage.metrics["macro_auc"] == results[-1].best_macro_auc
+
+
+def test_the_best_score_comes_with_its_error_over_files(unbroken: tuple[Path, list[EpochResult]]) -> None:
+    folder, results = unbroken
+    told = read_predictions(folder)
+    draws = resampled_scores(told.targets, [told.probabilities], told.files, n_resamples=200)
+
+    assert results[-1].best_macro_auc_se == pytest.approx(draws[0].std(), rel=1e-5)
+    assert 0 < results[-1].best_macro_auc_se < 0.5
 
 
 def test_a_weak_model_of_a_sigmoid_replaces_a_better_one_of_a_softmax(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 import re
 from pathlib import Path
@@ -39,7 +40,7 @@ def report(
     return {
         "stage": "pretrain_ce", "epoch": epoch, "stage_epoch": epoch, "epochs": 4, "train_loss": 0.5, "val_loss": 0.6,
         "macro_auc": score, "best_macro_auc": best_score, "best_stage": "pretrain_ce", "best_epoch": best_epoch,
-        "lr": 1e-3, "samples_per_s": 50.0, "finished": finished,
+        "lr": 1e-3, "samples_per_s": 50.0, "finished": finished, "best_macro_auc_se": 0.05,
         "params_m": 4.0, "cpu_ms_per_window": 20.0, "time_total_s": time_s,
     }  # fmt: skip
 
@@ -64,9 +65,15 @@ def test_the_row_shows_the_best_epoch(run: RunFolder) -> None:
 
     (row,) = run.read_trials()
     assert (row["trial_id"], row["status"], row["macro_auc"]) == ("trial_0000", "complete", 0.8)
-    assert (row["epoch"], row["epochs"], row["duration_s"]) == (2, 3, 30.0)
+    assert (row["epoch"], row["epochs"], row["duration_s"], row["macro_auc_se"]) == (2, 3, 30.0, 0.05)
     assert row["config.model.pool_type"] == "gem"
     assert [curve["macro_auc"] for curve in run.read_curves()] == [0.6, 0.8, 0.7]
+
+
+def test_a_result_of_an_earlier_release_has_no_standard_error(run: RunFolder) -> None:
+    recorded(run, report(1, 0.6) | {"best_macro_auc_se": math.nan})
+
+    assert run.read_trials()[0]["macro_auc_se"] is None
 
 
 def test_trials_of_an_earlier_release_have_the_new_keys_at_their_defaults(run: RunFolder) -> None:

@@ -27,8 +27,19 @@ def job_of(space: SearchSpace, cpus: int = 1, gpus: float = 0, workers: int = 0)
 
 def test_the_leaderboard_shows_settings_only_where_they_matter(space: SearchSpace) -> None:
     common = {"stage": "train_bce", "epoch": 2, "params_m": 1.0, "cpu_ms_per_window": 5.0}
-    scores = [("complete", 0.81, 3, 90.0, "gem", 2.5, 1e-3), ("failed", None, None, None, "avg", 3.0, 2e-3)]
-    names = ("status", "macro_auc", "epochs", "duration_s", "config.model.pool_type", "config.model.gem_p")
+    scores = [
+        ("complete", 0.81, 0.0241, 3, 90.0, "gem", 2.5, 1e-3),
+        ("failed", None, None, None, None, "avg", 3.0, 2e-3),
+    ]
+    names = (
+        "status",
+        "macro_auc",
+        "macro_auc_se",
+        "epochs",
+        "duration_s",
+        "config.model.pool_type",
+        "config.model.gem_p",
+    )
     rows = [
         {"trial_id": f"trial_000{number}", "number": number, **common}
         | dict(zip((*names, "config.stages.pretrain_ce.lr"), row, strict=True))
@@ -37,10 +48,10 @@ def test_the_leaderboard_shows_settings_only_where_they_matter(space: SearchSpac
     lines = leaderboard_text(rank(rows), space).splitlines()
 
     assert lines[0].split() == [
-        "rank", "trial_id", "status", "macro_auc", "epochs", "minutes", "pool_type", "gem_p", "lr",
+        "rank", "trial_id", "status", "macro_auc", "se", "epochs", "minutes", "pool_type", "gem_p", "lr",
     ]  # fmt: skip
-    assert lines[1].split() == ["1", "trial_0000", "complete", "0.8100", "3", "1.5", "gem", "2.5", "0.001"]
-    assert lines[2].split() == ["2", "trial_0001", "failed", "-", "-", "-", "avg", "-", "0.002"]
+    assert lines[1].split() == ["1", "trial_0000", "complete", "0.8100", "0.024", "3", "1.5", "gem", "2.5", "0.001"]
+    assert lines[2].split() == ["2", "trial_0001", "failed", "-", "-", "-", "-", "avg", "-", "0.002"]
 
 
 def test_below_the_leaderboard_stands_what_the_teachers_probe_has(

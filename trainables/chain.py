@@ -14,7 +14,7 @@ from trainables.searching.options import add_trial_resources
 DESCRIPTION = """The whole road in one command: a data folder goes in, a folder for Kaggle comes out.
 
   search           trials of --space; the first ones are measured, and tell how much fits into --hours
-  finalists        the best trials and the default train again, with parts of the labelled soundscapes
+  finalists        the default and the trials that beat it train again, with parts of the labelled soundscapes
   labels           the finalists label the unlabelled soundscapes
   students         rounds that learn from these labels, until a round gains less than its error
   post-processing  tuned where labelled soundscapes prove a gain

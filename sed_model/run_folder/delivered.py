@@ -44,7 +44,10 @@ class Lead(_Part):
 
 
 class Finalist(_Part):
-    """A configuration that was trained once for each part; `macro_auc` is that of its out-of-fold predictions."""
+    """A configuration that was trained for each part; `macro_auc` is that of its out-of-fold predictions.
+
+    `members` are of the parts in turn, once or several times; the score is that of one model a part, in the mean.
+    """
 
     trial_id: str
     macro_auc: Share
@@ -74,6 +77,9 @@ class Delivered(_Part):
     def _some_are_delivered(self) -> Self:
         if not self.members:
             raise ValueError("none of its finalists is delivered")
+        odd = [one.trial_id for one in self.finalists if len(one.members) % self.n_parts]
+        if odd:
+            raise ValueError(f"{odd[0]} has not as many members of each of the {self.n_parts} parts")
         return self
 
     @property

@@ -58,13 +58,23 @@ def of_members(run: Path, members: Sequence[Member], within: Path | None = None)
     return joined([read_predictions(run / member.folder, within) for member in members])
 
 
+def rounds_of(run: Path, members: Sequence[Member], n_parts: int, within: Path | None = None) -> list[OutOfFold]:
+    """The same of each so many members of a finalist, in turn: each time there is one for each part.
+
+    Raises:
+        CheckpointError: see `of_members`.
+    """
+    firsts = range(0, len(members), n_parts)
+    return [of_members(run, members[first : first + n_parts], within) for first in firsts]
+
+
 def of_mean(run: Path, delivered: Delivered, within: Path | None = None) -> OutOfFold:
-    """What a run delivers says of the labelled soundscapes: the equal-weight mean of its delivered finalists.
+    """What a run delivers says of the labelled soundscapes: the mean of its members of which each part has as many.
 
     Raises:
         CheckpointError: predictions are missing or damaged, or the finalists' windows differ.
     """
-    kept = [of_members(run, one.members, within) for one in delivered.finalists if one.is_delivered]
+    kept = rounds_of(run, delivered.members, delivered.n_parts, within)
     if any(one.windows != kept[0].windows or one.classes != kept[0].classes for one in kept):
         raise CheckpointError(f"{run}: its finalists were validated on other windows; resume the search.")
     mean = np.mean([one.probabilities for one in kept], axis=0)

@@ -2,14 +2,18 @@
 
 A few labelled files cannot tell good configurations apart, so the best by them is no better than others, and their mean
 is better than each. And labelled soundscapes are worth more in training than in choosing: each finalist is trained once
-for each part of them, which validates while the others train, so that all files still score it (cross-fitting).
+for each part of them, which validates while the others train, so that all files still score it (cross-fitting). Where
+fewer trials than wanted beat the default, finalists train again with other seeds instead: models of a good
+configuration are worth more in a mean than those of a worse one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import cycle, islice
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -23,8 +27,8 @@ from sed_model.data.splits import validation_kind
 from sed_model.model.checkpoint import read_lineage
 from sed_model.run_folder.delivered import LEAST_CHANCE, Delivered, Finalist, Lead, Member, verdict, write_delivered
 from sed_model.run_folder.folder import RunFolder
-from sed_model.run_folder.leaderboard import best_trials, finalists
-from sed_model.run_folder.out_of_fold import of_members, score
+from sed_model.run_folder.leaderboard import finalists
+from sed_model.run_folder.out_of_fold import rounds_of, score
 from sed_model.run_folder.predictions import OutOfFold
 from sed_model.run_folder.run_tables import trial_id
 from sed_model.scores.leads import files_to_prove, lead_over, provable_lead, resampled_scores, standard_error
@@ -96,7 +100,8 @@ def what_can_be_proven(n_files: int) -> str:
 def finalists_line(search: SearchSettings) -> str:
     """What follows the trials, before a search."""
     n_trained = min(search.finalists + 1, search.num_trials)
-    who = f"the {search.finalists} best and the default train" if search.num_trials > 1 else "the trial trains"
+    best = f"the default and the {search.finalists} best of those that beat it"
+    who = f"{best} (where fewer do, with further seeds) train" if search.num_trials > 1 else "the trial trains"
     is_longer = search.stages != ("pseudo",) and search.finalist_epochs_scale != 1
     length = f", of {search.finalist_epochs_scale:g} times the epochs where these train," if is_longer else ""
     return (
@@ -106,24 +111,37 @@ def finalists_line(search: SearchSettings) -> str:
 
 
 def plan_parts(trials: Sequence[dict[str, Any]], job: SearchJob) -> list[Refit]:
-    """The trainings of the best trials and of the default, on all parts with the same seeds."""
-    rows = finalists(trials, job.space.search.finalists)
-    chosen = {row["number"] for row in rows}
-    rows += [
-        row for row in best_trials(trials, len(trials)) if row["drawn_by"] == DEFAULT and row["number"] not in chosen
-    ]
+    """The trainings of the finalists, on all parts with the same seeds.
+
+    `search.finalists` and one are trained, as many times as there are trials at most: the default, the best of those
+    that beat it, and in the places that are left all of these in turn again, with other seeds.
+    """
+    wanted = job.space.search.finalists
+    by_score = finalists(trials, len(trials))
+    default = next((row for row in by_score if row["drawn_by"] == DEFAULT), None)
+    if default is None:
+        rows = by_score[:wanted]
+    else:
+        rows = [*[row for row in by_score if row["macro_auc"] > default["macro_auc"]][:wanted], default]
+    n_trained = min(wanted + 1, len(by_score))
     plans = []
-    for row in rows:
+    for place, row in enumerate(islice(cycle(rows), n_trained if default else len(rows))):
         values = job.space.point_of(row)
         config = job.config(values)
         changes = changes_for(config, job.stages, job.space.search.finalist_epochs_scale)
-        plans += [Refit(row["number"], values, part, changes | of_part(config, part), True) for part in range(N_PARTS)]
+        first = place // len(rows) * N_PARTS
+        numbers = range(first, first + N_PARTS)
+        plans += [Refit(row["number"], values, one, changes | of_part(config, one), True) for one in numbers]
     return plans
 
 
-def of_part(config: SedConfig, part: int) -> dict[str, int]:
-    """Each part has a seed of its own: models that differ more have a better mean. All finalists share them."""
-    return {"data.fold": part, "seed": (config.seed + part) % MAX_SEED}
+def of_part(config: SedConfig, number: int) -> dict[str, int]:
+    """What is a training's own: of all trainings with a number, whatever the finalist.
+
+    Those with N_PARTS and more are of the parts in turn again. Each has a seed of its own: models that differ more have
+    a better mean.
+    """
+    return {"data.fold": number % N_PARTS, "seed": (config.seed + number) % MAX_SEED}
 
 
 def changes_for(config: SedConfig, stages: Sequence[str], epochs_scale: float) -> dict[str, int]:
@@ -149,17 +167,25 @@ def longer(config: SedConfig, stages: Sequence[str], scale: float) -> dict[str, 
 
 @dataclass(frozen=True)
 class CrossFitted:
-    """A finalist with a model for each part."""
+    """A finalist with a model for each part, or several."""
 
     number: int
     is_default: bool
     members: tuple[Member, ...]
-    predictions: OutOfFold
-    """Of all parts, each by the model that has not heard it, in the order of file and time."""
+    rounds: tuple[OutOfFold, ...]
+    """Of each N_PARTS models: all parts, each by the model that has not heard it, in the order of file and time."""
 
     @cached_property
     def score(self) -> float:
-        return score(self.predictions)
+        """Of one model a part, in the mean: several together have a better one, which says nothing of the settings."""
+        return fmean(map(score, self.rounds))
+
+    @cached_property
+    def resampled(self) -> np.ndarray:
+        """The same on draws of the files, which are those of all finalists."""
+        first = self.rounds[0]
+        said = [one.probabilities for one in self.rounds]
+        return resampled_scores(first.targets, said, first.files, first.parts).mean(axis=0)
 
 
 def read_cross_fitted(run: RunFolder) -> list[CrossFitted]:
@@ -169,17 +195,25 @@ def read_cross_fitted(run: RunFolder) -> list[CrossFitted]:
         if row["in_parts"] and not row["error"]:
             trained.setdefault(row["number"], set()).add(row["fold"])
     defaults = {row["number"] for row in run.read_trials() if row["drawn_by"] == DEFAULT}
-    whole = [number for number, parts in sorted(trained.items()) if parts == set(range(N_PARTS))]
-    return [_read_one(run, number, number in defaults) for number in whole]
+    found = {number: whole_rounds(parts) for number, parts in sorted(trained.items())}
+    return [_read_one(run, number, parts, number in defaults) for number, parts in found.items() if parts]
 
 
-def _read_one(run: RunFolder, number: int, is_default: bool) -> CrossFitted:
-    folders = [run.refit(number, True, part) for part in range(N_PARTS)]
+def whole_rounds(trained: Set[int]) -> list[int]:
+    """Of the trainings of a finalist those whose N_PARTS are all there: a mean has as many models of each part."""
+    firsts = range(0, max(trained) + 1, N_PARTS)
+    return [
+        one for first in firsts for one in range(first, first + N_PARTS) if trained >= {*range(first, first + N_PARTS)}
+    ]
+
+
+def _read_one(run: RunFolder, number: int, trainings: Sequence[int], is_default: bool) -> CrossFitted:
+    folders = [run.refit(number, True, training) for training in trainings]
     members = tuple(
         Member(folder=folder.relative_to(run.path).as_posix(), weights_sha256=read_lineage(folder).weights_sha256)
         for folder in folders
     )
-    return CrossFitted(number, is_default, members, of_members(run.path, members))
+    return CrossFitted(number, is_default, members, tuple(rounds_of(run.path, members, N_PARTS)))
 
 
 def deliver_mean(run: RunFolder) -> Delivered | None:
@@ -191,19 +225,17 @@ def deliver_mean(run: RunFolder) -> Delivered | None:
     if not found:
         return None
     default = next((place for place, one in enumerate(found) if one.is_default), None)
-    first = found[0].predictions
-    said = [one.predictions.probabilities for one in found]
-    resampled = resampled_scores(first.targets, said, first.files, first.parts)
-    leads = [_lead(found, resampled, place, default) for place in range(len(found))]
+    first = found[0].rounds[0]
+    leads = [_lead(found, place, default) for place in range(len(found))]
     kept = [place for place, lead in enumerate(leads) if lead is None or lead.p_better >= LEAST_CHANCE]
-    mean = np.mean([found[place].predictions.probabilities for place in kept], axis=0)
+    mean = np.mean([one.probabilities for place in kept for one in found[place].rounds], axis=0)
     (of_mean,) = resampled_scores(first.targets, [mean], first.files, first.parts)
     score_of_mean = score(replace(first, probabilities=mean))
     rows = [
         Finalist(
             trial_id=trial_id(one.number),
             macro_auc=one.score,
-            se=standard_error(resampled[place]),
+            se=standard_error(one.resampled),
             is_default=one.is_default,
             lead=leads[place],
             is_delivered=place in kept,
@@ -217,7 +249,7 @@ def deliver_mean(run: RunFolder) -> Delivered | None:
         finalists=tuple(sorted(rows, key=lambda row: -row.macro_auc)),
         macro_auc=score_of_mean,
         se=standard_error(of_mean),
-        lead=lead_over(score_of_mean - found[default].score, of_mean, resampled[default])
+        lead=lead_over(score_of_mean - found[default].score, of_mean, found[default].resampled)
         if default is not None and kept != [default]
         else None,
     )
@@ -226,10 +258,11 @@ def deliver_mean(run: RunFolder) -> Delivered | None:
     return delivered
 
 
-def _lead(found: Sequence[CrossFitted], resampled: np.ndarray, place: int, default: int | None) -> Lead | None:
+def _lead(found: Sequence[CrossFitted], place: int, default: int | None) -> Lead | None:
     if default is None or place == default:
         return None
-    return lead_over(found[place].score - found[default].score, resampled[place], resampled[default])
+    own, other = found[place], found[default]
+    return lead_over(own.score - other.score, own.resampled, other.resampled)
 
 
 def _write_scores(run: RunFolder, delivered: Delivered) -> None:
@@ -248,7 +281,7 @@ def _write_scores(run: RunFolder, delivered: Delivered) -> None:
         row |= {
             "refit_mean": one.macro_auc if one else None,
             "refit_sd": one.se if one else None,
-            "n_refits": delivered.n_parts if one else None,
+            "n_refits": len(one.members) if one else None,
         }
     run.write_tables(trials, run.read_curves())
     run.write_leaderboard()

@@ -61,8 +61,8 @@ class SearchSettings(_Section):
         3,
         ge=0,
         le=50,
-        description="Best trials that, with the default, are trained on parts of the labelled soundscapes and "
-        "delivered as their mean; 0: none.",
+        description="Best trials of those that beat the default which, with it, are trained on parts of the labelled "
+        "soundscapes and delivered as their mean; in places that are left they train with further seeds. 0: none.",
     )
     finalist_epochs_scale: float = Field(
         3.0,

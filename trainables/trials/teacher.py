@@ -73,7 +73,7 @@ def find_teacher(run_dir: Path) -> Teacher:
     if (
         delivered is not None and labels_of_part(run.ensemble).is_dir()
     ):  # else trials have labelled, by the user's choice
-        models = tuple(run.path / member.folder for member in delivered.best.members)
+        models = tuple(run.path / member.folder for member in delivered.best.members[: delivered.n_parts])
         for part, model in enumerate(models):
             read_pseudo_labels(labels_of_part(run.ensemble, part))
             load_model(model)

@@ -16,7 +16,8 @@ from sed_model.model.checkpoint import load_model
 from sed_model.run_folder.delivered import DELIVERED_FILE, read_delivered
 from sed_model.run_folder.folder import RunFolder
 from sed_model.run_folder.leaderboard import best_trials
-from sed_model.run_folder.predictions import write_predictions
+from sed_model.run_folder.out_of_fold import of_mean, score
+from sed_model.run_folder.predictions import read_predictions, write_predictions
 from sed_model.run_folder.run_tables import trial_id
 from tests.models import save_random_model
 from tests.windows import Windows
@@ -113,9 +114,34 @@ def test_students_are_as_long_as_finalists_as_they_are(space: SearchSpace) -> No
     assert not [name for name in plan.changes if name.startswith("stages.")]
 
 
-def test_a_default_among_the_best_is_trained_once(space: SearchSpace) -> None:
+@pytest.mark.parametrize(
+    ("scores", "trained"),
+    [
+        ([0.9, 0.7, 0.8], [0, 0, 0]),  # none beats the default; no more trainings than of all three
+        ([0.7, 0.6, 0.8, 0.5, 0.4, 0.3], [2, 0, 2, 0]),
+        ([0.7, 0.9, 0.8, 0.6], [1, 2, 0, 1]),
+        ([0.7, 0.7], [0, 0]),
+        ([0.7], [0]),
+    ],
+)
+def test_who_does_not_beat_the_default_leaves_its_place_to_further_seeds(
+    space: SearchSpace, scores: list[float], trained: list[int]
+) -> None:
+    rows = [row(space, number, score, "optuna" if number else "default") for number, score in enumerate(scores)]
+    assert [plan.number for plan in plan_parts(rows, job(space))[::N_PARTS]] == trained
+
+
+def test_further_trainings_are_of_the_parts_again_with_other_seeds(space: SearchSpace) -> None:
     plans = plan_parts([row(space, 0, 0.9, "default"), row(space, 1, 0.7)], job(space))
-    assert [plan.number for plan in plans[::N_PARTS]] == [0, 1]
+
+    assert [plan.fold for plan in plans] == list(range(2 * N_PARTS))
+    assert [plan.changes["data.fold"] for plan in plans] == [0, 1, 2, 3] * 2
+    assert [plan.changes["seed"] for plan in plans] == list(range(7, 7 + 2 * N_PARTS))
+
+
+def test_without_a_default_the_best_are_trained_once(space: SearchSpace) -> None:
+    rows = [row(space, number, 0.7 + number / 100) for number in range(5)]
+    assert [plan.number for plan in plan_parts(rows, job(space))[::N_PARTS]] == [4, 3, 2]
 
 
 def test_what_is_proven_worse_than_the_default_is_no_part_of_the_mean(run: RunFolder) -> None:
@@ -138,6 +164,50 @@ def test_the_mean_of_equals_with_noise_of_their_own_is_better_than_each(run: Run
     delivered = deliver_mean(run)
     assert delivered is not None
     assert delivered.macro_auc > max(one.macro_auc for one in delivered.finalists)
+
+
+def write_again(run: RunFolder, space: SearchSpace, number: int, error: float) -> None:
+    """The finalist's parts once more, with other seeds: the same files, and noise of their own."""
+    for part in range(N_PARTS):
+        kept = run.refit(number, True, part).rename(run.path / f"kept_{part}")
+        write_part(run, space, number, part, error)
+        again = read_predictions(run.refit(number, True, part))
+        noise = np.random.default_rng([part, number, 1]).random(again.targets.shape)
+        windows = Windows(
+            [name for name, *_ in again.windows], *np.array([one[1:] for one in again.windows]).T, again.targets
+        )
+        folder = run.refit(number, True, part).rename(run.refit(number, True, N_PARTS + part))
+        write_predictions(folder / "oof.parquet", windows, (1 - error) * again.targets + error * noise, again.classes)
+        kept.rename(run.refit(number, True, part))
+    first = [refit for refit in run.read_refits() if refit["number"] == number]
+    run.write_refits([*run.read_refits(), *({**refit, "fold": N_PARTS + refit["fold"]} for refit in first)])
+
+
+def test_further_seeds_of_a_finalist_count_in_the_mean_and_not_in_its_score(run: RunFolder, space: SearchSpace) -> None:
+    """Two models together are better than one, of whatever settings: finalists would not compare."""
+    once = deliver_mean(run)
+    write_again(run, space, 2, 0.75)
+    twice = deliver_mean(run)
+    assert once is not None
+    assert twice is not None
+    (before,), (after,) = ([one for one in told.finalists if one.trial_id == "trial_0002"] for told in (once, twice))
+
+    assert [member.folder[-6:] for member in after.members] == [f"part_{number}" for number in range(2 * N_PARTS)]
+    assert after.macro_auc == pytest.approx(before.macro_auc, abs=0.04)
+    assert len(twice.members) == len(once.members) + N_PARTS
+    assert score(of_mean(run.path, twice)) == pytest.approx(twice.macro_auc)
+
+
+def test_a_training_that_failed_takes_its_round_along(run: RunFolder, space: SearchSpace) -> None:
+    """Else the mean would have more models of one part than of another."""
+    write_again(run, space, 2, 0.75)
+    refits = run.read_refits()
+    refits[-1] |= {"error": "out of memory"}
+    run.write_refits(refits)
+    delivered = deliver_mean(run)
+
+    assert delivered is not None
+    assert {len(one.members) for one in delivered.finalists} == {N_PARTS}
 
 
 def test_the_leaderboard_ranks_finalists_by_their_out_of_fold_scores(run: RunFolder) -> None:
@@ -217,6 +287,7 @@ def test_single_needs_finalists(run: RunFolder) -> None:
         {"finalists": []},
         {"macro_auc": float("nan")},
         {"n_parts": 1},
+        {"n_parts": 3},
         {"members": []},
         {"finalists": [{"trial_id": "trial_0001"}]},
     ],

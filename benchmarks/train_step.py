@@ -65,6 +65,7 @@ def log_mel_batch(batch_size: int, config: SedConfig) -> Batch:
         torch.tensor([[0.0, 1.0]] * batch_size),
         torch.arange(batch_size),
         torch.zeros(batch_size, 0),
+        torch.zeros(batch_size, dtype=torch.int8),
     )
 
 

@@ -77,11 +77,12 @@ def _draw_kind(settings: MixAugment, stage: Stage, draw: float) -> Literal["none
     return "none"
 
 
-def mix_within(mix: Mix, parts: Tensor) -> tuple[Mix, Tensor]:
+def mix_within(mix: Mix, parts: Tensor, origins: Tensor) -> tuple[Mix, Tensor]:
     """The mix of clips whose labels are for `parts` of them [B, 2], and the parts that the mixed labels are for.
 
     Those are what the parts of both clips have in common, and cutmix pastes within them, so that its shares are true
-    there. A clip stays unmixed where that is less than `LEAST_COMMON` of the shorter part (see `windows`).
+    there. A clip stays unmixed where that is less than `LEAST_COMMON` of the shorter part (see `windows`), and where
+    `origins` [B] tell a labelled and a pseudo-labelled soundscape, 1 and -1, which are never in one clip.
     """
     if mix.kind == "none":
         return mix, parts
@@ -89,8 +90,9 @@ def mix_within(mix: Mix, parts: Tensor) -> tuple[Mix, Tensor]:
     common = torch.stack([torch.maximum(parts, partner)[:, 0], torch.minimum(parts, partner)[:, 1]], dim=1)
     shorter = torch.minimum(parts[:, 1] - parts[:, 0], partner[:, 1] - partner[:, 0])
     enough = common[:, 1] - common[:, 0] >= LEAST_COMMON * shorter - 1e-6
-    share = torch.where(enough.to(mix.share.device), mix.share, 1.0)
-    common = torch.where(enough[:, None], common, parts)
+    mixed = enough & (origins * origins[mix.permutation.to(origins.device)] >= 0)
+    share = torch.where(mixed.to(mix.share.device), mix.share, 1.0)
+    common = torch.where(mixed[:, None], common, parts)
     return replace(mix, share=share, span=common.to(mix.start.device)), common
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,9 +19,10 @@ from sed_model.clips.pseudo_clips import Clip, PseudoMixer
 from sed_model.clips.samplers import EpochSampler, batch_size_for, recording_weights
 from sed_model.clips.soundscape_clips import SoundscapeMixer
 from sed_model.clips.training_data import TrainingData
+from sed_model.clips.window_draws import Focal
 from sed_model.config.sed_config import SedConfig
 from sed_model.config.training import STAGE_NAMES
-from sed_model.data.targets import TargetBuilder
+from sed_model.data.targets import TargetBuilder, Truth
 
 
 class Batch(NamedTuple):
@@ -34,6 +35,7 @@ class Batch(NamedTuple):
     part: Tensor  # [batch, 2], the part of the window that the targets are for: start and end, as shares
     row: Tensor  # [batch], row of the recording or window: to name files in errors
     embedding: Tensor  # [batch, dim], of the teacher, around its centre; zeros where unknown; dim is 0 without one
+    origin: Tensor  # [batch], see `Clip.origin`
 
 
 NO_EMBEDDING = torch.zeros(0)
@@ -95,7 +97,7 @@ class TrainingClips(Dataset[Batch]):
         self._teacher = data.teacher(config)
         # Mixing is by shares of 1, so that it does not matter whether the centre is taken off before or after it.
         self._centre = None if self._teacher is None else centre_of(self._teacher, data.cache, self.paths)
-        self._mixer = _mixer(data, config, stage_name)
+        self._mixer = self._pseudo_mixer(data)
         self._soundscapes = _soundscape_mixer(data, config, stage_name)
         wave, front_end = config.augment.wave, config.front_end
         self._augment: Callable[[NDArray[np.float32], int], tuple[NDArray[np.float32], float]] = (
@@ -113,15 +115,9 @@ class TrainingClips(Dataset[Batch]):
         seeds = np.random.SeedSequence([self._config.seed, stage_number, key.epoch, key.position])
         crop_seed, augment_seed, mix_seed, soundscape_seed = (int(word) for word in seeds.generate_state(4))
         start = self._crop_start(path, np.random.default_rng(crop_seed))
-        truth = self._truth.for_recording(
-            self.primary_labels[key.row],
-            self._secondary[key.row],
-            self._ratings[key.row],
-            self._config.stages[self._stage_name],
-            self._config.data,
-        )
         place = self._cache, path, start, self._n_samples
-        clip = Clip(cut(*place), truth, embedding=embedding_of_cut(self._teacher, *place))
+        embedding, label = embedding_of_cut(self._teacher, *place), self.primary_labels[key.row]
+        clip = Clip(cut(*place), self._truth_of(key.row), embedding=embedding, primary_label=label)
         if self._mixer is not None:
             clip = self._mixer(clip, np.random.default_rng(mix_seed))
         if self._soundscapes is not None:
@@ -135,7 +131,39 @@ class TrainingClips(Dataset[Batch]):
             torch.tensor(stretched(clip.part, rate), dtype=torch.float32),
             torch.tensor(key.row),
             self._around_centre(clip.embedding),
+            torch.tensor(clip.origin, dtype=torch.int8),
         )
+
+    @property
+    def note(self) -> str:
+        """What was decided about the clips, for people; or nothing."""
+        return self._mixer.note if self._mixer is not None else ""
+
+    def _truth_of(self, row: int) -> Truth[NDArray[Any]]:
+        return self._truth.for_recording(
+            self.primary_labels[row],
+            self._secondary[row],
+            self._ratings[row],
+            self._config.stages[self._stage_name],
+            self._config.data,
+        )
+
+    def _pseudo_mixer(self, data: TrainingData) -> PseudoMixer | None:
+        """Only the stage pseudo mixes; the commands refuse it without pseudo-labels."""
+        if self._stage_name != "pseudo" or data.pseudo is None:
+            return None
+        focal = self._focal() if self._config.pseudo.mass_cap > 0 else None
+        return PseudoMixer(data.pseudo, data.folder.classes, self._config, self._teacher, focal)
+
+    def _focal(self) -> Focal:
+        weights = recording_weights(self.primary_labels, self._config.data)
+        chances = weights / weights.sum()
+        shares: dict[str, float] = {}
+        targets = np.zeros(len(self._truth.classes))
+        for row, (label, chance) in enumerate(zip(self.primary_labels, chances.tolist(), strict=True)):
+            shares[label] = shares.get(label, 0.0) + chance
+            targets += chance * self._truth_of(row).targets
+        return Focal(targets, shares)
 
     def _around_centre(self, embedding: Embedding) -> Tensor:
         if self._centre is None:
@@ -147,13 +175,6 @@ class TrainingClips(Dataset[Batch]):
         loudest = self._cache.loudest_start(path, data.window_s)
         shift = round(rng.uniform(-data.crop_shift_s, data.crop_shift_s) * rate)
         return int(np.clip(loudest + shift, 0, max(0, self._cache.n_samples(path) - self._n_samples)))
-
-
-def _mixer(data: TrainingData, config: SedConfig, stage_name: str) -> PseudoMixer | None:
-    """Only the stage pseudo mixes; the commands refuse it without pseudo-labels."""
-    if stage_name != "pseudo" or data.pseudo is None:
-        return None
-    return PseudoMixer(data.pseudo, data.folder.classes, config, data.teacher(config))
 
 
 def _soundscape_mixer(data: TrainingData, config: SedConfig, stage_name: str) -> SoundscapeMixer | None:

@@ -3,6 +3,9 @@
 Noisy student: Xie et al. 2020 (arXiv:1911.04252). Ways of mixing as in the reports of BirdCLEF winners (2024, 2025): a
 pseudo-labelled window replaces a recording, is added to it, or follows it in the same clip. A window is heard with
 what is around it in its soundscape, as when it is predicted; the clip's `part` says for which of it the label is.
+
+A labelled window and a pseudo-labelled one are never in the same clip, as the winner of 2026 has it: the mixer leaves
+labelled windows alone, and batches mix no clip of the one kind with one of the other (`Clip.origin`).
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ from sed_model.clips.embeddings import (
     embedding_of_samples,
     mixed_embedding,
 )
-from sed_model.clips.samplers import recording_weights
+from sed_model.clips.window_draws import Focal, WindowDraws, limits, taken_shares
 from sed_model.config.sed_config import SedConfig
 from sed_model.core.errors import DataError
 from sed_model.core.files import sha256_of
@@ -42,6 +45,8 @@ from sed_model.teacher.description import ForeignModel
 COLUMNS = ("filename", "start_s", "end_s", "primary_label", "probabilities", "weight")
 """What training needs of a table of pseudo-labels."""
 ROWS_AT_A_TIME = 8192
+LABELLED, RECORDED, PSEUDO_LABELLED = 1, 0, -1
+"""Where a clip is from, see `Clip.origin`; the product of two that must not be mixed is -1."""
 LEAST_SHARE = 0.3
 """Share of a mixed clip that each of its two sources has at least: in loudness when added, in time when joined."""
 SILENT_RMS = 1e-30
@@ -207,16 +212,26 @@ class PseudoSource:
 
 @dataclass(frozen=True)
 class Clip:
-    """A waveform [samples], -1..1, what is true of a part of it, and what a teacher heard in all of it."""
+    """A waveform [samples], -1..1, what is true of a part of it, and what a teacher heard in all of it.
+
+    `origin` is LABELLED for a labelled window of a soundscape, PSEUDO_LABELLED where a pseudo-labelled one is in it,
+    and else RECORDED: a recording, whose class is `primary_label`.
+    """
 
     waveform: Float32[np.ndarray, " samples"]
     truth: Truth[NDArray[Any]]
     part: Part = WHOLE
     embedding: Embedding = None
+    origin: int = RECORDED
+    primary_label: str = ""
 
 
 class PseudoMixer:
-    """Mixes pseudo-labelled windows into real clips, as `pseudo.*` of the configuration says. Draws follow the rng."""
+    """Mixes pseudo-labelled windows into real clips, as `pseudo.*` of the configuration says. Draws follow the rng.
+
+    Attributes:
+        note: what a cap comes to, for people; or nothing.
+    """
 
     def __init__(
         self,
@@ -224,8 +239,12 @@ class PseudoMixer:
         classes: Sequence[str],
         config: SedConfig,
         teacher: EmbeddingSource | None = None,
+        focal: Focal | None = None,
     ) -> None:
         """
+        Args:
+            focal: what the recordings bring; `pseudo.mass_cap` holds where it is given.
+
         Raises:
             DataError: the labels have other classes, or none of their windows was decoded.
         """
@@ -238,21 +257,38 @@ class PseudoMixer:
         if not len(self._rows):
             raise DataError("no pseudo-labelled window has audio; restore the soundscapes that were labelled.")
         names = [labels.primary_labels[row] for row in self._rows]
-        chances = recording_weights(names, config.data) * labels.weights[self._rows]
-        if not chances.any():
-            raise DataError("all pseudo-labelled windows have weight 0; make the pseudo-labels again.")
-        summed = (chances / chances.sum()).cumsum()
-        self._summed_chances = summed / summed[-1]
+        self._draws = WindowDraws(names, labels.weights[self._rows], config.data)
+        self._taken = np.ones(len(self._rows))
+        self.note = ""
+        if focal is not None and config.pseudo.mass_cap > 0:
+            self._cap(focal)
+
+    def _cap(self, focal: Focal) -> None:
+        settings = self._config.pseudo
+        met = self._draws.expected(settings, focal.shares)
+        targets, limit = self._labels.probabilities[self._rows], limits(focal, settings)
+        self._taken = taken_shares(met, targets, limit)
+        n_over = int((met @ targets > limit).sum())
+        share = (met @ self._taken) / met.sum() if met.any() else 1.0
+        self.note = (
+            f"pseudo.mass_cap={settings.mass_cap:g}: {n_over} of {len(limit)} classes would be above it; {share:.0%} "
+            "of the windows that are drawn are taken"
+        )
 
     def __call__(self, real: Clip, rng: np.random.Generator) -> Clip:
-        """The real clip as it is, or replaced by, added to or joined with a pseudo-labelled window."""
+        """The real clip as it is, or replaced by, added to or joined with a pseudo-labelled window.
+
+        A labelled window stays as it is.
+        """
         settings = self._config.pseudo
-        kind = rng.random()
-        # As rng.choice draws with p, which would sum up the chances of all windows for every clip.
-        place = self._summed_chances.searchsorted(rng.random(), side="right")
+        kind, number, share = rng.random(), rng.random(), rng.uniform(LEAST_SHARE, 1 - LEAST_SHARE)
+        is_replaced = kind < settings.replace_prob
+        of_own_class = is_replaced and rng.random() < settings.same_class_share
+        place = self._draws.place(number, real.primary_label if of_own_class else "")
         row = int(self._rows[place])
-        share = rng.uniform(LEAST_SHARE, 1 - LEAST_SHARE)
-        if kind < settings.replace_prob:
+        if real.origin == LABELLED or rng.random() >= self._taken[place]:
+            return real
+        if is_replaced:
             return self._window(row, len(real.waveform))
         if kind < settings.replace_prob + settings.add_prob:
             other = self._window(row, len(real.waveform))
@@ -261,7 +297,7 @@ class PseudoMixer:
                 return real
             waveform = added(real.waveform, other.waveform, share, part)
             embedding = mixed_embedding(real.embedding, other.embedding, share)
-            return Clip(waveform, union([real.truth, other.truth]), part, embedding)
+            return Clip(waveform, union([real.truth, other.truth]), part, embedding, PSEUDO_LABELLED)
         if kind < settings.replace_prob + settings.add_prob + settings.join_prob:
             return self._joined(real, row, share)
         return real
@@ -273,7 +309,8 @@ class PseudoMixer:
         duration_s = self._cache.n_samples(path) / rate
         context = context_of(float(labels.start_s[row]), float(labels.end_s[row]), duration_s, n_samples / rate)
         place = self._cache, path, round(context.start_s * rate), n_samples
-        return Clip(cut(*place), self._pseudo_truth(row), context.part, embedding_of_cut(self._teacher, *place))
+        embedding = embedding_of_cut(self._teacher, *place)
+        return Clip(cut(*place), self._pseudo_truth(row), context.part, embedding, PSEUDO_LABELLED)
 
     def _joined(self, real: Clip, row: int, share: float) -> Clip:
         """`share` of the real clip, then the labelled window from its start, whole where it fits, and what follows it.
@@ -289,7 +326,7 @@ class PseudoMixer:
         part = (real.part[0], min(1.0, (middle + end - start) / n_samples))
         heard = embedding_of_samples(self._teacher, self._cache, labels.paths[row], start, n_samples - middle)
         embedding = mixed_embedding(real.embedding, heard, middle / n_samples)
-        return Clip(waveform, union([real.truth, self._pseudo_truth(row)]), part, embedding)
+        return Clip(waveform, union([real.truth, self._pseudo_truth(row)]), part, embedding, PSEUDO_LABELLED)
 
     def _pseudo_truth(self, row: int) -> Truth[NDArray[Any]]:
         weight = float(self._labels.weights[row]) ** self._config.pseudo.loss_power

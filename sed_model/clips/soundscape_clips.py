@@ -7,7 +7,7 @@ import pandas as pd
 
 from sed_model.audio.windows import context_of, cut
 from sed_model.clips.embeddings import embedding_of_cut
-from sed_model.clips.pseudo_clips import Clip
+from sed_model.clips.pseudo_clips import LABELLED, Clip
 from sed_model.clips.training_data import TrainingData
 from sed_model.config.sed_config import SedConfig
 from sed_model.core.errors import DataError
@@ -56,4 +56,4 @@ class SoundscapeMixer:
         context = context_of(float(self._start_s[row]), float(self._end_s[row]), duration_s, n_samples / rate)
         place = self._cache, path, round(context.start_s * rate), n_samples
         truth = self._truth.for_soundscape(self._labels[row])
-        return Clip(cut(*place), truth, context.part, embedding_of_cut(self._teacher, *place))
+        return Clip(cut(*place), truth, context.part, embedding_of_cut(self._teacher, *place), LABELLED)

@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 
 from sed_model.audio.windows import context_of, cut, level_of, window_samples
 from sed_model.clips.dataset import NO_EMBEDDING, Batch
+from sed_model.clips.pseudo_clips import RECORDED
 from sed_model.clips.training_data import TrainingData
 from sed_model.config.sed_config import Data, SedConfig
 from sed_model.config.training import Stage
@@ -149,6 +150,7 @@ class ValidationWindows(Dataset[Batch]):
             torch.tensor(context.part, dtype=torch.float32),
             torch.tensor(item),
             NO_EMBEDDING,
+            torch.tensor(RECORDED, dtype=torch.int8),  # or labelled: nothing mixes them
         )
 
 

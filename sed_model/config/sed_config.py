@@ -32,6 +32,8 @@ from sed_model.core.yaml_file import read_yaml
 
 HEAD_DIM = 512
 """Width of the head's frame features; attention heads have to divide it."""
+MAX_POWER = 10.0
+"""Exponent of pseudo-labels' probabilities: 0.9 becomes 0.35."""
 BACKBONE_STRIDE = 32
 """Time and frequency stride of the usual timm backbones."""
 
@@ -190,7 +192,25 @@ class Pseudo(Section):
     keep_window: float = probability(0.7, "A window is kept when its best class is above this.")
     trim: float = probability(0.1, "Classes below keep_class stay as soft targets above this; the others become 0.")
     power: float = key(
-        1.0, "Kept probabilities are raised to this power; above 1 the unsure ones shrink.", "exponent", gt=0, le=10
+        1.0,
+        "Kept probabilities are raised to this power; above 1 the unsure ones shrink.",
+        "exponent",
+        gt=0,
+        le=MAX_POWER,
+    )
+    power_growth: float = key(
+        1.0,
+        "Factor of power for each round of students after the first; later ones shrink what is unsure by more.",
+        "ratio",
+        gt=0,
+        le=10,
+    )
+    keep_top_share: float = key(
+        0.0,
+        "A window is also kept when it is among the best of its best class, so many of those above trim; 0: none is.",
+        "share",
+        ge=0,
+        le=1,
     )
     max_disagreement: float = key(
         0.5,
@@ -214,9 +234,41 @@ class Pseudo(Section):
     join_share: float = key(
         0.2, "Share of the others that go on as the window; to the rest it is added.", "share", ge=0, le=1
     )
+    same_class_share: float = key(
+        0.0,
+        "Share of the clips that are a window alone in which its best class is that of the recording it replaces.",
+        "share",
+        ge=0,
+        le=1,
+    )
+    mass_cap: float = key(
+        0.0,
+        "Most targets that pseudo-labels bring of each class, over those of the recordings that stay; 0: no cap.",
+        "ratio",
+        ge=0,
+    )
     loss_power: float = key(
         1.0, "Power of the confidence in the loss of pseudo-labels; 0: all alike.", "exponent", ge=0, le=10
     )
+    consistency_weight: float = key(
+        0.0,
+        "Weight of the term that pulls two views of each clip together, which doubles the time of a step; 0: one view.",
+        "number",
+        ge=0,
+        le=10,
+    )
+
+    def in_round(self, number: int) -> Pseudo:
+        """The rules of the labels that the students of a round learn from, counted from 1; growth is in the power."""
+        power = min(MAX_POWER, self.power * self.power_growth ** (number - 1))
+        return self.model_copy(update={"power": power, "power_growth": 1.0})
+
+    def _problems(self) -> Iterator[str]:
+        if self.mass_cap > 0 and self.replace_prob == 1:
+            yield (
+                f"mass_cap={self.mass_cap:g} goes by the recordings that stay, but prob=1 and replace_share=1 leave "
+                "none; lower one of these, or set mass_cap=0."
+            )
 
     @property
     def replace_prob(self) -> float:
@@ -281,6 +333,11 @@ class SedConfig(Section):
             yield (
                 "augment.backend=spectral computes one log-mel; "
                 "set model.multi_resolution=false or augment.backend=audiomentations."
+            )
+        if self.pseudo.consistency_weight > 0 and self.stages.pseudo.loss == "ce":
+            yield (
+                f"pseudo.consistency_weight={self.pseudo.consistency_weight:g} compares the probabilities of a "
+                "multi-label loss, but stages.pseudo.loss is ce; use bce, or set the weight to 0."
             )
 
     def with_overrides(self, overrides: Mapping[str, Any]) -> SedConfig:

@@ -64,21 +64,38 @@ def keep_agreeing(table: pd.DataFrame, max_disagreement: float) -> pd.DataFrame:
 def keep_confident(table: pd.DataFrame, classes: Sequence[str], settings: Pseudo) -> pd.DataFrame:
     """The windows whose best class is above `keep_window`; `labels` lists their classes above `keep_class`.
 
+    So are those among the best `keep_top_share` of their best class: a rare class whose probabilities are all low would
+    have none else. The best class of these is listed, however low it is, and its target is as low.
+
     `probabilities` become soft targets: 0 for classes that are neither listed nor above `trim`, the others to the power
     `power`; the largest is the `weight`. A window without any listed class is left out: it would be taken for a window
     in which nothing calls.
     """
-    least = max(settings.keep_window, settings.keep_class)
-    kept = table[table["confidence"] > least].reset_index(drop=True)
+    least, trim = max(settings.keep_window, settings.keep_class), min(settings.trim, settings.keep_class)
+    is_best = among_best(table, settings.keep_top_share, trim)
+    kept = table[(table["confidence"] > least) | is_best].reset_index(drop=True)
     names = np.asarray(classes, dtype=object)
     before = np.asarray(kept["probabilities"].tolist(), np.float32).reshape(len(kept), len(classes))
-    labels = [list(names[row]) for row in before > settings.keep_class]
-    targets = soft_targets(before, min(settings.trim, settings.keep_class), settings.power)
+    listed = before > settings.keep_class
+    listed |= (kept["confidence"] <= least).to_numpy()[:, None] & (names == kept["primary_label"].to_numpy()[:, None])
+    labels = [list(names[row]) for row in listed]
+    targets = soft_targets(before, trim, settings.power)
     return kept.assign(
         probabilities=pd.Series(list(targets), dtype=object),
         labels=pd.Series(labels, dtype=object),
         weight=targets.max(axis=1, initial=0),
     )
+
+
+def among_best(table: pd.DataFrame, share: float, above: float) -> pd.Series:
+    """Which windows are among the best `share` of those with the same best class, of those `above` this probability.
+
+    So many are rounded up: each class with such a window has one, unless the share is 0.
+    """
+    counted = table[table["confidence"] > above]
+    n_kept = np.ceil(share * counted.groupby("primary_label")["confidence"].transform("size"))
+    best = (_place_in_class(counted) <= n_kept).to_numpy()
+    return pd.Series(table.index.isin(counted.index[best]), index=table.index)
 
 
 def soft_targets(

@@ -179,6 +179,8 @@ class _Run:
         unheard = replace(self.data, embeddings=None), None
         data, projection = (self.data, self.projection) if is_distilled else unheard
         loaders = EpochLoaders(data, self.config, plan.name, rank, world_size)
+        if loaders.clips.note:
+            self._tell(loaders.clips.note)
         if not self.config.optim.auto_batch:
             return StageTraining(self.model, plan, self.config, loaders, self.runtime, projection)
         config, note = with_fitting_batch(StageSetUp(self.model, plan, self.config, loaders, self.runtime))

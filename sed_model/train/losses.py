@@ -139,6 +139,17 @@ def stage_loss(
     return settings.clip_weight * of_clip + (1 - settings.clip_weight) * of_frame
 
 
+def consistency(first: Scores, second: Scores) -> Scalar:
+    """Binary cross-entropy of two views of each clip with the larger of both probabilities, which is not pulled.
+
+    The larger one, since what one view has masked the other may hear (as the 12th of BirdCLEF+ 2026 did it). It is the
+    mean over both views, all clips and classes; labels play no part.
+    """
+    first, second = first.float(), second.float()
+    target = torch.maximum(first, second).detach().sigmoid()
+    return (_bce_elements(first, target).mean() + _bce_elements(second, target).mean()) / 2
+
+
 def _smoothed(targets: Tensor, settings: Loss) -> Tensor:
     """Moves a share of each target to the other classes in equal parts; the sum over the classes stays."""
     targets = targets.float()

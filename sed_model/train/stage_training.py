@@ -46,7 +46,7 @@ from sed_model.model.heads import frames_inside
 from sed_model.model.network import SedModel, SedOutput
 from sed_model.model.shares import Share, share_of
 from sed_model.train.distil import Distilled, DistilledOutput, distil_loss
-from sed_model.train.losses import stage_loss
+from sed_model.train.losses import consistency, stage_loss
 from sed_model.train.optim import Ema, build_optimizer, learning_rate, set_learning_rate
 
 LEAST_LOSS_SCALE = 2.0**-14
@@ -61,7 +61,10 @@ class EpochStats:
 
 
 class Inputs(NamedTuple):
-    """What a step learns from: this process's rows of images and parts, and what is true of the whole batch."""
+    """What a step learns from: this process's rows of images and parts, and what is true of the whole batch.
+
+    Images and parts have the rows of each view one after the other.
+    """
 
     images: Float[Tensor, "own channels mels frames"]
     truth: Truth[Tensor]
@@ -109,6 +112,8 @@ class StageTraining:
         """
         self.model, self.plan, self.config, self.loaders, self.runtime = model, plan, config, loaders, runtime
         self.stage = config.stages[plan.name]
+        self.consistency_weight = config.pseudo.consistency_weight if plan.name == "pseudo" else 0.0
+        self.n_views = 2 if self.consistency_weight > 0 else 1
         model.backbone.requires_grad_(not self.stage.freeze_backbone)
         self.optimizer = build_optimizer(model, self.stage, config.optim, projection)
         self.scaler = torch.GradScaler(runtime.device.type, enabled=runtime.autocast_dtype is torch.float16)
@@ -176,19 +181,30 @@ class StageTraining:
         return value
 
     def loss(self, batch: Batch, place: Place, share: Share) -> Float[Tensor, ""]:
-        """Loss of the whole batch, of which `batch` has this process's share; the same in every process."""
+        """Loss of the whole batch, of which `batch` has this process's share; the same in every process.
+
+        Of several views it is their mean, and what keeps them consistent. They are of one mix, with masks and dropout
+        of their own; the waveforms are augmented once.
+        """
         inputs = self._augmented(batch, place, share)
         with self.runtime.autocast():
             output: SedOutput | DistilledOutput = self._forward(self.runtime.images(inputs.images), inputs.parts)
-        clip_logits = share.gather(output.clip_logits.float())
-        loudest_frame = share.gather(loudest_inside(output.frame_logits.float(), inputs.parts))
-        loss = stage_loss(
-            self.stage.loss, clip_logits, loudest_frame[:, None], inputs.truth, self.config.loss, inputs.loudest
-        )
+
+        def by_view(own: Tensor) -> list[Tensor]:
+            return [share.gather(rows) for rows in own.chunk(self.n_views)]
+
+        clip_logits = by_view(output.clip_logits.float())
+        loudest_frame = by_view(loudest_inside(output.frame_logits.float(), inputs.parts))
+        settings, (of_clip, of_frame) = self.config.loss, (inputs.truth, inputs.loudest)
+        losses = [
+            stage_loss(self.stage.loss, clip, frame[:, None], of_clip, settings, of_frame)
+            for clip, frame in zip(clip_logits, loudest_frame, strict=True)
+        ]
         if isinstance(output, DistilledOutput):
-            embeddings = share.gather(output.embedding.float())
-            loss = loss + self.config.distil.weight * distil_loss(embeddings, inputs.heard)
-        return loss
+            heard = [distil_loss(view, inputs.heard) for view in by_view(output.embedding.float())]
+            losses = [loss + self.config.distil.weight * term for loss, term in zip(losses, heard, strict=True)]
+        loss = torch.stack(losses).mean()
+        return loss + self.consistency_weight * consistency(*clip_logits) if self.n_views > 1 else loss
 
     def _augmented(self, batch: Batch, place: Place, share: Share) -> Inputs:
         augment = self.config.augment
@@ -197,7 +213,7 @@ class StageTraining:
         seeds = np.random.SeedSequence([self.config.seed, stage_number, place.epoch, place.step, 0])
         generator = torch.Generator(self.runtime.device).manual_seed(int(seeds.generate_state(1)[0]))
         mix = draw_mix(share.n_rows, augment.mix, self.stage, generator)
-        mix, parts = mix_within(mix, share.gather(batch.part))
+        mix, parts = mix_within(mix, share.gather(batch.part), share.gather(batch.origin))
         inputs = batch.inputs
         if inputs.ndim == 3:  # the loader made log-mels
             images = apply_mix(inputs.unsqueeze(1), mix, share)
@@ -205,15 +221,17 @@ class StageTraining:
             images = self.model.images(apply_mix(inputs, mix, share))
         else:
             images = apply_mix(self.model.images(inputs), mix, share)
-        images = filter_augment(images, augment.spec, self.config.front_end.top_db, generator, share)
-        images = spec_augment(images, augment.spec, generator, share)
+        views = []
+        for _ in range(self.n_views):
+            view = filter_augment(images, augment.spec, self.config.front_end.top_db, generator, share)
+            views.append(spec_augment(view, augment.spec, generator, share))
         rule, of_loudest = label_rule(augment.mix, self.stage), loudest_rule(augment.mix, self.stage, mix)
         truth = self._mixed_truth(batch, mix, share, rule)
         loudest = truth if of_loudest == rule else self._mixed_truth(batch, mix, share, of_loudest)
         heard = batch.embedding
         if self._trained is not self.model:
             heard = mix_embeddings(share.gather(heard), mix)
-        return Inputs(images, truth, loudest, share.of(parts), heard)
+        return Inputs(torch.cat(views), truth, loudest, share.of(parts).repeat(self.n_views, 1), heard)
 
     def _mixed_truth(self, batch: Batch, mix: Mix, share: Share, rule: LabelRule) -> Truth[Tensor]:
         mask, targets, weights = (share.gather(own) for own in (batch.mask, batch.targets, batch.weights))

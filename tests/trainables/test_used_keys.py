@@ -42,6 +42,7 @@ USES = {
     "power mean": Use("ensemble", (), method="power_mean"),
 }
 MIXING = {f"pseudo.{name}" for name in ("prob", "replace_share", "join_share", "loss_power")}
+MIXING |= {f"pseudo.{name}" for name in ("same_class_share", "mass_cap", "consistency_weight")}
 RULES = {name for name in known_keys() if name.startswith("pseudo.")} - MIXING
 RULES |= {"inference.overlap", "inference.smoothing_centre"}
 ASLEEP = {
@@ -140,6 +141,10 @@ def test_what_nothing_asks_for_is_refused(
         ("pseudo.loss_power", {"pseudo.prob": 0.0}, "pseudo.prob is 0"),
         ("pseudo.join_share", {"pseudo.replace_share": 1.0}, "pseudo.replace_share is 1, so that every clip"),
         ("pseudo.join_share", {}, ""),
+        ("pseudo.same_class_share", {"pseudo.replace_share": 0.0}, "pseudo.replace_share is 0, so that no clip"),
+        ("pseudo.same_class_share", {"pseudo.prob": 0.0}, "pseudo.prob is 0"),
+        ("pseudo.mass_cap", {"pseudo.prob": 0.0}, "pseudo.prob is 0"),
+        ("pseudo.consistency_weight", {"pseudo.prob": 0.0}, ""),
         ("pseudo.prob", {}, ""),
         ("distil.weight", {"distil.weight": 0.5}, "pseudo is the last stage, which trains without the teacher; set"),
         ("distil.weight", {"distil.weight": 0.5, "distil.last_stage": True}, ""),
@@ -158,7 +163,7 @@ def test_a_stage_that_is_trained_alone_is_distilled_where_another_follows(stage:
 
 
 def test_the_ensemble_refuses_what_is_not_its_own() -> None:
-    with pytest.raises(ConfigError, match=r"--set pseudo\.join_share=0\.3: would change nothing: only students mix"):
+    with pytest.raises(ConfigError, match=r"--set pseudo\.join_share=0\.3: would change nothing: only students train"):
         with_rules(SedConfig(), {"pseudo.join_share": 0.3}, "mean")
     with pytest.raises(ConfigError, match=r"--set model\.gem_p: belongs to the trained models"):
         with_rules(SedConfig(), {"model.gem_p": 2.0}, "mean")
@@ -223,6 +228,7 @@ def awake(tiny_base: SedConfig, tmp_path_factory: pytest.TempPathFactory) -> Sed
     epochs = {f"stages.{stage}.epochs": 1 for stage in (*SUPERVISED_STAGES, "pseudo")}
     always = {"augment.mix.prob": 1.0, "augment.mix.cutmix_share": 0.5, "augment.spec.prob": 1.0}
     rest = {"data.on_bad_audio": "skip", "data.n_folds": 4, "stages.pseudo.loss": "soft_auc", "pseudo.loss_power": 0.5}
+    rest |= {"pseudo.mass_cap": 0.5, "pseudo.same_class_share": 0.5}
     sounds_key = {"augment.wave.background_folder": str(sounds)}
     return tiny_base.with_overrides(AWAKE | sounds_key | wave | epochs | always | rest)
 

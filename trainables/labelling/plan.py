@@ -68,7 +68,8 @@ class PredictionRules:
 
 @dataclass(frozen=True)
 class EnsemblePlan:
-    """An ensemble whose input is right. `config` has the rules that make predictions into labels.
+    """An ensemble whose input is right. `config` has the rules that make predictions into labels, as they are for the
+    round of students that learns from its members: the power has grown.
 
     Windows at or below `silence_rms` are silent for every member.
     """
@@ -135,6 +136,8 @@ def plan_ensemble(job: EnsembleJob) -> EnsemblePlan:
     teachers = {one.lineage.probe_of.path for one in members if one.lineage.probe_of is not None}
     parts = job.out / "predictions" / key
     rules = PredictionRules(choice.folders, parts, inference, tuple(sorted(teachers)), entries_of(members))
+    students = 1 + max(member.lineage.round for member in members)
+    config = config.model_copy(update={"pseudo": config.pseudo.in_round(students)})
     silence_rms = min(member.config.inference.silence_rms for member in members)
     foreign = foreign_of([member.lineage for member in members])
     return EnsemblePlan(job, choice, classes, config, rules, sources, data, silence_rms, foreign)

@@ -60,11 +60,16 @@ def absolute_paths(overrides: Mapping[str, Any]) -> dict[str, Any]:
 LABEL_RULES = (
     *("inference.overlap", "inference.smoothing_centre"),
     *("pseudo.keep_class", "pseudo.keep_window", "pseudo.trim", "pseudo.power", "pseudo.max_disagreement"),
+    *("pseudo.power_growth", "pseudo.keep_top_share"),
     *("pseudo.max_share", "pseudo.max_per_class", "pseudo.balance", "pseudo.mean_exponent"),
 )
 """What makes predictions into pseudo-labels; a search writes them into its models, whose ensemble goes by them."""
-MIXING = ("pseudo.prob", "pseudo.replace_share", "pseudo.join_share", "pseudo.loss_power")
+MIXING = (
+    *("pseudo.prob", "pseudo.replace_share", "pseudo.join_share", "pseudo.loss_power"),
+    *("pseudo.same_class_share", "pseudo.mass_cap"),
+)
 """How the stage pseudo mixes pseudo-labels in."""
+OF_STUDENTS = (*MIXING, "pseudo.consistency_weight")
 FROM_TEACHER = ("model.pretrained", "model.weights")
 LOSS_KEYS = {"focal": "focal_bce", "asymmetric": "asymmetric", "soft": "soft_auc"}
 """The first word of a key in `loss.*` -> the loss that asks for it."""
@@ -87,7 +92,10 @@ NOTHING_LEFT = {
     "pseudo.join_share": ("pseudo.replace_share", "every clip is replaced"),
 }
 """A key -> the share that leaves nothing to it where it is 1, and what that means."""
-NEEDS_SOME = {"distil.last_stage": ("distil.weight", "no stage is distilled")}
+NEEDS_SOME = {
+    "distil.last_stage": ("distil.weight", "no stage is distilled"),
+    "pseudo.same_class_share": ("pseudo.replace_share", "no clip is replaced"),
+}
 """A key -> the other one that leaves nothing to it where it is 0, and what that means."""
 
 
@@ -156,8 +164,8 @@ def unused_reason(name: str, config: SedConfig, use: Use) -> str:
 
 def _foreign(name: str, use: Use) -> str:
     """Why the command has nothing to do with the key."""
-    if name in MIXING and "pseudo" not in use.stages:
-        return "only students mix pseudo-labels in; give it to trainables.student, or to a search with --teacher."
+    if name in OF_STUDENTS and "pseudo" not in use.stages:
+        return "only students train the stage pseudo; give it to trainables.student, or to a search with --teacher."
     if use.command == "ensemble":
         if name == "pseudo.mean_exponent" and use.method != "power_mean":
             return f"--method {use.method} has no exponent; add --method power_mean."

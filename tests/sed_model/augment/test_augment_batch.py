@@ -1,6 +1,7 @@
 """Masks, filters and mixing on tensors."""
 
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 import torch
@@ -11,6 +12,8 @@ from sed_model.config.augment import MixAugment, SpecAugment
 from sed_model.config.training import Stage, Stages
 
 BATCH = 16
+RECORDINGS = torch.zeros(64, dtype=torch.int8)
+"""Origins of clips of recordings alone."""
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -124,7 +127,7 @@ def test_a_mix_is_judged_on_what_the_parts_of_both_have_in_common() -> None:
     """The third and the first have a quarter in common, half of the shorter part; the last two less."""
     parts = torch.tensor([[0.0, 1.0], [0.25, 0.75], [0.0, 0.5], [0.5, 1.0], [0.4, 0.9]])
     drawn = ab.Mix("mixup", torch.tensor([1, 2, 0, 2, 2]), torch.full((5,), 0.25), torch.zeros(5))
-    mixed, together = ab.mix_within(drawn, parts)
+    mixed, together = ab.mix_within(drawn, parts, RECORDINGS[:5])
     expected = [[0.25, 0.75], [0.25, 0.5], [0.0, 0.5], [0.5, 1.0], [0.4, 0.9]]
     torch.testing.assert_close(together, torch.tensor(expected))
     assert mixed.share.tolist() == [0.25, 0.25, 0.25, 1, 1]
@@ -137,16 +140,30 @@ def test_cutmix_pastes_within_the_common_part() -> None:
     """The partner has 40 % of the middle half, from its start on: 4 of 10 samples of 20."""
     x = torch.stack([torch.zeros(20), torch.ones(20)])
     drawn = ab.Mix("cutmix", torch.tensor([1, 0]), torch.tensor([0.6, 0.6]), torch.tensor([0.0, 0.0]))
-    mixed, together = ab.mix_within(drawn, torch.tensor([[0.0, 1.0], [0.25, 0.75]]))
+    mixed, together = ab.mix_within(drawn, torch.tensor([[0.0, 1.0], [0.25, 0.75]]), RECORDINGS[:2])
     assert together.tolist() == [[0.25, 0.75]] * 2
     assert ab.apply_mix(x, mixed)[0].tolist() == [0] * 5 + [1] * 4 + [0] * 11
     assert mixed.share.tolist() == pytest.approx([0.6, 0.6])
 
 
+@pytest.mark.parametrize("kind", ["mixup", "cutmix"])
+def test_a_labelled_and_a_pseudo_labelled_soundscape_are_never_mixed(kind: Literal["mixup", "cutmix"]) -> None:
+    """Recordings mix with both, and each with its own kind."""
+    origins = torch.tensor([1, -1, 0, 1, -1, 0], dtype=torch.int8)
+    drawn = ab.Mix(kind, torch.tensor([1, 2, 0, 0, 3, 4]), torch.full((6,), 0.5), torch.zeros(6))
+    mixed, parts = ab.mix_within(drawn, torch.tensor([[0.0, 1.0]] * 5 + [[0.0, 0.5]]), origins)
+    assert mixed.share.tolist() == [1, 0.5, 0.5, 0.5, 1, 0.5]
+    heard = ab.apply_mix(torch.eye(6)[:, :, None].expand(6, 6, 10), mixed).amax(dim=2) > 0
+    assert not any({1, -1} <= set(origins[in_clip].tolist()) for in_clip in heard)
+    labels = ab.mix_targets(torch.eye(6), mixed, "union")
+    assert torch.equal(labels > 0, heard)
+    assert parts[0].tolist() == [0, 1]
+
+
 def test_labels_for_the_whole_clips_change_no_mix() -> None:
     whole = torch.tensor([[0.0, 1.0]] * 64)
     drawn = ab.draw_mix(64, MixAugment(prob=1, cutmix_share=1), Stage(cutmix_alpha=1), generator())
-    mixed, together = ab.mix_within(drawn, whole)
+    mixed, together = ab.mix_within(drawn, whole, RECORDINGS)
     assert torch.equal(together, whole)
     assert torch.equal(mixed.share, drawn.share)
     x = noise(64, 1000)

@@ -18,7 +18,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sed_model.audio.cache import open_cache
-from sed_model.clips.pseudo_clips import Clip, PseudoMixer, PseudoSource, added, read_pseudo_labels
+from sed_model.clips.pseudo_clips import (
+    LABELLED,
+    PSEUDO_LABELLED,
+    Clip,
+    PseudoMixer,
+    PseudoSource,
+    added,
+    read_pseudo_labels,
+)
+from sed_model.clips.window_draws import Focal
 from sed_model.config.sed_config import SedConfig
 from sed_model.core.errors import DataError
 from sed_model.data.targets import TargetBuilder
@@ -245,12 +254,68 @@ def test_windows_are_drawn_by_their_weights(tmp_path: Path, cache_dir: Path) -> 
     """One number tells how to mix; then the window is drawn as numpy draws with p."""
     weights = (0.4, 0.0, 0.8, 0.2)
     mixer = mixer_of(tmp_path, weights, **REPLACED)
-    ours, numpys = np.random.default_rng(3), np.random.default_rng(3)
-    for _ in range(20):
+    for seed in range(20):
+        ours, numpys = np.random.default_rng(seed), np.random.default_rng(seed)
         numpys.random()
         expected = weights[numpys.choice(4, p=np.array(weights) / 1.4)]
-        numpys.uniform()
         assert float(mixer(real_clip(), ours).truth.weights) == pytest.approx(expected)
+
+
+def of_classes(source: PseudoSource, labels: str, probabilities: list[list[float]]) -> PseudoSource:
+    """The windows with other best classes and targets."""
+    said = replace(source.labels, primary_labels=tuple(labels), probabilities=np.array(probabilities, np.float32))
+    return replace(source, labels=said)
+
+
+def test_a_recording_is_replaced_by_windows_of_its_class_so_often(tmp_path: Path, cache_dir: Path) -> None:
+    """Of 1,000 clips of class a half are asked for theirs, and a third of the others meet it: 2/3; c has no window."""
+    config = tiny_config(**REPLACED, **{"pseudo.same_class_share": 0.5, "data.sampler": "uniform"})
+    source = source_of(tmp_path, config, weights=(1.0, 1.0, 1.0))
+    mixer = PseudoMixer(of_classes(source, "abb", [[1, 0, 0], [0, 1, 0], [0, 1, 0]]), CLASSES, config)
+
+    def share_of(label: str) -> float:
+        clip = replace(real_clip(), primary_label=label)
+        drawn = [mixer(clip, np.random.default_rng(seed)).truth.targets for seed in range(1000)]
+        return float(np.mean(drawn, axis=0)[0])
+
+    assert share_of("a") == pytest.approx(2 / 3, abs=0.05)
+    assert share_of("c") == pytest.approx(1 / 3, abs=0.05)
+
+
+def test_added_and_joined_windows_are_of_any_class(tmp_path: Path, cache_dir: Path) -> None:
+    config = tiny_config(**ADDED, **{"pseudo.same_class_share": 1.0})
+    source = of_classes(source_of(tmp_path, config, weights=(0.1, 1.0)), "ab", [[1, 0, 0], [0, 1, 0]])
+    clip = replace(real_clip(), primary_label="a")
+    drawn = [PseudoMixer(source, CLASSES, config)(clip, np.random.default_rng(seed)) for seed in range(20)]
+    assert any(one.truth.targets[1] for one in drawn)
+
+
+@pytest.mark.parametrize("kind", [REPLACED, ADDED, JOINED], ids=["replaced", "added", "joined"])
+def test_a_labelled_window_meets_no_pseudo_labelled_one(tmp_path: Path, cache_dir: Path, kind: dict[str, Any]) -> None:
+    mixer, labelled = mixer_of(tmp_path, **kind), replace(real_clip(), origin=LABELLED)
+    assert mixer(labelled, np.random.default_rng(0)) is labelled
+    assert mixer(real_clip(), np.random.default_rng(0)).origin == PSEUDO_LABELLED
+
+
+def test_pseudo_labels_bring_no_more_of_a_class_than_their_cap(tmp_path: Path, cache_dir: Path) -> None:
+    """Half of all clips would be windows, of which a quarter is a. Recordings are a in 0.2, b in 0.8 of the clips.
+
+    Half of them are not replaced: a has 0.1, b 0.4, of which half are the caps. So the 0.125 of a become 0.05, the
+    0.375 of b 0.2. Of c there is no recording: its cap is the mean, 0.125, and the 0.375 x 0.5 of it are over that.
+    """
+    config = tiny_config(**REPLACED | {"pseudo.prob": 0.5, "pseudo.mass_cap": 0.5, "data.sampler": "uniform"})
+    source = of_classes(source_of(tmp_path, config, weights=(0.25, 0.75)), "ab", [[1, 0, 0], [0, 1, 0.5]])
+    focal = Focal(np.array([0.2, 0.8, 0.0]), {"a": 0.2, "b": 0.8})
+    mixer = PseudoMixer(source, CLASSES, config, focal=focal)
+    rng = np.random.default_rng(0)
+    drawn = [mixer(real_clip(), rng) for _ in range(4000)]
+    brought = np.sum([one.truth.targets for one in drawn if one.origin == PSEUDO_LABELLED], axis=0) / len(drawn)
+    assert brought[0] == pytest.approx(0.05, abs=0.01)
+    assert brought[1] == pytest.approx(0.2, abs=0.02)
+    assert brought[2] == pytest.approx(0.1, abs=0.01)
+    assert mixer.note == (
+        "pseudo.mass_cap=0.5: 3 of 3 classes would be above it; 50% of the windows that are drawn are taken"
+    )
 
 
 def test_reading_takes_little_more_memory_than_the_table(tmp_path: Path) -> None:

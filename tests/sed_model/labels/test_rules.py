@@ -100,6 +100,7 @@ def test_a_class_is_capped_at_its_most_confident_windows() -> None:
         max_share=st.floats(0, 2),
         balance=st.booleans(),
         power=st.floats(0.5, 4),
+        keep_top_share=st.sampled_from([0, 0.3, 1]),
     ),
 )
 def test_rules_keep_only_what_they_may(rows: np.ndarray, settings: Pseudo) -> None:
@@ -108,7 +109,9 @@ def test_rules_keep_only_what_they_may(rows: np.ndarray, settings: Pseudo) -> No
     assert left == sorted(left, reverse=True)
     assert (counts["windows"], counts["kept"]) == (len(rows), len(kept))
     assert len(kept) <= int(settings.max_share * 5)
-    assert (kept["confidence"] > settings.keep_window).all()
+    least = min(settings.trim, settings.keep_class) if settings.keep_top_share else settings.keep_window
+    assert (kept["confidence"] > least).all()
+    assert (kept["weight"] > 0).all()
     assert all(primary in labels for primary, labels in zip(kept["primary_label"], kept["labels"], strict=True))
     if settings.max_per_class:
         assert kept["primary_label"].value_counts().max() <= settings.max_per_class or not len(kept)
@@ -124,6 +127,32 @@ def test_balance_chooses_between_the_best_of_each_class_and_the_best_of_all(bala
 def test_a_window_whose_classes_are_all_dropped_is_not_kept_as_an_empty_one() -> None:
     kept = rules.keep_confident(labelled([[0.75, 0.1], [0.9, 0.1]]), CLASSES, Pseudo(keep_class=0.8, keep_window=0.7))
     assert kept["labels"].tolist() == [["1139490"]]
+
+
+def test_the_best_share_of_a_class_is_kept_however_unsure_it_is() -> None:
+    """Half of the four windows of the second class above trim, and of the one of the first; 0.09 is below trim."""
+    rows = [[0.3, 0.1], [0.1, 0.2], [0.1, 0.5], [0.3, 0.4], [0.1, 0.3], [0.05, 0.09]]
+    settings = Pseudo(keep_class=0.6, keep_window=0.7, trim=0.1, keep_top_share=0.5, max_share=10)
+    table, counts = rules.apply_rules(labelled(rows), CLASSES, settings, n_real=1)
+    assert table["filename"].tolist() == ["S0.ogg", "S2.ogg", "S3.ogg"]
+    assert table["labels"].tolist() == [["1139490"], ["grekis"], ["grekis"]]
+    np.testing.assert_allclose(np.stack(table["probabilities"]), [[0.3, 0], [0, 0.5], [0.3, 0.4]], rtol=1e-6)
+    assert counts["confident"] == 3
+    assert not len(rules.apply_rules(labelled(rows), CLASSES, Pseudo(), n_real=1)[0])
+
+
+def test_a_rare_class_has_windows_beside_a_sure_one() -> None:
+    """Twenty sure windows leave it room: the cap takes the best of each class in turn."""
+    table = labelled([[0.9 + row / 1000, 0] for row in range(20)] + [[0, 0.2], [0, 0.15]])
+    kept, _ = rules.apply_rules(table, CLASSES, Pseudo(keep_top_share=0.2), n_real=10)
+    assert kept["primary_label"].value_counts().to_dict() == {"1139490": 2, "grekis": 1}
+
+
+@pytest.mark.parametrize(("number", "power"), [(1, 1.5), (2, 3.0), (3, 6.0), (9, 10.0)])
+def test_the_power_grows_with_each_round(number: int, power: float) -> None:
+    """Up to the limit of the key; the rules that are recorded are those in use, and grow no more."""
+    grown = Pseudo(power=1.5, power_growth=2).in_round(number)
+    assert (grown.power, grown.power_growth) == (power, 1)
 
 
 def test_nothing_confident_is_an_empty_table() -> None:

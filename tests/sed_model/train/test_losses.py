@@ -9,7 +9,7 @@ from torch import Tensor
 from sed_model.config.training import Loss, LossName
 from sed_model.core.errors import ConfigError
 from sed_model.data.targets import Truth
-from sed_model.train.losses import LOSSES, stage_loss
+from sed_model.train.losses import LOSSES, consistency, stage_loss
 
 LN_3 = log(3)  # a score whose sigmoid is 0.75
 SETTINGS = Loss(soft_auc_bce_weight=0)
@@ -52,6 +52,18 @@ def _loss(
 )
 def test_loss_worked_by_hand(name: str, logits: list[list[float]], targets: list[list[float]], expected: float) -> None:
     assert _loss(name, logits, targets).item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_two_views_are_pulled_towards_the_larger_probability() -> None:
+    """Of 1/2 and 3/4 both are compared with 3/4: ln 2, and the entropy 3/4 ln 4/3 + 1/4 ln 4."""
+    first, second = torch.tensor([[0.0]], requires_grad=True), torch.tensor([[LN_3]], requires_grad=True)
+    loss = consistency(first, second)
+    assert loss.item() == pytest.approx((log(2) + 0.75 * log(4 / 3) + 0.25 * log(4)) / 2)
+    loss.backward()
+    assert first.grad is not None
+    assert second.grad is not None
+    assert first.grad.item() == pytest.approx((0.5 - 0.75) / 2)  # up
+    assert second.grad.item() == pytest.approx(0, abs=1e-7)  # where it is
 
 
 def test_soft_auc_adds_its_share_of_bce() -> None:

@@ -18,6 +18,7 @@ from sed_model.core.errors import TrainingError
 from sed_model.model.devices import Runtime
 from sed_model.model.network import SedModel, SedOutput
 from sed_model.model.shares import Share
+from sed_model.train.losses import consistency
 from sed_model.train.optim import learning_rate
 from sed_model.train.stage_training import Place, StageTraining, loudest_inside
 
@@ -151,6 +152,74 @@ def test_after_cutmix_the_loudest_frame_has_the_labels_of_both(
     cut = {"augment__mix__prob": 1.0, "augment__mix__cutmix_share": 1.0, "loss__clip_weight": clip_weight}
     convex, union = (setting.loss("train_bce", **cut, augment__mix__labels=rule) for rule in ("convex", "union"))
     assert (convex != union) is differ
+
+
+# --- two views
+
+
+def test_two_views_cost_their_difference(setting: Setting) -> None:
+    """Without masks and dropout they are one: the loss is that of one view, and the term its entropy."""
+    plain = {"augment__mix__prob": 1.0}
+    losses = []
+    for weight in (0.0, 1.0, 2.0):
+        seen: list[torch.Tensor] = []
+
+        def note(output: SedOutput, _: int, seen: list[torch.Tensor] = seen) -> SedOutput:
+            seen.append(output.clip_logits.detach())
+            return output
+
+        training = setting.training("pseudo", note, **plain, pseudo__consistency_weight=weight)
+        training.model.eval()
+        batch = Batch(*next(iter(training.loaders.training(1))))
+        losses.append(training.loss(batch, Place("pseudo", 1, 1, ()), Share(4)).item())
+    (logits,) = seen
+    assert torch.equal(logits[:4], logits[4:])
+    term = consistency(logits[:4], logits[4:]).item()
+    assert losses[1:] == pytest.approx([losses[0] + term, losses[0] + 2 * term])
+
+
+def test_the_views_have_masks_of_their_own_and_the_first_the_one_that_it_had(setting: Setting) -> None:
+    seen: dict[float, torch.Tensor] = {}
+    for weight in (0.0, 1.0):
+
+        def note(output: SedOutput, _: int, weight: float = weight) -> SedOutput:
+            seen[weight] = output.clip_logits.detach()
+            return output
+
+        training = setting.training("pseudo", note, augment__spec__prob=1.0, pseudo__consistency_weight=weight)
+        training.model.eval()
+        batch = Batch(*next(iter(training.loaders.training(1))))
+        training.loss(batch, Place("pseudo", 1, 1, ()), Share(4))
+    assert (seen[0.0].shape[0], seen[1.0].shape[0]) == (4, 8)
+    torch.testing.assert_close(seen[1.0][:4], seen[0.0])
+    assert not torch.equal(seen[1.0][4:], seen[0.0])
+
+
+def test_only_the_stage_of_students_has_two_views(setting: Setting) -> None:
+    assert setting.loss("finetune", pseudo__consistency_weight=1.0) == setting.loss("finetune")
+
+
+def test_a_student_whose_views_are_pulled_together_minds_masks_less(setting: Setting) -> None:
+    """After the same steps: how far apart the probabilities of differently masked views are."""
+    apart = []
+    for weight in (0.0, 5.0):
+        seen: list[torch.Tensor] = []
+
+        def note(output: SedOutput, _: int, seen: list[torch.Tensor] = seen) -> SedOutput:
+            seen.append(output.clip_logits.detach().sigmoid())
+            return output
+
+        changes = {"augment__spec__prob": 1.0, "augment__mix__prob": 0.0, "stages__pseudo__lr": 3e-3}
+        changes |= {"model__drop_rate": 0.0, "model__drop_path_rate": 0.0, "model__final_dropout": 0.0}
+        training = setting.training("pseudo", note, **changes, pseudo__consistency_weight=weight)
+        for epoch in range(1, 5):
+            training.train_epoch(epoch)
+        training.n_views = 2
+        batch = Batch(*next(iter(training.loaders.training(1))))
+        training.loss(batch, Place("pseudo", 5, 1, ()), Share(4))
+        first, second = seen[-1].chunk(2)
+        apart.append((first - second).abs().mean().item())
+    assert apart[1] < 0.6 * apart[0]
 
 
 # --- the step

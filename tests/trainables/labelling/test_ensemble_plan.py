@@ -62,6 +62,15 @@ def test_members_are_chosen_by_their_results(run: Path, tiny_root: Path) -> None
     assert {member.trial_id for member in chosen.choice.members} == set(trials["trial_id"])
 
 
+@pytest.mark.parametrize(("its_round", "power"), [(0, 1.5), (1, 3.0), (2, 6.0)])
+def test_labels_of_later_rounds_have_a_higher_power(run: Path, tiny_root: Path, its_round: int, power: float) -> None:
+    """A search labels for the students of the first round, these for those of the second."""
+    for folder in (run / "trials").iterdir():
+        change_lineage(folder, round=its_round)
+    growing = {"pseudo.power": 1.5, "pseudo.power_growth": 2.0}
+    assert plan(run, tiny_root, overrides=growing).config.pseudo.power == power
+
+
 def test_failed_trials_are_no_members(run: Path, tiny_root: Path) -> None:
     table = pq.read_table(run / "trials.parquet")
     status = ["failed" if row["macro_auc"] > 0.7 else row["status"] for row in table.to_pylist()]

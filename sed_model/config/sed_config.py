@@ -258,11 +258,6 @@ class Pseudo(Section):
         le=10,
     )
 
-    def in_round(self, number: int) -> Pseudo:
-        """The rules of the labels that the students of a round learn from, counted from 1; growth is in the power."""
-        power = min(MAX_POWER, self.power * self.power_growth ** (number - 1))
-        return self.model_copy(update={"power": power, "power_growth": 1.0})
-
     def _problems(self) -> Iterator[str]:
         if self.mass_cap > 0 and self.replace_prob == 1:
             yield (

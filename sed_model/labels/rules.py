@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 from jaxtyping import Float, Float32
 
-from sed_model.config.sed_config import Pseudo
+from sed_model.config.sed_config import MAX_POWER, Pseudo
 from sed_model.run_folder.predictions import PSEUDO_LABEL_SCHEMA
 
 
@@ -96,6 +96,11 @@ def among_best(table: pd.DataFrame, share: float, above: float) -> pd.Series:
     n_kept = np.ceil(share * counted.groupby("primary_label")["confidence"].transform("size"))
     best = (_place_in_class(counted) <= n_kept).to_numpy()
     return pd.Series(table.index.isin(counted.index[best]), index=table.index)
+
+
+def power_in_round(number: int, settings: Pseudo) -> float:
+    """Power of the labels that the students of a round learn from, counted from 1; at most MAX_POWER."""
+    return min(MAX_POWER, settings.power * settings.power_growth ** (number - 1))
 
 
 def soft_targets(

@@ -200,7 +200,7 @@ def reads_of(work: Callable[[], object]) -> set[str]:
         reader = sys._getframe(1)
         while reader.f_back and isinstance(getattr(type(self), reader.f_code.co_name, None), property):
             reader = reader.f_back  # a chance that follows from two keys
-        if not name.startswith("_") and not Path(reader.f_code.co_filename).name.startswith("config"):
+        if not name.startswith("_") and reader.f_code.co_name != "_problems":
             read.add(f"{type(self).__name__}.{name}")
         return get(self, name)
 

@@ -14,6 +14,7 @@ from sed_model.audio.audio_files import content_digests
 from sed_model.config.sed_config import SedConfig
 from sed_model.core.errors import CheckpointError, ConfigError
 from sed_model.data.recordings import DataFolder, read_data_folder
+from sed_model.labels.rules import power_in_round
 from sed_model.model.checkpoint import LoadedModel, foreign_of, load_model
 from sed_model.predict.soundscapes import check_members_fit
 from sed_model.run_folder.member_scores import LABELLED_PART, PART
@@ -136,8 +137,8 @@ def plan_ensemble(job: EnsembleJob) -> EnsemblePlan:
     teachers = {one.lineage.probe_of.path for one in members if one.lineage.probe_of is not None}
     parts = job.out / "predictions" / key
     rules = PredictionRules(choice.folders, parts, inference, tuple(sorted(teachers)), entries_of(members))
-    students = 1 + max(member.lineage.round for member in members)
-    config = config.model_copy(update={"pseudo": config.pseudo.in_round(students)})
+    power = power_in_round(1 + max(member.lineage.round for member in members), config.pseudo)
+    config = config.with_overrides({"pseudo.power": power, "pseudo.power_growth": 1.0})
     silence_rms = min(member.config.inference.silence_rms for member in members)
     foreign = foreign_of([member.lineage for member in members])
     return EnsemblePlan(job, choice, classes, config, rules, sources, data, silence_rms, foreign)

@@ -68,7 +68,8 @@ def test_labels_of_later_rounds_have_a_higher_power(run: Path, tiny_root: Path, 
     for folder in (run / "trials").iterdir():
         change_lineage(folder, round=its_round)
     growing = {"pseudo.power": 1.5, "pseudo.power_growth": 2.0}
-    assert plan(run, tiny_root, overrides=growing).config.pseudo.power == power
+    rules = plan(run, tiny_root, overrides=growing).config.pseudo
+    assert (rules.power, rules.power_growth) == (power, 1)  # those in use, which are recorded: they grow no more
 
 
 def test_failed_trials_are_no_members(run: Path, tiny_root: Path) -> None:

@@ -46,7 +46,7 @@ from trainables.labelling.job import predict_shard, write_labels
 from trainables.labelling.members import Choice
 from trainables.labelling.plan import EnsemblePlan, PredictionRules
 from trainables.labelling.soundscapes import find_sources
-from trainables.searching.finalists import changes_for, of_part
+from trainables.searching.finalists import N_PARTS, changes_for, of_part
 from trainables.spaces.load import load_space
 from trainables.spaces.settings import SearchSettings
 from trainables.trials.hearing import opened
@@ -111,13 +111,13 @@ class Row:
 
 
 def teacher_config(setting: Setting, number: int) -> SedConfig:
-    """The default in part 0, as a finalist: it trains longer there."""
-    given = {**OF_SET.get(setting.data.name, {}), "seed": setting.seed + 1000 * number}
+    """The default in part 0, as a finalist: it trains longer there, and has a seed of its own."""
+    given = {**OF_SET.get(setting.data.name, {}), "seed": setting.seed}
     if setting.weights is not None:
         given["model.weights"] = str(setting.weights)
     config = load_config(setting.config).with_overrides(given)
     changes = changes_for(config, SUPERVISED_STAGES, SearchSettings().finalist_epochs_scale)
-    return config.with_overrides(changes | of_part(config, PART))
+    return config.with_overrides(changes | of_part(config, PART + N_PARTS * number))
 
 
 def student_config(setting: Setting, rule: str) -> SedConfig:

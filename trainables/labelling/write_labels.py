@@ -102,9 +102,10 @@ def print_result(labels: pd.DataFrame, counts: dict[str, int], rules: Pseudo, qu
         f"{counts['windows']} windows -> {len(labels)} pseudo-labels of {labels['primary_label'].nunique()} classes",
         flush=True,
     )
+    best = f", and the best {rules.keep_top_share:.0%} of each class" if rules.keep_top_share else ""
     print(
         f"  after each rule: {counts['agreed']} (max_disagreement={rules.max_disagreement:g}), "
-        f"{counts['confident']} (keep_window={rules.keep_window:g}), "
+        f"{counts['confident']} (keep_window={rules.keep_window:g}{best}), "
         f"{counts['class_cap']} (max_per_class={rules.max_per_class}), "
         f"{counts['kept']} (max_share={rules.max_share:g} of the recordings)",
         flush=True,

@@ -98,6 +98,14 @@ def test_defaults_are_those_of_the_reference() -> None:
         ),
         ({"stages.finetune.min_lr": 0.1}, r"stages\.finetune: min_lr=0\.1 is above lr=5e-05; lower min_lr"),
         ({"stages.pretrain_ce.secondary_weight": 0.9}, r"secondary_weight=0\.9 needs a multi-label loss.*use bce"),
+        (
+            {"pseudo.mass_cap": 1, "pseudo.prob": 1, "pseudo.replace_share": 1},
+            r"pseudo: mass_cap=1 goes by the recordings that stay, but prob=1 and replace_share=1 leave none",
+        ),
+        (
+            {"pseudo.consistency_weight": 1, "stages.pseudo.loss": "ce", "stages.pseudo.secondary_weight": None},
+            r"pseudo\.consistency_weight=1 compares .*but stages\.pseudo\.loss is ce; use bce",
+        ),
         ({"data.target_s": 11}, r"target_s=11 is longer than window_s=10; lower target_s"),
         ({"data.fold": 5}, r"fold=5 does not exist with n_folds=5; use 0 to 4"),
         ({"data.window_s": 0.4, "data.target_s": 0.4}, r"gives 26 frames, outside 32 to 8192; change window_s"),

@@ -48,12 +48,16 @@ def losses(run: list[EpochResult]) -> list[float]:
 
 
 def training(
-    data: TrainingData, config: SedConfig, projection: torch.nn.Linear | None, model: SedModel | None = None
+    data: TrainingData,
+    config: SedConfig,
+    projection: torch.nn.Linear | None,
+    model: SedModel | None = None,
+    stage: str = "train_bce",
 ) -> StageTraining:
     torch.manual_seed(0)
     model = model or SedModel(config, len(data.folder.classes))
-    loaders = EpochLoaders(data, config, "train_bce")
-    return StageTraining(model, plan_stages(config, ["train_bce"])[0], config, loaders, CPU, projection)
+    loaders = EpochLoaders(data, config, stage)
+    return StageTraining(model, plan_stages(config, [stage])[0], config, loaders, CPU, projection)
 
 
 # --- its value
@@ -118,6 +122,20 @@ def test_a_step_s_loss_has_the_term_by_its_weight(taught: TrainingData, tiny_con
     place, share = Place("train_bce", 1, 1, ()), Share(len(batch.row))
     own = Distilled(with_term.model, projection)(with_term.model.images(batch.inputs), batch.part).embedding
     expected = without.loss(batch, place, share) + weight * distil_loss(own, batch.embedding)
+    torch.testing.assert_close(with_term.loss(batch, place, share), expected)
+
+
+def test_of_two_views_each_is_compared_with_what_was_heard(taught: TrainingData, tiny_config: SedConfig) -> None:
+    """Unmasked they are alike: the distance counts once."""
+    alike = {"augment.mix.prob": 0.0, "augment.spec.prob": 0.0, "pseudo.consistency_weight": 1.0}
+    config, projection = tiny_config.with_overrides(alike | {"distil.weight": 2.0}), projection_to(ClassTeacher.dim, 1)
+    with_term = training(taught, config, projection, stage="pseudo")
+    without = training(taught, config, None, with_term.model, "pseudo")
+    with_term.model.eval()
+    batch = Batch(*next(iter(with_term.loaders.training(1))))
+    place, share = Place("pseudo", 1, 1, ()), Share(len(batch.row))
+    own = Distilled(with_term.model, projection)(with_term.model.images(batch.inputs), batch.part).embedding
+    expected = without.loss(batch, place, share) + 2 * distil_loss(own, batch.embedding)
     torch.testing.assert_close(with_term.loss(batch, place, share), expected)
 
 

@@ -74,6 +74,14 @@ def timed(work: Callable[..., Out], *arguments: Any) -> tuple[Out, float]:
 
 def rss_mb(peak: bool = False) -> float:
     """Memory of this process now, or the most that it had (getrusage also counts the one that started it). Linux."""
-    field = "VmHWM:" if peak else "VmRSS:"
+    return _status_mb("VmHWM" if peak else "VmRSS")
+
+
+def own_mb() -> float:
+    """As `rss_mb`, without the pages of mapped files, which processes share."""
+    return _status_mb("RssAnon")
+
+
+def _status_mb(field: str) -> float:
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return next(int(text.split()[1]) for text in lines if text.startswith(field)) * 1024 / 1e6
+    return next(int(text.split()[1]) for text in lines if text.startswith(f"{field}:")) * 1024 / 1e6

@@ -55,7 +55,7 @@ def tried(name: str, window_s: float | None = None) -> dict[str, object]:
     changes: dict[str, object] = {"model.backbone": name, "model.pretrained": False}
     config = SedConfig().with_overrides(changes if window_s is None else {**changes, "data.window_s": window_s})
     try:
-        return {"result": "trains", "left_out": list(try_model(config))}
+        return {"result": "trains", "left_out": list(try_model(config).left_out)}
     except ConfigError as error:
         found = WINDOW.search(str(error)) if window_s is None else None
         other = {} if found is None else {"with_window_s": float(found[1]), **tried(name, float(found[1]))}

@@ -31,7 +31,7 @@ from sed_model.core.errors import AudioError, DataError, some
 from sed_model.core.files import ARCHIVE_ERRORS, read_arrays
 from sed_model.core.paths import expanded
 
-RESIDENT_LIMIT_BYTES = 256 * 2**20
+RESIDENT_LIMIT_BYTES = 64 * 2**20
 """So much of the map may count as the process's own memory before its pages are handed back to the page cache."""
 
 _log = logging.getLogger(__name__)

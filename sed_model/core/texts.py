@@ -54,6 +54,11 @@ def fold(text: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
 
 
+def gigabytes(n_bytes: float) -> str:
+    """0.54 GB, 5.4 GB, 54 GB."""
+    return f"{n_bytes / 1e9:.2g} GB" if n_bytes < 10e9 else f"{n_bytes / 1e9:.0f} GB"
+
+
 def counted(n: int, thing: str) -> str:
     """1 trial, 1,200 trials."""
     return f"{n} {thing}" if n == 1 else f"{n:,} {thing}s"

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
 
 from sed_model.config.sed_config import BACKBONE_STRIDE, SedConfig, n_frames_in
 from sed_model.core.errors import ConfigError
@@ -15,13 +18,27 @@ from sed_model.model.network import SedModel
 N_CLASSES = 2
 LONGEST_WINDOW_S = 60.0
 """That of data.window_s."""
+N_WINDOWS = 2
+"""Batch statistics of a single one would be undefined in layers after a global pooling."""
 
 
-def try_model(config: SedConfig) -> tuple[str, ...]:
+@dataclass(frozen=True)
+class Tried:
+    """What the first step of a model shows.
+
+    Attributes:
+        left_out: what the backbone's family does not have, a sentence each.
+        weights_bytes: of the parameters, in fp32.
+        clip_bytes: what the forward pass of a clip in training keeps for the backward pass, in fp32.
+    """
+
+    left_out: tuple[str, ...]
+    weights_bytes: int
+    clip_bytes: int
+
+
+def try_model(config: SedConfig) -> Tried:
     """Build the model and run noise through it, forth and back in training and forth in evaluation, as a trial will.
-
-    Returns:
-        What is left out because the backbone's family does not have it, a sentence each.
 
     Raises:
         ConfigError: the backbone cannot be built, or cannot compute images of the configuration's own size (channels,
@@ -30,13 +47,15 @@ def try_model(config: SedConfig) -> tuple[str, ...]:
     """
     model = SedModel(config, N_CLASSES)
     n_samples = round(config.data.window_s * config.front_end.sample_rate_hz)
-    noise = 0.1 * torch.randn(2, n_samples, generator=torch.Generator().manual_seed(0))
+    noise = 0.1 * torch.randn(N_WINDOWS, n_samples, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         images = model.images(noise)
+    kept = KeptTensors(model)
     for mode in ("training", "evaluation"):
         model.train(mode == "training")
         try:
-            output = model(images)
+            with kept.counted if mode == "training" else nullcontext():
+                output = model(images)
             if mode == "training":
                 (output.clip_logits.sum() + output.frame_logits.square().mean()).backward()
         except ImageError as error:
@@ -48,7 +67,28 @@ def try_model(config: SedConfig) -> tuple[str, ...]:
                 f"model.backbone={config.model.backbone} gives NaN or Inf in {mode}, untrained as it is; use another."
             )
     _check_time_axis(model, images)
-    return model.backbone.left_out
+    weights_bytes = sum(parameter.nbytes for parameter in model.parameters())
+    return Tried(model.backbone.left_out, weights_bytes, kept.n_bytes // N_WINDOWS)
+
+
+class KeptTensors:
+    """Counts what a forward pass keeps for the backward pass, beside the model itself; each memory once."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._known = {tensor.untyped_storage().data_ptr() for tensor in model.state_dict().values()}
+        self.n_bytes = 0
+
+    @property
+    def counted(self) -> saved_tensors_hooks:
+        """A block whose forward pass counts."""
+        return saved_tensors_hooks(self._count, lambda tensor: tensor)
+
+    def _count(self, tensor: Tensor) -> Tensor:
+        memory = tensor.untyped_storage()
+        if memory.data_ptr() not in self._known:
+            self._known.add(memory.data_ptr())
+            self.n_bytes += memory.nbytes()
+        return tensor
 
 
 def _repair(model: SedModel, config: SedConfig, images: Tensor) -> str:

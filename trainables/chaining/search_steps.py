@@ -22,7 +22,7 @@ from trainables.chaining.texts import plan_lines, span
 from trainables.on_ray.cluster import ClusterInfo
 from trainables.searching.finalists import changes_for, plan_parts, trains_finalists, why_no_finalists
 from trainables.searching.options import SearchOptions
-from trainables.searching.resources import room
+from trainables.searching.resources import at_a_time
 from trainables.searching.run import driving, label_unlabelled, rank_trials, refit_finalists
 from trainables.searching.setup import Prepared
 from trainables.searching.tune_run import search
@@ -97,7 +97,7 @@ def first_trials(at: Searching) -> Done:
     rows = at.ended()
     costs = Costs(
         epoch_s=seconds_an_epoch(rows),
-        at_a_time=min(room(at.prepared.job, at.cluster), at.options.max_concurrent or at.wanted.n_trials),
+        at_a_time=at_a_time(at.prepared.job, at.cluster, at.options.max_concurrent, at.wanted.n_trials),
     )
     at.ledger.write(wanted=at.wanted, costs=costs, n_first_trials=len(rows))
     return Done(said=f"{counted(len(rows), 'trial')}, {costs.epoch_s:.2g} s an epoch")

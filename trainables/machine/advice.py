@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sed_model.config.training import Optim
-from sed_model.core.texts import counted
+from sed_model.core.texts import counted, gigabytes
 from sed_model.model.devices import choose_runtime, cpu_computes_in_bf16
 from trainables.machine.facts import DASHBOARD_PORT, FORMATS, SHM, Machine, Place
 from trainables.on_ray.cluster import OBJECT_STORE_BYTES
 from trainables.on_ray.stopping import LEAST_FREE_BYTES
 
 Level = Literal["ok", "set", "fails"]
-TRIAL_BYTES = 3e9
-"""Of a trial on CPUs with steps of 8 clips of 10 s: 2.1 GB with tf_efficientnet_lite0 (5.4 GB with steps of 32), 2.6 GB
-with seresnext26t_32x4d (peaks of benchmarks/train_step.py's steps, 30 November 2026)."""
+TRIAL_BYTES = 2.5e9
+"""Of a trial on CPUs with steps of 8 clips of 10 s, without what trials share: 1.5 GB with tf_efficientnet_lite0 and
+1.7 GB with seresnext26t_32x4d in bf16, 2.1 GB with the former in fp32 (30 November 2026); larger batches take more."""
 FEW_OPEN_FILES = 4_096
 """Fewer make Ray complain; it asks for 8192."""
 LOW_DISK_BYTES = 5e9
@@ -114,10 +114,9 @@ def usable_cores(machine: Machine) -> int:
 def memory(machine: Machine) -> Finding:
     """By the trials that the cores have room for."""
     wanted, room = usable_cores(machine), int(machine.available_bytes // TRIAL_BYTES)
-    free = f"{_gb(machine.memory_bytes)}, {_gb(machine.available_bytes)} of it free"
-    text = (
-        f"{free}; a trial of a small model takes about {_gb(TRIAL_BYTES)} on a CPU, of a large one several times that"
-    )
+    free = f"{gigabytes(machine.memory_bytes)}, {gigabytes(machine.available_bytes)} of it free"
+    about = f"about {gigabytes(TRIAL_BYTES)} on a CPU, of a large one several times that"
+    text = f"{free}; a trial of a small model takes {about}"
     if room < 1 and not machine.gpus:
         return Finding(
             "set",
@@ -140,9 +139,9 @@ def shared_memory(machine: Machine) -> Finding:
     if machine.shm_bytes is None:
         return Finding("ok", what, f"there is none; {needed}, and takes its temporary folder")
     if machine.shm_bytes < OBJECT_STORE_BYTES:
-        text = f"{_gb(machine.shm_bytes)} free; {needed}, and would take the slower temporary folder"
+        text = f"{gigabytes(machine.shm_bytes)} free; {needed}, and would take the slower temporary folder"
         return Finding("set", what, text, "docker run --shm-size 1g ..")
-    return Finding("ok", what, f"{_gb(machine.shm_bytes)} free; {needed}")
+    return Finding("ok", what, f"{gigabytes(machine.shm_bytes)} free; {needed}")
 
 
 def open_files(machine: Machine) -> Finding:
@@ -156,7 +155,7 @@ def open_files(machine: Machine) -> Finding:
 
 def gpu(machine: Machine) -> Finding:
     if machine.gpus:
-        named = ", ".join(f"{one.name} with {_gb(one.memory_bytes)}" for one in machine.gpus)
+        named = ", ".join(f"{one.name} with {gigabytes(one.memory_bytes)}" for one in machine.gpus)
         built = f"driver {machine.driver or 'unknown'}, PyTorch for CUDA {machine.cuda}"
         text = f"{named}; {built}; trials use it with --gpus-per-trial 1"
         return Finding("ok", "GPU", text)
@@ -198,7 +197,7 @@ def sockets(machine: Machine) -> Finding:
 
 
 def disk(place: Place) -> Finding:
-    text = f"{place.path}: {_gb(place.free_bytes)} free"
+    text = f"{place.path}: {gigabytes(place.free_bytes)} free"
     if place.problem:
         return Finding("fails", place.what, place.problem)
     if place.free_bytes < LEAST_FREE_BYTES:
@@ -212,7 +211,7 @@ def disk(place: Place) -> Finding:
 
 def cache(machine: Machine) -> Finding:
     place = next(place.path for place in machine.places if place.what == "audio cache")
-    return Finding("ok", "cache size", f"{_gb(machine.cache_bytes)}; {place} can be removed, and is made again")
+    return Finding("ok", "cache size", f"{gigabytes(machine.cache_bytes)}; {place} can be removed, and is made again")
 
 
 def data(n_recordings: int, need_bytes: int, place: Place) -> Finding:
@@ -221,12 +220,12 @@ def data(n_recordings: int, need_bytes: int, place: Place) -> Finding:
     Args:
         need_bytes: with what the disk is to have left.
     """
-    text = f"{counted(n_recordings, 'recording')}, decoded {_gb(need_bytes)} in {place.path}"
+    text = f"{counted(n_recordings, 'recording')}, decoded {gigabytes(need_bytes)} in {place.path}"
     if need_bytes > place.free_bytes:
         return Finding(
             "fails",
             "data",
-            f"{text}, which has {_gb(place.free_bytes)} free (unless they are in it already)",
+            f"{text}, which has {gigabytes(place.free_bytes)} free (unless they are in it already)",
             "SED_CACHE_DIR=DIR, on a larger disk; or lower data.max_recording_s",
         )
     return Finding("ok", "data", text)
@@ -234,10 +233,6 @@ def data(n_recordings: int, need_bytes: int, place: Place) -> Finding:
 
 def _name(dtype: object) -> str:
     return {"torch.bfloat16": "bf16", "torch.float16": "fp16"}.get(str(dtype), "fp32")
-
-
-def _gb(n_bytes: float) -> str:
-    return f"{n_bytes / 1e9:.2g} GB" if n_bytes < 10e9 else f"{n_bytes / 1e9:.0f} GB"
 
 
 def told(found: Sequence[Finding]) -> list[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
+
 CGROUPS = Path("/sys/fs/cgroup")
 OWN = Path("/proc/self/cgroup")
 NO_LIMIT_BYTES = 2**60
@@ -29,6 +31,12 @@ def memory_limit_bytes(cgroups: Path = CGROUPS, own: Path = OWN) -> int | None:
         if words and words[0].isdecimal() and int(words[0]) < NO_LIMIT_BYTES:
             found.append(int(words[0]))
     return min(found, default=None)
+
+
+def available_bytes() -> int:
+    """Memory that is free here, and no more than the limit."""
+    memory = psutil.virtual_memory()
+    return min(memory_limit_bytes() or memory.total, memory.available)
 
 
 def _folders(cgroups: Path, own: Path, controller: str) -> Iterator[Path]:

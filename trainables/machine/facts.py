@@ -23,7 +23,7 @@ from sed_model.audio.audio_files import default_cache_home
 from sed_model.core.errors import ConfigError
 from sed_model.core.paths import check_folder
 from trainables.keeping.run_contents import size_of
-from trainables.machine.cgroups import memory_limit_bytes, quota_cores
+from trainables.machine.cgroups import available_bytes, memory_limit_bytes, quota_cores
 from trainables.on_ray.ray_places import check_ray_folder, ray_folder
 
 DASHBOARD_PORT = 8265
@@ -97,8 +97,7 @@ class Machine:
 
 def look(out: Path) -> Machine:
     """This machine; `out` is where run folders go."""
-    memory = psutil.virtual_memory()
-    limit = memory_limit_bytes() or memory.total
+    total_bytes = psutil.virtual_memory().total
     cpuinfo = _read("/proc/cpuinfo")
     cache = default_cache_home()
     return Machine(
@@ -107,8 +106,8 @@ def look(out: Path) -> Machine:
         cores=os.cpu_count() or 1,
         allowed_cores=len(os.sched_getaffinity(0)),
         quota_cores=quota_cores(),
-        memory_bytes=min(limit, memory.total),
-        available_bytes=min(limit, memory.available),
+        memory_bytes=min(memory_limit_bytes() or total_bytes, total_bytes),
+        available_bytes=available_bytes(),
         shm_bytes=shutil.disk_usage(SHM).free if SHM.is_dir() else None,
         open_files=resource.getrlimit(resource.RLIMIT_NOFILE),
         places=(_place("runs", out), _place("audio cache", cache), _place("Ray's files", ray_folder()[1])),

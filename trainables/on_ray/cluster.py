@@ -60,12 +60,16 @@ OBJECT_STORE_BYTES = 300 * 2**20
 
 @dataclass(frozen=True)
 class Node:
-    """A machine of the cluster; `name` is for people."""
+    """A machine of the cluster; `name` is for people.
+
+    `memory_bytes` is what was free when Ray was started there; None: Ray has not looked.
+    """
 
     id: str
     name: str
     cpus: float
     gpus: float
+    memory_bytes: float | None = None
 
 
 @dataclass(frozen=True)
@@ -248,6 +252,7 @@ def cluster_nodes() -> tuple[Node, ...]:
             f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})",
             node["Resources"].get("CPU", 0),
             node["Resources"].get("GPU", 0),
+            node["Resources"].get("memory"),
         )
         for node in alive
     )

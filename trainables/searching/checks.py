@@ -12,7 +12,7 @@ from sed_model.config.stages import check_stage_names
 from sed_model.core.errors import ConfigError
 from sed_model.core.paths import LONGEST_NAME, check_folder
 from sed_model.model.backbones import HubError
-from sed_model.model.model_trial import try_model
+from sed_model.model.model_trial import Tried, try_model
 from sed_model.run_folder.folder import RunFolder
 from sed_model.run_folder.split_record import SplitRecord
 from trainables.keeping.driver_lock import HOLDER_FILE, LOCK_FILE
@@ -127,7 +127,7 @@ def check_teacher_heard(space: SearchSpace, has_embeddings: bool) -> None:
 
 def highest_distil_weight(space: SearchSpace) -> float:
     """That `distil.weight` is set to, or may be drawn."""
-    return max(_probes(space).get("distil.weight", (space.base.distil.weight,)))
+    return max(probes(space).get("distil.weight", (space.base.distil.weight,)))
 
 
 def check_top_k(top_k: int | None, pseudo_labels: bool, space: SearchSpace) -> None:
@@ -164,22 +164,22 @@ def check_refit_folds(space: SearchSpace, split: SplitRecord, teacher: Teacher |
         )
 
 
-def check_backbones(space: SearchSpace) -> list[str]:
+def check_backbones(space: SearchSpace) -> Tried:
     """Try every backbone of the space once, on each size of image that the space has: downloads, too, happen once.
 
     Returns:
-        What is left out because a backbone's family does not have it.
+        What is left out because a backbone's family does not have it; and the most that a model of the space takes.
 
     Raises:
         ConfigError: the reasons of all that cannot work.
     """
-    names = _probes(space).get("model.backbone", (space.base.model.backbone,))
+    names = probes(space).get("model.backbone", (space.base.model.backbone,))
     problems: dict[str, None] = {}
-    notes: dict[str, None] = {}
+    tried: list[Tried] = []
     try:
         for name, sizes in itertools.product(names, image_sizes(space)):
             try:
-                notes |= dict.fromkeys(try_model(sizes.with_overrides({"model.backbone": name})))
+                tried.append(try_model(sizes.with_overrides({"model.backbone": name})))
             except HubError:
                 raise
             except ConfigError as error:
@@ -188,17 +188,21 @@ def check_backbones(space: SearchSpace) -> list[str]:
         problems[str(error)] = None
     if problems:
         raise ConfigError("\n".join(problems))
-    return list(notes)
+    return Tried(
+        left_out=tuple(dict.fromkeys(note for one in tried for note in one.left_out)),
+        weights_bytes=max(one.weights_bytes for one in tried),
+        clip_bytes=max(one.clip_bytes for one in tried),
+    )
 
 
 def image_sizes(space: SearchSpace) -> list[SedConfig]:
     """The base, once for each number of mels and frames of the space, with as many channels and drop path as it has."""
-    probes = _probes(space)
+    by_key = probes(space)
     most = {"model.drop_path_rate": max, "model.multi_resolution": max}
-    highest = {key: choose(probes[key]) for key, choose in most.items() if key in probes}
-    keys = [key for key in SIZE_KEYS if key in probes]
+    highest = {key: choose(by_key[key]) for key, choose in most.items() if key in by_key}
+    keys = [key for key in SIZE_KEYS if key in by_key]
     sizes: dict[tuple[int, int], SedConfig] = {}
-    for values in itertools.product(*(probes[key] for key in keys)):
+    for values in itertools.product(*(by_key[key] for key in keys)):
         try:
             config = space.config({**highest, **dict(zip(keys, values, strict=True))})
         except ConfigError:
@@ -207,5 +211,6 @@ def image_sizes(space: SearchSpace) -> list[SedConfig]:
     return list(sizes.values()) or [space.base]
 
 
-def _probes(space: SearchSpace) -> dict[str, tuple[Any, ...]]:
+def probes(space: SearchSpace) -> dict[str, tuple[Any, ...]]:
+    """Values of each parameter that stand for all of its own, its ends among them."""
     return {parameter.key: parameter.distribution.probes() for parameter in space.parameters}

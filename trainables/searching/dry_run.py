@@ -12,7 +12,7 @@ from sed_model.audio.cache import cache_home
 from sed_model.config.stages import plan_stages
 from trainables.on_ray.cluster import ClusterInfo
 from trainables.searching.recorder import describe_draw
-from trainables.searching.resources import room, slots, unused_gpus
+from trainables.searching.resources import at_a_time, memory_slots, memory_text, slots, unused_gpus
 from trainables.searching.searcher import SedSearcher
 from trainables.searching.setup import Prepared
 from trainables.spaces.rungs import describe_rungs
@@ -45,6 +45,7 @@ def machine_lines(job: SearchJob, cluster: ClusterInfo) -> list[str]:
     what = "workers" if job.workers_per_trial > 1 else "trials"
     return [
         f"{node.name:<40} {node.cpus:>4g} CPUs {node.gpus:>3g} GPUs   room for {slots(job, node)} {what}"
+        + ("" if memory_slots(job, node) == slots(job, node) else f", memory for {memory_slots(job, node)}")
         for node in cluster.machines
     ]
 
@@ -54,13 +55,14 @@ def trial_lines(prepared: Prepared, cluster: ClusterInfo, max_concurrent: int | 
     space, job = prepared.space, prepared.job
     settings = space.search
     plans = plan_stages(space.base, job.stages, job.epochs_scale)
-    at_a_time = min(room(job, cluster), max_concurrent or settings.num_trials, settings.num_trials)
+    n_at_once = at_a_time(job, cluster, max_concurrent, settings.num_trials)
     workers = f"{job.workers_per_trial} Ray Train workers" if job.workers_per_trial else "one process"
     stages = ", ".join(f"{plan.name} {plan.epochs}" for plan in plans)
     stopped = "none" if settings.scheduler is None else "ASHA, which stops the weak ones early"
     return [
         f"trials           {settings.num_trials} of up to {plans[-1].last_epoch} epochs ({stages})",
-        f"at a time        {at_a_time}, each {workers} with {job.cpus_per_trial} CPUs and {job.gpus_per_trial:g} GPUs",
+        f"at a time        {n_at_once}, each {workers} with {job.cpus_per_trial} CPUs and {job.gpus_per_trial:g} GPUs",
+        f"memory           {memory_text(job, cluster, max_concurrent, settings.num_trials)}",
         f"searcher         {settings.searcher}, seed {settings.seed}; scheduler: {stopped}",
         f"rungs            {describe_rungs(settings.scheduler, plans)}",
         f"space            {space.name}, {len(space.parameters)} parameters: {space_size(space)}",

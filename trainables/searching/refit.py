@@ -27,7 +27,7 @@ from trainables.on_ray.repairs import AbandonedGroups, NodeLosses, trial_error
 from trainables.on_ray.stopping import StoppingCallback, run_tuner
 from trainables.searching.fetch import Fetcher, fetch_all
 from trainables.searching.recorder import epoch_line
-from trainables.searching.resources import room, trial_resources
+from trainables.searching.resources import at_a_time, memory_to_reserve, trial_resources
 from trainables.trials.stage_trainer import RECORDS
 from trainables.trials.trial import SearchJob, run_refit
 
@@ -77,7 +77,9 @@ def own_fold(row: Mapping[str, Any], validation: str) -> int:
     return int(row["fold"] or 0) if validation == "folds" else 0
 
 
-def refit(run: RunFolder, plans: Sequence[Refit], job: SearchJob, cluster: ClusterInfo, max_concurrent: int) -> None:
+def refit(
+    run: RunFolder, plans: Sequence[Refit], job: SearchJob, cluster: ClusterInfo, max_concurrent: int | None
+) -> None:
     """Train what has not been trained yet, and record it in refits.parquet.
 
     Raises:
@@ -93,10 +95,13 @@ def refit(run: RunFolder, plans: Sequence[Refit], job: SearchJob, cluster: Clust
         print(f"\n{n_trainings}, all epochs (pruned ones end theirs)", flush=True)
         points = [asdict(plan) for plan in left]
         tuner = tune.Tuner(
-            tune.with_resources(tune.with_parameters(run_refit, job=job), trial_resources(job)),
+            tune.with_resources(
+                tune.with_parameters(run_refit, job=job),
+                trial_resources(job, memory_to_reserve(job, cluster, max_concurrent)),
+            ),
             param_space={"refit": tune.grid_search(points)},
             tune_config=tune.TuneConfig(
-                max_concurrent_trials=min(room(job, cluster), max_concurrent),
+                max_concurrent_trials=at_a_time(job, cluster, max_concurrent, len(left)),
                 reuse_actors=True,
                 trial_dirname_creator=lambda trial: "_".join(map(str, place_of(trial))),
             ),

@@ -26,7 +26,7 @@ from trainables.searching.leaderboard_text import print_leaderboard
 from trainables.searching.next_steps import hint_to_resume, print_next_commands, print_places
 from trainables.searching.options import DEFAULT_TOP_K, SearchOptions
 from trainables.searching.refit import plan_refits, refit, write_spread
-from trainables.searching.resources import check_room, unused_gpus
+from trainables.searching.resources import check_room, memory_note, unused_gpus
 from trainables.searching.setup import Prepared, prepare
 from trainables.searching.tune_run import search
 from trainables.trials.trial import SearchJob, training_data
@@ -80,7 +80,8 @@ def driving(prepared: Prepared, cluster: ClusterInfo, options: SearchOptions) ->
         ConfigError: another process writes there, or the name was taken meanwhile.
     """
     run = prepared.run
-    if note := unused_gpus(prepared.job, cluster):
+    short = memory_note(prepared.job, cluster, options.max_concurrent, prepared.space.search.num_trials)
+    for note in filter(None, [unused_gpus(prepared.job, cluster), short]):
         print(note, flush=True)
     with only_driver(run.path, "search"), hint_to_resume(run, None if options.is_last else options.command):
         if not options.resume:
@@ -123,10 +124,10 @@ def refit_finalists(prepared: Prepared, cluster: ClusterInfo, options: SearchOpt
     if prepared.space.search.refit_folds:
         validation = training_data(job.data_dir, prepared.space.base).split.kind
         plans = plan_refits(run.read_trials(), job, validation, options.top_k or DEFAULT_TOP_K)
-        refit(run, plans, job, cluster, options.max_concurrent or len(plans))
+        refit(run, plans, job, cluster, options.max_concurrent)
         write_spread(run)
     elif trains_finalists(prepared.space, prepared.data):
         plans = plan_parts(run.read_trials(), job)
-        refit(run, plans, job, cluster, options.max_concurrent or len(plans))
+        refit(run, plans, job, cluster, options.max_concurrent)
         if delivered := deliver_mean(run):
             print("\n" + "\n".join(delivered_text(delivered)), flush=True)

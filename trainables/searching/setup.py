@@ -48,6 +48,7 @@ from trainables.searching.data_checks import (
 from trainables.searching.finalists import check_finalists, tell_finalists
 from trainables.searching.options import SearchOptions
 from trainables.searching.resources import check_room
+from trainables.searching.trial_memory import trial_bytes
 from trainables.searching.warm_start import earlier_trials
 from trainables.spaces.check import GONE, SECTIONS, SPACES_DIR, parse_space
 from trainables.spaces.load import load_space, with_settings
@@ -105,7 +106,8 @@ def prepare(options: SearchOptions, machine: ClusterInfo | None = None) -> Prepa
     if teacher is not None and teacher.model is not None:
         check_student_space(space)
     data = None if data_dir is None else read_data_folder(data_dir, space.base.data.target_s)
-    for note in filter(None, [*check_backbones(space), emulation_note(space.base.optim.precision)]):
+    tried = check_backbones(space)
+    for note in filter(None, [*tried.left_out, emulation_note(space.base.optim.precision)]):
         print(note, flush=True)
     if data is None:
         data = demo_data(space)
@@ -123,6 +125,7 @@ def prepare(options: SearchOptions, machine: ClusterInfo | None = None) -> Prepa
             record["teacher"] = str(teacher_dir)
     tell_data(data)
     job = replace(search_job(run, space, data.root, options, record.get("storage")), teacher=teacher)
+    job = replace(job, trial_bytes=0 if job.gpus_per_trial else trial_bytes(space, tried, job.workers_per_trial))
     if machine is not None:
         check_room(job, machine)
     labels = labels_for(space, teacher)

@@ -83,7 +83,7 @@ def run_training(options: TrainOptions) -> None:
     if (machine := machine_for(options.address)) is not None:
         worker_resources(options, machine)
     folder = None if options.data is None else read_data_folder(options.data, config.data.target_s)
-    for note in filter(None, [*try_model(config), emulation_note(config.optim.precision)]):
+    for note in filter(None, [*try_model(config).left_out, emulation_note(config.optim.precision)]):
         print(note, flush=True)
     if folder is None:
         root = Path("demo_data").absolute()

@@ -26,7 +26,7 @@ from trainables.searching.next_steps import resume_command
 from trainables.searching.options import SearchOptions
 from trainables.searching.recorder import Recorder
 from trainables.searching.refit import deliver
-from trainables.searching.resources import room, trial_resources
+from trainables.searching.resources import at_a_time, memory_to_reserve, trial_resources
 from trainables.searching.searcher import SedSearcher
 from trainables.searching.setup import Prepared
 from trainables.spaces.settings import TUNE_METRICS
@@ -74,14 +74,16 @@ def search(
         end_of_search(run, settings.num_trials, options.is_last)  # the search may have been killed before it
         return
     tuner = tune.Tuner(
-        tune.with_resources(trainable_of(job), trial_resources(job)),
+        tune.with_resources(
+            trainable_of(job), trial_resources(job, memory_to_reserve(job, cluster, options.max_concurrent))
+        ),
         tune_config=tune.TuneConfig(
             metric=TUNE_METRICS[settings.metric],
             mode=settings.mode,
             search_alg=searcher,
             scheduler=scheduler(prepared, finished),
             num_samples=n_left,
-            max_concurrent_trials=min(room(job, cluster), options.max_concurrent or n_left),
+            max_concurrent_trials=at_a_time(job, cluster, options.max_concurrent, n_left),
             # Tune gives a pruned trial 2 s to leave its actor; Ray Train takes longer, and the next one would be lost.
             reuse_actors=job.workers_per_trial == 0,
             trial_dirname_creator=trial_dirname,

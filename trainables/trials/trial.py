@@ -40,7 +40,8 @@ from trainables.trials.teacher import Teacher
 class SearchJob:
     """What all trials of a search share. Paths are absolute: workers have another working directory.
 
-    `storage` is the URI of the run's files, where the nodes share no folder.
+    `storage` is the URI of the run's files, where the nodes share no folder; `trial_bytes` is what the process of a
+    trial, or each of its workers, is estimated to take of a machine's memory; 0: nothing is known.
     """
 
     space: SearchSpace
@@ -53,6 +54,7 @@ class SearchJob:
     workers_per_trial: int
     storage: str | None = None
     teacher: Teacher | None = None
+    trial_bytes: int = 0
 
     @property
     def round(self) -> int:

@@ -11,7 +11,7 @@ import torch
 from sed_model.config.sed_config import Model, SedConfig
 from sed_model.core.errors import ConfigError
 from sed_model.model.backbones import Backbone, reason_of
-from sed_model.model.model_trial import try_model
+from sed_model.model.model_trial import KeptTensors, try_model
 
 SMALL = SedConfig().with_overrides({
     "front_end.sample_rate_hz": 16_000, "front_end.n_fft": 1024, "front_end.hop_length": 256, "front_end.n_mels": 64,
@@ -48,7 +48,24 @@ def config_of(backbone: str, **overrides: object) -> SedConfig:
 
 @pytest.mark.parametrize("backbone", TRAINS)
 def test_what_a_family_lacks_is_left_out_and_told(backbone: str) -> None:
-    assert try_model(config_of(backbone)) == tuple(f"model.backbone={backbone} {what}" for what in TRAINS[backbone])
+    assert try_model(config_of(backbone)).left_out == tuple(
+        f"model.backbone={backbone} {what}" for what in TRAINS[backbone]
+    )
+
+
+def test_what_a_step_keeps_is_counted_once_and_without_the_weights() -> None:
+    """The linear layer keeps its input of 2 x 4 values of 4 bytes, the ReLU its result of 2 x 3."""
+    net = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU())
+    kept = KeptTensors(net)
+    with kept.counted:
+        net(torch.ones(2, 4)).sum().backward()
+    assert kept.n_bytes == 4 * (2 * 4 + 2 * 3)
+
+
+def test_a_clip_of_twice_the_length_keeps_twice_as_much() -> None:
+    one, two = (try_model(config_of("resnet10t", **{"data.window_s": window_s})) for window_s in (2.032, 4.08))
+    assert one.weights_bytes == two.weights_bytes
+    assert two.clip_bytes / one.clip_bytes == pytest.approx(2, rel=0.02)
 
 
 @pytest.mark.parametrize("backbone", REFUSED)
@@ -58,13 +75,15 @@ def test_what_cannot_work_is_refused_with_the_reason(backbone: str) -> None:
 
 
 def test_the_window_that_a_refusal_names_is_one_that_trains() -> None:
-    assert try_model(config_of("dla46x_c", **{"data.window_s": 2.032})) == (f"model.backbone=dla46x_c {NO_DROP_PATH}",)
+    assert try_model(config_of("dla46x_c", **{"data.window_s": 2.032})).left_out == (
+        f"model.backbone=dla46x_c {NO_DROP_PATH}",
+    )
 
 
 def test_the_image_has_the_size_and_the_channels_of_the_configuration() -> None:
     """A minimum of 75 x 75 is a matter of the size; a sixth of the families once failed at two channels."""
     two = {"model.multi_resolution": True, "front_end.n_mels": 128}
-    assert try_model(config_of("inception_v3", **two)) == (f"model.backbone=inception_v3 {NO_DROP_PATH}",)
+    assert try_model(config_of("inception_v3", **two)).left_out == (f"model.backbone=inception_v3 {NO_DROP_PATH}",)
     with pytest.raises(ConfigError, match="2 channels x 128 mels x 126 frames"):
         try_model(config_of("dla46x_c", **two))
 
@@ -113,7 +132,9 @@ FAMILIES = (
 @pytest.mark.parametrize("backbone", FAMILIES)
 def test_a_family_trains_or_is_refused_by_its_name(backbone: str) -> None:
     try:
-        told = "\n".join(try_model(config_of(backbone, **{"data.window_s": 1.0, "model.multi_resolution": True})))
+        told = "\n".join(
+            try_model(config_of(backbone, **{"data.window_s": 1.0, "model.multi_resolution": True})).left_out
+        )
     except ConfigError as error:
         told = str(error)
     assert all(line.startswith(f"model.backbone={backbone} ") for line in told.splitlines())

@@ -109,6 +109,7 @@ def test_trials_and_epochs(prepared: Prepared) -> None:
 
     assert "4 of up to 3 epochs (pretrain_ce 2, train_bce 1)" in text
     assert "4, each one process with 1 CPUs and 0 GPUs" in text  # there is room for twelve
+    assert "memory           a trial takes about 0.7" in text  # what is imported, and little more
     assert "rungs            after epoch 1 (pretrain_ce 1 of 2), 2 (pretrain_ce 2 of 2) of 3, one of 2 goes on:" in text
     assert "2 combinations of the countable parameters, and 2 continuous" in text
     assert "at a time        3," in "\n".join(trial_lines(prepared, TWO, max_concurrent=3))

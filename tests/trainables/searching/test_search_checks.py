@@ -50,8 +50,8 @@ def test_each_size_of_image_is_tried_once_with_the_most_channels(space_of: MakeS
 
 def test_every_backbone_of_a_space_is_tried_and_what_it_lacks_is_told_once(space_of: MakeSpace) -> None:
     names = ["test_efficientnet", "ghostnet_050", "lcnetv2_small"]
-    notes = check_backbones(space_of(model__backbone=names, front_end__n_mels=[32, 48]))
-    assert notes == [f"model.backbone={name} {LACKS}" for name in names[1:]]
+    notes = check_backbones(space_of(model__backbone=names, front_end__n_mels=[32, 48])).left_out
+    assert notes == tuple(f"model.backbone={name} {LACKS}" for name in names[1:])
 
 
 def test_all_backbones_that_cannot_work_are_named_at_once(space_of: MakeSpace) -> None:

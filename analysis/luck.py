@@ -28,8 +28,8 @@ def luck_section(facts: RunFacts) -> Section:
         f"Each finalist was trained on {delivered.n_parts} parts of the {delivered.n_files} labelled soundscapes; its "
         "score is that of what it has not heard, ± the standard error over the files.",
         "A lead is over the default, on the same files; the shrunken one allows for the luck of the best of several.",
-        "A file is scored by a model of a configuration that has not heard it (of several by each, in the mean); in use "
-        "all models predict, which no score can show here.",
+        "A file is scored by a model of a configuration that has not heard it (of several by each, in the mean); in "
+        "use all models predict, which no score can show here.",
     ]
     return Section(anchor, title, sentences, tables=[table_view("Finalists, the best first", finalists)])
 

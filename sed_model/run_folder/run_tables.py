@@ -66,7 +66,8 @@ REFIT_FIELDS = pa.schema(
     ]
 )
 """One row per finalist and training of it: with `in_parts` one for each part of the labelled soundscapes (`fold`;
-numbers beyond the parts are of these in turn again, with other seeds), else one for each fold or seed of --refit-folds."""
+numbers beyond the parts are of these in turn again, with other seeds), else one for each fold or seed of
+--refit-folds."""
 CURVE_FIELDS = pa.schema(
     [
         pa.field("trial_id", pa.string(), nullable=False),

@@ -74,7 +74,7 @@ def find_layout(root: Path) -> Layout:
 
 
 def label_form(columns: tuple[str, ...]) -> LabelForm:
-    """How a table of labelled soundscapes gives its labels, by its columns; of misspelt ones what they are nearest to."""
+    """How a table of labelled soundscapes gives its labels, by its columns; of misspelt ones by the nearest."""
     if SPANS.issubset(columns):
         return "spans"
     if {"row_id", "birds", "seconds"}.issubset(columns):

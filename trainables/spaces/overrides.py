@@ -69,6 +69,8 @@ MIXING = ("pseudo.prob", "pseudo.replace_share", "pseudo.join_share", "pseudo.lo
 FROM_TEACHER = ("model.pretrained", "model.weights")
 LOSS_KEYS = {"focal": "focal_bce", "asymmetric": "asymmetric", "soft": "soft_auc"}
 """The first word of a key in `loss.*` -> the loss that asks for it."""
+FALLING, WARMED_UP = ("cosine", "cosine_restarts", "one_cycle"), ("cosine", "cosine_restarts", "constant")
+"""Schedulers that end at a lower rate; those that begin with the warm-up of the stage."""
 GENERATED_ROOMS = ("min_rt60_s", "max_rt60_s", "min_direct_db", "max_direct_db")
 NEEDS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "model.gem_p": ("model.pool_type", ("gem",)),
@@ -83,11 +85,8 @@ NEEDS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "optim.min_steps_per_epoch": ("optim.batch_size", (None,)),
     "model.pretrained": ("model.weights", (None,)),
     **{f"augment.wave.room_{name}": ("augment.wave.room_folder", (None,)) for name in GENERATED_ROOMS},
-    **{f"stages.{name}.min_lr": ("optim.scheduler", ("cosine", "cosine_restarts", "one_cycle")) for name in STAGE_NAMES},
-    **{
-        f"stages.{name}.warmup_epochs": ("optim.scheduler", ("cosine", "cosine_restarts", "constant"))
-        for name in STAGE_NAMES
-    },
+    **{f"stages.{name}.min_lr": ("optim.scheduler", FALLING) for name in STAGE_NAMES},
+    **{f"stages.{name}.warmup_epochs": ("optim.scheduler", WARMED_UP) for name in STAGE_NAMES},
 }
 """A key -> the other one, and the values of it that make use of the key."""
 NOTHING_LEFT = {

@@ -164,7 +164,7 @@ def test_what_is_proven_worse_than_the_default_is_no_part_of_the_mean(run: RunFo
     ("changes", "loss", "kept", "reason"),
     [
         ({}, "ce", ["trial_0002", "trial_0000"], "its best epoch is of train_bce, trained with cross-entropy"),
-        ({"front_end.sample_rate_hz": 16_000}, "bce", ["trial_0001"], "front_end.sample_rate_hz=8000 differs from 16000"),
+        ({"front_end.sample_rate_hz": 16_000}, "bce", ["trial_0001"], "sample_rate_hz=8000 differs from 16000"),
     ],
 )
 def test_finalists_whose_models_do_not_go_together_are_no_parts_of_one_mean(

@@ -9,11 +9,13 @@ from typing import Literal
 
 from sed_model.core.errors import DataError
 from sed_model.core.paths import is_file, is_folder
+from sed_model.core.texts import nearest
 from sed_model.data.tables import columns_of
 
 LabelForm = Literal["columns", "spans", "birds"]
 TABLES = ("train.csv", "train_metadata.csv")
 LABEL_TABLES = ("train_soundscapes_labels.csv", "train_soundscape_labels.csv")
+SPANS = {"filename", "start", "end", "primary_label"}
 FORMS: dict[LabelForm, str] = {
     "columns": "row_id and one column per class",
     "spans": "filename, start, end, primary_label",
@@ -72,10 +74,13 @@ def find_layout(root: Path) -> Layout:
 
 
 def label_form(columns: tuple[str, ...]) -> LabelForm:
-    """How a table of labelled soundscapes gives its labels, by its columns."""
-    if {"filename", "start", "end", "primary_label"}.issubset(columns):
+    """How a table of labelled soundscapes gives its labels, by its columns; of misspelt ones by the nearest."""
+    if SPANS.issubset(columns):
         return "spans"
-    return "birds" if {"row_id", "birds", "seconds"}.issubset(columns) else "columns"
+    if {"row_id", "birds", "seconds"}.issubset(columns):
+        return "birds"
+    n_near = sum(bool(nearest(name, columns)) for name in SPANS)
+    return "spans" if n_near > 1 and not nearest("row_id", columns) else "columns"
 
 
 def _year(table: str, audio: str, soundscapes: str, form: LabelForm) -> str:

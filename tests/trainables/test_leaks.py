@@ -143,11 +143,14 @@ def test_an_older_search_goes_on_where_soundscapes_validate() -> None:
         check_same_split("--warm-start x", {"data": {}, "base": {"data": {"validation": "folds"}}}, SOUNDSCAPES)
 
 
-@pytest.mark.parametrize("key", ["data.fold", "data.split_seed", "data.n_folds"])
-def test_what_validates_cannot_be_searched(tmp_path: Path, tiny_space: Path, key: str) -> None:
+@pytest.mark.parametrize(
+    ("key", "values"),
+    [("data.fold", [2, 3]), ("data.split_seed", [2, 3]), ("data.n_folds", [2, 3]), ("data.target_s", [0.5, 1.0])],
+)
+def test_what_validates_cannot_be_searched(tmp_path: Path, tiny_space: Path, key: str, values: list[float]) -> None:
     tree = yaml.safe_load(tiny_space.read_text(encoding="utf-8"))
     tree["base"] = str(tiny_space.parent / "base.yaml")
-    tree["space"] |= {key: {"randint": [2, 3]}}
+    tree["space"] |= {key: {"choice": values}}
     (tmp_path / "split.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
 
     check_one_split(load_space(tiny_space))

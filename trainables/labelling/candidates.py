@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sed_model.config.sed_config import load_config
 from sed_model.core.errors import CheckpointError, ConfigError
 from sed_model.core.texts import nearest
-from sed_model.model.checkpoint import Lineage, read_lineage
+from sed_model.model.checkpoint import CONFIG_FILE, Lineage, read_lineage
 from sed_model.run_folder.folder import RunFolder
 from sed_model.run_folder.leaderboard import best_trials
 from sed_model.run_folder.predictions import OutOfFold, read_predictions
@@ -168,6 +169,18 @@ def _misfits(row: Mapping[str, Any], lineage: Lineage, first: Candidate) -> Iter
                 f"its {name.removeprefix('config.')}={row[name]} differs from {first.row[name]} of {first.trial_id}; "
                 "an ensemble needs one: fix the key in the search"
             )
+
+
+def misfit(folder: Path, first: Path) -> str:
+    """Why a model of one search does not go with another of it, as their folders say; or nothing."""
+    lineage = read_lineage(folder, with_weights=False)
+    if lineage.scores != read_lineage(first, with_weights=False).scores:
+        return OTHER_SCORES[lineage.scores].format(stage=lineage.stage)
+    ours, theirs = (load_config(one / CONFIG_FILE).flat() for one in (folder, first))
+    for name in (name.removeprefix("config.") for name in FIT_KEYS):
+        if ours[name] != theirs[name]:
+            return f"its {name}={ours[name]} differs from {theirs[name]}; an ensemble needs one: fix it in the search"
+    return ""
 
 
 def _validated_alike(one: Lineage, other: Lineage) -> bool:

@@ -17,6 +17,7 @@ from sed_model.predict.ensemble import Joining, joining_problem
 from sed_model.run_folder.delivered import DELIVERED_FILE, Member, read_delivered
 from sed_model.run_folder.folder import RunFolder
 from sed_model.run_folder.leaderboard import best_trials
+from trainables.labelling.candidates import misfit
 
 DEFAULT_TOP_K = 5
 TRIAL_NAME = re.compile(r"trial_\d{4,}", re.ASCII)
@@ -99,18 +100,21 @@ def _delivered(run: Path, members: Sequence[Member]) -> RunMembers:
 
 
 def _best_alike(ranked: Sequence[Path], top_k: int) -> RunMembers:
-    """The first `top_k` models; softmax ones, which do not mix with sigmoids, only where there are no others."""
-    sigmoids: list[Path] = []
-    softmaxes: list[Path] = []
+    """The first `top_k` models that go with the best of them, which is no softmax where there are others."""
+    sigmoids = (one for one in ranked if read_lineage(one, with_weights=False).scores == "sigmoid")
+    first = next(sigmoids, ranked[0])
+    folders: list[Path] = []
+    left_out: dict[str, str] = {}
     for folder in ranked:
-        if len(sigmoids) == top_k:
+        if len(folders) == top_k:
             break
-        (softmaxes if read_lineage(folder, with_weights=False).scores == "softmax" else sigmoids).append(folder)
-    folders = sigmoids or softmaxes[:top_k]
+        if reason := misfit(folder, first):
+            left_out[folder.name] = reason
+        else:
+            folders.append(folder)
     source = f"the {len(folders)} best of the leaderboard"
-    if sigmoids and softmaxes:
-        names = some([folder.name for folder in softmaxes])
-        source += f" ({len(softmaxes)} left out, whose best epoch is of a cross-entropy stage: {names})"
+    if left_out:
+        source += f" ({len(left_out)} left out: {some(list(left_out))}; {next(iter(left_out.values()))})"
     return RunMembers(tuple(folders), Joining(), source)
 
 

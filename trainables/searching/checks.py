@@ -20,8 +20,10 @@ from trainables.searching.refit import changes_for
 from trainables.spaces.search_space import SearchSpace
 from trainables.trials.teacher import Teacher
 
-SPLIT_KEYS = ("data.validation", "data.n_folds", "data.fold", "data.split_seed", "data.soundscape_folds")
-"""Keys that decide what validates."""
+SPLIT_KEYS = tuple(
+    f"data.{name}" for name in ("validation", "n_folds", "fold", "split_seed", "soundscape_folds", "target_s")
+)
+"""Keys that decide what validates: which recordings, and of what length the windows are that are scored."""
 JOB_COPY = "working_dir_files"
 """Ray's folder for what `ray job submit --working-dir` uploads."""
 SIZE_KEYS = ("front_end.n_mels", "front_end.hop_length", "front_end.sample_rate_hz", "data.window_s")
@@ -143,12 +145,12 @@ def check_top_k(top_k: int | None, pseudo_labels: bool, space: SearchSpace) -> N
 
 
 def check_one_split(space: SearchSpace) -> None:
-    """Scores of trials that are validated on different recordings must not share a leaderboard."""
+    """Scores of trials that are validated on different recordings or windows must not share a leaderboard."""
     drawn = [parameter.key for parameter in space.parameters if parameter.key in SPLIT_KEYS]
     if drawn:
         raise ConfigError(
-            f"space: {', '.join(drawn)} cannot be searched: trials that are validated on different recordings do not "
-            "compare; fix them with --set (--refit-folds trains the best on other folds)."
+            f"space: {', '.join(drawn)} cannot be searched: trials that are validated on different recordings or "
+            "windows do not compare; fix them with --set (--refit-folds trains the best on other folds)."
         )
 
 

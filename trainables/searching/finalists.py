@@ -9,7 +9,7 @@ configuration are worth more in a mean than those of a worse one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import cycle, islice
@@ -32,6 +32,7 @@ from sed_model.run_folder.out_of_fold import rounds_of, score
 from sed_model.run_folder.predictions import OutOfFold
 from sed_model.run_folder.run_tables import trial_id
 from sed_model.scores.leads import files_to_prove, lead_over, provable_lead, resampled_scores, standard_error
+from trainables.labelling.candidates import misfit
 from trainables.searching.refit import Refit
 from trainables.spaces.search_space import SearchSpace
 from trainables.spaces.settings import DEFAULT, SearchSettings
@@ -219,7 +220,7 @@ def _read_one(run: RunFolder, number: int, trainings: Sequence[int], is_default:
 def deliver_mean(run: RunFolder) -> Delivered | None:
     """Score the finalists by their out-of-fold predictions, and write delivered.json and the columns of trials.parquet.
 
-    The mean is of all finalists but those that are proven worse than the default.
+    The mean is of all finalists but those that are proven worse than the default, or whose models do not go together.
     """
     found = read_cross_fitted(run)
     if not found:
@@ -228,6 +229,8 @@ def deliver_mean(run: RunFolder) -> Delivered | None:
     first = found[0].rounds[0]
     leads = [_lead(found, place, default) for place in range(len(found))]
     kept = [place for place, lead in enumerate(leads) if lead is None or lead.p_better >= LEAST_CHANCE]
+    misfits = _misfits(run, {place: found[place] for place in kept})
+    kept = [place for place in kept if place not in misfits]
     mean = np.mean([one.probabilities for place in kept for one in found[place].rounds], axis=0)
     (of_mean,) = resampled_scores(first.targets, [mean], first.files, first.parts)
     score_of_mean = score(replace(first, probabilities=mean))
@@ -239,6 +242,7 @@ def deliver_mean(run: RunFolder) -> Delivered | None:
             is_default=one.is_default,
             lead=leads[place],
             is_delivered=place in kept,
+            misfit=misfits.get(place, ""),
             members=one.members,
         )
         for place, one in enumerate(found)
@@ -256,6 +260,15 @@ def deliver_mean(run: RunFolder) -> Delivered | None:
     write_delivered(run.path, delivered)
     _write_scores(run, delivered)
     return delivered
+
+
+def _misfits(run: RunFolder, found: Mapping[int, CrossFitted]) -> dict[int, str]:
+    """Which finalists do not go with the best one, and why; a softmax comes behind all sigmoids."""
+    folders = {place: run.path / one.members[0].folder for place, one in found.items()}
+    softmax = {place: read_lineage(folder).scores == "softmax" for place, folder in folders.items()}
+    first = min(found, key=lambda place: (softmax[place], -found[place].score))
+    problems = {place: misfit(folder, folders[first]) for place, folder in folders.items()}
+    return {place: problem for place, problem in problems.items() if problem}
 
 
 def _lead(found: Sequence[CrossFitted], place: int, default: int | None) -> Lead | None:
@@ -295,7 +308,7 @@ def delivered_text(delivered: Delivered) -> list[str]:
     ]
     for one in delivered.finalists:
         told = "the default" if one.is_default else lead_text(one.lead)
-        left_out = "" if one.is_delivered else "; proven worse, left out"
+        left_out = "" if one.is_delivered else f"; left out: {one.misfit}" if one.misfit else "; proven worse, left out"
         lines.append(f"  {one.trial_id}  {one.macro_auc:.4f} ± {one.se:.4f}  {told}{left_out}")
     if len(delivered.finalists) > 1:
         lines.append(f"  mean of all  {delivered.macro_auc:.4f} ± {delivered.se:.4f}  {lead_text(delivered.lead)}")

@@ -94,7 +94,8 @@ def sobol_point(space: SearchSpace, seed: int, place: int) -> Mapping[str, float
 def draws_by(settings: SearchSettings, number: int, n_earlier: int, known: Sequence[FrozenTrial]) -> str:
     """How trial `number` is drawn: DEFAULT, PORTFOLIO, QUASI_RANDOM or one of METHODS.
 
-    The portfolio comes on top of the start: its points lie where trials are good, a start has to be everywhere.
+    The portfolio comes on top of the start: its points lie where trials are good, a start has to be everywhere. In the
+    smallest searches it is part of it: nothing would be left to what was learned.
 
     Args:
         n_earlier: trials of other searches that the study started with; they have the first numbers.
@@ -108,7 +109,9 @@ def draws_by(settings: SearchSettings, number: int, n_earlier: int, known: Seque
     if settings.searcher in LEARNS_FROM:
         n_scored = sum(trial.state in LEARNS_FROM[settings.searcher] for trial in known)
         n_startup = settings.startup_trials or n_startup_trials(settings.num_trials)
-        if number - n_portfolio < n_startup or n_scored < LEAST_SCORED:
+        is_smallest = settings.startup_trials is None and settings.num_trials <= SMALLEST
+        n_beside = 0 if is_smallest else n_portfolio
+        if number - n_beside < n_startup or n_scored < LEAST_SCORED:
             return QUASI_RANDOM
     return METHODS[settings.searcher]
 

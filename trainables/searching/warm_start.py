@@ -18,6 +18,8 @@ from trainables.searching.asha import rung_reports
 from trainables.searching.searcher import WARM_START
 from trainables.spaces.search_space import SearchSpace
 
+SCORED_BY = ("data.target_s", "inference.frame_share", "inference.silence_rms")
+"""Keys that decide what a score means: the windows of validation, and how one is scored."""
 STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
 
 
@@ -29,7 +31,7 @@ def earlier_trials(space: SearchSpace, folder: Path, fingerprint: str) -> list[F
 
     Raises:
         DataError: `folder` is no run folder, its data is not that of `fingerprint`, or its search had other stages,
-            other numbers of epochs or another metric: its scores do not compare.
+            other numbers of epochs, another metric or another way to score windows: its scores do not compare.
     """
     run = RunFolder(folder)
     check_comparable(space, run, fingerprint)
@@ -49,7 +51,8 @@ def check_comparable(space: SearchSpace, run: RunFolder, fingerprint: str) -> No
             "compare; leave it out, or give --data as it was."
         )
     ours, theirs = _comparable(space.as_dict()), _comparable(record)
-    problems = [f"{name} was {theirs.get(name)}, is {ours[name]}" for name in ours if ours[name] != theirs.get(name)]
+    told = [name for name in ours if ours[name] not in (theirs.get(name), "drawn")]  # trials have their own value
+    problems = [f"{name} was {theirs.get(name)}, is {ours[name]}" for name in told]
     if problems:
         raise DataError(
             f"--warm-start {run.path}: its scores do not compare: {'; '.join(problems)}; set these as they were, or "
@@ -62,11 +65,14 @@ def _comparable(tree: Mapping[str, Any]) -> dict[str, Any]:
     base, search = tree.get("base"), tree.get("search")
     stages = base.get("stages") if isinstance(base, dict) else None
     names = search.get("stages", []) if isinstance(search, dict) else None
-    if not (isinstance(search, dict) and isinstance(stages, dict) and isinstance(names, list)):
+    if not (isinstance(search, dict) and isinstance(base, dict) and isinstance(stages, dict) and isinstance(names, list)):
         raise DataError("--warm-start: its search.yaml lacks search or base.stages; restore the file, or leave it out.")
     shared = {f"search.{name}": search.get(name) for name in ("metric", "stages", "epochs_scale")}
     epochs = {str(name): stage.get("epochs") for name, stage in stages.items() if isinstance(stage, dict)}
-    return shared | {f"stages.{name}.epochs": epochs.get(str(name)) for name in names}
+    drawn = tree.get("space")
+    values = dict(flattened(base))
+    scored = {name: "drawn" if isinstance(drawn, dict) and name in drawn else values.get(name) for name in SCORED_BY}
+    return shared | scored | {f"stages.{name}.epochs": epochs.get(str(name)) for name in names}
 
 
 def _frozen(

@@ -10,6 +10,7 @@ import yaml
 
 from sed_model.config.sed_config import SedConfig
 from sed_model.config.stages import SUPERVISED_STAGES
+from sed_model.config.training import STAGE_NAMES
 from sed_model.core.errors import ConfigError
 from sed_model.core.paths import expanded
 from sed_model.core.yaml_file import parse_yaml
@@ -73,6 +74,9 @@ OF_STUDENTS = (*MIXING, "pseudo.consistency_weight")
 FROM_TEACHER = ("model.pretrained", "model.weights")
 LOSS_KEYS = {"focal": "focal_bce", "asymmetric": "asymmetric", "soft": "soft_auc"}
 """The first word of a key in `loss.*` -> the loss that asks for it."""
+FALLING, WARMED_UP = ("cosine", "cosine_restarts", "one_cycle"), ("cosine", "cosine_restarts", "constant")
+"""Schedulers that end at a lower rate; those that begin with the warm-up of the stage."""
+GENERATED_ROOMS = ("min_rt60_s", "max_rt60_s", "min_direct_db", "max_direct_db")
 NEEDS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "model.gem_p": ("model.pool_type", ("gem",)),
     "model.attention_heads": ("model.multi_head_attention", (True,)),
@@ -85,18 +89,34 @@ NEEDS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "data.soundscape_prob": ("data.soundscape_folds", (4, *range(2, 51))),
     "optim.min_steps_per_epoch": ("optim.batch_size", (None,)),
     "model.pretrained": ("model.weights", (None,)),
+    **{f"augment.wave.room_{name}": ("augment.wave.room_folder", (None,)) for name in GENERATED_ROOMS},
+    **{f"stages.{name}.min_lr": ("optim.scheduler", FALLING) for name in STAGE_NAMES},
+    **{f"stages.{name}.warmup_epochs": ("optim.scheduler", WARMED_UP) for name in STAGE_NAMES},
 }
 """A key -> the other one, and the values of it that make use of the key."""
 NOTHING_LEFT = {
     "augment.mix.domain": ("augment.mix.cutmix_share", "nothing is mixed up"),
     "pseudo.join_share": ("pseudo.replace_share", "every clip is replaced"),
+    **{f"stages.{name}.mixup_alpha": ("augment.mix.cutmix_share", "nothing is mixed up") for name in STAGE_NAMES},
 }
 """A key -> the share that leaves nothing to it where it is 1, and what that means."""
-NEEDS_SOME = {
-    "distil.last_stage": ("distil.weight", "no stage is distilled"),
-    "pseudo.same_class_share": ("pseudo.replace_share", "no clip is replaced"),
+NEEDS_SOME: dict[str, tuple[tuple[str, str], ...]] = {
+    "distil.last_stage": (("distil.weight", "no stage is distilled"),),
+    "pseudo.same_class_share": (("pseudo.replace_share", "no clip is replaced"),),
+    "augment.spec.freq_mask_bands": (("augment.spec.freq_masks", "there is none"),),
+    "augment.spec.freq_masks": (("augment.spec.freq_mask_bands", "none is wider"),),
+    "augment.spec.time_mask_frames": (("augment.spec.time_masks", "there is none"),),
+    "augment.spec.time_masks": (("augment.spec.time_mask_frames", "none is wider"),),
+    **{f"stages.{name}.mixup_alpha": (("augment.mix.prob", "nothing is mixed"),) for name in STAGE_NAMES},
+    **{
+        f"stages.{name}.cutmix_alpha": (
+            ("augment.mix.prob", "nothing is mixed"),
+            ("augment.mix.cutmix_share", "nothing is cut and pasted"),
+        )
+        for name in STAGE_NAMES
+    },
 }
-"""A key -> the other one that leaves nothing to it where it is 0, and what that means."""
+"""A key -> others that leave nothing to it where they are 0, and what that means."""
 
 
 @dataclass(frozen=True)
@@ -148,11 +168,13 @@ def unused_reason(name: str, config: SedConfig, use: Use) -> str:
     share, meaning = NOTHING_LEFT.get(name, ("", ""))
     if share and share not in use.searched and known[share] == 1:
         return f"{share} is 1, so that {meaning}; lower that too."
-    some, meaning = NEEDS_SOME.get(name, ("", ""))
-    if some and some not in use.searched and known[some] == 0:
-        return f"{some} is 0, so that {meaning}; raise that too."
+    for some, meaning in NEEDS_SOME.get(name, ()):
+        if some not in use.searched and known[some] == 0:
+            return f"{some} is 0, so that {meaning}; raise that too."
     if name.startswith(("augment.", *MIXING)) and not name.endswith(("prob", "_folder")):
-        return _never_drawn(name, known, use)
+        reason = _never_drawn(name, known, use)
+        if reason:
+            return reason
     if name in ("data.fold", "data.split_seed") and known["data.soundscape_folds"]:
         return ""  # they draw the parts, of which one validates
     parent, values = NEEDS.get(name, ("", ()))

@@ -54,7 +54,7 @@ class SearchSettings(_Section):
         None,
         ge=1,
         description="Trials before it learns from scores, without the portfolio's; default: a quarter, 3 to 10 "
-        "(2 of 3 or 4).",
+        "(2 of 3 or 4, with the portfolio's).",
     )
     seed: int = Field(0, ge=0, lt=2**31)
     finalists: int = Field(

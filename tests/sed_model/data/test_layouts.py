@@ -147,6 +147,25 @@ def test_rows_that_cannot_be_read_are_named(tmp_path: Path, row: str, words: lis
     refusal(lambda: read_data_folder(tmp_path), *words, kind=DataError)
 
 
+@pytest.mark.parametrize(
+    ("header", "missing"),
+    [
+        ("file_name,start,end,primary_label", "filename: add the column (did you mean file_name?)"),
+        ("filename,start_time,end_time,label", "start: add the column (did you mean start_time?)"),
+    ],
+)
+def test_misspelt_columns_of_times_get_the_nearest_name(tmp_path: Path, header: str, missing: str) -> None:
+    """And not that row_id and a column for each class are missing."""
+    write_2026(tmp_path, f"{FILE_2026},0,5,acafly")
+    table = tmp_path / "train_soundscapes_labels.csv"
+    table.write_text(table.read_text().replace("filename,start,end,primary_label", header))
+
+    with pytest.raises(DataError) as error:
+        read_data_folder(tmp_path)
+    assert missing in str(error.value)
+    assert "row_id" not in str(error.value)
+
+
 def test_a_minute_of_clock_time_is_sixty_seconds(tmp_path: Path) -> None:
     write_2026(tmp_path, f"{FILE_2026},00:01:00,0:01:05,acafly\n", length_s=65.0)
     assert [end_s for _, end_s, held in windows(read_data_folder(tmp_path)) if held] == [65.0]

@@ -14,12 +14,12 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from sed_model.config.sed_config import config_from_dict
+from sed_model.config.sed_config import config_from_dict, load_config
 from sed_model.core.errors import CheckpointError, ConfigError, DataError
 from sed_model.core.parquet import write_parquet
 from sed_model.data.recordings import read_data_folder
 from sed_model.data.splits import split
-from sed_model.model.checkpoint import Lineage, LoadedModel
+from sed_model.model.checkpoint import CONFIG_FILE, Lineage, LoadedModel
 from sed_model.model.network import SedModel
 from sed_model.predict.ensemble import load_ensemble
 from sed_model.run_folder.folder import RunFolder
@@ -165,11 +165,22 @@ def test_a_prediction_takes_one_kind_of_the_best_trials(run: Path, tiny_root: Pa
     members = members_of(run, top_k=2)
 
     assert [folder.name for folder in members.folders] == [ranked[1], ranked[3]]
-    assert members.source.endswith(
-        f"(2 left out, whose best epoch is of a cross-entropy stage: {ranked[0]}, {ranked[2]})"
-    )
+    assert f"(2 left out: {ranked[0]}, {ranked[2]}; its best epoch is of pretrain_ce, trained with" in members.source
     with pytest.raises(CheckpointError, match=r"best epoch is of pretrain_ce with loss ce, that of .* do not mix"):
         load_ensemble([run / "trials" / ranked[1], run / "trials" / ranked[0]])
+
+
+def test_a_prediction_takes_the_best_trials_of_one_sample_rate(run: Path, tiny_root: Path) -> None:
+    """As an ensemble does; a search may draw the rate."""
+    ranked = [member.trial_id for member in plan(run, tiny_root, top_k=8).choice.members]
+    config_file = run / "trials" / ranked[1] / CONFIG_FILE
+    other = load_config(config_file).with_overrides({"front_end.sample_rate_hz": 16_000})
+    config_file.write_text(json.dumps(other.model_dump(mode="json")))
+
+    members = members_of(run, top_k=2)
+
+    assert [folder.name for folder in members.folders] == [ranked[0], ranked[2]]
+    assert f"(1 left out: {ranked[1]}; its front_end.sample_rate_hz=16000 differs from 8000;" in members.source
 
 
 def test_named_members_are_taken_and_unknown_ones_refused(run: Path, tiny_root: Path) -> None:

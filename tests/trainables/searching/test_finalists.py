@@ -13,6 +13,7 @@ import pytest
 
 from sed_model.core.errors import CheckpointError
 from sed_model.model.checkpoint import load_model
+from sed_model.predict.ensemble import load_ensemble
 from sed_model.run_folder.delivered import DELIVERED_FILE, read_delivered
 from sed_model.run_folder.folder import RunFolder
 from sed_model.run_folder.leaderboard import best_trials
@@ -157,6 +158,28 @@ def test_what_is_proven_worse_than_the_default_is_no_part_of_the_mean(run: RunFo
     assert 0 < by_id["trial_0001"].lead.shrunken < by_id["trial_0001"].lead.mean
     assert len(delivered.members) == 3 * N_PARTS
     assert read_delivered(run.path) == delivered
+
+
+@pytest.mark.parametrize(
+    ("changes", "loss", "kept", "reason"),
+    [
+        ({}, "ce", ["trial_0002", "trial_0000"], "its best epoch is of train_bce, trained with cross-entropy"),
+        ({"front_end.sample_rate_hz": 16_000}, "bce", ["trial_0001"], "sample_rate_hz=8000 differs from 16000"),
+    ],
+)
+def test_finalists_whose_models_do_not_go_together_are_no_parts_of_one_mean(
+    run: RunFolder, space: SearchSpace, changes: dict[str, Any], loss: str, kept: list[str], reason: str
+) -> None:
+    """The best, trial_0001, is of another kind: nothing could predict with the mean of all."""
+    for part in range(N_PARTS):
+        save_random_model(run.refit(1, True, part), space.base.with_overrides(changes), 10 + part, loss=loss)
+    delivered = deliver_mean(run)
+    assert delivered is not None
+
+    assert [one.trial_id for one in delivered.finalists if one.is_delivered] == kept
+    assert reason in next(one.misfit for one in delivered.finalists if one.trial_id not in kept)
+    assert any("left out: its " in line for line in delivered_text(delivered))
+    load_ensemble(members_of(run.path).folders)
 
 
 def test_the_mean_of_equals_with_noise_of_their_own_is_better_than_each(run: RunFolder) -> None:

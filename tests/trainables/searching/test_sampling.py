@@ -150,6 +150,16 @@ def test_the_portfolio_comes_after_the_default_and_on_top_of_the_start(
     assert [point["number"] for point in points] == list(range(8))
 
 
+@pytest.mark.parametrize(("num_trials", "own"), [(3, ["TPE"]), (4, ["TPE"] * 2), (5, ["quasi-random"] * 2 + ["TPE"])])
+def test_a_small_search_with_a_portfolio_has_a_draw_of_tpe(
+    space: SearchSpace, tmp_path: Path, num_trials: int, own: list[str]
+) -> None:
+    small = with_search(space, num_trials=num_trials, startup_trials=None)
+    points = run(SedSearcher(small, tmp_path / "j", portfolio=PORTFOLIO[:1]), 0, num_trials)
+
+    assert [point["drawn_by"] for point in points] == ["default", "portfolio", *own]
+
+
 def test_the_portfolio_leaves_the_quasi_random_points_as_they_are(space: SearchSpace, tmp_path: Path) -> None:
     space = with_search(space, startup_trials=8)
     without = run(SedSearcher(space, tmp_path / "without"), 0, 4)

@@ -107,3 +107,15 @@ def test_scores_of_other_epochs_are_refused(tiny_space: Path, old: RunFolder) ->
 
     with pytest.raises(DataError, match=r"stages\.train_bce\.epochs was 1, is 9"):
         earlier_trials(longer, old.path, FINGERPRINT)
+
+
+def test_scores_of_windows_that_are_scored_otherwise_are_refused(
+    space: SearchSpace, tiny_space: Path, old: RunFolder
+) -> None:
+    other = load_space(tiny_space, {"inference.frame_share": 0.25})
+    drawn = Parameter("inference.frame_share", parse_distribution({"uniform": [0, 1]}), ())
+
+    with pytest.raises(DataError, match=r"inference\.frame_share was 0\.5, is 0\.25"):
+        earlier_trials(other, old.path, FINGERPRINT)
+    complete, _ = earlier_trials(replace(space, parameters=(*space.parameters, drawn)), old.path, FINGERPRINT)
+    assert complete.params["inference.frame_share"] == 0.5

@@ -65,7 +65,9 @@ def _comparable(tree: Mapping[str, Any]) -> dict[str, Any]:
     base, search = tree.get("base"), tree.get("search")
     stages = base.get("stages") if isinstance(base, dict) else None
     names = search.get("stages", []) if isinstance(search, dict) else None
-    if not (isinstance(search, dict) and isinstance(base, dict) and isinstance(stages, dict) and isinstance(names, list)):
+    if not (
+        isinstance(search, dict) and isinstance(base, dict) and isinstance(stages, dict) and isinstance(names, list)
+    ):
         raise DataError("--warm-start: its search.yaml lacks search or base.stages; restore the file, or leave it out.")
     shared = {f"search.{name}": search.get(name) for name in ("metric", "stages", "epochs_scale")}
     epochs = {str(name): stage.get("epochs") for name, stage in stages.items() if isinstance(stage, dict)}

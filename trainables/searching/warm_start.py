@@ -62,19 +62,21 @@ def check_comparable(space: SearchSpace, run: RunFolder, fingerprint: str) -> No
 
 def _comparable(tree: Mapping[str, Any]) -> dict[str, Any]:
     """What two searches must have in common for their scores to compare."""
-    base, search = tree.get("base"), tree.get("search")
-    stages = base.get("stages") if isinstance(base, dict) else None
-    names = search.get("stages", []) if isinstance(search, dict) else None
-    if not (
-        isinstance(search, dict) and isinstance(base, dict) and isinstance(stages, dict) and isinstance(names, list)
-    ):
+    base, search, drawn = (_section(tree, name) for name in ("base", "search", "space"))
+    stages, names = _section(base, "stages"), search.get("stages", [])
+    if not (search and stages and isinstance(names, list)):
         raise DataError("--warm-start: its search.yaml lacks search or base.stages; restore the file, or leave it out.")
     shared = {f"search.{name}": search.get(name) for name in ("metric", "stages", "epochs_scale")}
     epochs = {str(name): stage.get("epochs") for name, stage in stages.items() if isinstance(stage, dict)}
-    drawn = tree.get("space")
     values = dict(flattened(base))
-    scored = {name: "drawn" if isinstance(drawn, dict) and name in drawn else values.get(name) for name in SCORED_BY}
+    scored = {name: "drawn" if name in drawn else values.get(name) for name in SCORED_BY}
     return shared | scored | {f"stages.{name}.epochs": epochs.get(str(name)) for name in names}
+
+
+def _section(tree: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A part of what a file holds, which may be damaged."""
+    found = tree.get(name)
+    return found if isinstance(found, dict) else {}
 
 
 def _frozen(

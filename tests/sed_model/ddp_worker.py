@@ -25,10 +25,15 @@ from sed_model.train.stage_training import Place, StageTraining
 from tests.sed_model.teachers import ClassTeacher
 
 
+def stages_of(config: SedConfig) -> tuple[str, ...]:
+    """Two; or where clips have two views the one in which they have them."""
+    return ("pseudo",) if config.pseudo.consistency_weight > 0 else ("pretrain_ce", "train_bce")
+
+
 def train(config: SedConfig, data_dir: Path, folder: Path, rank: int, world_size: int) -> None:
     data = open_training_data(read_data_folder(data_dir, config.data.target_s), config, progress=False)
     data = replace(data, embeddings=ClassTeacher())
-    plans = plan_stages(config, ["pretrain_ce", "train_bce"])
+    plans = plan_stages(config, stages_of(config))
     runtime = Runtime(torch.device("cpu"), None, rank=rank, world_size=world_size)
     results = [asdict(result) for result in fit(FitJob(config, plans, folder, checkpoint_every_s=0), data, runtime)]
     (folder / f"results_{rank}.json").write_text(json.dumps(results))

@@ -23,6 +23,7 @@ from sed_model.model.checkpoint import load_model
 from sed_model.model.devices import Runtime, choose_runtime
 from sed_model.predict.window_scores import predict_dataset
 from sed_model.train.fit import FitJob, fit
+from tests.sed_model.ddp_worker import stages_of
 from tests.sed_model.teachers import ClassTeacher
 
 pytestmark = pytest.mark.slow  # two more Python processes that import torch
@@ -58,9 +59,11 @@ EXACT = SHORT | {
     "distil.last_stage": True,
 }
 FOUR_BY_TWO = EXACT | {"optim.batch_size": 4, "optim.accumulation_steps": 2}
+TWO_VIEWS = EXACT | {"pseudo.consistency_weight": 1.0, "stages.pseudo.epochs": 4, "stages.pseudo.lr": 0.05}
 JOBS: dict[str, dict[str, Any]] = {
     "batch_norm": BATCH_NORM,
     "exact": EXACT,
+    "two_views": TWO_VIEWS,
     # Its second process has room for two clips, and so the first takes no more either.
     "short_of_memory": EXACT | {"optim.batch_size": 8, "optim.auto_batch": True},
 }
@@ -118,7 +121,9 @@ def test_the_shared_validation_is_that_of_the_model_that_is_kept(
 
 
 @pytest.mark.parametrize(
-    ("job", "job_alone"), [("exact", EXACT), ("short_of_memory", FOUR_BY_TWO)], ids=["exact", "short_of_memory"]
+    ("job", "job_alone"),
+    [("exact", EXACT), ("two_views", TWO_VIEWS), ("short_of_memory", FOUR_BY_TWO)],
+    ids=["exact", "two_views", "short_of_memory"],
 )
 def test_two_processes_give_the_numbers_of_one(
     two_processes: tuple[Path, Results],
@@ -130,7 +135,7 @@ def test_two_processes_give_the_numbers_of_one(
 ) -> None:
     """Losses of all epochs and predictions of the best model, with mixing, augmentation, weights and masks."""
     config = tiny_config.with_overrides(job_alone)
-    plans = plan_stages(config, ["pretrain_ce", "train_bce"])
+    plans = plan_stages(config, stages_of(config))
     data = replace(tiny_data, embeddings=ClassTeacher())
     alone = list(fit(FitJob(config, plans, tmp_path), data, Runtime(torch.device("cpu"), None)))
     together = two_processes[1][job][0]

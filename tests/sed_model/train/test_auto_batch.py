@@ -144,13 +144,13 @@ def test_validation_batches_are_halved_too(
 
     monkeypatch.setattr(validation, "predict_dataset", short_of_memory)
     config = tiny_config.with_overrides(
-        {"optim.auto_batch": auto_batch, "inference.batch_size": 9, "stages.pretrain_ce.epochs": 2}
+        {"optim.auto_batch": auto_batch, "inference.batch_size": 8, "stages.pretrain_ce.epochs": 2}
     )
     run = fit(FitJob(config, plan_stages(config, ["pretrain_ce"]), tmp_path), tiny_data)
     if auto_batch:
         notes = [result.note for result in run]
-        assert notes == ["auto_batch: 9 windows do not fit, 4 are predicted at a time", ""]
-        assert tried == [9, 4, 4]
+        assert notes == ["auto_batch: 8 windows do not fit, 4 are predicted at a time", ""]
+        assert tried == [8, 4, 4]
     else:
         with pytest.raises(TrainingError, match=r"out of memory in the validation.*lower inference\.batch_size"):
             next(run)

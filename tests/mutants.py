@@ -344,7 +344,7 @@ MUTANTS = [
     *bugs_in("sed_model/predict/place_evidence.py", "sed_model/predict/test_place_evidence.py",
         ("unheard is None or own <= unheard", "True"),
         ("stems if unheard is None else unheard & stems", "stems"),
-        ("set(names.tolist()) - labelled", "set(names.tolist())")),
+        ("Heard(tuple(place), present).without(labelled)", "Heard(tuple(place), present)")),
     *bugs_in("sed_model/predict/class_tuning.py", "sed_model/predict/test_class_tuning.py",
         ("(one, scores[:, columns]) for one, scores in scored), own)",
          "(one, scores) for one, scores in scored), windows)")),

@@ -36,7 +36,7 @@ def tune_groups(
     found: dict[str, Tuned] = {}
     for name, members in groups.items():
         columns = [place for place, one in enumerate(classes) if one in set(members)]
-        if not columns or len(columns) == len(classes):
+        if len(columns) == len(classes):
             continue
         own = replace(windows, targets=windows.targets[:, columns])
         scored = post_processed(join, windows.n_windows, with_group(base, name, tuple(members)), classes)

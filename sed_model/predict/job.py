@@ -21,7 +21,7 @@ from sed_model.data.tables import Notes
 from sed_model.model.devices import prediction_runtime
 from sed_model.predict.ensemble import Ensemble
 from sed_model.predict.events import EventSettings, EventWriter, check_stems
-from sed_model.predict.name_priors import apply_prior
+from sed_model.predict.name_priors import apply_prior, places_of
 from sed_model.predict.postprocess import PostSettings, blend, check_classes, postprocess_files
 from sed_model.predict.soundscapes import (
     ScoreOptions,
@@ -112,6 +112,9 @@ def predict_soundscapes(job: PredictJob, ensemble: Ensemble, report: Report = pr
     _report_plan(report, files, columns, sample, asked)
     ends = {stem: ends_of(asked, stem, ensemble.target_s) if asked else None for stem in files}
     tasks = [Task(path, _starts(ends[stem], ensemble.target_s)) for stem, path in files.items()]
+    if job.post.prior is not None:
+        n_told = sum(bool(places_of(stem, job.post.prior)) for stem in files)
+        report(f"prior of places: the names of {n_told} of {len(files)} soundscapes tell one that it knows")
     band_hz = (ensemble.members[0].config.front_end.f_min_hz, ensemble.members[0].config.front_end.f_max_hz)
     writer = EventWriter(job.events, ensemble.classes, job.event_settings, band_hz) if job.events else None
     windows: dict[str, _Windows | BadAudio] = {}

@@ -8,7 +8,7 @@ place with a few soundscapes says little, and where places do not differ none sa
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -116,12 +116,22 @@ def _log_likelihood(
     return float((seen - scipy.special.betaln(alpha, beta)).sum())
 
 
+def known_places(stem: str, pattern: re.Pattern[str], shifts: Container[str]) -> list[str]:
+    """The places of a soundscape that have shifts."""
+    return [place for kind, name in keys_of(stem, pattern).items() if (place := f"{kind}={name}") in shifts]
+
+
+def places_of(stem: str, prior: NamePrior) -> list[str]:
+    """What a prior knows of a soundscape's places."""
+    return known_places(stem, re.compile(prior.pattern), prior.shifts)
+
+
 def shift_of(
     stem: str, pattern: re.Pattern[str], shifts: Mapping[str, Sequence[float] | NDArray[np.float64]]
 ) -> float | NDArray[np.float64]:
     """The sum of the log-odds of a soundscape's places; 0 where none of them is known."""
-    known = [shifts[f"{kind}={name}"] for kind, name in keys_of(stem, pattern).items() if f"{kind}={name}" in shifts]
-    return np.sum([np.asarray(one) for one in known], axis=0) if known else 0.0
+    known = [np.asarray(shifts[place]) for place in known_places(stem, pattern, shifts)]
+    return np.sum(known, axis=0) if known else 0.0
 
 
 def shift_odds(

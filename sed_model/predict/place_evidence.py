@@ -75,7 +75,8 @@ def _unheard_stems(labels: PseudoLabels, data: DataFolder) -> frozenset[str] | N
 
 def _heard_in(labels: PseudoLabels, labelled: frozenset[str]) -> Heard:
     """Of each soundscape the highest probability of each class; not of labelled ones, of which the truth is known."""
-    names = np.array([stem_of(PurePosixPath(path).name) for path in labels.paths], dtype=object)
-    stems = tuple(sorted(set(names.tolist()) - labelled))
-    present = [labels.probabilities[names == stem].max(axis=0) for stem in stems]
-    return Heard(stems, np.array(present, np.float64).reshape(len(stems), len(labels.classes)))
+    names = [stem_of(PurePosixPath(path).name) for path in labels.paths]
+    place = {stem: number for number, stem in enumerate(sorted(set(names)))}
+    present = np.zeros((len(place), len(labels.classes)))
+    np.maximum.at(present, [place[stem] for stem in names], labels.probabilities)
+    return Heard(tuple(place), present).without(labelled)

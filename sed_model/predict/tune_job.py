@@ -119,7 +119,10 @@ def tune_further(
         DataError: taxonomy.csv or pseudo-labels are damaged.
     """
     tuned, join, windows, stems = before
-    settings, further = tune_groups(join, windows, tuned.settings, class_groups(data.root, data.classes), data.classes)
+    groups = {name: one for name, one in class_groups(data.root, data.classes).items() if len(one) < len(data.classes)}
+    settings, further = tune_groups(join, windows, tuned.settings, groups, data.classes)
+    if unscored := [name for name in groups if name not in further]:
+        report(f"no settings of their own are tried for {', '.join(unscored)}: no labels tell their windows apart")
     for name, one in further.items():
         report(_further_line(f"settings of their own for {name}", one))
     ((_, scores),) = post_processed(join, windows.n_windows, [settings], data.classes)

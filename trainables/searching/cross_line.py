@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sed_model.core.errors import ConfigError
-from sed_model.run_folder.folder import RunFolder
+from sed_model.run_folder.folder import RunFolder, is_probe
 from trainables.keeping.driver_lock import only_driver
 from trainables.labelling.candidates import EnsembleJob
 from trainables.labelling.job import label_soundscapes
@@ -17,10 +17,11 @@ from trainables.searching.options import SearchOptions
 from trainables.spaces.overrides import LABEL_RULES, parse_overrides
 
 
-def check_teachers(teachers: Sequence[Path], n_rounds: int) -> None:
+def check_teachers(run: Path, teachers: Sequence[Path], n_rounds: int) -> None:
     """
     Raises:
-        ConfigError: there is more than one round, or the names of two runs are one.
+        ConfigError: there is more than one round, two teachers have one name, or there is no model to start from.
+        DataError: the run is none.
     """
     if n_rounds > 1:
         raise ConfigError(
@@ -30,6 +31,11 @@ def check_teachers(teachers: Sequence[Path], n_rounds: int) -> None:
     twice = [name for name, count in Counter(one.name for one in teachers).items() if count > 1]
     if twice:
         raise ConfigError(f"--teachers: {twice[0]} is there twice; name each run once, and rename one of two alike.")
+    if is_probe(RunFolder(run)):
+        raise ConfigError(
+            f"--run {run}: is a probe, which has no weights for a student to start from; give a search's run, and the "
+            "probe as a teacher."
+        )
 
 
 def label_for_student(run: RunFolder, base: Path, search: SearchOptions) -> None:

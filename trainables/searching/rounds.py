@@ -76,7 +76,7 @@ def run_rounds(options: StudentOptions) -> None:
     teacher = options.run
     check_place(teacher.parent, options.name and f"{options.name}-{options.rounds}")
     if options.teachers:
-        check_teachers(options.teachers, options.rounds)
+        check_teachers(teacher, options.teachers, options.rounds)
     else:
         find_teacher(teacher)
     kept, number = 0, 0

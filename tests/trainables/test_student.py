@@ -205,7 +205,9 @@ def test_teachers_that_cannot_be_are_refused(words: list[str], message: str, tmp
 
 def test_a_probe_has_no_weights_to_start_from(bare_run: RunFolder) -> None:
     bare_run.write_search(RECORD | {"probe": {}})
-    with pytest.raises(ConfigError, match="is a probe, which has no weights .*give a search's run, and the probe as a"):
+    with pytest.raises(
+        ConfigError, match=r"is a probe, which has no weights .*give a search's run, and the probe as a"
+    ):
         student.main(["--run", str(bare_run.path), "--teachers", "a"])
 
 

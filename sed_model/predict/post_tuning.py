@@ -156,7 +156,8 @@ def choose(
     gain = float(gains.mean()) if len(gains) else 0.0
     error = paired_error(windows, of_window, tried.plain, tried.best)
     labelled_files = np.unique(np.repeat(np.arange(n_files), windows.n_windows)[windows.labelled])
-    why = why_plain(len(labelled_files), gain, error, len(np.unique(units[labelled_files])) if unit_of else LEAST_SITES)
+    n_held_out = LEAST_SITES if unit_of is None else len(np.unique(units[labelled_files]))
+    why = why_plain(len(labelled_files), gain, error, n_held_out)
     best = 0 if why else int(np.argmax(overall))
     spread = float(gains.std(ddof=1)) if len(gains) > 1 else 0.0
     n_parts, n_tried = len(gains), len(tried.settings)

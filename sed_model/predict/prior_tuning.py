@@ -46,7 +46,9 @@ def tune_prior(
     base: PostSettings,
     names: tuple[str, tuple[str, ...]],
 ) -> Tuned | None:
-    """Whether a prior gains on the final scores of the `base` settings; None where names tell no two places.
+    """Whether a prior gains on the final scores of the `base` settings; None where names tell no two sites and places.
+
+    Where names tell no site, each soundscape is held out by itself.
 
     Args:
         names: the pattern for names, and the classes.
@@ -54,9 +56,9 @@ def tune_prior(
     pattern = re.compile(names[0])
     told = [keys_of(stem, pattern) for stem in evidence.labelled.stems]
     kinds = [one for one in KINDS if all(len({keys.get(kind) for keys in told}) > 1 for kind in one)]
-    if not kinds:
-        return None
     sites = [keys.get("site", f"file {number}") for number, keys in enumerate(told)]
+    if not kinds or len(set(sites)) < 2:
+        return None
     unit_of = np.unique(sites, return_inverse=True)[1].tolist()
     return choose(_scored(scores, windows, evidence, (base, kinds, unit_of), names), windows, unit_of)
 

@@ -129,7 +129,9 @@ def tune_further(
     evidence, told = evidence_of(data, windows, stems, job.pseudo_labels)
     prior = tune_prior(scores, windows, evidence, settings, (job.name_pattern, data.classes))
     if prior is None:
-        report("the names of the labelled soundscapes tell no two sites, months or hours: no prior of places is tried")
+        report(
+            "no prior of places is tried: the names of the labelled soundscapes tell no two sites to hold out by turns"
+        )
         return replace(tuned, settings=settings, further=further)
     report(told)
     report(_further_line("a prior of places, with sites held out", prior))

@@ -98,11 +98,24 @@ def test_labels_of_other_sites_tell_which_hours_a_class_calls_in() -> None:
     assert macro_auc(windows.targets, with_prior) > macro_auc(windows.targets, scores) + 0.05
 
 
-def test_names_without_two_places_are_not_tried() -> None:
+def test_names_without_two_sites_or_places_are_not_tried() -> None:
     scores, windows = noisy(np.ones((3, N_CLASSES)), np.random.default_rng(0))
-    for stems in (("a", "b", "c"), ("S1_20250606_050000",) * 3):
+    one_site = tuple(f"S1_20250606_0{hour}0000" for hour in range(3))
+    for stems in (("a", "b", "c"), ("S1_20250606_050000",) * 3, one_site):
         evidence = Evidence(Heard(stems, np.ones((3, N_CLASSES))), lambda own: NOBODY)
         assert tune_prior(scores, windows, evidence, BASE, NAMES) is None
+
+
+def test_without_sites_each_soundscape_is_held_out_by_itself() -> None:
+    of_hour = np.array([[1, 1, 0, 0, 0, 0], [0, 0, 1, 1, 1, 1]], float)
+    stems = tuple(f"x_{5 + 7 * (number % 2):02d}0000_{number}" for number in range(24))
+    scores, windows = noisy(np.tile(of_hour, (12, 1)), np.random.default_rng(0))
+    evidence = Evidence(Heard(stems, np.tile(of_hour, (12, 1))), lambda own: NOBODY)
+    found = tune_prior(scores, windows, evidence, BASE, (r"^x_(?P<time>\d{6})", CLASSES))
+    assert found is not None
+    assert found.why_plain == ""
+    assert found.settings.prior is not None
+    assert sorted(found.settings.prior.shifts) == ["hour=05", "hour=12"]
 
 
 def test_three_sites_prove_nothing() -> None:

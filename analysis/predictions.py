@@ -48,15 +48,15 @@ class PseudoLabels:
         return np.array(self.table["probabilities"].tolist(), np.float32).reshape(-1, len(self.classes))
 
 
-def read_pseudo_labels(path: Path) -> PseudoLabels:
-    """Read and join ensemble/pseudo_labels/part-*.parquet of the run folder at `path`.
+def read_pseudo_labels(path: Path, ensemble: str = "ensemble") -> PseudoLabels:
+    """Read and join pseudo_labels/part-*.parquet of the run folder at `path`: of its ensemble, or of what `taught` it.
 
     Raises:
         RunFolderError: no part, a damaged part, parts with different classes, or values outside the contract.
     """
     path = Path(path)
     require_folder(path)
-    folder = path / "ensemble" / "pseudo_labels"
+    folder = path / ensemble / "pseudo_labels"
     files = sorted(folder.glob("part-*.parquet"))
     if not files:
         raise RunFolderError(path, [f"{folder}: no part-*.parquet; write it with python -m trainables.ensemble --run"])

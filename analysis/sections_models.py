@@ -19,7 +19,7 @@ from analysis.figures_models import (
 from analysis.page import FigureView, Section, TableView, said, table_view
 from analysis.predictions import PseudoLabels, read_frame_scores, read_pseudo_labels
 from analysis.sections_search import RunFacts, readable_predictions
-from analysis.students import label_counts, mean_gain, related_run, teacher_and_student
+from analysis.students import label_counts, labels_place, mean_gain, related_run, teacher_and_student
 from analysis.tables import Run, RunFolderError
 from analysis.windows import (
     FrontEnd,
@@ -112,7 +112,8 @@ def pseudo_label_section(facts: RunFacts) -> Section:
     """What the pseudo-labels are, and what a student gained from them."""
     anchor, title = facts.anchor("pseudo"), "Pseudo-labels and students"
     pair = related_run(facts.run)
-    labels = _labels_of(facts.run.path if pair is None else pair[0])
+    place, ensemble = labels_place(facts.run.path, pair)
+    labels = _labels_of(place, ensemble)
     sentences: list[str] = []
     figures: list[FigureView] = []
     tables: list[TableView] = []
@@ -132,9 +133,10 @@ def pseudo_label_section(facts: RunFacts) -> Section:
     except RunFolderError as error:
         return Section(anchor, title, [*sentences, f"No comparison with the student: {error.problems[0]}"], (), tables)
     gains = changes["gain"].dropna()
+    of_others = f", with the labels of other runs ({student.name}/taught/members.json)" if ensemble == "taught" else ""
     sentences.append(
-        f"{student.name} learned from {teacher.name}: {(gains > 0).sum()} classes got better, {(gains < 0).sum()} "
-        f"worse, {mean_gain(changes):+.4f} on average."
+        f"{student.name} learned from {teacher.name}{of_others}: {(gains > 0).sum()} classes got better, "
+        f"{(gains < 0).sum()} worse, {mean_gain(changes):+.4f} on average."
     )
     if len(gains):
         caption = "Change of each class's ROC-AUC (in brackets: windows pseudo-labelled with it)"
@@ -232,12 +234,12 @@ def _frames_of(
     return edges, [*scores, scores[-1]]
 
 
-def _labels_of(path: Path) -> PseudoLabels | str:
+def _labels_of(path: Path, ensemble: str) -> PseudoLabels | str:
     """The pseudo-labels, or why there are none."""
-    if not any((path / "ensemble" / "pseudo_labels").glob("part-*.parquet")):
+    if not any((path / ensemble / "pseudo_labels").glob("part-*.parquet")):
         return "The run has no pseudo-labels: there were no unlabelled soundscapes, or the ensemble has not run."
     try:
-        labels = read_pseudo_labels(path)
+        labels = read_pseudo_labels(path, ensemble)
     except RunFolderError as error:
         return f"The pseudo-labels cannot be read: {error.problems[0]}"
     return labels if len(labels.table) else "The ensemble was sure of no window: it wrote no pseudo-label."

@@ -7,7 +7,7 @@ import pandas as pd
 
 from analysis.predictions import PseudoLabels, oof_path, read_delivered_mean, read_oof
 from analysis.tables import Run, RunFolderError, read_run
-from sed_model.core.paths import is_file, is_there
+from sed_model.core.paths import is_file, is_folder, is_there
 from sed_model.run_folder.leaderboard import finalists
 from sed_model.run_folder.line_to_beat import teacher_folder
 from sed_model.run_folder.metrics import POSITIVE_FROM
@@ -39,6 +39,18 @@ def related_run(run: Run) -> tuple[Path, Path] | None:
     rounds = [folder for folder in run.path.parent.glob(f"{_literal(run.path.name)}-student-*") if _round(folder) > 0]
     rounds = [folder for folder in rounds if is_file(folder / "trials.parquet")]
     return (run.path, max(rounds, key=_round)) if rounds else None
+
+
+def labels_place(run: Path, pair: tuple[Path, Path] | None) -> tuple[Path, str]:
+    """The run folder, and the folder in it, with the labels that the student learned from, or else with the run's own.
+
+    Args:
+        pair: teacher and student, as from `related_run`.
+    """
+    if pair is None:
+        return run, "ensemble"
+    teacher, student = pair
+    return (student, "taught") if is_folder(student / "taught") else (teacher, "ensemble")
 
 
 def teacher_and_student(teacher: Path, student: Path, labels: PseudoLabels | None) -> pd.DataFrame:

@@ -33,7 +33,9 @@ Post-processing (each step can be set, or tuned on the labelled train soundscape
   --tta          windows shifted by half a target to both sides are mixed in: about twice the time
   --smooth       neighbouring windows are mixed in
   --top-n, --file-power   each class is multiplied by the mean of its N best windows of the soundscape, to a power
-  --keep-classes, --low-power  all but the N best classes of a soundscape are raised to a power"""
+  --keep-classes, --low-power  all but the N best classes of a soundscape are raised to a power
+--tune-post also tries settings of their own for groups of classes (class_name of taxonomy.csv), and a prior of what
+calls at which site, month and hour by the names of soundscapes, judged with sites held out."""
 EXAMPLES = """  python -m trainables.predict --run runs/NAME --soundscapes DIR/test_soundscapes --out submission.csv
   python -m trainables.predict --run runs/NAME --also runs/PROBE --soundscapes DIR --out submission.csv
   python -m trainables.predict --model models/a --model models/b --soundscapes DIR --out submission.csv --tta
@@ -139,7 +141,24 @@ def build_parser() -> argparse.ArgumentParser:
         help="find the best settings on train_soundscapes_labels.csv, cross-validated by soundscape, and write --out",
     )
     tuning.add_argument("--data", type=cli.path, metavar="DIR", help="data folder (default: that of --run)")
+    tuning.add_argument(
+        "--name-pattern",
+        type=name_pattern,
+        metavar="REGEX",
+        help="names of soundscapes, with groups (?P<site>), (?P<date>) YYYYMMDD and (?P<time>) HHMMSS, for priors of "
+        "places (default: .._S08_20250606_030007)",
+    )
     return parser
+
+
+def name_pattern(text: str) -> str:
+    """Argument type: a regular expression whose named groups tell of places and times."""
+    from sed_model.predict.name_priors import checked_pattern
+
+    try:
+        return checked_pattern(text).pattern
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def ignored_options(parser: argparse.ArgumentParser, options: argparse.Namespace) -> str:
@@ -157,6 +176,8 @@ def ignored_options(parser: argparse.ArgumentParser, options: argparse.Namespace
         return f"--tune-post takes no {_flags(ignored)}: {reason}; leave it out" if ignored else ""
     if of_events and not options.events:
         return f"{_flags(of_events)} needs --events DIR, which is not given"
+    if options.name_pattern:
+        return "--name-pattern is for --tune-post, whose file keeps it; leave it out, or add --tune-post"
     return "--data is where --tune-post finds labels; leave it out, or add --tune-post" if options.data else ""
 
 
@@ -286,6 +307,7 @@ def predict(options: argparse.Namespace, ensemble: Ensemble) -> None:
 
 def tune(options: argparse.Namespace, ensemble: Ensemble) -> None:
     from sed_model.core.errors import ConfigError
+    from sed_model.core.soundscape_names import SITE
     from sed_model.predict.tune_job import TuneJob, tune_post
     from sed_model.run_folder.folder import RunFolder
 
@@ -296,8 +318,16 @@ def tune(options: argparse.Namespace, ensemble: Ensemble) -> None:
                 "--tune-post with --model needs --data DIR, the folder with train_soundscapes_labels.csv."
             )
         data = cli.path(RunFolder(options.run).read_search()["data"]["folder"])
-    shift_s = options.tta_shift_s
-    tune_post(TuneJob(data, options.out, shift_s, options.threads, options.silence_rms), ensemble, cli.say)
+    job = TuneJob(
+        data,
+        options.out,
+        shift_s=options.tta_shift_s,
+        n_threads=options.threads,
+        silence_rms=options.silence_rms,
+        name_pattern=options.name_pattern or SITE.pattern,
+        pseudo_labels=RunFolder(options.run).ensemble if options.run else None,
+    )
+    tune_post(job, ensemble, cli.say)
     print(f"post-processing {options.out}", flush=True)
     chosen = cli.chosen_models(options)
     scapes, post = cli.soundscapes_to_predict(data), shlex.quote(str(options.out))

@@ -5,14 +5,38 @@ from __future__ import annotations
 import re
 from pathlib import PurePosixPath
 
-SITE = re.compile(r"(?:^|[_/])([A-Za-z]+\d+)_\d{8}_\d{6}$")
+SITE = re.compile(r"(?:^|[_/])(?P<site>[A-Za-z]+\d+)_(?P<date>\d{8})_(?P<time>\d{6})$")
 """As the competitions name soundscapes: site, date and time, `H02_20230420_074000` or `BC2026_Train_0001_S01_..`."""
+NAME_GROUPS = ("site", "date", "time")
+"""What a pattern for names may capture: a place in any writing, YYYYMMDD, HHMMSS or HHMM."""
 
 
 def site_of(path: str) -> str | None:
     """The site in a soundscape's name, or None."""
     found = SITE.search(PurePosixPath(path).stem)
-    return found[1] if found else None
+    return found["site"] if found else None
+
+
+def keys_of(stem: str, pattern: re.Pattern[str] = SITE) -> dict[str, str]:
+    """Site, month (01 to 12) and hour (00 to 23) of a soundscape, those that its name tells.
+
+    Args:
+        stem: its name without the suffix, with the folders that it is in, if any.
+        pattern: with groups named as in NAME_GROUPS, or some of them.
+    """
+    found = pattern.search(stem)
+    told = {name: text for name, text in (found.groupdict() if found else {}).items() if text}
+    keys = {"site": told["site"]} if "site" in told else {}
+    if 1 <= _number(month := told.get("date", "")[4:6]) <= 12:
+        keys["month"] = month
+    if 0 <= _number(hour := told.get("time", "")[:2]) <= 23:
+        keys["hour"] = hour
+    return keys
+
+
+def _number(text: str) -> int:
+    """Of two digits; -1 of anything else."""
+    return int(text) if len(text) == 2 and text.isascii() and text.isdecimal() else -1
 
 
 def row_id(stem: str, end_s: float) -> str:

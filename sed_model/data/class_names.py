@@ -10,6 +10,21 @@ from sed_model.data.tables import Notes, read_text_table
 from sed_model.teacher.matching import ClassNames
 
 
+def class_groups(root: Path, classes: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Column class_name of taxonomy.csv (Aves, Amphibia, Insecta ..) -> its classes, in their order; none without it.
+
+    Raises:
+        DataError: taxonomy.csv cannot be read.
+    """
+    path = root / "taxonomy.csv"
+    table = read_text_table(path, ["primary_label"], Notes()) if os.path.lexists(path) else None
+    if table is None or "class_name" not in table:
+        return {}
+    group_of = dict(zip(table["primary_label"], table["class_name"], strict=True))
+    names = sorted({name for one in classes if (name := group_of.get(one))})
+    return {name: tuple(one for one in classes if group_of.get(one) == name) for name in names}
+
+
 def class_names(root: Path, classes: Sequence[str]) -> tuple[ClassNames, ...]:
     """Of each class, in their order; where the table lacks a name it is the label itself.
 

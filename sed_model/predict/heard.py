@@ -22,13 +22,17 @@ def may_judge(data: DataFolder, members: Sequence[LoadedModel]) -> dict[str, tup
     splits = [one.lineage.split for one in members]
     if data.soundscape_labels is None or not any(one is not None and one.soundscape_folds for one in splits):
         return {}
-    not_heard = [_not_heard(data, one) for one in splits]
+    unheard = [not_heard(data, one) for one in splits]
     paths = sorted(set(data.soundscape_labels["path"]))
-    return {path: tuple(own is None or path in own for own in not_heard) for path in paths}
+    return {path: tuple(own is None or path in own for own in unheard) for path in paths}
 
 
-def _not_heard(data: DataFolder, theirs: SplitRecord | None) -> set[str] | None:
-    """Labelled soundscapes that a model did not train on; None: on none of them."""
+def not_heard(data: DataFolder, theirs: SplitRecord | None) -> set[str] | None:
+    """Labelled soundscapes that a model did not train on; None: on none of them.
+
+    Raises:
+        DataError: others were labelled when it was trained.
+    """
     if theirs is None or not theirs.soundscape_folds:
         return None
     n_labelled = 0 if data.soundscape_labels is None else data.soundscape_labels["path"].nunique()

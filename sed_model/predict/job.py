@@ -21,7 +21,8 @@ from sed_model.data.tables import Notes
 from sed_model.model.devices import prediction_runtime
 from sed_model.predict.ensemble import Ensemble
 from sed_model.predict.events import EventSettings, EventWriter, check_stems
-from sed_model.predict.postprocess import PostSettings, blend, postprocess_files
+from sed_model.predict.name_priors import apply_prior, places_of
+from sed_model.predict.postprocess import PostSettings, blend, check_classes, postprocess_files
 from sed_model.predict.soundscapes import (
     ScoreOptions,
     SoundscapeScores,
@@ -98,6 +99,7 @@ def predict_soundscapes(job: PredictJob, ensemble: Ensemble, report: Report = pr
         DiskFullError: there is no space for the results.
     """
     check_places(job)
+    check_classes(job.post, ensemble.classes)
     notes = Notes()
     files = find_soundscapes(job.soundscapes, job.recursive, notes)
     for note in notes.lines():
@@ -110,6 +112,9 @@ def predict_soundscapes(job: PredictJob, ensemble: Ensemble, report: Report = pr
     _report_plan(report, files, columns, sample, asked)
     ends = {stem: ends_of(asked, stem, ensemble.target_s) if asked else None for stem in files}
     tasks = [Task(path, _starts(ends[stem], ensemble.target_s)) for stem, path in files.items()]
+    if job.post.prior is not None:
+        n_told = sum(bool(places_of(stem, job.post.prior)) for stem in files)
+        report(f"prior of places: the names of {n_told} of {len(files)} soundscapes tell one that it knows")
     band_hz = (ensemble.members[0].config.front_end.f_min_hz, ensemble.members[0].config.front_end.f_max_hz)
     writer = EventWriter(job.events, ensemble.classes, job.event_settings, band_hz) if job.events else None
     windows: dict[str, _Windows | BadAudio] = {}
@@ -119,7 +124,7 @@ def predict_soundscapes(job: PredictJob, ensemble: Ensemble, report: Report = pr
             windows[stem] = scores
             continue
         ends_s = ends[stem] or tuple(scores.starts_s + ensemble.target_s)
-        windows[stem] = _Windows(ends_s, blend(scores.parts, job.post), scores.parts.silent_for_all)
+        windows[stem] = _Windows(ends_s, blend(scores.parts, job.post, ensemble.classes), scores.parts.silent_for_all)
         if writer:
             writer.add(_name(path, job), smoothing.silence(ensemble.combine(scores.frames), scores.silent_frames))
     bad = tuple(item for item in windows.values() if isinstance(item, BadAudio))
@@ -235,7 +240,10 @@ def _table(
     by_member = np.concatenate([item.by_member for item in windows.values()], axis=1)
     silent = np.concatenate([item.silent for item in windows.values()])
     joined = smoothing.silence(ensemble.combine(by_member), silent)
-    better = postprocess_files(joined, [len(item.ends_s) for item in windows.values()], post)
+    n_windows = [len(item.ends_s) for item in windows.values()]
+    better = postprocess_files(joined, n_windows, post, ensemble.classes)
+    if post.prior is not None:
+        better = apply_prior(better, list(windows), n_windows, post.prior)
     # Once more: a silent window is not what its neighbours are.
     probabilities = smoothing.silence(better, silent)
     if asked is None:

@@ -19,17 +19,23 @@ from sed_model.audio.decoding import BadAudio, duration_s
 from sed_model.core.errors import AudioError, CheckpointError, ConfigError, DataError
 from sed_model.core.files import read_arrays, replacing, sha256_of
 from sed_model.core.paths import check_output, is_file, is_folder
+from sed_model.core.soundscape_names import SITE
 from sed_model.core.texts import counted
+from sed_model.data.class_names import class_groups
 from sed_model.data.layouts import label_form
 from sed_model.data.recordings import DataFolder, read_data_folder
 from sed_model.data.soundscape_labels import parse_row_id
 from sed_model.data.tables import Notes, columns_of, read_text_table
+from sed_model.predict.class_tuning import tune_groups
 from sed_model.predict.ensemble import Ensemble
 from sed_model.predict.heard import may_judge
 from sed_model.predict.job import PredictJob, score_all
-from sed_model.predict.post_tuning import LabelledWindows, Tuned, grid, tune
+from sed_model.predict.place_evidence import evidence_of
+from sed_model.predict.post_tuning import Join, LabelledWindows, Tuned, grid, post_processed, tune
 from sed_model.predict.postprocess import PostSettings, ScoreParts, blend, change_post, write_post
+from sed_model.predict.prior_tuning import tune_prior
 from sed_model.predict.soundscapes import Task
+from sed_model.predict.submission import stem_of
 from sed_model.predict.window_scores import target_starts
 from sed_model.scores import smoothing
 
@@ -45,6 +51,8 @@ class TuneJob:
     Attributes:
         shift_s: of the time-shifted windows; None: half a target window.
         silence_rms: None: `inference.silence_rms` of each member.
+        name_pattern: what names of soundscapes tell, see `core.soundscape_names`.
+        pseudo_labels: folder of a run's ensemble, whose pseudo-labels tell what calls where; None: there is none.
     """
 
     data_dir: Path
@@ -52,6 +60,8 @@ class TuneJob:
     shift_s: float | None = None
     n_threads: int = 1
     silence_rms: float | None = None
+    name_pattern: str = SITE.pattern
+    pseudo_labels: Path | None = None
 
 
 def tune_post(job: TuneJob, ensemble: Ensemble, report: Callable[[str], None] = print) -> Tuned:
@@ -77,19 +87,55 @@ def tune_post(job: TuneJob, ensemble: Ensemble, report: Callable[[str], None] = 
         # As `predict` would score them: without shifted windows where these have no share.
         best = scores["best" if settings.tta_weight > 0 else "best_alone"]
         parts = ScoreParts(scores["clip"], scores["shifted"], best, scores["silent"], shares)
-        return smoothing.silence(ensemble.combine(blend(parts, settings), allowed), parts.silent_for_all)
+        by_member = blend(parts, settings, ensemble.classes)
+        return smoothing.silence(ensemble.combine(by_member, allowed), parts.silent_for_all)
 
-    settings = list(grid(len(ensemble.classes), with_tta=True))
-    tuned = tune(join, windows, settings)
-    write_post(job.out, change_post(tuned.settings, {"tta_shift_s": job.shift_s}))
     if not allowed.all():
         report(
             "models have trained on parts of the labelled soundscapes: each is scored by those that have not heard it"
         )
+    tuned = tune(join, windows, list(grid(len(ensemble.classes), with_tta=True)))
     n_files = sum(bool(part.any()) for part in np.split(windows.labelled, np.cumsum(windows.n_windows)[:-1]))
     for line in _lines(tuned, n_files):
         report(line)
+    stems = [stem_of(task.path.name) for task in tasks]
+    tuned = tune_further(job, data, (tuned, join, windows, stems), report)
+    write_post(job.out, change_post(tuned.settings, {"tta_shift_s": job.shift_s}))
     return tuned
+
+
+def tune_further(
+    job: TuneJob,
+    data: DataFolder,
+    before: tuple[Tuned, Join, LabelledWindows, Sequence[str]],
+    report: Callable[[str], None],
+) -> Tuned:
+    """Groups of classes with settings of their own, then a prior of places, each where it gains over what was before.
+
+    Args:
+        before: what was tuned so far, how members' scores are joined, the windows, and the stems of their soundscapes.
+
+    Raises:
+        DataError: taxonomy.csv or pseudo-labels are damaged.
+    """
+    tuned, join, windows, stems = before
+    groups = {name: one for name, one in class_groups(data.root, data.classes).items() if len(one) < len(data.classes)}
+    settings, further = tune_groups(join, windows, tuned.settings, groups, data.classes)
+    if unscored := [name for name in groups if name not in further]:
+        report(f"no settings of their own are tried for {', '.join(unscored)}: no labels tell their windows apart")
+    for name, one in further.items():
+        report(_further_line(f"settings of their own for {name}", one))
+    ((_, scores),) = post_processed(join, windows.n_windows, [settings], data.classes)
+    evidence, told = evidence_of(data, windows, stems, job.pseudo_labels)
+    prior = tune_prior(scores, windows, evidence, settings, (job.name_pattern, data.classes))
+    if prior is None:
+        report(
+            "no prior of places is tried: the names of the labelled soundscapes tell no two sites to hold out by turns"
+        )
+        return replace(tuned, settings=settings, further=further)
+    report(told)
+    report(_further_line("a prior of places, with sites held out", prior))
+    return replace(tuned, settings=prior.settings, further={**further, "prior": prior})
 
 
 def allowed_members(
@@ -226,6 +272,20 @@ def stored_scores(path: Path, ensemble: Ensemble, n_windows: int) -> tuple[dict[
     except ValueError as error:
         return {}, str(error)
     return (scores, "") if good else ({}, f"{path.name}: holds no probabilities of these windows")
+
+
+def _further_line(what: str, tuned: Tuned) -> str:
+    chosen = f"taken: {_told(tuned.settings)}" if not tuned.why_plain else tuned.why_plain
+    return f"{what}: {tuned.n_tried - 1} tried, gain {tuned.gain:+.4f}, its standard error {tuned.error:.4f}; {chosen}"
+
+
+def _told(settings: PostSettings) -> str:
+    """Of the last group of classes, or of the prior, what was chosen."""
+    if settings.prior is not None:
+        kinds = sorted({place.partition("=")[0] for place in settings.prior.shifts})
+        return f"{' and '.join(kinds)}, weight {settings.prior.weight:g}"
+    own = settings.groups[-1].model_dump(exclude={"name", "classes"}, exclude_none=True)
+    return ", ".join(f"{name}={value:g}" for name, value in own.items())
 
 
 def _lines(tuned: Tuned, n_files: int) -> list[str]:

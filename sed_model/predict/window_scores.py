@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, Float64
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
@@ -50,7 +50,9 @@ class WindowScores:
 
 
 def target_probabilities(
-    clip: Float[np.ndarray, "*batch classes"], best: Float[np.ndarray, "*batch classes"], frame_share: float
+    clip: Float[np.ndarray, "*batch classes"],
+    best: Float[np.ndarray, "*batch classes"],
+    frame_share: float | Float64[np.ndarray, " classes"],
 ) -> Float32[np.ndarray, "*batch classes"]:
     """What a model says of target windows: the clip probabilities with a share of the best frames'.
 

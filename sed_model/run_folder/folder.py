@@ -45,6 +45,11 @@ class RunFolder:
         return self.path / "ensemble"
 
     @property
+    def taught(self) -> Path:
+        """The ensemble of other runs whose labels the run learned from, where it was not that of its `teacher`."""
+        return self.path / "taught"
+
+    @property
     def leaderboard(self) -> Path:
         return self.path / "leaderboard.csv"
 
@@ -88,6 +93,20 @@ class RunFolder:
                     "new search."
                 )
         return record
+
+    def teachers(self) -> tuple[str, ...]:
+        """The runs whose models labelled for this one (`taught`); none where its `teacher` did, or it has none.
+
+        Raises:
+            DataError: see `read_search`.
+        """
+        names = self.read_search().get("teachers", [])
+        if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+            raise DataError(
+                f"{self.search_file}: teachers is {shown(names, 60)}, no list of runs; restore the file, or start a "
+                "new search."
+            )
+        return tuple(names)
 
     def write_tables(self, trials: Sequence[Mapping[str, Any]], curves: Sequence[Mapping[str, Any]]) -> None:
         """The curves first: whenever the search is killed, a trial that is shown to have ended has its whole curve."""

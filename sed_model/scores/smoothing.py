@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32
+from jaxtyping import Bool, Float, Float32, Float64
 
 
 def smooth(
-    probabilities: Float[np.ndarray, "windows classes"], centre: float
+    probabilities: Float[np.ndarray, "windows classes"], centre: float | Float64[np.ndarray, " classes"]
 ) -> Float32[np.ndarray, "windows classes"]:
     """Weight each window with its two neighbours, (1 - centre) / 2 each; a missing neighbour is the window itself."""
     side = (1 - centre) / 2

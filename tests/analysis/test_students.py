@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from analysis.predictions import read_pseudo_labels
-from analysis.students import label_counts, mean_gain, related_run, teacher_and_student
+from analysis.students import label_counts, labels_place, mean_gain, related_run, teacher_and_student
 from analysis.tables import RunFolderError, read_run
 from tests.analysis.conftest import CLASSES, oof_rows, write_run, write_table
 
@@ -45,6 +45,14 @@ def test_a_teacher_that_was_moved_is_found_beside_the_student(tiny_run: Path, st
     found = related_run(read_run(tmp_path / "elsewhere" / student.name))
 
     assert found == (tmp_path / "elsewhere" / "tiny", tmp_path / "elsewhere" / student.name)
+
+
+def test_labels_are_those_that_the_student_learned_from(tiny_run: Path, student: Path) -> None:
+    assert labels_place(tiny_run, None) == (tiny_run, "ensemble")
+    assert labels_place(student, (tiny_run, student)) == (tiny_run, "ensemble")
+    shutil.copytree(tiny_run / "ensemble", student / "taught")
+    assert labels_place(student, (tiny_run, student)) == (student, "taught")
+    assert len(read_pseudo_labels(student, "taught").table) == len(read_pseudo_labels(tiny_run).table)
 
 
 def test_the_gain_of_a_perfect_student_is_what_its_teacher_lacked(tiny_run: Path, student: Path) -> None:

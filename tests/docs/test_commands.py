@@ -58,6 +58,7 @@ NOT_RUN = {
     "python -m trainables.train --teacher runs/PROBE": "needs a probe's run; test_probe_teaches.py has one",
     "python -m trainables.ensemble --run runs/NAME --also runs/PROBE": "needs a probe's run; test_joined_runs.py",
     "python -m trainables.predict --run runs/NAME --also runs/PROBE": "needs a probe's run; test_probe.py has one",
+    "python -m trainables.student --run runs/NAME --teachers": "needs runs of two searches; test_student.py has some",
     "pip install": "asks a package index",
     ".venv/bin/python -m pip install": "asks a package index",
     ".venv/bin/python -m uv pip install": "asks a package index",

@@ -17,7 +17,10 @@ import pandas as pd
 import pytest
 
 from sed_model.core.errors import ConfigError
-from tests.models import save_random_model
+from sed_model.export.bundle import read_bundle, write_bundle
+from sed_model.predict.name_priors import NamePrior
+from sed_model.predict.postprocess import ClassGroup, PostSettings, write_post
+from tests.models import CLASSES, save_random_model
 from tests.tiny_data import tone, write_wav
 from trainables import export, predict
 
@@ -91,6 +94,35 @@ def test_the_folder_predicts_by_itself_what_the_command_predicts(
         tables = [pd.read_csv(tmp_path / name, index_col="row_id") for name in ("alone.csv", "out.csv")]
         assert list(tables[0].index) == list(tables[1].index)
         np.testing.assert_allclose(tables[0], tables[1], atol=1e-4)
+
+
+def test_the_folder_post_processes_as_the_command_does(
+    kaggle: Path, model: Path, tiny_root: Path, tmp_path: Path
+) -> None:
+    """Each step of it: groups of classes, and a prior that the names of soundscapes tell of."""
+    group = ClassGroup(name="Insecta", classes=("grekis",), smoothing_centre=0.6, frame_weight=1.0)
+    prior = NamePrior(pattern=r"^(?P<site>[A-Z])", weight=0.5, classes=CLASSES, shifts={"site=U": (2.0, -1.0, 0.5)})
+    post = PostSettings(smoothing_centre=0.9, top_n=2, file_power=0.5, groups=(group,), prior=prior)
+    folder = Path(shutil.copytree(kaggle, tmp_path / "folder"))
+    write_bundle(folder, read_bundle(kaggle).model_copy(update={"post": post}))
+    assert read_bundle(folder).post == post
+    write_post(tmp_path / "post.json", post)
+    soundscapes = str(tiny_root / "train_soundscapes")
+
+    words = ["--soundscapes", soundscapes, "--runtime", "torch", "--out"]
+    assert runpy.run_path(str(folder / "predict.py"))["main"]([*words, str(tmp_path / "alone.csv")]) == 0
+    command = [*words, str(tmp_path / "out.csv"), "--model", str(model)]
+    predict.main([*command, "--post", str(tmp_path / "post.json")])
+    alone, out = (pd.read_csv(tmp_path / name, index_col="row_id") for name in ("alone.csv", "out.csv"))
+    pd.testing.assert_frame_equal(alone, out)
+
+    write_post(tmp_path / "post.json", post.model_copy(update={"prior": None}))
+    predict.main([*command, "--post", str(tmp_path / "post.json")])
+    before = pd.read_csv(tmp_path / "out.csv", index_col="row_id")
+    odds = (out / (1 - out)) / (before / (1 - before))
+    of_sites = {site: odds[odds.index.str.startswith(site)].to_numpy() for site in "LU"}
+    np.testing.assert_allclose(of_sites["U"], np.tile(np.exp([1, -0.5, 0.25]), (len(of_sites["U"]), 1)), rtol=1e-3)
+    np.testing.assert_allclose(of_sites["L"], 1, rtol=1e-3)
 
 
 def test_the_notebook_predicts_and_shows_it_while_it_does(

@@ -20,7 +20,8 @@ from sed_model.run_folder.delivered import Lead
 from sed_model.run_folder.folder import RunFolder
 from trainables import student
 from trainables.searching import rounds
-from trainables.searching.rounds import StudentOptions, check_same_settings, round_search
+from trainables.searching.checks import check_unused
+from trainables.searching.rounds import StudentOptions, check_same_settings, check_same_teachers, round_search
 from trainables.spaces.load import load_space
 from trainables.trials.teacher import check_student_space, find_teacher
 
@@ -124,6 +125,96 @@ def test_the_round_that_is_kept_is_named(two_rounds: str, finished_run: Path) ->
     assert f"analysis.report --run {kept}" in commands
     assert f"trainables.predict --run {kept} --tune-post --out post.json" in commands
     assert f"trainables.export --run {kept} --kaggle kaggle --post post.json" in commands
+
+
+# --- labels of other runs
+
+
+@pytest.fixture(scope="module")
+def taught(two_rounds: str, finished_run: Path) -> tuple[list[str], Path]:
+    """A student of the run that the run and its first round, members of two rounds, have labelled for."""
+    teachers = ["--teachers", str(finished_run), str(finished_run.parent / "done-student-1")]
+    words = ["--run", str(finished_run), *teachers, "--name", "mixed", *SHORT]
+    with redirect_stdout(io.StringIO()):
+        student.main(words)
+    return words, finished_run.parent / "mixed-1"
+
+
+@slow
+def test_a_student_learns_from_the_models_of_several_rounds(taught: tuple[list[str], Path], finished_run: Path) -> None:
+    _, run = taught
+    lineage, labels = lineage_of(run), read_pseudo_labels(run / "taught")
+    of_round = lineage_of(finished_run.parent / "done-student-1").weights_sha256
+    assert lineage.teachers == labels.teachers
+    assert of_round in lineage.teachers
+    assert len(lineage.teachers) == 3
+    assert lineage.parent.weights_sha256 == read_lineage(find_teacher(finished_run).model).weights_sha256
+    assert lineage.pseudo_labels == labels.fingerprint
+    assert RunFolder(run).teachers() == (str(finished_run), str(finished_run.parent / "done-student-1"))
+    assert not (run / "taught" / "predictions").exists()
+
+
+@slow
+def test_a_round_that_broke_off_goes_on_with_its_teachers_and_no_others(
+    taught: tuple[list[str], Path], finished_run: Path
+) -> None:
+    """Also where their models have gone meanwhile: what they have labelled is in the round's run."""
+    words, run = taught
+    before = (run / "taught/members.json").read_bytes()
+    with redirect_stdout(io.StringIO()) as output:
+        student.main(words)
+    assert "mixed-1 is there: it goes on with the settings and trials that it was begun with" in output.getvalue()
+    assert (run / "taught/members.json").read_bytes() == before
+
+    with pytest.raises(ConfigError, match="mixed-1 was begun with the labels of"):
+        student.main(["--run", str(finished_run), "--name", "mixed", "--rounds", "1"])
+
+
+@pytest.mark.parametrize(("teachers", "told"), [(["/r/a"], "/r/a"), ([], r"\(none\)"), (["/r/a", "/r/c"], "/r/a /r/c")])
+def test_a_round_keeps_its_teachers(teachers: list[str], told: str, bare_run: RunFolder) -> None:
+    bare_run.write_search(RECORD | {"teachers": ["/r/a", "/r/b"]})
+    check_same_teachers(bare_run, [Path("/r/b"), Path("/r/a")])
+    with pytest.raises(ConfigError, match=f"--teachers {told}: run was begun with the labels of /r/a /r/b, .* --name"):
+        check_same_teachers(bare_run, [Path(one) for one in teachers])
+    bare_run.write_search(RECORD)
+    check_same_teachers(bare_run, [])
+
+
+def test_a_folder_with_nothing_but_labels_for_its_search_is_gone_on_with(tmp_path: Path) -> None:
+    """So a round lies that was killed while others labelled for it."""
+    run = RunFolder(tmp_path / "broken-1")
+    (run.taught / "predictions").mkdir(parents=True)
+    check_unused(run)
+    (run.path / "other").touch()
+    with pytest.raises(ConfigError, match="broken-1 exists"):
+        check_unused(run)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--teachers", "a", "--rounds", "2"], "--rounds 2 with --teachers: their labels are the same"),
+        (["--teachers", "a", "b", "x/a"], "--teachers: a is there twice"),
+        (["--teachers", "a", "--name", "x/y"], "--name 'x/y-1': is no plain folder name"),
+    ],
+)
+def test_teachers_that_cannot_be_are_refused(words: list[str], message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=message):
+        student.main(["--run", str(tmp_path), *words])
+
+
+def test_a_probe_has_no_weights_to_start_from(bare_run: RunFolder) -> None:
+    bare_run.write_search(RECORD | {"probe": {}})
+    with pytest.raises(
+        ConfigError, match=r"is a probe, which has no weights .*give a search's run, and the probe as a"
+    ):
+        student.main(["--run", str(bare_run.path), "--teachers", "a"])
+
+
+def test_a_damaged_record_of_teachers_is_named(bare_run: RunFolder) -> None:
+    bare_run.write_search(RECORD | {"teachers": "a"})
+    with pytest.raises(DataError, match=r"search\.yaml: teachers is .*, no list of runs"):
+        bare_run.teachers()
 
 
 def test_a_round_s_search_gets_the_resources_that_were_asked_for() -> None:

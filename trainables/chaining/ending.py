@@ -41,17 +41,20 @@ def end_steps(run: Path, folder: Path, ledger: Ledger) -> None:
 def tune(run: Path, data_dir: Path, post: Path) -> Done:
     """post.json, where labelled soundscapes prove a gain; what keeps it from that is told, and no error."""
     members = members_of(run)
-    job = TuneJob(data_dir, post, n_threads=len(os.sched_getaffinity(0)))
+    labels = RunFolder(run).ensemble
+    job = TuneJob(data_dir, post, n_threads=len(os.sched_getaffinity(0)), pseudo_labels=labels)
     try:
         tuned = tune_post(job, load_ensemble(members.folders, members.joining), cli.say)
     except (AudioError, CheckpointError, ConfigError, DataError) as error:
         print(f"the post-processing stays plain: {error}", flush=True)
         return Done(said=f"plain: {error}")
-    if tuned.why_plain:
+    if not tuned.proven:
         return Done(score=f"{tuned.plain:.4f}", said=f"plain: {tuned.why_plain}")
+    gains = [f"{name} {one.gain:+.4f} ± {one.error:.4f}" for name, one in tuned.proven.items()]
+    in_all = 0.0 if tuned.why_plain else tuned.gain
     return Done(
-        score=f"{tuned.plain + tuned.gain:.4f}",
-        said=f"tuned: {tuned.gain:+.4f} ± {tuned.error:.4f} on soundscapes that had no part in it",
+        score=f"{tuned.plain + in_all:.4f}",
+        said=f"tuned: {', '.join(gains)} on soundscapes that had no part in it",
     )
 
 

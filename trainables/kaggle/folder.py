@@ -17,7 +17,7 @@ from sed_model.export.bundle import BUNDLE_FILE, Bundle, read_bundle, write_bund
 from sed_model.model.checkpoint import WEIGHTS_FILE
 from sed_model.model.graph import PACKAGES, GraphRuntime
 from sed_model.predict.ensemble import load_ensemble
-from sed_model.predict.postprocess import PostSettings, read_post
+from sed_model.predict.postprocess import PostSettings, check_classes, read_post
 from trainables.labelling.run_members import RunMembers
 
 TEMPLATES = Path(__file__).parent
@@ -57,7 +57,7 @@ def write_kaggle_folder(job: KaggleJob, export: Callable[[Path, Path], None]) ->
             for name, model in zip(names, job.members.folders, strict=True):
                 export(model, folder / "models" / name)
                 shutil.copyfile(model / WEIGHTS_FILE, folder / "models" / name / WEIGHTS_FILE)
-            load_ensemble([folder / "models" / name for name in names])
+            check_classes(post, load_ensemble([folder / "models" / name for name in names]).classes)
             _write_code(folder, job.runtime)
             bundle = Bundle(models=tuple(names), joining=job.members.joining, runtime=job.runtime, post=post)
             write_bundle(folder, bundle)

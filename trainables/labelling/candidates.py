@@ -35,6 +35,7 @@ class EnsembleJob:
     their predictions. `overrides` replaces rules of the members' configuration (plan.OVERRIDABLE).
     `gpus_per_worker` None: a quarter where there are GPUs. `recursive`: files in folders below `soundscapes`, too.
     `also`: other runs, whose models join; `share` is what they count together (None: each run counts alike).
+    `leaves_own_out`: these alone label, for students of the run, whose own models only say which parts there are.
     """
 
     run_dir: Path
@@ -53,6 +54,7 @@ class EnsembleJob:
     recursive: bool = False
     also: tuple[Path, ...] = ()
     share: float | None = None
+    leaves_own_out: bool = False
 
 
 @dataclass(frozen=True)

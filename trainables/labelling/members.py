@@ -53,6 +53,14 @@ class Choice:
     members: tuple[Member, ...]
     facts: Mapping[str, Any]
     folders: tuple[Path, ...]
+    taught_parts: Mapping[int, str] | None = None
+    """Of a run whose own models are no members: its parts and their digests. None: its models are members."""
+
+    def parts(self) -> dict[int, str]:
+        """The run's parts of the labelled soundscapes and their digests; none where it has heard none of these."""
+        if self.taught_parts is not None:
+            return dict(self.taught_parts)
+        return {one.validation["fold"]: one.part for one in self.members if one.part is not None and not one.run}
 
     def label_sets(self) -> dict[int, tuple[bool, ...]]:
         """The run's parts of the labelled soundscapes -> which members label for whom it validates.
@@ -60,16 +68,17 @@ class Choice:
         Of each run the models of this part, and where it has none of those, what has heard no labelled soundscape.
         Empty: no model of the run has heard any.
         """
-        digests = {one.validation["fold"]: one.part for one in self.members if one.part is not None and not one.run}
-        return {part: self._not_heard(digest) for part, digest in sorted(digests.items())}
+        return {part: self._not_heard(digest) for part, digest in sorted(self.parts().items())}
 
     def whole(self) -> tuple[bool, ...] | None:
         """Who labels for whom all labelled soundscapes validate: what has heard none, where the run has such models.
 
+        Where its own are left out, what has heard none of the others.
+
         None: all of the members.
         """
         heard_none = tuple(one.part is None for one in self.members)
-        has_own = any(one.part is None for one in self.members if not one.run)
+        has_own = any(one.part is None for one in self.members if self.taught_parts is not None or not one.run)
         return heard_none if has_own and not all(heard_none) else None
 
     def _not_heard(self, part: str) -> tuple[bool, ...]:

@@ -60,14 +60,14 @@ def check_unused(run: RunFolder, is_resumed: bool = True) -> None:
     Raises:
         ConfigError: there is a run of that name, or something else.
     """
-    if run.path.exists() and not (run.path.is_dir() and all(map(_is_lock, run.path.iterdir()))):
+    if run.path.exists() and not (run.path.is_dir() and all(_is_early(path, run) for path in run.path.iterdir())):
         repair = f"go on with it: --resume --name {run.path.name}" if is_resumed else "delete it"
         raise ConfigError(f"{run.path} exists; choose another --name, or {repair}.")
 
 
-def _is_lock(path: Path) -> bool:
-    """A search that is killed before it writes anything leaves its lock."""
-    return path.name in (LOCK_FILE, HOLDER_FILE)
+def _is_early(path: Path, run: RunFolder) -> bool:
+    """A search that is killed before it writes anything leaves its lock, and what others have labelled for it."""
+    return path.name in (LOCK_FILE, HOLDER_FILE, run.taught.name)
 
 
 def check_method(space: SearchSpace) -> None:

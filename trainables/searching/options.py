@@ -17,6 +17,7 @@ class SearchOptions:
 
     Attributes:
         command: what the user typed; the run folder tells how it was made.
+        teachers: runs whose models have labelled into the run's `taught`; none: `teacher` has its own labels.
         overrides: `key=value` of each --set.
         time_budget: in seconds.
         stages: names with commas between them.
@@ -29,6 +30,7 @@ class SearchOptions:
     out: Path = Path("runs")
     name: str | None = None
     teacher: Path | None = None
+    teachers: tuple[Path, ...] = ()
     resume: bool = False
     num_trials: int | None = None
     time_budget: float | None = None

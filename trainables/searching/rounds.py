@@ -14,6 +14,8 @@ from sed_model.core.texts import shown
 from sed_model.run_folder.delivered import LEAST_CHANCE, Lead
 from sed_model.run_folder.folder import RunFolder
 from trainables.on_ray.cluster import joined_address, ray_session
+from trainables.searching.checks import check_place
+from trainables.searching.cross_line import check_teachers, label_for_student
 from trainables.searching.next_steps import can_teach
 from trainables.searching.options import SearchOptions
 from trainables.searching.round_scores import lead_of, lead_text, models_of, score_of
@@ -23,11 +25,18 @@ from trainables.trials.teacher import find_teacher
 
 @dataclass(frozen=True)
 class StudentOptions:
-    """The options of the student command, as its --help explains them; `command` is what the user typed."""
+    """The options of the student command, as its --help explains them; `command` is what the user typed.
+
+    Attributes:
+        teachers: runs whose models label instead of those of the round before.
+        name: of the rounds' run folders, with a number behind it; None: that of the run with `-student`.
+    """
 
     command: str
     run: Path
     rounds: int = 2
+    teachers: tuple[Path, ...] = ()
+    name: str | None = None
     data: Path | None = None
     space: str = "pseudo.yaml"
     num_trials: int = 1
@@ -65,7 +74,11 @@ def run_rounds(options: StudentOptions) -> None:
         UserError: the run has no model or no pseudo-labels, or an option is refused.
     """
     teacher = options.run
-    find_teacher(teacher)
+    check_place(teacher.parent, options.name and f"{options.name}-{options.rounds}")
+    if options.teachers:
+        check_teachers(teacher, options.teachers, options.rounds)
+    else:
+        find_teacher(teacher)
     kept, number = 0, 0
     with ray_session(joined_address(options.address)):
         for number in range(1, options.rounds + 1):
@@ -89,7 +102,8 @@ def run_rounds(options: StudentOptions) -> None:
 
 def run_round(number: int, teacher: Path, options: StudentOptions) -> Round:
     """Train the round, new or gone on with, and say what it is worth against its teacher."""
-    print(f"\nround {number}: the teacher is {teacher.name} (macro AUC {score_of(teacher):.4f})", flush=True)
+    labellers = f", labels are by {' and '.join(one.name for one in options.teachers)}" if options.teachers else ""
+    print(f"\nround {number}: the teacher is {teacher.name} (macro AUC {score_of(teacher):.4f}){labellers}", flush=True)
     try:
         student = train_round(number, teacher, options)
     except KeyboardInterrupt:  # with the hint of the round's search, which would go on with that round alone
@@ -103,12 +117,15 @@ def run_round(number: int, teacher: Path, options: StudentOptions) -> Round:
 
 def train_round(number: int, teacher: Path, options: StudentOptions) -> Path:
     """Run folder of the round's search, new or gone on with; its ensemble has labelled the soundscapes."""
-    run = RunFolder(options.run.parent / round_name(options.run, number))
+    run = RunFolder(round_folder(options, number))
     search = round_search(run, teacher, options)
     if run.search_file.is_file():
         check_same_settings(run, options.overrides)
+        check_same_teachers(run, options.teachers)
         print(f"{run.path.name} is there: it goes on with the settings and trials that it was begun with", flush=True)
-        search = replace(search, resume=True, num_trials=None, space=None, teacher=None, overrides=())
+        search = replace(search, resume=True, num_trials=None, space=None, teacher=None, teachers=(), overrides=())
+    elif options.teachers:
+        label_for_student(run, teacher, search)
     run_search(search)
     return run.path
 
@@ -135,6 +152,23 @@ def check_same_settings(run: RunFolder, overrides: Sequence[str]) -> None:
         )
 
 
+def check_same_teachers(run: RunFolder, teachers: Sequence[Path]) -> None:
+    """A round that is gone on with keeps the labels that it was begun with.
+
+    Raises:
+        ConfigError: other runs, or none, are to label.
+        DataError: the record of them is damaged.
+    """
+    began = run.teachers()
+    if sorted(map(str, teachers)) != sorted(began):
+        told = " ".join(map(str, teachers)) or "(none)"
+        raise ConfigError(
+            f"--teachers {told}: {run.path.name} was begun with the labels of "
+            f"{' '.join(began) or 'the run that it starts from'}, and goes on with these; give the same --teachers, or "
+            "another --name."
+        )
+
+
 def round_search(run: RunFolder, teacher: Path, options: StudentOptions) -> SearchOptions:
     """The search of one round; `teacher` is the run that it learns from."""
     return SearchOptions(
@@ -144,6 +178,7 @@ def round_search(run: RunFolder, teacher: Path, options: StudentOptions) -> Sear
         out=run.path.parent,
         name=run.path.name,
         teacher=teacher,
+        teachers=options.teachers,
         num_trials=options.num_trials,
         overrides=options.overrides,
         max_concurrent=options.max_concurrent,
@@ -155,6 +190,12 @@ def round_search(run: RunFolder, teacher: Path, options: StudentOptions) -> Sear
         finalists=options.finalists,
         is_last=False,
     )
+
+
+def round_folder(options: StudentOptions, number: int) -> Path:
+    """Run folder of a round, beside the run."""
+    name = round_name(options.run, number) if options.name is None else f"{options.name}-{number}"
+    return options.run.parent / name
 
 
 def round_name(run: Path, round_number: int) -> str:

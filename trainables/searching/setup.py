@@ -96,8 +96,8 @@ def prepare(options: SearchOptions, machine: ClusterInfo | None = None) -> Prepa
     check_top_k(options.top_k, options.pseudo_labels, space)
     if not options.dry_run:
         check_free(run.path)
-    teacher_dir = teacher_folder(run, options)
-    teacher = None if teacher_dir is None else find_teacher(teacher_dir)
+    teacher_dir, teachers = teacher_folders(run, options)
+    teacher = None if teacher_dir is None else find_teacher(teacher_dir, run.taught if teachers else None)
     check_method(space)
     check_metric(space)
     check_stages(space.search.stages, teacher)
@@ -123,6 +123,7 @@ def prepare(options: SearchOptions, machine: ClusterInfo | None = None) -> Prepa
         if teacher_dir is not None:
             check_same_data(RunFolder(teacher_dir), RunFolder(teacher_dir).read_search(), data)
             record["teacher"] = str(teacher_dir)
+            record |= {"teachers": list(teachers)} if teachers else {}
     tell_data(data)
     job = replace(search_job(run, space, data.root, options, record.get("storage")), teacher=teacher)
     job = replace(job, trial_bytes=0 if job.gpus_per_trial else trial_bytes(space, tried, job.workers_per_trial))
@@ -172,12 +173,15 @@ def demo_data(space: SearchSpace) -> DataFolder:
     return read_data_folder(write_demo_data(root), space.base.data.target_s)
 
 
-def teacher_folder(run: RunFolder, options: SearchOptions) -> Path | None:
-    """The run that a student learns from: that of --teacher, or of the search that is gone on with."""
+def teacher_folders(run: RunFolder, options: SearchOptions) -> tuple[Path | None, tuple[str, ...]]:
+    """The run that a student starts from, and those that label for it where it is not this one alone.
+
+    Those that were given, or of the search that is gone on with.
+    """
     if not options.resume:
-        return options.teacher
+        return options.teacher, tuple(map(str, options.teachers))
     known = run.read_search().get("teacher")
-    return None if known is None else Path(known)
+    return None if known is None else Path(known), run.teachers()
 
 
 def new_run(options: SearchOptions) -> tuple[RunFolder, SearchSpace, Path | None]:
@@ -188,7 +192,8 @@ def new_run(options: SearchOptions) -> tuple[RunFolder, SearchSpace, Path | None
     if options.seed is not None:
         overrides.setdefault("seed", options.seed)
     base, data_dir = None, options.data
-    teacher = None if options.teacher is None else find_teacher(options.teacher)
+    taught = RunFolder(options.out / str(options.name)).taught if options.teachers else None
+    teacher = None if options.teacher is None else find_teacher(options.teacher, taught)
     if options.teacher is not None and teacher is not None:
         base = None if teacher.model is None else teacher.model / CONFIG_FILE
         data_dir = data_dir or Path(RunFolder(options.teacher).read_search()["data"]["folder"])

@@ -34,7 +34,7 @@ BOUND = ("model.", "front_end.", "data.target_s")
 
 @dataclass(frozen=True)
 class Teacher:
-    """Folders of a run's best model and of its ensemble's labels; `round` is 0 for a search, n for a student.
+    """Folders of a run's best model and of the labels for its students; `round` is 0 for a search, n for a student.
 
     Of a run that delivers finalists `models` are those of the best one, by part; else it is empty. A probe has no
     `model` and no `models`, but a `hearing`, and perhaps no labels; `n_parts` says for how many parts it has them.
@@ -59,8 +59,11 @@ class Teacher:
         return self.models[data.fold] if self.models else None, labels
 
 
-def find_teacher(run_dir: Path) -> Teacher:
+def find_teacher(run_dir: Path, taught: Path | None = None) -> Teacher:
     """The best finalist of a run, or its best trial where it delivers none, or where trials made the labels.
+
+    Args:
+        taught: folder of other runs' labels for students of this one; None: those of its own ensemble.
 
     Raises:
         DataError: it has no trial with a model, or no pseudo-labels.
@@ -69,22 +72,20 @@ def find_teacher(run_dir: Path) -> Teacher:
     run = RunFolder(run_dir)
     if is_probe(run):
         return _probe(run)
-    delivered = read_delivered(run.path)
-    if (
-        delivered is not None and labels_of_part(run.ensemble).is_dir()
-    ):  # else trials have labelled, by the user's choice
+    delivered, ensemble = read_delivered(run.path), taught or run.ensemble
+    if delivered is not None and labels_of_part(ensemble).is_dir():  # else trials have labelled, by the user's choice
         models = tuple(run.path / member.folder for member in delivered.best.members[: delivered.n_parts])
         for part, model in enumerate(models):
-            read_pseudo_labels(labels_of_part(run.ensemble, part))
+            read_pseudo_labels(labels_of_part(ensemble, part))
             load_model(model)
-        return Teacher(models[0], run.ensemble, read_lineage(models[0]).round, delivered.macro_auc, models, len(models))
+        return Teacher(models[0], ensemble, read_lineage(models[0]).round, delivered.macro_auc, models, len(models))
     best = best_trials(run.read_trials(), 1)
     if not best:
         raise DataError(f"--teacher {run_dir}: no trial has a model; go on with that search first.")
-    read_pseudo_labels(run.ensemble)
+    read_pseudo_labels(ensemble)
     folder = run.trial(best[0]["number"])
     load_model(folder)
-    return Teacher(folder, run.ensemble, read_lineage(folder).round, best[0]["macro_auc"])
+    return Teacher(folder, ensemble, read_lineage(folder).round, best[0]["macro_auc"])
 
 
 def _probe(run: RunFolder) -> Teacher:

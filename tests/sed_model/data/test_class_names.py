@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sed_model.data.class_names import class_names
+from sed_model.data.class_names import class_groups, class_names
 from sed_model.data.recordings import read_data_folder
 from sed_model.teacher.matching import ClassNames
 from tests.tiny_data import PITCH_HZ, write_recordings
@@ -40,3 +40,11 @@ def test_a_name_that_the_table_lacks_is_the_label(root: Path) -> None:
 def test_without_a_table_names_are_the_labels(root: Path) -> None:
     (root / "taxonomy.csv").unlink()
     assert names(root)[2] == ClassNames("grekis", "grekis", "grekis")
+
+
+def test_classes_are_grouped_as_the_taxonomy_says(tmp_path: Path) -> None:
+    assert class_groups(tmp_path, ("a", "b")) == {}
+    (tmp_path / "taxonomy.csv").write_text("primary_label,class_name\nc,Insecta\na,Aves\nb,Insecta\nd,\nz,Reptilia\n")
+    assert class_groups(tmp_path, ("b", "a", "c", "d")) == {"Aves": ("a",), "Insecta": ("b", "c")}
+    (tmp_path / "taxonomy.csv").write_text("primary_label\na\n")
+    assert class_groups(tmp_path, ("a",)) == {}

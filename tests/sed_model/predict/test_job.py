@@ -17,6 +17,7 @@ from sed_model.model.checkpoint import load_model
 from sed_model.model.devices import Runtime
 from sed_model.predict.ensemble import Ensemble, Joining, load_ensemble
 from sed_model.predict.job import PredictJob, predict_soundscapes
+from sed_model.predict.name_priors import NamePrior
 from sed_model.predict.postprocess import PostSettings
 from sed_model.predict.soundscapes import ScoreOptions, Task, score_soundscape
 from sed_model.predict.window_scores import predict_members
@@ -58,6 +59,14 @@ def table_of(job: PredictJob, ensemble: Ensemble) -> tuple[pd.DataFrame, list[st
     lines: list[str] = []
     predict_soundscapes(job, ensemble, lines.append)
     return pd.read_csv(job.out).set_index("row_id"), lines
+
+
+def test_it_tells_how_many_soundscapes_a_prior_of_places_knows(
+    ensemble: Ensemble, soundscapes: Path, tmp_path: Path
+) -> None:
+    prior = NamePrior(pattern="^(?P<site>[ab])", classes=tuple(CLASSES), shifts={"site=a": (1.0, 0.0, -1.0)})
+    job = PredictJob(soundscapes, tmp_path / "out.csv", post=PostSettings(prior=prior))
+    assert "prior of places: the names of 1 of 7 soundscapes tell one that it knows" in table_of(job, ensemble)[1]
 
 
 def test_every_soundscape_has_its_rows(soundscapes: Path, ensemble: Ensemble, tmp_path: Path) -> None:

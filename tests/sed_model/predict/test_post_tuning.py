@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 
 from sed_model.core.errors import DataError
-from sed_model.predict.post_tuning import LabelledWindows, gains_of, grid, held_out_parts, paired_error, tune, why_plain
+from sed_model.predict.post_tuning import (
+    LabelledWindows,
+    choose,
+    gains_of,
+    grid,
+    held_out_parts,
+    paired_error,
+    tune,
+    why_plain,
+)
 from sed_model.predict.postprocess import PostSettings
 
 N_FILES, N_WINDOWS, N_CLASSES = 8, 6, 3
@@ -133,6 +142,23 @@ def test_parts_are_all_soundscapes_in_each_draw() -> None:
     assert len(held_out_parts(2, seed=0)) == 6
 
 
+def test_a_held_out_part_has_two_sites_or_more_to_tell_apart() -> None:
+    assert [len(part) for part in held_out_parts(7, seed=0, least=2)] == [3, 2, 2] * 3
+    assert [len(part) for part in held_out_parts(4, seed=0, least=2)] == [2, 2] * 3
+
+
+def test_files_of_a_site_are_held_out_and_left_out_together() -> None:
+    """Six soundscapes of three sites: the jackknife leaves out a site, so its error is that of three."""
+    targets, scores = call_in_some_files(np.random.default_rng(0))
+    windows, better = labelled(targets), scores + 0.2 * targets
+    plain, sites = PostSettings(), [0, 0, 1, 1, 2, 2, 3, 3]
+    tuned = choose([(plain, scores), (PostSettings(top_n=2), better)], windows, sites)
+    of_window = np.repeat(sites, N_WINDOWS)
+    assert tuned.error == paired_error(windows, of_window, scores, better)
+    assert tuned.n_parts == 6
+    assert tuned.why_plain == ""
+
+
 def test_a_gain_is_that_of_the_held_out_part() -> None:
     # In part 0 the second setting is chosen (+0.1), in part 1 the first (0); part 2 has no class to score.
     chosen_by = np.array([[0.5, 0.9, 0.5], [0.6, 0.8, 0.6]])
@@ -143,7 +169,7 @@ def test_a_gain_is_that_of_the_held_out_part() -> None:
 def test_the_plain_settings_are_tried_first_and_none_twice() -> None:
     settings = list(grid(10, with_tta=True))
     assert settings[0] == PostSettings()
-    assert len(set(settings)) == len(settings) == 180
+    assert len(set(settings)) == len(settings) == 378
     assert {one.tta_weight for one in grid(10, with_tta=False)} == {0.0}
 
 

@@ -16,6 +16,7 @@ from sed_model.data.splits import split
 from sed_model.model.checkpoint import Lineage
 from sed_model.predict.ensemble import Ensemble, load_ensemble
 from sed_model.predict.heard import may_judge
+from sed_model.predict.post_tuning import LabelledWindows, tune
 from sed_model.predict.postprocess import PostSettings, ScoreParts, blend, read_post
 from sed_model.predict.tune_job import (
     TuneJob,
@@ -23,6 +24,7 @@ from sed_model.predict.tune_job import (
     cached_scores,
     labelled_windows,
     refuse_test_soundscapes,
+    tune_further,
     tune_post,
 )
 from sed_model.run_folder.metrics import macro_auc
@@ -46,6 +48,39 @@ def test_settings_are_found_and_predictions_made_once(
 
     tune_post(TuneJob(tiny_root, tmp_path / "post.json", shift_s=0.5), ensemble, again.append)
     assert len(list(tmp_path.glob(".post-*.npz"))) == 1
+
+
+def test_groups_and_places_are_tuned_after_the_settings_of_all(tiny_root: Path, tmp_path: Path) -> None:
+    """One class calls at dawn alone, and neighbours tell of one that sings on; nobody is told more than that."""
+    rng, n_files, n_windows = np.random.default_rng(0), 24, 16
+    root = Path(shutil.copytree(tiny_root, tmp_path / "data"))
+    (root / "taxonomy.csv").write_text("primary_label,class_name\n1139490,Aves\nabethr1,Aves\ngrekis,Insecta\n")
+    data = read_data_folder(root, 1.0)
+    stems = [f"S{number // 3}_20250606_{5 + 6 * (number % 3):02d}0000" for number in range(n_files)]
+    targets = np.zeros((n_files, n_windows, 3), np.float32)
+    for number in range(n_files):
+        targets[number, :, 0] = (rng.random(n_windows) < 0.7) * (number % 3 == 0)
+        targets[number, :, 1] = rng.random(n_windows) < 0.4
+        first = rng.integers(0, 9)
+        targets[number, first : first + 8, 2] = 1
+    flat = targets.reshape(-1, 3)
+    scores = np.clip(0.4 + 0.2 * flat + rng.normal(0, [0.3, 0.05, 0.3], flat.shape), 0, 1).astype(np.float32)
+    windows = LabelledWindows((n_windows,) * n_files, flat, np.ones(len(flat), bool))
+    before, lines = tune(lambda one: scores, windows, [PostSettings()]), list[str]()
+
+    job = TuneJob(root, tmp_path / "post.json")
+    tuned = tune_further(job, data, (before, lambda one: scores, windows, stems), lines.append)
+
+    assert [group.name for group in tuned.settings.groups] == ["Insecta"]
+    assert tuned.settings.prior is not None
+    assert set(tuned.settings.prior.shifts) >= {"hour=05", "hour=11", "hour=17"}
+    assert list(tuned.further) == ["Aves", "Insecta", "prior"]
+    assert list(tuned.proven) == ["Insecta", "prior"]
+    assert lines[1].startswith("settings of their own for Insecta: 8 tried, gain +0.")
+    assert "taken: smoothing_centre=0.6" in lines[1]
+    assert lines[2] == "places are known by labels alone: there are no pseudo-labels"
+    assert lines[3].startswith("a prior of places, with sites held out: ")
+    assert "taken: hour, weight 1" in lines[3]
 
 
 def in_parts(ensemble: Ensemble, data: DataFolder) -> Ensemble:

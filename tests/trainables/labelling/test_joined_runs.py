@@ -155,6 +155,65 @@ def test_what_predicts_for_the_run_alone_leaves_members_of_others_out(written: P
     assert members.source == "ensemble/members.json (3 models of other runs are left out; --also takes them)"
 
 
+# --- the models of others alone, for students of the run
+
+
+def taught(written: Path, run: str, *teachers: str) -> EnsemblePlan:
+    return plan(written, run, *teachers, leaves_own_out=True)
+
+
+def test_students_of_a_part_learn_from_other_runs_models_that_have_not_heard_it(written: Path) -> None:
+    made = taught(written, "first", "second")
+    assert labellers(made, made.choice.label_sets()[0]) == ["second_trial_0000_part_0"]
+    assert labellers(made, made.choice.label_sets()[1]) == ["second_trial_0000_part_1"]
+    assert made.rules.members == made.choice.folders
+    assert not any(folder.is_relative_to(written / "first") for folder in made.rules.members)
+
+
+def test_the_run_labels_too_where_it_is_named_and_each_run_counts_alike(written: Path) -> None:
+    made = taught(written, "second", "first", "second")
+    some = pd.Series([made.filenames[0]])
+    weights = member_weights(made, some, made.choice.label_sets()[1])[:, 0]
+    named = {one.trial_id: weight for one, weight in zip(made.choice.members, weights, strict=True) if weight}
+    of_first = dict.fromkeys(["first_trial_0001_part_1", "first_trial_0000_part_1"], 0.25)
+    assert named == pytest.approx(of_first | {"second_trial_0000_part_1": 0.5})
+
+
+def test_parts_of_the_student_are_labelled_by_a_run_that_has_heard_none(written: Path) -> None:
+    made = taught(written, "first", "trials")
+    assert list(made.choice.label_sets()) == [0, 1]
+    assert labellers(made, made.choice.label_sets()[1]) == [f"trials_trial_000{number}" for number in (0, 1, 2)]
+    assert made.choice.whole() is None
+
+
+@pytest.mark.parametrize(
+    ("run", "teacher", "message"),
+    [
+        ("trials", "second", "--teachers .*second: was trained on labelled soundscapes, all of which validate"),
+        ("first", "strange", "--teachers .*strange: was trained on other parts"),
+    ],
+)
+def test_teachers_that_have_heard_what_validates_are_refused(
+    written: Path, run: str, teacher: str, message: str
+) -> None:
+    with pytest.raises(CheckpointError, match=message):
+        taught(written, run, teacher)
+
+
+def test_teachers_of_another_window_are_refused(written: Path, tmp_path: Path, tiny_base: SedConfig) -> None:
+    data = read_data_folder(written / "data", 1.0)
+    write_delivered_run(tmp_path / "longer", tiny_base.with_overrides({"data.target_s": 1.5}), data, numbers=(0,))
+    with pytest.raises(CheckpointError, match=r"longer: its data\.target_s=1\.5 is not the 1 of first"):
+        taught(written, "first", str(tmp_path / "longer"))
+
+
+def test_who_taught_is_recorded(written: Path) -> None:
+    record = members_record(taught(written, "first", "second"))
+    assert [one["run"] for one in record["members"]] == ["second", "second"]
+    assert (record["select"], record["score"]) == ("teachers", None)
+    assert record["also"] == [{"run": "second", "source": "delivered.json: the finalists' mean"}]
+
+
 # --- the whole job, with a probe
 
 PROBE_RATE = {"front_end.sample_rate_hz": SedConfig().front_end.sample_rate_hz}

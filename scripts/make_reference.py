@@ -43,6 +43,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "analysis.ranking": (),
     "analysis.report": (),
     "analysis.score": (),
+    "analysis.found": (),
     "analysis.suggest": (),
     "sed_model.demo_data": (),
     "sed_model.import_annotations": (),

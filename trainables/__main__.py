@@ -20,6 +20,7 @@ COMMANDS = {
     "ranking": "analysis.ranking",
     "report": "analysis.report",
     "score": "analysis.score",
+    "found": "analysis.found",
     "suggest": "analysis.suggest",
     "demo-data": "sed_model.demo_data",
     "import-annotations": "sed_model.import_annotations",

@@ -40,6 +40,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "trainables.space": ("show",),
     "trainables.runs": ("list", "show", "prune"),
     "trainables.doctor": (),
+    "trainables.check_data": (),
     "analysis.ranking": (),
     "analysis.report": (),
     "analysis.score": (),

@@ -429,6 +429,18 @@ MUTANTS = [
         ("if alone[place] else of_all", "if True else of_all"),
     ),
     *bugs_in(
+        "sed_model/audio/fingerprint.py",
+        "sed_model/audio/test_fingerprint.py",
+        ("places[step:] - places[:-step]", "places[:-step] - places[step:]"),
+        ("rare = counts[group] <= MAX_SHARED", "rare = counts[group] > 0"),
+    ),
+    *bugs_in(
+        "sed_model/data/leave_out.py",
+        "trainables/test_check_data.py",
+        ("name.startswith(\"/\") or ", ""),
+        (".replace(\"\\\\\", \"/\")", ""),
+    ),
+    *bugs_in(
         "sed_model/predict/presence.py",
         "analysis/test_found.py trainables/test_decisions.py",
         ("doubt=1 - found[\"probability\"]", "doubt=found[\"probability\"]"),

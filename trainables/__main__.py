@@ -17,6 +17,7 @@ COMMANDS = {
     "space": "trainables.space",
     "runs": "trainables.runs",
     "doctor": "trainables.doctor",
+    "check-data": "trainables.check_data",
     "ranking": "analysis.ranking",
     "report": "analysis.report",
     "score": "analysis.score",

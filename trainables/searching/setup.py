@@ -16,7 +16,7 @@ from sed_model.clips.training_data import TrainingData, check_leaks
 from sed_model.config.sed_config import load_config
 from sed_model.core.errors import ConfigError, DataError
 from sed_model.data.demo import write_demo_data
-from sed_model.data.recordings import DataFolder, read_data_folder
+from sed_model.data.recordings import DataFolder, read_configured
 from sed_model.data.splits import validation_kind
 from sed_model.model.checkpoint import CONFIG_FILE, read_lineage
 from sed_model.model.devices import emulation_note
@@ -105,7 +105,7 @@ def prepare(options: SearchOptions, machine: ClusterInfo | None = None) -> Prepa
     check_one_split(space)
     if teacher is not None and teacher.model is not None:
         check_student_space(space)
-    data = None if data_dir is None else read_data_folder(data_dir, space.base.data.target_s)
+    data = None if data_dir is None else read_configured(data_dir, space.base.data)
     tried = check_backbones(space)
     for note in filter(None, [*tried.left_out, emulation_note(space.base.optim.precision)]):
         print(note, flush=True)
@@ -169,7 +169,7 @@ def check_split(options: SearchOptions, job: SearchJob, training: TrainingData, 
 def demo_data(space: SearchSpace) -> DataFolder:
     root = Path("demo_data").absolute()
     print(f"no --data: using the demo data in {root} with the small settings of demo.yaml", flush=True)
-    return read_data_folder(write_demo_data(root), space.base.data.target_s)
+    return read_configured(write_demo_data(root), space.base.data)
 
 
 def teacher_folder(run: RunFolder, options: SearchOptions) -> Path | None:
@@ -275,9 +275,17 @@ def run_record(
             "fingerprint": data.fingerprint,
             "classes": list(data.classes),
             "recordings": len(data.recordings),
+            **left_out_record(data),
         },
         **space.as_dict(),
     }
+
+
+def left_out_record(data: DataFolder) -> dict[str, Any]:
+    """What `data.leave_out` took out, and the checksum of its file."""
+    if data.leave_out_sha256 is None:
+        return {}
+    return {"left_out": list(data.left_out), "leave_out_sha256": data.leave_out_sha256}
 
 
 def storage_record(uri: str | None, run: RunFolder) -> dict[str, str]:

@@ -419,7 +419,7 @@ MUTANTS = [
         "sed_model/scores/test_thresholds.py",
         ("share = n_positive / (n_positive + strength)", "share = strength / (n_positive + strength)"),
         ("2 * n_right / np.maximum(n_heard + n_positive, 1)\n    return", "n_right / n_positive\n    return"),
-        ("good = (n_heard > 0) & ", "good = "),
+        ("n_right >= precision * n_heard", "n_right > precision * n_heard"),
     ),
     *bugs_in(
         "sed_model/scores/deciding.py",
@@ -432,7 +432,7 @@ MUTANTS = [
         "sed_model/audio/fingerprint.py",
         "sed_model/audio/test_fingerprint.py",
         ("places[step:] - places[:-step]", "places[:-step] - places[step:]"),
-        ("rare = counts[group] <= MAX_SHARED", "rare = counts[group] > 0"),
+        ("error > MAX_ERROR or ", ""),
     ),
     *bugs_in(
         "sed_model/data/leave_out.py",

@@ -34,8 +34,7 @@ def precision_threshold(
 ) -> float:
     """The lowest threshold at which so large a share of what is heard is right; where none is, nothing is heard."""
     cuts, n_right, n_heard = _cuts(probabilities, positive)
-    good = (n_heard > 0) & (n_right >= precision * n_heard)
-    return float(cuts[np.flatnonzero(good)[-1] if good.any() else 0])
+    return float(cuts[np.flatnonzero(n_right >= precision * n_heard)[-1]])
 
 
 def common_f1_threshold(

@@ -48,6 +48,7 @@ from trainables.searching.data_checks import (
 from trainables.searching.finalists import check_finalists, tell_finalists
 from trainables.searching.options import SearchOptions
 from trainables.searching.resources import check_room
+from trainables.searching.trackers import check_tracker
 from trainables.searching.trial_memory import trial_bytes
 from trainables.searching.warm_start import earlier_trials
 from trainables.spaces.check import GONE, SECTIONS, SPACES_DIR, parse_space
@@ -91,6 +92,7 @@ def prepare(options: SearchOptions, machine: ClusterInfo | None = None) -> Prepa
         UserError: of the kind of the input that is wrong.
     """
     check_place(options.out, options.name)
+    check_tracker(options.track)
     check_workers(options.n_workers, options.dashboard)
     run, space, data_dir = resumed(options) if options.resume else new_run(options)
     check_top_k(options.top_k, options.pseudo_labels, space)
@@ -115,14 +117,7 @@ def prepare(options: SearchOptions, machine: ClusterInfo | None = None) -> Prepa
     check_used(parse_overrides(options.overrides), space.base, use_of(space, teacher, kind))
     check_finalists(options.finalists, space, data)
     space = with_known_batch(space, data, max(1, options.n_workers))
-    if options.resume:
-        record = run.read_search()
-        check_same_data(run, record, data)
-    else:
-        record = run_record(run, space, data, options.command, options.overrides) | storage_record(options.storage, run)
-        if teacher_dir is not None:
-            check_same_data(RunFolder(teacher_dir), RunFolder(teacher_dir).read_search(), data)
-            record["teacher"] = str(teacher_dir)
+    record = record_of(options, run, space, data, teacher_dir)
     tell_data(data)
     job = replace(search_job(run, space, data.root, options, record.get("storage")), teacher=teacher)
     job = replace(job, trial_bytes=0 if job.gpus_per_trial else trial_bytes(space, tried, job.workers_per_trial))
@@ -139,6 +134,28 @@ def prepare(options: SearchOptions, machine: ClusterInfo | None = None) -> Prepa
         print(portfolio_line(len(portfolio)), flush=True)
     check_split(options, job, training, record)
     return Prepared(run, space, job, data, record, tuple(earlier), tuple(portfolio))
+
+
+def record_of(
+    options: SearchOptions, run: RunFolder, space: SearchSpace, data: DataFolder, teacher_dir: Path | None
+) -> dict[str, Any]:
+    """What search.yaml holds, of a new search or of the one to go on with, which may go on with another tracker.
+
+    Raises:
+        UserError: of the kind of what is wrong: the data are others, or the tracker is not installed.
+    """
+    if options.resume:
+        record = run.read_search()
+        check_same_data(run, record, data)
+    else:
+        record = run_record(run, space, data, options.command, options.overrides) | storage_record(options.storage, run)
+        if teacher_dir is not None:
+            check_same_data(RunFolder(teacher_dir), RunFolder(teacher_dir).read_search(), data)
+            record["teacher"] = str(teacher_dir)
+    if options.track:
+        record["track"] = options.track
+    check_tracker(record.get("track"))
+    return record
 
 
 def labels_for(space: SearchSpace, teacher: Teacher | None) -> PseudoLabels | None:

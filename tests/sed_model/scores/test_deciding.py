@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.special import expit, logit
@@ -35,7 +37,9 @@ def windows_of(n: int, n_classes: int, seed: int) -> tuple[JudgedWindows, np.nda
 
 @pytest.fixture(scope="module")
 def fitted() -> Fitted:
-    return fit(windows_of(4_000, 10, 0)[0], mean)
+    windows, _ = windows_of(4_000, 10, 0)
+    noise = np.random.default_rng(9).random(windows.scores.shape, np.float32)
+    return fit(replace(windows, scores=np.where(windows.allowed[..., None], windows.scores, noise)), mean)
 
 
 def test_a_platt_fit_of_equal_scores_is_the_share_of_positives() -> None:
@@ -88,10 +92,11 @@ def test_decisions_are_better_than_those_of_scores_as_they_are(fitted: Fitted) -
 
 def test_a_class_with_few_positives_has_the_calibration_of_all() -> None:
     windows, _ = windows_of(400, 3, 3)
-    rare = windows.positive & ~np.array([False, False, True])
-    rare[:3, 2] = True
+    rare = windows.positive & np.array([True, False, False])
+    rare[:3, 1:] = True
     told = fit(JudgedWindows(windows.scores, windows.allowed, rare, windows.files), mean)
-    assert told.alone == (True, True, False)
+    assert told.alone == (True, False, False)
+    assert told.classes[1] == told.classes[2] != told.classes[0]
 
 
 def test_what_is_held_out_is_no_part_of_the_fit() -> None:

@@ -155,7 +155,7 @@ def sites_section(found: Found) -> Section | None:
         return None
     rows = sites[sites["label"] != ""].assign(share=lambda table: table["n_found"] / table["n_windows"])
     heard = sites.drop_duplicates("site").set_index("site")["n_windows"]
-    figure = share_figure(rows, "site", list(heard.index)[:N_DRAWN], "site")
+    figure = share_figure(rows, "site", list(heard.index)[:N_DRAWN], heard.index)
     told = table_view("Windows heard at each site", heard.reset_index())
     return Section(
         "sites",
@@ -174,29 +174,33 @@ def hours_section(found: Found) -> Section | None:
     heard = hours.drop_duplicates(["site", "date", "hour"]).groupby("hour")["n_windows"].sum()
     n_found = hours[hours["label"] != ""].groupby(["hour", "label"], as_index=False)["n_found"].sum()
     rows = n_found.assign(share=n_found["n_found"] / n_found["hour"].map(heard))
-    figure = share_figure(rows, "hour", list(range(24)), "hour of the day")
+    figure = share_figure(rows, "hour", range(24), heard.index)
     told = table_view("Windows heard in each hour of the day", heard.reset_index())
     return Section(
         "hours",
         "When",
-        ["The share of the windows heard in an hour of the day, by the recorder's clock, in which a class was found."],
+        [
+            "The share of the windows heard in an hour of the day, by the recorder's clock, in which a class was "
+            "found. Nothing is known of hours in which nothing was recorded."
+        ],
         [FigureView(f"Hours and the {N_DRAWN} most frequent classes", figure)] if len(rows) else [],
         [told],
     )
 
 
-def share_figure(rows: pd.DataFrame, key: str, places: Sequence[object], title: str) -> go.Figure:
-    """A row a class, a column a place; `rows` have key, label, n_found and share."""
+def share_figure(rows: pd.DataFrame, key: str, places: Sequence[object], heard: pd.Index) -> go.Figure:
+    """A row a class, a column a place; `rows` have key, label, n_found and share. What was not `heard` stays empty."""
     names = list(rows.groupby("label")["n_found"].sum().nlargest(N_DRAWN).index)
     shares = rows.pivot_table(index="label", columns=key, values="share", fill_value=0.0)
-    shares = shares.reindex(index=names, columns=list(places), fill_value=0.0)
-    figure = blank(title, "", 160 + ROW_PX * len(names))
+    shares = shares.reindex(index=names, columns=heard, fill_value=0.0).reindex(columns=list(places))
+    figure = blank({"hour": "hour of the day"}.get(key, key), "", 160 + ROW_PX * len(names))
     figure.add_heatmap(
         z=shares.to_numpy().round(4).tolist(),
         x=list(range(len(places))),
         y=list(range(len(names))),
         colorscale=[[0, "var(--paper)"], [1, BLUE]],
         zmin=0,
+        zmax=float(rows["share"].max()),
         xgap=1,
         ygap=1,
         colorbar={"title": {"text": "share"}, "thickness": 12, "tickfont": {"color": INK}},
@@ -215,6 +219,6 @@ def surest_section(found: Found) -> Section:
     return Section(
         "surest",
         "To listen to first",
-        ["The surest window of each class. Where it is wrong, so are the others of its class; detections.csv has all."],
+        ["The surest window of each class. Where it is wrong, doubt the others of its class; detections.csv has all."],
         tables=[table_view("Surest windows", best[columns])],
     )

@@ -76,6 +76,8 @@ def test_nothing_found_is_a_page_too(folder: Path, tmp_path: Path) -> None:
     writer.add("quiet.ogg", np.array([0.0]), np.zeros((1, 3)))
     assert writer.finish() == 0
     assert "0 of 3 classes were found" in found_page(tmp_path / "nothing")
+    files = (tmp_path / "nothing" / "files.csv").read_text().splitlines()
+    assert files[1:] == ["quiet.ogg,,1,0,,"]  # it was listened to
 
 
 def test_no_soundscape_read_is_a_page_too(folder: Path, tmp_path: Path) -> None:

@@ -437,6 +437,38 @@ MUTANTS = [
         ("return SedOutput(logits.amax(dim=1)", "return SedOutput(logits.mean(dim=1)"),
         ("return f\"{self.description!r} {self.columns.tolist()}\"", "return f\"{self.description!r}\""),
     ),
+    *bugs_in(
+        "sed_model/scores/thresholds.py",
+        "sed_model/scores/test_thresholds.py",
+        ("share = n_positive / (n_positive + strength)", "share = strength / (n_positive + strength)"),
+        ("2 * n_right / np.maximum(n_heard + n_positive, 1)\n    return", "n_right / n_positive\n    return"),
+        ("n_right >= precision * n_heard", "n_right > precision * n_heard"),
+    ),
+    *bugs_in(
+        "sed_model/scores/deciding.py",
+        "sed_model/scores/test_deciding.py",
+        ("rows = windows.allowed[member]", "rows = slice(None)"),
+        ("fitted = fit(windows.take(~rows), join, precision)", "fitted = fit(windows, join, precision)"),
+        ("if alone[place] else of_all", "if True else of_all"),
+    ),
+    *bugs_in(
+        "sed_model/audio/fingerprint.py",
+        "sed_model/audio/test_fingerprint.py",
+        ("places[step:] - places[:-step]", "places[:-step] - places[step:]"),
+        ("error > MAX_ERROR or ", ""),
+    ),
+    *bugs_in(
+        "sed_model/data/leave_out.py",
+        "trainables/test_check_data.py",
+        ("name.startswith(\"/\") or ", ""),
+        (".replace(\"\\\\\", \"/\")", ""),
+    ),
+    *bugs_in(
+        "sed_model/predict/presence.py",
+        "analysis/test_found.py trainables/test_decisions.py",
+        ("doubt=1 - found[\"probability\"]", "doubt=found[\"probability\"]"),
+        ("table = n_windows.merge(of_class, on=by, how=\"left\")", "table = n_windows.merge(of_class, on=by)"),
+    ),
 ]
 # fmt: on
 

@@ -1,4 +1,4 @@
-"""The predict command: soundscapes -> submission.csv and sound events, without Ray."""
+"""The predict command: soundscapes -> submission.csv, sound events and decisions, without Ray."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sed_model.model.checkpoint import LoadedModel
     from sed_model.predict.ensemble import Ensemble
     from sed_model.predict.postprocess import PostSettings
+    from sed_model.run_folder.decisions import Decisions
 
 DESCRIPTION = """Soundscapes -> submission.csv: a row every target window (data.target_s of the models, 5 s), row_id is
 <file stem>_<end second>, the columns are those of sample_submission.csv where it lies in or beside the soundscapes.
@@ -35,13 +36,17 @@ Post-processing (each step can be set, or tuned on the labelled train soundscape
   --top-n, --file-power   each class is multiplied by the mean of its N best windows of the soundscape, to a power
   --keep-classes, --low-power  all but the N best classes of a soundscape are raised to a power
 --tune-post also tries settings of their own for groups of classes (class_name of taxonomy.csv), and a prior of what
-calls at which site, month and hour by the names of soundscapes, judged with sites held out."""
+calls at which site, month and hour by the names of soundscapes, judged with sites held out.
+
+Decisions: --decisions DIR writes what is there and what is not, by thresholds and calibrated probabilities that are
+fitted on the labelled windows which each model has not learned from; they are kept in decisions.json of the run."""
 EXAMPLES = """  python -m trainables.predict --run runs/NAME --soundscapes DIR/test_soundscapes --out submission.csv
   python -m trainables.predict --run runs/NAME --also runs/PROBE --soundscapes DIR --out submission.csv
   python -m trainables.predict --model models/a --model models/b --soundscapes DIR --out submission.csv --tta
   python -m trainables.predict --run runs/NAME --tune-post --out post.json
   python -m trainables.predict --run runs/NAME --soundscapes DIR --out submission.csv --post post.json
   python -m trainables.predict --run runs/NAME --soundscapes DIR --out submission.csv --events events
+  python -m trainables.predict --run runs/NAME --soundscapes DIR --decisions found
   python -m trainables.predict --run runs/NAME --soundscapes DIR --out submission.csv --runtime openvino"""
 POST_OPTIONS = {
     "smooth": "smoothing_centre",
@@ -65,6 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             parser.error("--tune-post takes the labelled train soundscapes of the data folder, and no others")
     elif not options.soundscapes:
         parser.error("--soundscapes DIR is missing")
+    if not options.out and not options.decisions:
+        parser.error("--out FILE is missing (or --decisions DIR)")
     cli.check_models(parser, options)
     cli.say("loading the models")
     from sed_model.core.errors import CheckpointError
@@ -97,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.tune_post:
         tune(options, ensemble)
     else:
-        predict(options, ensemble)
+        predict(options, ensemble, chosen)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -111,7 +118,12 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="take audio files in folders below, too; their rows are named FOLDER/<file stem>_<end second>",
     )
-    add("--out", type=cli.path, required=True, metavar="FILE", help="submission.csv (or post.json) to write")
+    add(
+        "--out",
+        type=cli.path,
+        metavar="FILE",
+        help="submission.csv (or post.json) to write; not needed with --decisions",
+    )
     add(
         "--sample-submission",
         type=cli.path,
@@ -134,6 +146,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--threads", type=cli.positive_int, metavar="N", default=_cpus(), help="files at a time (default: one a CPU)")
     add_post(parser)
     add_events(parser)
+    add_decisions(parser)
     tuning = parser.add_argument_group("tuning the post-processing")
     tuning.add_argument(
         "--tune-post",
@@ -170,10 +183,16 @@ def ignored_options(parser: argparse.ArgumentParser, options: argparse.Namespace
     if options.share and not options.also:
         return "--share is what the runs of --also count; name them, or leave it out"
     if options.tune_post:
-        rest = [name for name in names if name in (*POST_OPTIONS, "tta", "sample_submission", "step_s")]
+        own = (*POST_OPTIONS, "tta", "sample_submission", "step_s", "decisions", "precision")
+        rest = [name for name in names if name in own]
         ignored = [*of_events, *(name for name in rest if name != "tta_shift_s")]
         reason = "it tries out the settings itself, on whole soundscapes, and writes no events"
         return f"--tune-post takes no {_flags(ignored)}: {reason}; leave it out" if ignored else ""
+    if options.precision and not options.decisions:
+        return "--precision is what the thresholds of --decisions DIR aim at, which is not given"
+    scored_otherwise = [name for name in names if name in (*POST_OPTIONS, "post", "tta", "step_s", "silence_rms")]
+    if options.decisions and scored_otherwise:
+        return f"--decisions goes by scores as they are validated; leave out {_flags(scored_otherwise)}"
     if of_events and not options.events:
         return f"{_flags(of_events)} needs --events DIR, which is not given"
     if options.name_pattern:
@@ -233,6 +252,21 @@ def add_events(parser: argparse.ArgumentParser) -> None:
     add("--event-min-s", type=cli.nonnegative_float, default=0.2, metavar="S", help="shorter events are left out (0.2)")
 
 
+def add_decisions(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group(
+        "decisions",
+        "what is found, by window (detections.csv), file, hour and site, as far as file names tell these: "
+        "SITE_YYYYMMDD_HHMMSS; the first folder is the site where the name has none",
+    ).add_argument
+    add("--decisions", type=cli.path, metavar="DIR", help="folder to write these tables to, and decisions.json")
+    add(
+        "--precision",
+        type=cli.share,
+        metavar="X",
+        help="thresholds at which this share of what is found is right (default: those of the best F1)",
+    )
+
+
 def post_settings(options: argparse.Namespace) -> PostSettings:
     """The settings of --post, or the default, with the options that were given.
 
@@ -276,7 +310,7 @@ def loader(runtime: Literal["torch", "onnx", "openvino"], n_threads: int) -> Cal
     return partial(load_exported, runtime=runtime, n_threads=n_threads)
 
 
-def predict(options: argparse.Namespace, ensemble: Ensemble) -> None:
+def predict(options: argparse.Namespace, ensemble: Ensemble, folders: Sequence[Path]) -> None:
     from sed_model.predict.events import EventSettings
     from sed_model.predict.job import PredictJob, predict_soundscapes
 
@@ -293,16 +327,37 @@ def predict(options: argparse.Namespace, ensemble: Ensemble) -> None:
         ),
         n_threads=options.threads,
         recursive=options.recursive,
+        found=options.decisions,
+        decisions=decisions(options, ensemble, folders) if options.decisions else None,
     )
     done = predict_soundscapes(job, ensemble, cli.say)
-    print(f"submission      {options.out}  {done.n_rows} rows of {done.n_files} soundscapes", flush=True)
+    if options.out:
+        print(f"submission      {options.out}  {done.n_rows} rows of {done.n_files} soundscapes", flush=True)
     if options.events:
         print(f"events          {options.events / 'events.csv'}  {done.n_events} events", flush=True)
         if not done.n_events:
             print(f"no event has a frame of {options.event_high:g}: a lower --event-high finds more", flush=True)
+    if options.decisions:
+        print(f"found           {options.decisions}  {done.n_detections} times a class in a window", flush=True)
     if done.bad:
         names = ", ".join(os.path.relpath(item.path, options.soundscapes) for item in done.bad)
         print(f"{len(done.bad)} of {done.n_files} soundscapes cannot be read, their rows are 0: {names}", flush=True)
+    if options.decisions:
+        cli.print_next(f"python -m analysis.found --decisions {shlex.quote(str(options.decisions))}")
+
+
+def decisions(options: argparse.Namespace, ensemble: Ensemble, folders: Sequence[Path]) -> Decisions:
+    """Those of the run, or of the models that were named, which are then kept with what is found."""
+    from sed_model.core.paths import check_folder
+    from sed_model.predict.deciding import decision_lines, decisions_of
+    from sed_model.run_folder.decisions import DECISIONS_FILE
+
+    check_folder(options.decisions, "--decisions")
+    path = (options.run or options.decisions) / DECISIONS_FILE
+    made = decisions_of(path, folders, ensemble, options.precision, cli.say)
+    for line in decision_lines(made):
+        cli.say(line)
+    return made
 
 
 def tune(options: argparse.Namespace, ensemble: Ensemble) -> None:

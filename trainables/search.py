@@ -113,6 +113,11 @@ def add_machine(parser: argparse.ArgumentParser) -> None:
         metavar="URI",
         help="where trials' files go on a cluster without a shared folder: s3://.., gs://.., file:///..",
     )
+    add(
+        "--track",
+        metavar="TRACKER",
+        help="report trials to mlflow, mlflow:URI or wandb, too (extras of these names); none ends it with --resume",
+    )
     add("--dry-run", action="store_true", help="check everything, print what would run where, and leave")
     add("--dashboard", action=argparse.BooleanOptionalAction, default=True, help="Ray's dashboard (on)")
 

@@ -30,6 +30,8 @@ APPLE_DOUBLE = "._"
 DIGEST_BYTES = 16
 UNREADABLE = bytes(DIGEST_BYTES)
 """In place of the digest of a file that is not there, or that nobody may read."""
+EMPTY = hashlib.blake2b(digest_size=DIGEST_BYTES).digest()
+"""The digest of a file of no bytes."""
 SMALL_BYTES = 64 * 2**20
 """Files that are together no larger are read at each start: that takes no longer than to look after a table."""
 SETTLED_NS = 2_000_000_000
@@ -68,8 +70,11 @@ class AudioListing:
         return path in self.outside or any(parent.as_posix() in self.outside for parent in PurePosixPath(path).parents)
 
 
-def list_audio(root: Path, name: str) -> AudioListing:
-    """Walk `root/name` once. The folder itself may be a link; links inside it have to stay inside it or `root`."""
+def list_audio(root: Path, name: str, follow_links: bool = False) -> AudioListing:
+    """Walk `root/name` once. The folder itself may be a link; links inside it have to stay inside it or `root`.
+
+    With `follow_links` they may lead anywhere, but to something.
+    """
     sizes: dict[str, int] = {}
     others: list[str] = []
     apple_double: list[str] = []
@@ -88,7 +93,7 @@ def list_audio(root: Path, name: str) -> AudioListing:
             with os.scandir(root / folder) as entries:
                 for entry in entries:
                     path = f"{folder}/{entry.name}"
-                    if entry.is_symlink() and not _stays_inside(entry.path, allowed):
+                    if entry.is_symlink() and not _may_follow(entry.path, allowed, follow_links):
                         outside.add(path)
                     elif entry.is_dir():
                         pending.append(path)
@@ -104,9 +109,9 @@ def list_audio(root: Path, name: str) -> AudioListing:
     return AudioListing(name, sizes, next(listed), frozenset(outside), unreadable, next(listed))
 
 
-def _stays_inside(path: str, allowed: tuple[str, ...]) -> bool:
+def _may_follow(path: str, allowed: tuple[str, ...], anywhere: bool) -> bool:
     real = os.path.realpath(path)
-    return Path(real).exists() and any(os.path.commonpath([real, folder]) == folder for folder in allowed)
+    return Path(real).exists() and (anywhere or any(os.path.commonpath([real, folder]) == folder for folder in allowed))
 
 
 def beside(listing: AudioListing) -> dict[str, list[str]]:

@@ -156,6 +156,10 @@ class Data(Section):
     rating_weight: bool = key(False, "Weight the loss of a recording by rating / 5 (unrated: 0.6).")
     sampler: Literal["uniform", "inverse_frequency"] = key("inverse_frequency", "How recordings are drawn.")
     sampler_power: float = key(0.5, "Power of the inverse class frequency.", "exponent", ge=0, le=1)
+    leave_out: Path | None = key(
+        None, "Text file of recordings and soundscapes to leave out, a path from the data folder a line (check_data)."
+    )
+    follow_links: bool = key(False, "Links of the data folder to audio files elsewhere are followed, not refused.")
     on_bad_audio: Literal["fail", "skip"] = key("fail", "Unreadable audio stops the run, or is skipped and counted.")
     max_recording_s: float = key(120.0, "Longer recordings are cached up to here.", "s", ge=5)
     cache_dir: Path | None = key(None, "Where decoded audio is kept; default $SED_CACHE_DIR or ~/.cache/sed-search.")

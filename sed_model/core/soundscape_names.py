@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from pathlib import PurePosixPath
 
 SITE = re.compile(r"(?:^|[_/])(?P<site>[A-Za-z]+\d+)_(?P<date>\d{8})_(?P<time>\d{6})$")
 """As the competitions name soundscapes: site, date and time, `H02_20230420_074000` or `BC2026_Train_0001_S01_..`."""
 NAME_GROUPS = ("site", "date", "time")
 """What a pattern for names may capture: a place in any writing, YYYYMMDD, HHMMSS or HHMM."""
+
+STARTED = re.compile(r"(?:^|_)(\d{8}_\d{6})$", re.ASCII)
 
 
 def site_of(path: str) -> str | None:
@@ -37,6 +40,21 @@ def keys_of(stem: str, pattern: re.Pattern[str] = SITE) -> dict[str, str]:
 def _number(text: str) -> int:
     """Of two digits; -1 of anything else."""
     return int(text) if len(text) == 2 and text.isascii() and text.isdecimal() else -1
+
+
+def site_or_folder(path: str) -> str:
+    """The site in a soundscape's name, else the first folder of its path, or nothing."""
+    folders = PurePosixPath(path).parts[:-1]
+    return site_of(path) or (folders[0] if folders else "")
+
+
+def recorded_at(path: str) -> datetime | None:
+    """When a soundscape begins, by a name that ends with date and time as recorders write them; or None."""
+    found = STARTED.search(PurePosixPath(path).stem)
+    try:
+        return datetime.strptime(found[1], "%Y%m%d_%H%M%S") if found else None
+    except ValueError:
+        return None
 
 
 def row_id(stem: str, end_s: float) -> str:

@@ -36,7 +36,12 @@ def parse_row_id(row_id: str) -> tuple[str, float]:
 
 
 def read_soundscape_labels(
-    csv: Path, folder: Path, classes: Sequence[str], target_s: float, notes: Notes | None = None
+    csv: Path,
+    folder: Path,
+    classes: Sequence[str],
+    target_s: float,
+    notes: Notes | None = None,
+    follow_links: bool = False,
 ) -> pd.DataFrame:
     """The labelled windows of the soundscapes in `folder`, each `target_s` long; oddities go to `notes`.
 
@@ -49,9 +54,9 @@ def read_soundscape_labels(
             name no file or end off the grid of `target_s`, cells that are neither 0 nor 1, labels that are no class.
     """
     form = label_form(columns_of(csv))
+    files = LabelledFiles(list_audio(folder.parent, folder.name, follow_links), classes, target_s)
     if form != "columns":
-        listing = list_audio(folder.parent, folder.name)
-        return read_label_cells(csv, form, LabelledFiles(listing, classes, target_s), notes)
+        return read_label_cells(csv, form, files, notes)
     table = read_text_table(csv, ["row_id", *classes], notes)
     problems = Problems()
     for name in table.columns:
@@ -62,7 +67,6 @@ def read_soundscape_labels(
             )
     if table.empty:
         problems.add("no rows", "the table has no rows; label a soundscape or remove the file")
-    files = LabelledFiles(list_audio(folder.parent, folder.name), classes, target_s)
     windows = _read_windows(table["row_id"], files, problems, Notes() if notes is None else notes)
     targets = read_cells(table[list(classes)], problems)
     problems.raise_if_any(csv)

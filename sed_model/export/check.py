@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sed_model.audio.decoding import UnreadableAudioError, decode
 from sed_model.core.errors import AudioError, DataError
-from sed_model.data.recordings import DataFolder, read_data_folder
+from sed_model.data.recordings import DataFolder, read_configured
 from sed_model.model.checkpoint import LoadedModel
 from sed_model.model.devices import Runtime
 from sed_model.predict.ensemble import Ensemble
@@ -55,8 +55,7 @@ def find_check_audio(data_dir: Path, loaded: LoadedModel, need_labels: bool) -> 
         CheckpointError: its classes are not those of the model.
         AudioError: none of its audio can be read.
     """
-    target_s = loaded.config.data.target_s
-    data = read_data_folder(data_dir, target_s)
+    data = read_configured(data_dir, loaded.config.data)
     labelled = None
     if data.soundscape_labels is not None:
         windows, tasks = labelled_windows(data, Ensemble((loaded,)))

@@ -1,4 +1,4 @@
-"""A folder of soundscapes -> submission.csv and sound events. Needs neither Ray nor a network."""
+"""A folder of soundscapes -> submission.csv, sound events and decisions. Needs neither Ray nor a network."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ from sed_model.core.paths import check_folder, check_output
 from sed_model.core.soundscape_names import row_id
 from sed_model.data.tables import Notes
 from sed_model.model.devices import prediction_runtime
+from sed_model.predict.deciding import decide
 from sed_model.predict.ensemble import Ensemble
 from sed_model.predict.events import EventSettings, EventWriter, check_stems
 from sed_model.predict.name_priors import apply_prior, places_of
 from sed_model.predict.postprocess import PostSettings, blend, check_classes, postprocess_files
+from sed_model.predict.presence import PresenceWriter
 from sed_model.predict.soundscapes import (
     ScoreOptions,
     SoundscapeScores,
@@ -44,6 +46,7 @@ from sed_model.predict.submission import (
     write_submission,
 )
 from sed_model.predict.window_scores import target_starts
+from sed_model.run_folder.decisions import Decisions
 from sed_model.scores import smoothing
 
 REPORT_EVERY_S = 10.0
@@ -57,16 +60,18 @@ class PredictJob:
     """What to predict, and what to write.
 
     Attributes:
+        out: the submission; None: none is written.
         sample: sample_submission.csv; None: the one in or beside the soundscapes, where there is one.
         step_s: from one row to the next; None: a target window.
         silence_rms: None: `inference.silence_rms` of each member.
         events: folder for sound events; None: none are written.
+        found: folder for what is found by `decisions`; None: nothing is decided.
         n_threads: files at a time.
         recursive: take the soundscapes in folders below, too.
     """
 
     soundscapes: Path
-    out: Path
+    out: Path | None
     sample: Path | None = None
     step_s: float | None = None
     silence_rms: float | None = None
@@ -75,6 +80,8 @@ class PredictJob:
     event_settings: EventSettings = field(default_factory=EventSettings)
     n_threads: int = 1
     recursive: bool = False
+    found: Path | None = None
+    decisions: Decisions | None = None
 
 
 @dataclass(frozen=True)
@@ -85,15 +92,16 @@ class Predicted:
     n_rows: int
     bad: tuple[BadAudio, ...]
     n_events: int = 0
+    n_detections: int = 0
 
 
 def predict_soundscapes(job: PredictJob, ensemble: Ensemble, report: Report = print) -> Predicted:
-    """Predict a folder and write the submission (and the events).
+    """Predict a folder and write the submission, the events and what is found, each where it is asked for.
 
     A soundscape that cannot be read gets rows of 0, for a submission has to be complete.
 
     Raises:
-        ConfigError: `out` is a folder, or `events` is none.
+        ConfigError: `out` is a folder, or `events` or `found` is none.
         DataError: the folder or the sample cannot be used, or they do not fit the models.
         CheckpointError: a member predicts what is no probability.
         DiskFullError: there is no space for the results.
@@ -106,7 +114,7 @@ def predict_soundscapes(job: PredictJob, ensemble: Ensemble, report: Report = pr
         report(f"left out: {note}")
     if job.events:
         check_stems(list(files), job.events)
-    sample = _sample_of(job, ensemble, report)
+    sample = _sample_of(job, ensemble, report) if job.out else None
     columns = plan_columns(ensemble.classes, sample)
     asked = sample if sample and lists_every_file(sample, list(files)) else None
     _report_plan(report, files, columns, sample, asked)
@@ -115,24 +123,59 @@ def predict_soundscapes(job: PredictJob, ensemble: Ensemble, report: Report = pr
     if job.post.prior is not None:
         n_told = sum(bool(places_of(stem, job.post.prior)) for stem in files)
         report(f"prior of places: the names of {n_told} of {len(files)} soundscapes tell one that it knows")
-    band_hz = (ensemble.members[0].config.front_end.f_min_hz, ensemble.members[0].config.front_end.f_max_hz)
-    writer = EventWriter(job.events, ensemble.classes, job.event_settings, band_hz) if job.events else None
+    writers = _writers(job, ensemble)
     windows: dict[str, _Windows | BadAudio] = {}
     for (stem, path), scores in zip(files.items(), score_all(ensemble, tasks, job, report), strict=True):
         if isinstance(scores, BadAudio):
             report(f"cannot be read, its rows are 0: {_name(path, job)}: {scores.reason}")
             windows[stem] = scores
+            writers.add_unreadable(_name(path, job), scores.reason)
             continue
         ends_s = ends[stem] or tuple(scores.starts_s + ensemble.target_s)
-        windows[stem] = _Windows(ends_s, blend(scores.parts, job.post, ensemble.classes), scores.parts.silent_for_all)
-        if writer:
-            writer.add(_name(path, job), smoothing.silence(ensemble.combine(scores.frames), scores.silent_frames))
+        by_member = blend(scores.parts, job.post, ensemble.classes)
+        windows[stem] = _Windows(ends_s, by_member, scores.parts.silent_for_all)
+        writers.add(_name(path, job), scores, by_member)
     bad = tuple(item for item in windows.values() if isinstance(item, BadAudio))
-    complete = _with_empty_rows(windows, files, ends, job, ensemble)
-    table = _table(complete, asked, ensemble, columns, job.post)
-    write_submission(job.out, table)
-    n_events = writer.finish() if writer else 0
-    return Predicted(len(files), len(table), bad, n_events)
+    n_rows = 0
+    if job.out:
+        complete = _with_empty_rows(windows, files, ends, job, ensemble)
+        table = _table(complete, asked, ensemble, columns, job.post)
+        write_submission(job.out, table)
+        n_rows = len(table)
+    return Predicted(len(files), n_rows, bad, *writers.finish())
+
+
+@dataclass(frozen=True)
+class _Writers:
+    """What is written beside the submission, where it is asked for."""
+
+    ensemble: Ensemble
+    events: EventWriter | None
+    found: PresenceWriter | None
+
+    def add(
+        self, name: str, scores: SoundscapeScores, by_member: Float32[np.ndarray, "members windows classes"]
+    ) -> None:
+        if self.events:
+            self.events.add(name, smoothing.silence(self.ensemble.combine(scores.frames), scores.silent_frames))
+        if self.found:
+            self.found.add(name, scores.starts_s, decide(self.found.decisions, self.ensemble, by_member))
+
+    def add_unreadable(self, name: str, reason: str) -> None:
+        if self.found:
+            self.found.add_unreadable(name, reason)
+
+    def finish(self) -> tuple[int, int]:
+        """The number of events and of windows with a class that was found."""
+        return self.events.finish() if self.events else 0, self.found.finish() if self.found else 0
+
+
+def _writers(job: PredictJob, ensemble: Ensemble) -> _Writers:
+    front_end = ensemble.members[0].config.front_end
+    band_hz = (front_end.f_min_hz, front_end.f_max_hz)
+    events = EventWriter(job.events, ensemble.classes, job.event_settings, band_hz) if job.events else None
+    found = PresenceWriter(job.found, job.decisions, ensemble.target_s) if job.found and job.decisions else None
+    return _Writers(ensemble, events, found)
 
 
 def _name(path: Path, job: PredictJob) -> str:
@@ -157,9 +200,12 @@ def check_places(job: PredictJob) -> None:
     Raises:
         ConfigError: the results could not be written in the end.
     """
-    check_output(job.out, "--out")
+    if job.out:
+        check_output(job.out, "--out")
     if job.events:
         check_folder(job.events, "--events")
+    if job.found:
+        check_folder(job.found, "--decisions")
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from sed_model.core.soundscape_names import SITE
 from sed_model.core.texts import counted
 from sed_model.data.class_names import class_groups
 from sed_model.data.layouts import label_form
-from sed_model.data.recordings import DataFolder, read_data_folder
+from sed_model.data.recordings import DataFolder, read_configured
 from sed_model.data.soundscape_labels import parse_row_id
 from sed_model.data.tables import Notes, columns_of, read_text_table
 from sed_model.predict.class_tuning import tune_groups
@@ -76,7 +76,7 @@ def tune_post(job: TuneJob, ensemble: Ensemble, report: Callable[[str], None] = 
         AudioError: a labelled soundscape cannot be read.
     """
     check_output(job.out, "--out")
-    data = read_data_folder(job.data_dir, ensemble.target_s)
+    data = read_configured(job.data_dir, ensemble.members[0].config.data)
     windows, tasks = labelled_windows(data, ensemble)
     allowed = allowed_members(data, ensemble, windows, tasks)
     windows = replace(windows, labelled=windows.labelled & allowed.any(axis=0))

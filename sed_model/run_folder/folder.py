@@ -86,7 +86,7 @@ class RunFolder:
                 f"{self.search_file}: lacks space_name, data.folder or data.fingerprint, which the search writes; "
                 "restore the file, or start a new search."
             )
-        for name in ("teacher", "storage"):
+        for name in ("teacher", "storage", "track"):
             if name in record and not isinstance(record[name], str):
                 raise DataError(
                     f"{self.search_file}: {name} is {shown(record[name], 60)}, no text; restore the file, or start a "

@@ -53,6 +53,7 @@ NOT_RUN = {
     ".venv/bin/python -m scripts.draw_rooms": "changes the checkout; test_explanation.py compares the picture with it",
     "make constraints": "asks a package index",
     "make teacher": "asks a package index",
+    "python -m trainables.search --space arch.yaml --data DIR --track": "needs an extra; test_trackers.py has one",
     "python -m trainables.probe": "needs BirdNET; test_probe.py runs one of a tiny model",
     "python -m trainables.search --space teacher.yaml": "needs a probe's run; test_probe_teaches.py has one",
     "python -m trainables.train --teacher runs/PROBE": "needs a probe's run; test_probe_teaches.py has one",

@@ -19,7 +19,7 @@ from sed_model.config.stages import SUPERVISED_STAGES, plan_stages
 from sed_model.config.tree import Section
 from sed_model.core.errors import ConfigError
 from sed_model.core.parquet import write_parquet
-from sed_model.data.recordings import read_data_folder
+from sed_model.data.recordings import read_configured
 from sed_model.labels import rules
 from sed_model.model.checkpoint import load_model
 from sed_model.model.devices import choose_runtime
@@ -247,7 +247,7 @@ def awake(tiny_base: SedConfig, tmp_path_factory: pytest.TempPathFactory) -> Sed
 
 def train(config: SedConfig, root: Path, stages: Sequence[str], folder: Path, run: Path | None = None) -> None:
     labels = None if run is None else read_pseudo_labels(run / "ensemble")
-    folder_read = read_data_folder(root, config.data.target_s)
+    folder_read = read_configured(root, config.data)
     data = open_training_data(folder_read, config, progress=False, pseudo=labels, embeddings=ClassTeacher())
     for _ in fit(FitJob(config, plan_stages(config, stages), folder), data):
         pass

@@ -13,7 +13,7 @@ from typing import Any
 from sed_model.audio.audio_files import content_digests
 from sed_model.config.sed_config import SedConfig
 from sed_model.core.errors import CheckpointError, ConfigError
-from sed_model.data.recordings import DataFolder, read_data_folder
+from sed_model.data.recordings import DataFolder, read_configured
 from sed_model.labels.rules import power_in_round
 from sed_model.model.checkpoint import LoadedModel, foreign_of, load_model
 from sed_model.predict.soundscapes import check_members_fit
@@ -149,10 +149,10 @@ def _choice(job: EnsembleJob) -> tuple[Choice, SedConfig, DataFolder]:
     choice = delivered_members(job)
     if choice is not None:
         config = with_rules(load_model(choice.folders[0]).config, job.overrides, job.method)
-        return choice, config, read_data_folder(job.data_dir, config.data.target_s)
+        return choice, config, read_configured(job.data_dir, config.data)
     found = find_candidates(job)
     config = with_rules(load_model(found.candidates[0].folder).config, job.overrides, job.method)
-    data = read_data_folder(job.data_dir, config.data.target_s)
+    data = read_configured(job.data_dir, config.data)
     return choose_members(job, found, config, data), config, data
 
 

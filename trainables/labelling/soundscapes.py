@@ -52,6 +52,10 @@ def find_sources(job: EnsembleJob, data: DataFolder, members: Sequence[LoadedMod
     else:
         root = job.soundscapes
         names, passed_over = names_in(root, job.recursive)
+        unwanted = {PurePosixPath(path).name for path in data.left_out}
+        kept = [name for name in names if PurePosixPath(name).name not in unwanted]
+        passed_over = {**passed_over, "left out by data.leave_out": len(names) - len(kept)}
+        names = kept
     may_label = out_of_fold(root, names, data, members)
     not_heard = {PurePosixPath(path).name: allowed for path, allowed in may_judge(data, members).items()}
     may_label |= {name: not_heard[base] for name in names if (base := PurePosixPath(name).name) in not_heard}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sed_model.audio.cache_build import SPARE_BYTES, CachePlan, estimated_bytes
 from sed_model.config.sed_config import SedConfig
-from sed_model.data.recordings import read_data_folder
+from sed_model.data.recordings import read_configured
 from trainables.machine.advice import Finding, data
 from trainables.machine.facts import Machine
 
@@ -18,7 +18,7 @@ def data_finding(root: Path, machine: Machine, config: SedConfig | None = None) 
         DataError: the folder cannot be used.
     """
     config = SedConfig() if config is None else config
-    folder = read_data_folder(root, config.data.target_s)
+    folder = read_configured(root, config.data)
     labels = folder.soundscape_labels
     paths = {*folder.recordings["path"], *(() if labels is None else labels["path"])}
     plan = CachePlan(root, tuple(sorted(paths)), config.front_end.sample_rate_hz, config.data.max_recording_s)

@@ -21,6 +21,7 @@ class SearchOptions:
         overrides: `key=value` of each --set.
         time_budget: in seconds.
         stages: names with commas between them.
+        track: mlflow, mlflow:URI, wandb or none; None: as the run that is gone on with.
         is_last: whether the search ends its command, and tells what to type next.
     """
 
@@ -49,6 +50,7 @@ class SearchOptions:
     workers_per_trial: int | None = None
     address: str | None = None
     storage: str | None = None
+    track: str | None = None
     dry_run: bool = False
     dashboard: bool = True
     top_k: int | None = None

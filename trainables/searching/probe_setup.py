@@ -14,7 +14,7 @@ import numpy as np
 from sed_model.config.sed_config import SedConfig, load_config
 from sed_model.core.errors import ConfigError
 from sed_model.data.class_names import class_names
-from sed_model.data.recordings import DataFolder, read_data_folder
+from sed_model.data.recordings import DataFolder, read_configured
 from sed_model.data.splits import split
 from sed_model.run_folder.folder import RunFolder, is_probe
 from sed_model.teacher.description import ForeignModel, TeacherDescription, foreign_model, read_description
@@ -89,7 +89,7 @@ def prepare_probe(options: ProbeOptions) -> Probing:
         )
     config = probe_config(overrides)
     load_teacher(description)  # what is wrong with it is told before Ray starts
-    data = read_data_folder(options.data, config.data.target_s)
+    data = read_configured(options.data, config.data)
     matches = match_labels(class_names(data.root, data.classes), description.read_labels(), description.label_format)
     probing = Probing(run, config, data, description, matches)
     if is_there(run):

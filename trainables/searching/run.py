@@ -28,6 +28,7 @@ from trainables.searching.options import DEFAULT_TOP_K, SearchOptions
 from trainables.searching.refit import plan_refits, refit, write_spread
 from trainables.searching.resources import check_room, memory_note, unused_gpus
 from trainables.searching.setup import Prepared, prepare
+from trainables.searching.trackers import open_tracker
 from trainables.searching.tune_run import search
 from trainables.trials.trial import SearchJob, training_data
 
@@ -48,9 +49,10 @@ def run_search(options: SearchOptions) -> None:
         if options.dry_run:
             print_dry_run(prepared, cluster, options.max_concurrent)
             return
+        tracking = open_tracker(prepared.record.get("track"), prepared.run.path)
         with driving(prepared, cluster, options) as prepared:
             print(f"set-up took {time.monotonic() - start_s:.0f} s; trials start", flush=True)
-            search(prepared, cluster, options)
+            search(prepared, cluster, options, tracking=tracking)
             refit_finalists(prepared, cluster, options)
             board = rank_trials(prepared, time.monotonic() - start_s)
             if options.pseudo_labels:

@@ -16,7 +16,7 @@ from sed_model.clips.training_data import TrainingData, check_leaks
 from sed_model.config.sed_config import load_config
 from sed_model.core.errors import ConfigError, DataError
 from sed_model.data.demo import write_demo_data
-from sed_model.data.recordings import DataFolder, read_data_folder
+from sed_model.data.recordings import DataFolder, read_configured
 from sed_model.data.splits import validation_kind
 from sed_model.model.checkpoint import CONFIG_FILE, read_lineage
 from sed_model.model.devices import emulation_note
@@ -48,6 +48,7 @@ from trainables.searching.data_checks import (
 from trainables.searching.finalists import check_finalists, tell_finalists
 from trainables.searching.options import SearchOptions
 from trainables.searching.resources import check_room
+from trainables.searching.trackers import check_tracker
 from trainables.searching.trial_memory import trial_bytes
 from trainables.searching.warm_start import earlier_trials
 from trainables.spaces.check import GONE, SECTIONS, SPACES_DIR, parse_space
@@ -91,6 +92,7 @@ def prepare(options: SearchOptions, machine: ClusterInfo | None = None) -> Prepa
         UserError: of the kind of the input that is wrong.
     """
     check_place(options.out, options.name)
+    check_tracker(options.track)
     check_workers(options.n_workers, options.dashboard)
     run, space, data_dir = resumed(options) if options.resume else new_run(options)
     check_top_k(options.top_k, options.pseudo_labels, space)
@@ -105,7 +107,7 @@ def prepare(options: SearchOptions, machine: ClusterInfo | None = None) -> Prepa
     check_one_split(space)
     if teacher is not None and teacher.model is not None:
         check_student_space(space)
-    data = None if data_dir is None else read_data_folder(data_dir, space.base.data.target_s)
+    data = None if data_dir is None else read_configured(data_dir, space.base.data)
     tried = check_backbones(space)
     for note in filter(None, [*tried.left_out, emulation_note(space.base.optim.precision)]):
         print(note, flush=True)
@@ -115,15 +117,7 @@ def prepare(options: SearchOptions, machine: ClusterInfo | None = None) -> Prepa
     check_used(parse_overrides(options.overrides), space.base, use_of(space, teacher, kind))
     check_finalists(options.finalists, space, data)
     space = with_known_batch(space, data, max(1, options.n_workers))
-    if options.resume:
-        record = run.read_search()
-        check_same_data(run, record, data)
-    else:
-        record = run_record(run, space, data, options.command, options.overrides) | storage_record(options.storage, run)
-        if teacher_dir is not None:
-            check_same_data(RunFolder(teacher_dir), RunFolder(teacher_dir).read_search(), data)
-            record["teacher"] = str(teacher_dir)
-            record |= {"teachers": list(teachers)} if teachers else {}
+    record = record_of(options, run, space, data)
     tell_data(data)
     job = replace(search_job(run, space, data.root, options, record.get("storage")), teacher=teacher)
     job = replace(job, trial_bytes=0 if job.gpus_per_trial else trial_bytes(space, tried, job.workers_per_trial))
@@ -140,6 +134,28 @@ def prepare(options: SearchOptions, machine: ClusterInfo | None = None) -> Prepa
         print(portfolio_line(len(portfolio)), flush=True)
     check_split(options, job, training, record)
     return Prepared(run, space, job, data, record, tuple(earlier), tuple(portfolio))
+
+
+def record_of(options: SearchOptions, run: RunFolder, space: SearchSpace, data: DataFolder) -> dict[str, Any]:
+    """What search.yaml holds, of a new search or of the one to go on with, which may go on with another tracker.
+
+    Raises:
+        UserError: of the kind of what is wrong: the data are others, or the tracker is not installed.
+    """
+    if options.resume:
+        record = run.read_search()
+        check_same_data(run, record, data)
+    else:
+        record = run_record(run, space, data, options.command, options.overrides) | storage_record(options.storage, run)
+        teacher_dir, teachers = teacher_folders(run, options)
+        if teacher_dir is not None:
+            check_same_data(RunFolder(teacher_dir), RunFolder(teacher_dir).read_search(), data)
+            record["teacher"] = str(teacher_dir)
+            record |= {"teachers": list(teachers)} if teachers else {}
+    if options.track:
+        record["track"] = options.track
+    check_tracker(record.get("track"))
+    return record
 
 
 def labels_for(space: SearchSpace, teacher: Teacher | None) -> PseudoLabels | None:
@@ -170,7 +186,7 @@ def check_split(options: SearchOptions, job: SearchJob, training: TrainingData, 
 def demo_data(space: SearchSpace) -> DataFolder:
     root = Path("demo_data").absolute()
     print(f"no --data: using the demo data in {root} with the small settings of demo.yaml", flush=True)
-    return read_data_folder(write_demo_data(root), space.base.data.target_s)
+    return read_configured(write_demo_data(root), space.base.data)
 
 
 def teacher_folders(run: RunFolder, options: SearchOptions) -> tuple[Path | None, tuple[str, ...]]:
@@ -280,9 +296,17 @@ def run_record(
             "fingerprint": data.fingerprint,
             "classes": list(data.classes),
             "recordings": len(data.recordings),
+            **left_out_record(data),
         },
         **space.as_dict(),
     }
+
+
+def left_out_record(data: DataFolder) -> dict[str, Any]:
+    """What `data.leave_out` took out, and the checksum of its file."""
+    if data.leave_out_sha256 is None:
+        return {}
+    return {"left_out": list(data.left_out), "leave_out_sha256": data.leave_out_sha256}
 
 
 def storage_record(uri: str | None, run: RunFolder) -> dict[str, str]:

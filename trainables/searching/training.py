@@ -17,7 +17,7 @@ from sed_model.config.training import STAGE_NAMES
 from sed_model.core import cli
 from sed_model.core.errors import CheckpointError, ConfigError
 from sed_model.data.demo import write_demo_data
-from sed_model.data.recordings import read_data_folder
+from sed_model.data.recordings import read_configured
 from sed_model.data.splits import validation_kind
 from sed_model.model.checkpoint import (
     STATE_FILE,
@@ -82,13 +82,13 @@ def run_training(options: TrainOptions) -> None:
     done = [stage for stage in stages if is_done(options.out / stage, config, options.resume)]
     if (machine := machine_for(options.address)) is not None:
         worker_resources(options, machine)
-    folder = None if options.data is None else read_data_folder(options.data, config.data.target_s)
+    folder = None if options.data is None else read_configured(options.data, config.data)
     for note in filter(None, [*try_model(config).left_out, emulation_note(config.optim.precision)]):
         print(note, flush=True)
     if folder is None:
         root = Path("demo_data").absolute()
         print(f"no --data: using the demo data in {root}", flush=True)
-        folder = read_data_folder(write_demo_data(root), config.data.target_s)
+        folder = read_configured(write_demo_data(root), config.data)
     kind = validation_kind(folder, config.data)
     check_used(parse_overrides(options.overrides), config, Use("train", stages, validation=kind))
     if options.teacher is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ray import tune
@@ -45,8 +45,11 @@ def search(
     cluster: ClusterInfo,
     options: SearchOptions,
     trainable_of: Callable[[SearchJob], Callable[..., None]] = trainable_of,
+    tracking: Sequence[tune.Callback] = (),
 ) -> None:
     """Run the trials that are still to be run. `trainable_of` is what a trial does (benchmarks replace it).
+
+    `tracking` hears of trials beside the run folder.
 
     Raises:
         TrainingError: no trial has a score.
@@ -91,7 +94,7 @@ def search(
         run_config=tune.RunConfig(
             name="tune",
             storage_path=str(run.path),
-            callbacks=[fetcher, recorder, NodeLosses(), AbandonedGroups(job.workers_per_trial > 0)],
+            callbacks=[fetcher, recorder, NodeLosses(), AbandonedGroups(job.workers_per_trial > 0), *tracking],
             failure_config=tune.FailureConfig(max_failures=1),
             verbose=0,
         ),

@@ -16,7 +16,13 @@ from sed_model.core.paths import expanded
 from sed_model.core.yaml_file import parse_yaml
 from trainables.spaces.distributions import is_scalar
 
-PATH_KEYS = ("model.weights", "augment.wave.room_folder", "augment.wave.background_folder", "data.cache_dir")
+PATH_KEYS = (
+    "model.weights",
+    "augment.wave.room_folder",
+    "augment.wave.background_folder",
+    "data.cache_dir",
+    "data.leave_out",
+)
 
 
 def parse_overrides(items: Sequence[str]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from sed_model.audio.cache import cache_home
 from sed_model.config.sed_config import SedConfig, config_from_dict
 from sed_model.config.stages import plan_stages
 from sed_model.core.errors import UserError
-from sed_model.data.recordings import read_data_folder
+from sed_model.data.recordings import read_configured
 from sed_model.model.checkpoint import load_model
 from sed_model.model.devices import choose_runtime
 from sed_model.teacher.description import TeacherDescription
@@ -201,7 +201,7 @@ def _train_worker(settings: dict[str, Any]) -> None:
     rank, world_size = context.get_world_rank(), context.get_world_size()
     torch.set_num_threads(max(1, int(job.cpus_per_worker)))
     runtime = choose_runtime(job.config.optim, rank, world_size)
-    folder = read_data_folder(job.data_dir, job.config.data.target_s)
+    folder = read_configured(job.data_dir, job.config.data)
     data = opened(folder, job.config, job.pseudo_labels, job.hearing)
     plans = plan_stages(job.config, job.stages, job.epochs_scale)
     parent = load_model(job.parent) if job.parent else None

@@ -184,9 +184,10 @@ def training_data(
     data_dir: Path, config: SedConfig, labels: Path | None = None, hearing: Hearing | None = None
 ) -> TrainingData:
     """The data folder opened for a configuration (see `opened`); the tables are read once a process."""
-    return opened(_data_folder(data_dir, config.data.target_s), config, labels, hearing)
+    data = config.data
+    return opened(_data_folder(data_dir, data.target_s, data.leave_out, data.follow_links), config, labels, hearing)
 
 
 @functools.lru_cache(maxsize=2)
-def _data_folder(data_dir: Path, target_s: float) -> DataFolder:
-    return read_data_folder(data_dir, target_s)
+def _data_folder(data_dir: Path, target_s: float, leave_out: Path | None, follow_links: bool) -> DataFolder:
+    return read_data_folder(data_dir, target_s, leave_out, follow_links)

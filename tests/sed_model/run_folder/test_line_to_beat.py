@@ -30,9 +30,9 @@ def told(probe: RunFolder, *splits: str | None) -> str:
 
 
 def deliver(run: RunFolder, macro_auc: float) -> None:
-    member = Member(folder="trials/trial_0001/part_0", weights_sha256="0")
+    members = tuple(Member(folder=f"trials/trial_0001/part_{part}", weights_sha256="0") for part in range(2))
     common: dict[str, Any] = {"se": 0.01, "lead": None}
-    one = Finalist(trial_id="trial_0001", macro_auc=macro_auc, is_default=False, is_delivered=True, members=(member,),
+    one = Finalist(trial_id="trial_0001", macro_auc=macro_auc, is_default=False, is_delivered=True, members=members,
                    **common)  # fmt: skip
     write_delivered(run.path, Delivered(n_parts=2, n_files=8, finalists=(one,), macro_auc=macro_auc, **common))
 

@@ -218,6 +218,10 @@ def workplace(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Wo
     (folder / "annotations").mkdir()
     soundscape = min((data / "train_soundscapes").iterdir())
     (folder / "annotations" / f"{soundscape.stem}.txt").write_text(f"1.0\t2.5\t{SPECIES[0].common_name}\n")
+    unwanted = max(
+        (data / "train_soundscapes").iterdir()
+    )  # the copies and silences that the page looks for are none here
+    (folder / "leave_out.txt").write_text(f"{unwanted.relative_to(data)}\n")
     weights = folder / "weights" / "tf_efficientnet_lite0.safetensors"
     weights.parent.mkdir()
     save_file(timm.create_model("tf_efficientnet_lite0").state_dict(), weights)

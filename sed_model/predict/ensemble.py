@@ -88,5 +88,8 @@ def load_ensemble(
         CheckpointError: a model is missing or damaged, or they do not fit together.
     """
     members = tuple(load(folder) for folder in folders)
-    check_members_fit(members, [folder.name for folder in folders])
+    names = [folder.name for folder in folders]
+    if len(set(names)) < len(names):  # parts of several trials
+        names = [f"{folder.parent.name}/{folder.name}" for folder in folders]
+    check_members_fit(members, names)
     return Ensemble(members, joining)

@@ -13,7 +13,7 @@ import torch
 
 from sed_model.audio.decoding import decode
 from sed_model.core.errors import CheckpointError
-from sed_model.model.checkpoint import load_model
+from sed_model.model.checkpoint import load_model, save_model
 from sed_model.model.devices import Runtime
 from sed_model.predict.ensemble import Ensemble, Joining, load_ensemble
 from sed_model.predict.job import PredictJob, predict_soundscapes
@@ -196,8 +196,6 @@ def test_a_sample_that_lists_some_files_is_an_example(soundscapes: Path, ensembl
 def test_members_that_do_not_fit_together_are_refused(
     tiny_models: list[Path], tmp_path: Path, ensemble: Ensemble
 ) -> None:
-    from sed_model.model.checkpoint import save_model
-
     first = load_model(tiny_models[0])
     lineage = first.lineage.model_copy(update={"classes": ("1139490", "abethr1", "wolf")})
     save_model(tmp_path / "other", first.model.state_dict(), first.config, lineage)
@@ -251,3 +249,13 @@ def test_a_sample_that_asks_for_labels_is_told_and_not_followed(
 
     assert list(table.columns) == CLASSES
     assert any("whose column birds asks for labels" in line for line in lines)
+
+
+def test_members_of_one_name_are_told_apart_by_their_folders(tiny_models: list[Path], tmp_path: Path) -> None:
+    first = load_model(tiny_models[0])
+    folders = [tmp_path / "trial_0000" / "part_0", tmp_path / "trial_0001" / "part_0"]
+    for folder, target_s in zip(folders, (1.0, 1.5), strict=True):
+        config = first.config.with_overrides({"data.target_s": target_s})
+        save_model(folder, first.model.state_dict(), config, first.lineage)
+    with pytest.raises(CheckpointError, match=r"trial_0001/part_0: its .* is not the 1.0 of trial_0000/part_0"):
+        load_ensemble(folders)

@@ -209,7 +209,9 @@ def main() -> int:
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="run folders and models; a broken run goes on here")
     parser.add_argument("--num-trials", type=int, default=12)
-    parser.add_argument("--first-seed", type=int, default=200, help="seeds that nothing was tuned on (200; 100 chose who is a finalist)")
+    parser.add_argument(
+        "--first-seed", type=int, default=200, help="seeds that nothing was tuned on (200; 100 chose who is a finalist)"
+    )
     parser.add_argument("--seeds", type=int, default=5)
     options = parser.parse_args()
     torch.set_num_threads(2)

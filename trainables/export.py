@@ -42,13 +42,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error("--format onnx|openvino is missing")
     cli.say("looking for the models")
     from sed_model.export.job import check_job
-    from sed_model.model.devices import cpu_computes_in_bf16, emulation_note
+    from sed_model.model.devices import cpu_is_faster_in_bf16, emulation_note
     from sed_model.model.graph import GraphRuntime, fastest
 
     runtime: GraphRuntime = options.format or "openvino"
     options.precision = fastest(options.precision, runtime)
     check_job(runtime, options.precision)
-    if note := emulation_note(options.precision, "--precision", cpu_computes_in_bf16()):
+    if note := emulation_note(options.precision, "--precision", cpu_is_faster_in_bf16()):
         print(note, flush=True)
     members = chosen_members(options)
     data_dir = options.data or data_folder_of(options.run, members.folders[0])

@@ -93,12 +93,12 @@ def load_exported(folder: Path, runtime: GraphRuntime, n_threads: int = 1) -> Lo
 
 
 def emulated_note(folders: Sequence[Path], runtime: GraphRuntime, native: bool | None = None) -> str:
-    """A line where exports in bf16 are computed in fp32, because this CPU (`native`) would emulate bf16; else ""."""
+    """A line where exports in bf16 are computed in fp32, because this CPU is slower in bf16 (not `native`); else ""."""
     exported = [read_record(folder, runtime).precision for folder in folders]
     changed = sum(computed_in(precision, native) != precision for precision in exported)
     if not changed:
         return ""
     return (
-        f"{changed} of {len(exported)} models were exported in bf16, for which this CPU has no instructions: they are "
+        f"{changed} of {len(exported)} models were exported in bf16, for which this CPU has no fast instructions: they are "
         "computed in fp32"
     )

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from sed_model.config.sed_config import SedConfig
 from sed_model.core.errors import CheckpointError, ConfigError
-from sed_model.model.devices import cpu_computes_in_bf16
+from sed_model.model.devices import cpu_is_faster_in_bf16
 from sed_model.model.frontend import InputImages
 from sed_model.model.network import SedOutput
 
@@ -25,7 +25,7 @@ Precision = Literal["fp32", "fp16", "bf16", "int8"]
 PACKAGES: dict[str, str] = {"onnx": "onnxruntime", "openvino": "openvino"}
 INPUTS, OUTPUTS = ("images", "target"), ("clip_logits", "frame_logits")
 COMPUTES_IN: dict[str, str] = {"fp32": "f32", "fp16": "f32", "bf16": "bf16", "int8": "f32"}
-"""OpenVINO's arithmetic between the layers. It emulates bf16 on a CPU without the instructions: see `fastest`."""
+"""OpenVINO's arithmetic between the layers. Some CPUs are slower in bf16: see `fastest`."""
 Run = Callable[
     [Float32[np.ndarray, "batch channels mels frames"], Float32[np.ndarray, "batch 2"]],
     tuple[Float32[np.ndarray, "batch classes"], Float32[np.ndarray, "batch steps classes"]],
@@ -52,16 +52,16 @@ class GraphModel(nn.Module):
 
 
 def fastest(asked: Precision | Literal["auto"], runtime: GraphRuntime, native: bool | None = None) -> Precision:
-    """What to export in where `asked` is auto: bf16 where OpenVINO and this CPU (`native`) compute in it, else fp32."""
+    """What to export in where `asked` is auto: bf16 for OpenVINO where this CPU is faster in it (`native`), else fp32."""
     if asked != "auto":
         return asked
-    native = cpu_computes_in_bf16() if native is None else native
+    native = cpu_is_faster_in_bf16() if native is None else native
     return "bf16" if runtime == "openvino" and native else "fp32"
 
 
 def computed_in(exported: Precision, native: bool | None = None) -> Precision:
-    """What a graph is computed in here: one in bf16, whose weights are in fp32, in fp32 where bf16 is emulated."""
-    native = cpu_computes_in_bf16() if native is None else native
+    """What a graph is computed in here: one in bf16, whose weights are in fp32, in fp32 where the CPU is slower in bf16."""
+    native = cpu_is_faster_in_bf16() if native is None else native
     return "fp32" if exported == "bf16" and not native else exported
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from sed_model.config.training import Optim
 from sed_model.core.texts import counted, gigabytes
-from sed_model.model.devices import choose_runtime, cpu_computes_in_bf16
+from sed_model.model.devices import choose_runtime, cpu_is_faster_in_bf16
 from trainables.machine.facts import DASHBOARD_PORT, FORMATS, SHM, Machine, Place
 from trainables.on_ray.cluster import OBJECT_STORE_BYTES
 from trainables.on_ray.stopping import LEAST_FREE_BYTES
@@ -75,18 +75,18 @@ def processor(machine: Machine) -> Finding:
 
 def precision(machine: Machine, max_isa: str | None = None) -> Finding:
     """Args:
-    max_isa: as in `cpu_computes_in_bf16`.
+    max_isa: as in `cpu_is_faster_in_bf16`.
     """
     if machine.gpus:
         dtype = choose_runtime(Optim()).autocast_dtype
         return Finding("ok", "precision", f"optim.precision=auto takes {_name(dtype)} on the GPU")
-    if cpu_computes_in_bf16(machine.cpuinfo, max_isa):
-        return Finding("ok", "precision", "optim.precision=auto takes bf16: the processor computes in it")
-    if cpu_computes_in_bf16(machine.cpuinfo, ""):
+    if cpu_is_faster_in_bf16(machine.cpuinfo, max_isa):
+        return Finding("ok", "precision", "optim.precision=auto takes bf16: the processor is faster in it")
+    if cpu_is_faster_in_bf16(machine.cpuinfo, ""):
         text = "optim.precision=auto takes fp32: ONEDNN_MAX_CPU_ISA hides the processor's bf16, which is faster"
         return Finding("set", "precision", text, "unset ONEDNN_MAX_CPU_ISA")
     return Finding(
-        "ok", "precision", "optim.precision=auto takes fp32: the processor would emulate bf16, which is slower"
+        "ok", "precision", "optim.precision=auto takes fp32: the processor is slower in bf16"
     )
 
 

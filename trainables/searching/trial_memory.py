@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sed_model.clips.validation_windows import KEPT_BYTES
-from sed_model.model.devices import cpu_computes_in_bf16
+from sed_model.model.devices import cpu_is_faster_in_bf16
 from sed_model.model.model_trial import Tried
 from trainables.searching.checks import probes
 from trainables.spaces.search_space import SearchSpace
@@ -38,4 +38,4 @@ def trial_bytes(space: SearchSpace, tried: Tried, n_workers: int) -> int:
 
 
 def _in_fp32(precision: str) -> bool:
-    return precision == "fp32" or (precision == "auto" and not cpu_computes_in_bf16())
+    return precision == "fp32" or (precision == "auto" and not cpu_is_faster_in_bf16())

@@ -163,13 +163,13 @@ def test_a_missing_runtime_is_named(
         check_job(runtime, "fp32")
 
 
-def test_auto_is_what_the_cpu_computes_in() -> None:
+def test_auto_is_what_the_cpu_is_fast_in() -> None:
     assert [fastest("auto", "openvino", native) for native in (True, False)] == ["bf16", "fp32"]
     assert [fastest("auto", "onnx", native) for native in (True, False)] == ["fp32", "fp32"]
     assert fastest("int8", "openvino", native=False) == "int8"
 
 
-def test_a_graph_in_bf16_is_computed_in_fp32_where_bf16_would_be_emulated(
+def test_a_graph_in_bf16_is_computed_in_fp32_where_bf16_is_slower(
     copy: Path, model_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images = load_model(model_dir).model.images(torch.randn(2, 12_000, generator=torch.Generator().manual_seed(0)))

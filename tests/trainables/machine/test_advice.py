@@ -13,7 +13,7 @@ from trainables.machine.facts import Gpu, Machine, Package, Place
 
 GOOD = Machine(
     cpu="EPYC",
-    cpuinfo="flags : avx2 avx512f avx512_bf16",
+    cpuinfo="vendor_id : AuthenticAMD flags : avx2 avx512f avx512_bf16",
     cores=8,
     allowed_cores=8,
     quota_cores=None,
@@ -48,7 +48,7 @@ def test_a_good_machine_has_nothing_to_set() -> None:
         ("processor", {"cpuinfo": "flags : sse4_1"}, "ok", "EPYC; none of avx2"),
         ("processor", {}, "ok", "EPYC; avx2, avx512f, avx512_bf16"),
         ("precision", {}, "ok", "auto takes bf16"),
-        ("precision", {"cpuinfo": "flags : avx2"}, "ok", "auto takes fp32: the processor would emulate"),
+        ("precision", {"cpuinfo": "flags : avx2"}, "ok", "auto takes fp32: the processor is slower in bf16"),
         ("cores", {"quota_cores": 2.5}, "ok", "8 cores, a container's quota of 2.5: 2 trials"),
         ("cores", {"quota_cores": 0.5}, "set", "quota of 0.5: less than one"),
         ("cores", {"allowed_cores": 2}, "set", "may run on 2, which Ray does not see"),

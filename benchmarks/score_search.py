@@ -21,10 +21,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
+import os
 import statistics
 import subprocess
 import sys
 from collections import defaultdict
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -45,6 +48,7 @@ from sed_model.data.recordings import read_data_folder
 from sed_model.run_folder.folder import RunFolder
 from sed_model.train.fit import FitJob, fit
 from trainables.labelling.run_members import members_of
+from trainables.on_ray.cluster import ALLOCATOR_ENVIRONMENT
 from trainables.searching.finalists import N_PARTS, changes_for
 from trainables.spaces.load import load_space
 
@@ -111,8 +115,19 @@ def search(job: Job) -> None:
     subprocess.run(command, check=True, stdout=sys.stderr)
 
 
+def train_all(configs: dict[Path, SedConfig], data_dir: Path) -> list[Path]:
+    """The folders, once the model of its configuration is trained in each; two at a time, as trials are."""
+    left = {folder: config for folder, config in configs.items() if not (folder / "done").is_file()}
+    os.environ.update(ALLOCATOR_ENVIRONMENT)  # as the search's workers have
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+        for future in as_completed([pool.submit(train, config, folder, data_dir) for folder, config in left.items()]):
+            future.result()
+    return list(configs)
+
+
 def train(config: SedConfig, folder: Path, data_dir: Path) -> Path:
     """The folder, once the model of a configuration is trained in it."""
+    torch.set_num_threads(1)
     if not (folder / "done").is_file():
         data = open_training_data(read_data_folder(data_dir, config.data.target_s), config, progress=False)
         for _ in fit(FitJob(config, plan_stages(config, load_space(SPACE).search.stages), folder), data):
@@ -130,11 +145,11 @@ def n_trainings(run: RunFolder, epochs: int) -> int:
 
 def trained_defaults(job: Job, default: SedConfig, n_models: int) -> list[Path]:
     """Folders of models of the default, each with another seed, on the parts in turn."""
-    folders = []
+    configs = {}
     for number in range(n_models):
         part = {"data.fold": number % N_PARTS, "seed": OTHER_SEEDS + number}
-        folders.append(train(as_finalist(default).with_overrides(part), job.defaults / f"{number:03d}", job.data))
-    return folders
+        configs[job.defaults / f"{number:03d}"] = as_finalist(default).with_overrides(part)
+    return train_all(configs, job.data)
 
 
 def as_finalist(default: SedConfig) -> SedConfig:
@@ -159,7 +174,7 @@ def score_job(job: Job) -> dict[str, Any]:
     default = load_space(SPACE, job.settings).base
     epochs = plan_stages(as_finalist(default), load_space(SPACE).search.stages)[-1].last_epoch
     k = n_trainings(job.run, epochs)
-    (plain,) = score([train(default, job.defaults / f"plain-{job.seed}", job.data)], job.data).values()
+    (plain,) = score(train_all({job.defaults / f"plain-{job.seed}": default}, job.data), job.data).values()
     row: dict[str, Any] = {"data": name, "seed": job.seed, "k": k, "D": plain}
     row |= next((of_defaults(other) for other in others if other["k"] == k), None) or score_defaults(job, default, k)
     trials = [trial for trial in job.run.read_trials() if trial["macro_auc"] is not None]

@@ -23,7 +23,7 @@ help: ## this list
 
 .PHONY: search
 search: $(STAMP) ## search SPACE on the demo data, or with ARGS='--data DIR ..' on your own
-	@echo "search: about 2 minutes on 2 cores with the demo data"
+	@echo "search: it tells how long the trials take when it has timed an epoch"
 	@$(BIN)/python -m trainables.search --space $(SPACE) $(ARGS)
 
 .PHONY: test

@@ -27,6 +27,7 @@ WRITE_SHARE = 0.05
 """Tables grow with the search: they are written so seldom that it takes at most this share of the time. What happens
 in between is a line each in recent.jsonl: what a trial costs must not depend on how many there were before."""
 EMPTY_ROW: MappingProxyType[str, Any] = MappingProxyType(dict.fromkeys(TRIAL_FIELDS.names))
+ENDED = ("complete", "pruned", "failed")
 COST_FIELDS = ("params_m", "cpu_ms_per_window")
 FIRST_TRIALS = 3
 """When so many trials end, and all fail with the same error, it is not the trials' fault."""
@@ -41,6 +42,7 @@ class Recorder(StoppingCallback):
     Args:
         finished: number -> status of the trials that need no more work. A search that was killed may have told Optuna
             of the end of a trial, and not the tables: these are put right.
+        at_a_time: trials that run side by side.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Recorder(StoppingCallback):
         config_of: Callable[[Mapping[str, Any]], SedConfig],
         num_trials: int,
         finished: Mapping[int, str],
+        at_a_time: int = 1,
     ) -> None:
         super().__init__(run.path)
         self._run, self._config_of, self._num_trials = run, config_of, num_trials
@@ -59,6 +62,7 @@ class Recorder(StoppingCallback):
         self._recent = RecentEntries(run.recent)
         self._next_write_s = 0.0
         self._start_s, self._n_ended = time.monotonic(), 0
+        self._at_a_time: int | None = at_a_time
         self._waiting = False
         self._first_errors: list[str | None] = []
         self._take_up(self._recent.read())
@@ -87,6 +91,8 @@ class Recorder(StoppingCallback):
         updates |= {field: result[field] for field in ("finished", *COST_FIELDS)} | {"epochs": result["epoch"]}
         if (name, result["epoch"]) not in self._curves:  # a trial that goes on repeats what it reported before
             print(epoch_line(name, result), flush=True)
+            if result["epoch"] == 2 and self._at_a_time:  # the first epoch takes longer: it compiles
+                self._announce(updates["duration_s"] - (row["duration_s"] or 0.0), result["epochs"])
             updates |= {field: result[f"best_{field}"] for field in ("macro_auc", "stage", "epoch")}
             updates["macro_auc_se"] = known(result["best_macro_auc_se"])
         updates["split"] = result.get("split")
@@ -161,7 +167,7 @@ class Recorder(StoppingCallback):
     def _finish(self, row: dict[str, Any], updates: dict[str, Any], message: str) -> None:
         delete_state(self._run.trial(row["number"]))
         self._keep(row["trial_id"], updates)
-        done = sum(other["status"] in ("complete", "pruned", "failed") for other in self._trials.values())
+        done = sum(other["status"] in ENDED for other in self._trials.values())
         self._n_ended += 1
         print(f"{row['trial_id']} {message}   [{self._progress(done)}]", flush=True)
         self._watch_first_trials(updates.get("error"), self._num_trials - done)
@@ -173,6 +179,16 @@ class Recorder(StoppingCallback):
         left_s = (time.monotonic() - self._start_s) / self._n_ended * (self._num_trials - done)
         left = f", about {left_s / 60:.0f} min left" if left_s > 30 else ""
         return f"{done} of {self._num_trials} trials{best}{left}"
+
+    def _announce(self, epoch_s: float, n_epochs: int) -> None:
+        """Once, as measured here: how long the trials take, if none is stopped early."""
+        n_left = self._num_trials - sum(row["status"] in ENDED for row in self._trials.values())
+        left_s = epoch_s * n_epochs * math.ceil(n_left / (self._at_a_time or 1))
+        self._at_a_time = None
+        left = f"{left_s:.0f} s" if left_s < 90 else f"{left_s / 60:.0f} min"
+        print(
+            f"an epoch takes {epoch_s:.1f} s: {n_left} trials of {n_epochs} epochs take at most about {left}", flush=True
+        )
 
     def _watch_first_trials(self, error: str | None, n_left: int) -> None:
         """Stop when the first to end since the search was started, or gone on with, fail in the same way."""

@@ -69,9 +69,10 @@ def search(
     fetch_all(job, [run.trial(number) for number in finished])
     deliver(run, run.read_refits(), run.read_trials())  # what a storage has of a pruned finalist is half trained
     fetcher = Fetcher(job, lambda trial: run.trial(trial.config["number"]))
-    recorder = Recorder(run, space.config, settings.num_trials, finished)
-    recorder.flush()
     n_left = settings.num_trials - len(finished)
+    n_at_once = at_a_time(job, cluster, options.max_concurrent, n_left)
+    recorder = Recorder(run, space.config, settings.num_trials, finished, n_at_once)
+    recorder.flush()
     if n_left <= 0:
         print(f"all {settings.num_trials} trials are done; raise --num-trials for more", flush=True)
         end_of_search(run, settings.num_trials, options.is_last)  # the search may have been killed before it
@@ -86,7 +87,7 @@ def search(
             search_alg=searcher,
             scheduler=scheduler(prepared, finished),
             num_samples=n_left,
-            max_concurrent_trials=at_a_time(job, cluster, options.max_concurrent, n_left),
+            max_concurrent_trials=n_at_once,
             # Tune gives a pruned trial 2 s to leave its actor; Ray Train takes longer, and the next one would be lost.
             reuse_actors=job.workers_per_trial == 0,
             trial_dirname_creator=trial_dirname,

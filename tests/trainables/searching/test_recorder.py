@@ -24,7 +24,7 @@ def run(tmp_path: Path) -> RunFolder:
 
 
 def recorder_of(run: RunFolder, finished: dict[int, str] | None = None, n_trials: int = 3) -> Recorder:
-    return Recorder(run, SedConfig().with_overrides, n_trials, finished or {})
+    return Recorder(run, SedConfig().with_overrides, n_trials, finished or {}, at_a_time=2)
 
 
 def trial(number: int, error_file: Path | None = None) -> Any:
@@ -109,9 +109,21 @@ def test_a_trial_that_goes_on_keeps_its_best_while_it_repeats_itself(run: RunFol
 def test_what_an_epoch_has_to_say_is_a_line_of_its_own(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
     feed(recorder_of(run), 0, report(1, 0.6) | {"note": "auto_batch: 64 clips do not fit"}, report(2, 0.7))
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-2] == "trial_0000  auto_batch: 64 clips do not fit"
-    assert "epoch   1/4" in lines[-3]
-    assert "epoch   2/4" in lines[-1]
+    assert lines[2] == "trial_0000  auto_batch: 64 clips do not fit"
+    assert "epoch   1/4" in lines[1]
+    assert "epoch   2/4" in lines[3]
+
+
+def test_how_long_the_trials_take_is_told_once_an_epoch_is_timed(
+    run: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The second epoch took 30 s: 4 of them a trial, for 3 trials two at a time."""
+    recorder = recorder_of(run)
+    for number in (0, 1):
+        feed(recorder, number, report(1, 0.6, 90.0), report(2, 0.7, 120.0))
+
+    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("an epoch")]
+    assert told == ["an epoch takes 30.0 s: 3 trials of 4 epochs take at most about 4 min"]
 
 
 def test_a_trial_that_did_not_finish_is_pruned(run: RunFolder) -> None:

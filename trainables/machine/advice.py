@@ -85,9 +85,7 @@ def precision(machine: Machine, max_isa: str | None = None) -> Finding:
     if cpu_is_faster_in_bf16(machine.cpuinfo, ""):
         text = "optim.precision=auto takes fp32: ONEDNN_MAX_CPU_ISA hides the processor's bf16, which is faster"
         return Finding("set", "precision", text, "unset ONEDNN_MAX_CPU_ISA")
-    return Finding(
-        "ok", "precision", "optim.precision=auto takes fp32: the processor is slower in bf16"
-    )
+    return Finding("ok", "precision", "optim.precision=auto takes fp32: the processor is slower in bf16")
 
 
 def cores(machine: Machine) -> Finding:

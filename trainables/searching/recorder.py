@@ -187,7 +187,8 @@ class Recorder(StoppingCallback):
         self._at_a_time = None
         left = f"{left_s:.0f} s" if left_s < 90 else f"{left_s / 60:.0f} min"
         print(
-            f"an epoch takes {epoch_s:.1f} s: {n_left} trials of {n_epochs} epochs take at most about {left}", flush=True
+            f"an epoch takes {epoch_s:.1f} s: {n_left} trials of {n_epochs} epochs take at most about {left}",
+            flush=True,
         )
 
     def _watch_first_trials(self, error: str | None, n_left: int) -> None:

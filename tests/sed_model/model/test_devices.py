@@ -56,9 +56,7 @@ def test_auto_is_bf16_where_the_cpu_is_faster_in_it(flags: str, max_isa: str, na
 
 def test_asking_for_bf16_where_it_is_slower_is_told_with_the_figure() -> None:
     told = emulation_note("bf16", "--precision", native=False)
-    assert told.startswith(
-        "--precision bf16: this CPU has no fast instructions for bf16, 1.5 to 3 times slower"
-    )
+    assert told.startswith("--precision bf16: this CPU has no fast instructions for bf16, 1.5 to 3 times slower")
     assert emulation_note("bf16", native=True) == emulation_note("auto", native=False) == ""
 
 

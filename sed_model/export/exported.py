@@ -99,6 +99,6 @@ def emulated_note(folders: Sequence[Path], runtime: GraphRuntime, native: bool |
     if not changed:
         return ""
     return (
-        f"{changed} of {len(exported)} models were exported in bf16, for which this CPU has no fast instructions: they are "
-        "computed in fp32"
+        f"{changed} of {len(exported)} models were exported in bf16, for which this CPU has no fast instructions: "
+        "they are computed in fp32"
     )

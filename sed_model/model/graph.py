@@ -52,7 +52,7 @@ class GraphModel(nn.Module):
 
 
 def fastest(asked: Precision | Literal["auto"], runtime: GraphRuntime, native: bool | None = None) -> Precision:
-    """What to export in where `asked` is auto: bf16 for OpenVINO on a CPU that is faster in it (`native`), else fp32."""
+    """What to export in where `asked` is auto: bf16 for OpenVINO on a CPU fast in it (`native`), else fp32."""
     if asked != "auto":
         return asked
     native = cpu_is_faster_in_bf16() if native is None else native
@@ -60,7 +60,7 @@ def fastest(asked: Precision | Literal["auto"], runtime: GraphRuntime, native: b
 
 
 def computed_in(exported: Precision, native: bool | None = None) -> Precision:
-    """What a graph is computed in here: one in bf16, whose weights are in fp32, in fp32 on a CPU that is slower in bf16."""
+    """What a graph is computed in here: one in bf16, whose weights are in fp32, in fp32 on a CPU that is slow in it."""
     native = cpu_is_faster_in_bf16() if native is None else native
     return "fp32" if exported == "bf16" and not native else exported
 

@@ -119,9 +119,7 @@ def emulation_note(precision: str, option: str = "optim.precision", native: bool
     native = _computes_in_bf16(_device()) if native is None else native
     if precision != "bf16" or native:
         return ""
-    return (
-        f"{option} bf16: this CPU has no fast instructions for bf16, {SLOWER}; auto takes what is fast here"
-    )
+    return f"{option} bf16: this CPU has no fast instructions for bf16, {SLOWER}; auto takes what is fast here"
 
 
 def cpu_is_faster_in_bf16(cpuinfo: str | None = None, max_isa: str | None = None) -> bool:

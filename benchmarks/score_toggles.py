@@ -2,9 +2,10 @@
 
     python benchmarks/score_toggles.py --data DIR [--data DIR ..] --weights FILE --out DIR [--only TOGGLE ..]
 
-Each row trains `benchmarks/toggles.yaml` with one key changed; the rows of `MIXES`, run by name only, mix most batches
-and choose the targets of the loudest frame. Nothing is chosen on the test soundscapes: a run keeps its best epoch by
-the labelled train soundscapes. Rows that `--out` holds already are not trained again.
+Each row trains `benchmarks/toggles.yaml` with one key changed. Rows that are run by name only: those of `MIXES` mix
+most batches and choose the targets of the loudest frame, those of `BACKENDS` augment as base.yaml does, in two ways.
+Nothing is chosen on the test soundscapes: a run keeps its best epoch by the labelled train soundscapes. Rows that
+`--out` holds already are not trained again.
 """
 
 from __future__ import annotations
@@ -72,6 +73,14 @@ MIXES: dict[str, tuple[dict[str, Any], LabelRule]] = {
 }
 """Settings, and how the targets of the loudest frame mix: an experiment, no key of the configuration."""
 
+AS_SHIPPED = {"augment.wave.prob": 0.8, "augment.wave.stretch_prob": 0.3, "augment.wave.pitch_prob": 0.3}
+"""The waveform chain of base.yaml."""
+BACKENDS: dict[str, dict[str, Any]] = {
+    "backend=audiomentations": AS_SHIPPED,
+    "backend=spectral": AS_SHIPPED | {"augment.backend": "spectral", "augment.mix.domain": "spectrogram"},
+}
+"""The whole chain, by exact transforms of the waveform and in the spectrogram."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -110,7 +119,7 @@ def train(run: Run) -> dict[str, Any]:
 
 
 def settings(toggle: str) -> dict[str, Any]:
-    return MIXES[toggle][0] if toggle in MIXES else TOGGLES[toggle]
+    return MIXES[toggle][0] if toggle in MIXES else (TOGGLES | BACKENDS)[toggle]
 
 
 @contextmanager
@@ -179,6 +188,8 @@ def summary(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def reference(toggle: str) -> str:
     """The row that another one's gain is over: of `MIXES` that of the same mix with convex targets."""
+    if toggle in BACKENDS:
+        return "backend=audiomentations"
     return f"{toggle.partition('=')[0]}=convex" if toggle in MIXES else PLAIN
 
 
@@ -189,9 +200,9 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, help="models and rows; a broken run goes on here")
     parser.add_argument(
         "--only",
-        choices=(*TOGGLES, *MIXES),
+        choices=(*TOGGLES, *MIXES, *BACKENDS),
         action="append",
-        help="these rows alone, and what they are compared with; may be repeated; default: all but mixes",
+        help="these rows alone, and what they are compared with; may be repeated; default: the toggles",
     )
     parser.add_argument("--config", type=Path, default=CONFIG, help="what is trained; default: toggles.yaml")
     parser.add_argument("--seeds", type=int, default=3)

@@ -117,6 +117,23 @@ def apply_mix(x: Tensor, mix: Mix, share: Share | None = None) -> Tensor:
     return torch.where((position >= first) & (position < end), partner, x)
 
 
+def mix_levels(log_mels: Tensor, mix: Mix, top_db: float, share: Share | None = None) -> Tensor:
+    """`apply_mix` of waveforms, from log-mels [B, C, F, T] of 0..1: mixup adds their power, at equal peak levels.
+
+    The power of a waveform goes with the square of its share; phases are not modelled. `top_db` decibels are one unit.
+    """
+    if mix.kind != "mixup":
+        return apply_mix(log_mels, mix, share)
+    share = share or Share(len(log_mels))
+    power = torch.pow(10.0, (log_mels - 1) * (top_db / 10))
+    partner = share.gather(power)[share.of(mix.permutation).to(power.device)]
+    own_share = _per_sample(share.of(mix.share), power)
+    level = (own_share**2 * power + (1 - own_share) ** 2 * partner).log10() * (10 / top_db)
+    loudest = level.amax(dim=(2, 3), keepdim=True)
+    silent = loudest <= -1  # both clips are: a level of 0 is -top_db
+    return torch.where(silent, 0.0, level - loudest + 1).clamp(0, 1)
+
+
 def _per_sample(values: Tensor, x: Tensor) -> Tensor:
     """Values [B] shaped to multiply `x` [B, ...]."""
     return values.to(x.device, x.dtype).view(-1, *[1] * (x.ndim - 1))

@@ -19,7 +19,7 @@ from sed_model.augment.sound_folders import Rooms, open_backgrounds, open_rooms
 from sed_model.augment.wave_draw import Background, Limit, Span, WaveDraw, draw_wave, filter_power
 from sed_model.config.augment import WaveAugment
 from sed_model.config.sed_config import FrontEnd
-from sed_model.model.fast_mel import FrameMels, LogMels, Samples, scale_power, shared_fast_mel
+from sed_model.model.fast_mel import FastMel, FrameMels, LogMels, Samples, shared_fast_mel, shared_short_mel
 from sed_model.model.mel_kernels import convolve_frames
 
 NOISE_BANK_S = 120.0
@@ -30,19 +30,37 @@ LIMITER_DECAY_DB = 60.0
 """Fall of the limiter's envelope over its release time, as in audiomentations."""
 
 
+class SpectralImages:
+    """What the backbone sees of augmented clips: with `multi_resolution` both log-mels, augmented alike."""
+
+    def __init__(self, front_end: FrontEnd, settings: WaveAugment, multi_resolution: bool) -> None:
+        self._log_mels = [
+            SpectralFrontEnd(front_end, settings, short) for short in (False, True)[: 1 + multi_resolution]
+        ]
+
+    def stretched(self, waveform: Samples, seed: int) -> tuple[Float32[np.ndarray, "channels mels frames"], float]:
+        """The image of an augmented clip, and how many times as fast the clip plays."""
+        images, rates = zip(*(log_mel.stretched(waveform, seed) for log_mel in self._log_mels), strict=True)
+        return np.stack(images), rates[0]
+
+
 class SpectralFrontEnd:
     """Augmented log-mels of waveforms, on one CPU core; the same seed gives the same result.
+
+    Args:
+        short: log-mels of `fast_mel.ShortMel`; the same seed draws the same augmentation for both kinds.
 
     Raises:
         ConfigError: at construction, where a folder of sounds cannot be used.
     """
 
-    def __init__(self, front_end: FrontEnd, settings: WaveAugment) -> None:
-        self._front_end, self._settings = front_end, settings
-        self._mel = shared_fast_mel(front_end)
+    def __init__(self, front_end: FrontEnd, settings: WaveAugment, short: bool = False) -> None:
+        self._settings, self.short = settings, short
+        self._mel = shared_short_mel(front_end) if short else shared_fast_mel(front_end)
+        self._front_end = self._mel.settings
         self._rooms = open_rooms(settings, front_end.sample_rate_hz)
         self._backgrounds = open_backgrounds(settings)
-        self._noise_bank = _noise_bank(front_end)
+        self._noise_bank = _noise_bank(self._mel)
 
     def augmented_log_mel(self, waveform: Samples, seed: int) -> LogMels:
         """Log-mel of an augmented clip (int16 or float32), 0..1."""
@@ -61,14 +79,14 @@ class SpectralFrontEnd:
         if draw.filters:
             power *= self._filter_gains(draw)
         if draw.room is not None:
-            power = convolve_frames(power, _room_decay(self._front_end, self._rooms, draw.room))
+            power = convolve_frames(power, _room_decay(self._mel, self._rooms, draw.room))
         if draw.limit is not None:
             power *= self._limiter_gains(power, draw.limit)
         if draw.time_mask is not None:
             power *= self._mask_gains(len(waveform), len(power), draw.time_mask)
         if draw.background is not None:
             _add_at_snr(power, self._background_power(len(waveform), draw.background), draw.background.snr_db)
-        return scale_power(power, self._front_end.top_db)
+        return self._mel.scaled(power)
 
     def _add_noise(self, power: FrameMels, draw: WaveDraw) -> None:
         rng = np.random.default_rng(draw.noise_seed)
@@ -78,8 +96,8 @@ class SpectralFrontEnd:
             _add_at_snr(power, self._noise(len(power), rng), draw.snr_noise_db)
 
     def _noise(self, n_frames: int, rng: np.random.Generator) -> FrameMels:
-        """A random slice of the bank: the mel power of white noise of amplitude 1."""
-        start = rng.integers(len(self._noise_bank))
+        """A random slice of the bank, the same for log-mels of both kinds: mel power of white noise of amplitude 1."""
+        start = int(rng.random() * len(self._noise_bank))
         return self._noise_bank.take(np.arange(start, start + n_frames), axis=0, mode="wrap")
 
     def _filter_gains(self, draw: WaveDraw) -> Float32[np.ndarray, " mels"]:
@@ -128,25 +146,24 @@ def _add_at_snr(power: FrameMels, noise: FrameMels, snr_db: float) -> None:
         power += noise
 
 
-@lru_cache(maxsize=2)
-def _noise_bank(front_end: FrontEnd) -> FrameMels:
+@lru_cache(maxsize=4)
+def _noise_bank(mel: FastMel) -> FrameMels:
     """The mel power of white noise of amplitude 1, read-only: all stages and trials of a process share it."""
-    noise = np.random.default_rng(0).standard_normal(int(NOISE_BANK_S * front_end.sample_rate_hz), np.float32)
-    power = shared_fast_mel(front_end).mel_power(noise)
+    noise = np.random.default_rng(0).standard_normal(int(NOISE_BANK_S * mel.settings.sample_rate_hz), np.float32)
+    power = mel.mel_power(noise)
     power.flags.writeable = False
     return power
 
 
 @lru_cache(maxsize=64)
-def _room_decay(front_end: FrontEnd, rooms: Rooms, number: int) -> Float32[np.ndarray, "lags mels"]:
+def _room_decay(mel: FastMel, rooms: Rooms, number: int) -> Float32[np.ndarray, "lags mels"]:
     """Energy of an impulse response in each mel band and hop from its peak on; the mean band keeps its power."""
-    mel = shared_fast_mel(front_end)
     response = rooms.response(number)
     onset = int(np.abs(response).argmax())
-    hop = front_end.hop_length
+    hop = mel.settings.hop_length
     lags = -(-(len(response) - onset) // hop)
     segments = np.zeros((lags, hop), np.float32)
     segments.reshape(-1)[: len(response) - onset] = response[onset:]
-    spectrum = np.abs(np.fft.rfft(segments, front_end.n_fft)) ** 2
+    spectrum = np.abs(np.fft.rfft(segments, mel.settings.n_fft)) ** 2
     decay = spectrum @ mel.filters.T / mel.filters.sum(axis=1)
     return np.ascontiguousarray(decay / decay.sum(axis=0).mean(), np.float32)

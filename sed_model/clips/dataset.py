@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from sed_model.audio.windows import cut, stretched, window_samples
-from sed_model.augment.spectral import SpectralFrontEnd
+from sed_model.augment.spectral import SpectralImages
 from sed_model.augment.wave import WaveAugmenter
 from sed_model.clips.embeddings import Embedding, centre_of, embedding_of_cut
 from sed_model.clips.pseudo_clips import Clip, PseudoMixer
@@ -26,9 +26,9 @@ from sed_model.data.targets import TargetBuilder, Truth
 
 
 class Batch(NamedTuple):
-    """Clips and what is true of them; `inputs` are waveforms, or log-mels or images where they were made already."""
+    """Clips and what is true of them; `inputs` are waveforms, or images where they were made already."""
 
-    inputs: Tensor  # [batch, samples], [batch, mels, frames] or [batch, channels, mels, frames], float32
+    inputs: Tensor  # [batch, samples] or [batch, channels, mels, frames], float32
     targets: Tensor  # [batch, classes], 0..1
     mask: Tensor  # [batch, classes], False where a class is left out of the loss
     weights: Tensor  # [batch], weight of the sample's loss
@@ -101,7 +101,7 @@ class TrainingClips(Dataset[Batch]):
         self._soundscapes = _soundscape_mixer(data, config, stage_name)
         wave, front_end = config.augment.wave, config.front_end
         self._augment: Callable[[NDArray[np.float32], int], tuple[NDArray[np.float32], float]] = (
-            SpectralFrontEnd(front_end, wave).stretched
+            SpectralImages(front_end, wave, config.model.multi_resolution).stretched
             if config.augment.backend == "spectral"
             else WaveAugmenter(wave, front_end.sample_rate_hz).stretched
         )

@@ -109,7 +109,9 @@ class MixAugment(Section):
     cutmix_share: float = key(
         0.3, "Share of the mixed batches that are cut and pasted along time; the rest is mixed up.", "share", ge=0, le=1
     )
-    domain: Literal["waveform", "spectrogram"] = key("waveform", "Where mixup adds: samples or log-mels.")
+    domain: Literal["waveform", "spectrogram"] = key(
+        "waveform", "What mixup adds: waveforms (of the spectral backend their power) or log-mels."
+    )
     labels: Literal["convex", "union"] = key("convex", "Targets weighted by the shares, or the larger of the two.")
 
     @property

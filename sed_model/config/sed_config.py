@@ -319,20 +319,6 @@ class SedConfig(Section):
                 f"front_end.hop_length={self.front_end.hop_length} is odd, but model.multi_resolution halves it; "
                 "make it even."
             )
-        if (
-            self.augment.backend == "spectral"
-            and self.augment.mix.domain == "waveform"
-            and self.augment.mix.mixup_prob > 0
-        ):
-            yield (
-                "augment.backend=spectral has no waveforms in its batches; set augment.mix.domain=spectrogram "
-                "(or augment.mix.prob=0)."
-            )
-        if self.augment.backend == "spectral" and self.model.multi_resolution:
-            yield (
-                "augment.backend=spectral computes one log-mel; "
-                "set model.multi_resolution=false or augment.backend=audiomentations."
-            )
         if self.pseudo.consistency_weight > 0 and self.stages.pseudo.loss == "ce":
             yield (
                 f"pseudo.consistency_weight={self.pseudo.consistency_weight:g} compares the probabilities of a "

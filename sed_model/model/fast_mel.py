@@ -47,7 +47,7 @@ class FastMel:
     """Mel power and log-mel of waveforms in numpy; int16 counts as full scale 32768."""
 
     def __init__(self, front_end: FrontEnd, filters: MelFilters | None = None) -> None:
-        self._settings = front_end
+        self.settings = front_end
         self._window = hann(front_end.n_fft)
         self.filters = mel_filters(front_end) if filters is None else filters
         self._bands = pitched_bands(self.filters, 1.0)
@@ -59,7 +59,7 @@ class FastMel:
         Played `rate` times as fast, and with all frequencies times `pitch_ratio`. The number of frames is that of the
         input; where a faster clip has ended, they are zero.
         """
-        s = self._settings
+        s = self.settings
         if waveform.dtype == np.int16:
             waveform = waveform * INT16_SCALE
         n_samples = len(waveform)
@@ -78,16 +78,20 @@ class FastMel:
         return power
 
     def n_frames(self, n_samples: int) -> int:
-        return 1 + n_samples // self._settings.hop_length
+        return 1 + n_samples // self.settings.hop_length
 
     def log_mel(self, waveform: Samples) -> LogMels:
         """Log-mel of a clip, 0..1, as `frontend.LogMel` computes it."""
-        return scale_power(self.mel_power(waveform), self._settings.top_db)
+        return self.scaled(self.mel_power(waveform))
+
+    def scaled(self, power: Float32[np.ndarray, "steps mels"]) -> LogMels:
+        """Log-mel of the power in each mel band, 0..1."""
+        return scale_power(power, self.settings.top_db)
 
     def log_mel_batch(self, waveforms: Samples, n_threads: int = 1) -> Float32[np.ndarray, "batch mels frames"]:
         """Log-mels of clips [batch, samples]; threads share them out, for all that takes time releases the GIL."""
         n_clips, n_samples = waveforms.shape
-        out = np.empty((n_clips, self._settings.n_mels, self.n_frames(n_samples)), np.float32)
+        out = np.empty((n_clips, self.settings.n_mels, self.n_frames(n_samples)), np.float32)
 
         def fill(number: int) -> None:
             out[number] = self.log_mel(waveforms[number])
@@ -138,8 +142,8 @@ class ShortMel(FastMel):
     def n_frames(self, n_samples: int) -> int:
         return (super().n_frames(n_samples) + 1) // 2
 
-    def log_mel(self, waveform: Samples) -> LogMels:
-        return scale_power(join_steps(self.mel_power(waveform)), self._settings.top_db)
+    def scaled(self, power: Float32[np.ndarray, "steps mels"]) -> LogMels:
+        return scale_power(join_steps(power), self.settings.top_db)
 
 
 @lru_cache(maxsize=8)

@@ -29,6 +29,7 @@ from sed_model.augment.batch import (
     label_rule,
     loudest_rule,
     mix_embeddings,
+    mix_levels,
     mix_masks,
     mix_targets,
     mix_weights,
@@ -214,16 +215,18 @@ class StageTraining:
         generator = torch.Generator(self.runtime.device).manual_seed(int(seeds.generate_state(1)[0]))
         mix = draw_mix(share.n_rows, augment.mix, self.stage, generator)
         mix, parts = mix_within(mix, share.gather(batch.part), share.gather(batch.origin))
-        inputs = batch.inputs
-        if inputs.ndim == 3:  # the loader made log-mels
-            images = apply_mix(inputs.unsqueeze(1), mix, share)
+        inputs, top_db = batch.inputs, self.config.front_end.top_db
+        if inputs.ndim == 4 and augment.mix.domain == "waveform":  # the loader made images
+            images = mix_levels(inputs, mix, top_db, share)
+        elif inputs.ndim == 4:
+            images = apply_mix(inputs, mix, share)
         elif augment.mix.domain == "waveform":
             images = self.model.images(apply_mix(inputs, mix, share))
         else:
             images = apply_mix(self.model.images(inputs), mix, share)
         views = []
         for _ in range(self.n_views):
-            view = filter_augment(images, augment.spec, self.config.front_end.top_db, generator, share)
+            view = filter_augment(images, augment.spec, top_db, generator, share)
             views.append(spec_augment(view, augment.spec, generator, share))
         rule, of_loudest = label_rule(augment.mix, self.stage), loudest_rule(augment.mix, self.stage, mix)
         truth = self._mixed_truth(batch, mix, share, rule)

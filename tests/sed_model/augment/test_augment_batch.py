@@ -3,13 +3,17 @@
 from dataclasses import replace
 from typing import Literal
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from sed_model.augment import batch as ab
 from sed_model.config.augment import MixAugment, SpecAugment
+from sed_model.config.sed_config import FrontEnd
 from sed_model.config.training import Stage, Stages
+from sed_model.model.fast_mel import shared_fast_mel
+from sed_model.model.frontend import LogMel
 
 BATCH = 16
 RECORDINGS = torch.zeros(64, dtype=torch.int8)
@@ -107,6 +111,38 @@ def test_mixup_is_the_weighted_sum() -> None:
     x = torch.tensor([[1.0, 2.0], [10.0, 20.0]])
     mixed = ab.apply_mix(x, mix("mixup", [0.75, 0.5]))
     torch.testing.assert_close(mixed, torch.tensor([[3.25, 6.5], [5.5, 11.0]]))
+
+
+def test_mixup_of_levels_adds_power() -> None:
+    """Of two sounds that do not overlap, at shares of 3/4 and 1/4, one is 20 log10(3) = 9.54 dB above the other."""
+    x = torch.tensor([[1.0, 0.0], [0.0, 1.0]])[:, None, None]
+    mixed = ab.mix_levels(x, mix("mixup", [0.75, 0.5]), top_db=80.0)[:, 0, 0]
+    torch.testing.assert_close(mixed, torch.tensor([[1.0, 1 - 9.5424 / 80], [1.0, 1.0]]), atol=1e-4, rtol=0)
+
+
+def test_silence_mixed_with_silence_stays_silent() -> None:
+    mixed = ab.mix_levels(torch.zeros(2, 1, 3, 4), mix("mixup", [0.75, 0.5]), top_db=80.0)
+    assert not mixed.any()
+
+
+def test_mixup_of_levels_is_close_to_that_of_waveforms() -> None:
+    """Two noises that beat at different times, of equal loudest points: phases, which are not known, leave 1.3 dB."""
+    front_end = FrontEnd()
+    noise = np.random.default_rng(0).standard_normal((2, 2 * front_end.sample_rate_hz)).astype(np.float32)
+    beat = np.sin(np.linspace(0, 9, noise.shape[1]) + np.array([[0.0], [1.5]])) ** 2
+    waves = torch.from_numpy((0.1 * noise * beat).astype(np.float32))
+    log_mel = LogMel(front_end)
+    waves[1] *= (power_of(waves[0], front_end).max() / power_of(waves[1], front_end).max()) ** 0.5
+    drawn = mix("mixup", [0.6, 0.3])
+    wanted = log_mel(ab.apply_mix(waves, drawn))[:, None]
+    got = ab.mix_levels(log_mel(waves)[:, None], drawn, front_end.top_db)
+    far = ab.apply_mix(log_mel(waves)[:, None], drawn)
+    assert 80 * (got - wanted).abs().mean() < 2
+    assert 80 * (far - wanted).abs().mean() > 4
+
+
+def power_of(wave: torch.Tensor, front_end: FrontEnd) -> np.ndarray:
+    return shared_fast_mel(front_end).mel_power(wave.numpy())
 
 
 def test_cutmix_pastes_one_stretch_of_the_partner() -> None:

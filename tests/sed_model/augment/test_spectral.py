@@ -22,7 +22,7 @@ from sed_model.augment.wave_draw import Background, Filter, Limit, Span, WaveDra
 from sed_model.config.augment import WaveAugment
 from sed_model.config.sed_config import FrontEnd
 from sed_model.core.errors import ConfigError
-from sed_model.model.fast_mel import shared_fast_mel
+from sed_model.model.fast_mel import shared_fast_mel, shared_short_mel
 
 RATE_HZ = 32_000
 N_SAMPLES = 3 * RATE_HZ
@@ -35,9 +35,14 @@ def spectral() -> SpectralFrontEnd:
     return SpectralFrontEnd(FrontEnd(), WaveAugment(prob=1))
 
 
-def plain_log_mel(waveform: np.ndarray) -> np.ndarray:
+@pytest.fixture(scope="module")
+def short_spectral() -> SpectralFrontEnd:
+    return SpectralFrontEnd(FrontEnd(), WaveAugment(prob=1), short=True)
+
+
+def plain_log_mel(waveform: np.ndarray, short: bool = False) -> np.ndarray:
     """Without augmentation."""
-    return shared_fast_mel(FrontEnd()).log_mel(waveform)
+    return (shared_short_mel if short else shared_fast_mel)(FrontEnd()).log_mel(waveform)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +71,7 @@ def difference_db(got: np.ndarray, wanted: np.ndarray, range_db: float = 60.0) -
 def mean_difference_db(
     spectral: SpectralFrontEnd, clips: list[np.ndarray], by_wave: Callable[..., np.ndarray], draw: WaveDraw
 ) -> float:
-    pairs = [(spectral.render(c, draw), plain_log_mel(by_wave(c, RATE_HZ))) for c in clips]
+    pairs = [(spectral.render(c, draw), plain_log_mel(by_wave(c, RATE_HZ), spectral.short)) for c in clips]
     return float(np.mean([difference_db(got, wanted) for got, wanted in pairs]))
 
 
@@ -108,6 +113,16 @@ def test_close_to_the_transform_of_the_waveform(
     assert mean_difference_db(spectral, calls, by_wave, WaveDraw()) > 1.5 * limit_db, "the comparison sees nothing"
 
 
+@pytest.mark.parametrize(("name", "by_wave", "draw", "limit_db"), CASES, ids=[case[0] for case in CASES])
+def test_the_short_log_mel_is_close_too(
+    short_spectral: SpectralFrontEnd, calls: list[np.ndarray], name: str, by_wave: Any, draw: WaveDraw, limit_db: float
+) -> None:
+    """Its bins are four times as wide, so that twice the difference is allowed (a pitch shift of +4: 2.6 dB)."""
+    got_db = mean_difference_db(short_spectral, calls, by_wave, draw)
+    assert got_db < 2.1 * limit_db
+    assert mean_difference_db(short_spectral, calls, by_wave, WaveDraw()) > got_db
+
+
 def vocoder_shift(clip: np.ndarray, semitones: float) -> np.ndarray:
     """Pitch shift in the way of librosa, whose import compiles for 17 s: a phase vocoder's stretch, then resampling."""
     window, rate = torch.hann_window(2048), 2 ** (-semitones / 12)
@@ -142,6 +157,15 @@ def test_noise_has_the_level_of_the_waveform_transform(
         wanted_db = 80 * plain_log_mel(by_wave(clip, RATE_HZ)).mean(axis=1)
         assert np.abs(got_db - wanted_db).mean() < 0.6
         assert np.abs(got_db - 80 * plain_log_mel(clip).mean(axis=1)).mean() > 3
+
+
+def test_both_log_mels_hear_the_same_noise(spectral: SpectralFrontEnd, short_spectral: SpectralFrontEnd) -> None:
+    """Its level rises and falls in both: frame by frame, summed over the bands."""
+    silence, draw = np.zeros(N_SAMPLES, np.float32), WaveDraw(noise_amplitude=0.02, noise_seed=5)
+    loud = [one.render(silence, draw).mean(axis=0) for one in (spectral, short_spectral)]
+    other = short_spectral.render(silence, WaveDraw(noise_amplitude=0.02, noise_seed=6)).mean(axis=0)
+    assert np.corrcoef(*loud)[0, 1] > 0.6
+    assert abs(np.corrcoef(loud[0], other)[0, 1]) < 0.3
 
 
 def test_noise_is_a_different_slice_for_each_seed(spectral: SpectralFrontEnd, calls: list[np.ndarray]) -> None:

@@ -94,15 +94,27 @@ def test_mixup_adds_where_it_is_told_to(setting: Setting, domain: str) -> None:
     assert losses[0] != losses[1]
 
 
+def test_levels_mix_as_waveforms_or_as_log_mels(setting: Setting) -> None:
+    mixed = {"augment__backend": "spectral", "augment__mix__prob": 1.0, "augment__mix__cutmix_share": 0.0}
+    losses = {
+        domain: setting.loss("train_bce", augment__mix__domain=domain, **mixed)
+        for domain in ("waveform", "spectrogram")
+    }
+    assert losses["waveform"] != losses["spectrogram"]
+
+
 def test_masks_and_filters_are_switched_by_their_probabilities(setting: Setting) -> None:
     plain = setting.loss("train_bce")
     assert setting.loss("train_bce", augment__spec__prob=1.0) != plain
     assert setting.loss("train_bce", augment__spec__filter_prob=1.0) != plain
 
 
-def test_the_spectral_backend_brings_log_mels(setting: Setting) -> None:
-    loss = setting.loss("train_bce", augment__backend="spectral", augment__mix__domain="spectrogram")
-    waveforms = setting.loss("train_bce", augment__mix__domain="spectrogram")
+@pytest.mark.parametrize("domain", ["waveform", "spectrogram"])
+@pytest.mark.parametrize("multi_resolution", [False, True])
+def test_the_spectral_backend_brings_images(setting: Setting, domain: str, multi_resolution: bool) -> None:
+    settings = {"augment__mix__domain": domain, "model__multi_resolution": multi_resolution}
+    loss = setting.loss("train_bce", augment__backend="spectral", **settings)
+    waveforms = setting.loss("train_bce", **settings)
     assert loss == pytest.approx(waveforms, abs=0.01)  # no augmentation: the same log-mel up to rounding
 
 

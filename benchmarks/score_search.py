@@ -176,7 +176,8 @@ def score_job(job: Job) -> dict[str, Any]:
     k = n_trainings(job.run, epochs)
     (plain,) = score(train_all({job.defaults / f"plain-{job.seed}": default}, job.data), job.data).values()
     row: dict[str, Any] = {"data": name, "seed": job.seed, "k": k, "D": plain}
-    row |= next((of_defaults(other) for other in others if other["k"] == k), None) or score_defaults(job, default, k)
+    shared = [of_defaults(other) for other in others if other["k"] == k]
+    row |= shared[0] if shared else score_defaults(job, default, k)
     trials = [trial for trial in job.run.read_trials() if trial["macro_auc"] is not None]
     best = max(trials, key=lambda trial: trial["macro_auc"])
     (row["today"],) = score([job.run.trial(best["number"])], job.data).values()

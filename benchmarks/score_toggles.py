@@ -78,8 +78,9 @@ AS_SHIPPED = {"augment.wave.prob": 0.8, "augment.wave.stretch_prob": 0.3, "augme
 BACKENDS: dict[str, dict[str, Any]] = {
     "backend=audiomentations": AS_SHIPPED,
     "backend=spectral": AS_SHIPPED | {"augment.backend": "spectral", "augment.mix.domain": "spectrogram"},
+    "backend=spectral_power": AS_SHIPPED | {"augment.backend": "spectral"},
 }
-"""The whole chain, by exact transforms of the waveform and in the spectrogram."""
+"""The whole chain, by exact transforms of the waveform and in the spectrogram; there mixup adds log-mels, or power."""
 
 
 @dataclass(frozen=True)

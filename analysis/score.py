@@ -1,15 +1,16 @@
-"""Score a submission against labels: the metrics that papers report, by class and by site.
+"""Score a submission against labels, or detected events against annotations: the metrics that papers report.
 
 python -m analysis.score --predictions submission.csv --truth labels.csv [--out FILE.json]
+python -m analysis.score --events events --truth annotations [--out FILE.json]
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,18 +23,26 @@ if TYPE_CHECKING:
 DESCRIPTION = """Score a submission (row_id and a column of scores for each class) against labels of its windows:
 macro AUC, cmAP, cmAP5, padded cmAP and top-1 accuracy, AUC and average precision of each class, and all of it by
 site, with 95 % intervals over resampled files. The labels have one of the competitions' forms: row_id and a column
-of 0 and 1 for each class; filename, start, end, primary_label; or row_id, seconds, birds."""
+of 0 and 1 for each class; filename, start, end, primary_label; or row_id, seconds, birds.
+
+Or score detected events against true ones: event-based F1 with collars, and segment-based F1. Both are files or
+folders of Raven's selection tables, Audacity's label tracks, or CSV tables (filename, start, end, label), as predict
+--events writes them; a folder with an events.csv gives that alone."""
 EXAMPLES = """  python -m analysis.score --predictions submission.csv --truth DIR/test_soundscapes_labels.csv
-  python -m analysis.score --predictions submission.csv --truth labels.csv --sites '^([^_]+)_' --out scores.json"""
-N_CLASSES = 20
-"""So many of the worst classes are printed; a file has all."""
+  python -m analysis.score --predictions submission.csv --truth labels.csv --sites '^([^_]+)_' --out scores.json
+  python -m analysis.score --events events --truth annotations --onset-collar-s 0.5 --out scores.csv"""
+RULES = ("onset_collar_s", "offset_collar_s", "offset_share", "segment_s")
 
 
 def build_parser() -> argparse.ArgumentParser:
     parser = cli.parser("analysis.score", DESCRIPTION, EXAMPLES)
     add = parser.add_argument
-    add("--predictions", type=cli.path, required=True, metavar="CSV", help="the submission")
-    add("--truth", type=cli.path, required=True, metavar="CSV", help="labels of its windows")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--predictions", type=cli.path, metavar="CSV", help="the submission")
+    events_help = "detected events: tables (.txt, .csv, .tsv), or folders of them with all folders below"
+    what.add_argument("--events", type=cli.path, nargs="+", metavar="PATH", help=events_help)
+    truth_help = "labels of the submission's windows, or tables of the true events"
+    add("--truth", type=cli.path, nargs="+", required=True, metavar="PATH", help=truth_help)
     add(
         "--sites",
         type=pattern,
@@ -42,6 +51,14 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("--seed", type=cli.seed, default=0, metavar="N", help="draws the resamples of the intervals (0)")
     add("--out", type=cli.path, metavar="FILE", help="write everything to a .json or .csv file")
+    group = parser.add_argument_group("events")
+    add = group.add_argument
+    add("--onset-collar-s", type=cli.nonnegative_float, metavar="S", help="so far an onset may be off (0.2)")
+    add("--offset-collar-s", type=cli.nonnegative_float, metavar="S", help="so far an offset may be off (0.2), or")
+    share_help = "this share of the event's length, where that is more (0.2)"
+    add("--offset-share", type=cli.nonnegative_float, metavar="X", help=share_help)
+    add("--segment-s", type=cli.positive_float, metavar="S", help="length of a segment (1)")
+    add("--label-column", metavar="NAME", help="column of the classes, where several may be meant")
     return parser
 
 
@@ -56,25 +73,73 @@ def pattern(text: str) -> re.Pattern[str]:
     return found
 
 
+@dataclass(frozen=True)
+class Scored:
+    """What was scored.
+
+    Attributes:
+        names: of the metrics of all windows or events, as in `analysis.paper_metrics.METRICS`.
+        class_names: of those of a class; the first one sorts them.
+        site_counts, class_counts: columns that say how much there is, and their headings.
+        class_metrics: all of a class, also those that are not printed.
+        tables: metrics, sites, classes.
+        head: what a .json file begins with.
+    """
+
+    names: Mapping[str, str]
+    class_names: Mapping[str, str]
+    site_counts: Mapping[str, str]
+    class_counts: Mapping[str, str]
+    class_metrics: Sequence[str]
+    tables: Mapping[str, pd.DataFrame]
+    head: dict[str, Any]
+    size: str
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    options = build_parser().parse_args(arguments)
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    if options.predictions:
+        for name in (*RULES, "label_column"):
+            if getattr(options, name) is not None:
+                parser.error(f"--{name.replace('_', '-')} is about events: give --events instead of --predictions")
+        if len(options.truth) > 1:
+            parser.error("--truth takes one table of labels beside --predictions")
     from rich.console import Console
 
-    from analysis.paper_metrics import Bootstrap, class_metrics, metric_table, resample, site_metrics
-    from sed_model.core.errors import ConfigError, DataError
+    from analysis.score_tables import as_csv, as_json
+    from sed_model.core.errors import ConfigError
     from sed_model.core.files import write_text
     from sed_model.core.paths import check_output
-    from sed_model.core.texts import counted
-    from sed_model.data.scored_rows import read_scored_rows
 
     out: Path | None = options.out
     if out is not None:
         if out.suffix.lower() not in (".json", ".csv"):
             raise ConfigError(f"--out {out}: name a .json or a .csv file.")
         check_output(out, "--out")
-    rows = read_scored_rows(options.predictions, options.truth, *([options.sites] if options.sites else []))
-    if options.sites and not any(rows.sites):
-        raise DataError(f"--sites {options.sites.pattern}: is in no file's name, such as {rows.windows.files[0]}.")
+    scored = score_events(options) if options.events else score_windows(options)
+    # Without a terminal to measure, rich would cut the tables at 80 columns.
+    print_scores(scored, Console(width=None if sys.stdout.isatty() else 160))
+    if out is not None:
+        is_json = out.suffix.lower() == ".json"
+        write_text(
+            out,
+            as_json(scored.head, scored.tables)
+            if is_json
+            else as_csv(scored.tables, tuple(scored.names), scored.class_metrics),
+        )
+        print(out)
+
+
+def score_windows(options: argparse.Namespace) -> Scored:
+    from analysis.paper_metrics import METRICS, Bootstrap, class_metrics, metric_table, resample, site_metrics
+    from sed_model.core.texts import counted
+    from sed_model.data.scored_rows import read_scored_rows
+
+    rows = read_scored_rows(options.predictions, options.truth[0], *([options.sites] if options.sites else []))
+    _check_sites(options.sites, rows.sites, rows.windows.files)
+    for note in rows.notes:
+        cli.say(f"data: {note}")
     bootstrap = Bootstrap(options.seed)
     resampled = resample(rows.windows, bootstrap)
     tables = {
@@ -82,88 +147,94 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "sites": site_metrics(rows.windows, rows.sites, bootstrap),
         "classes": class_metrics(rows.windows, resampled),
     }
-    for note in rows.notes:
-        cli.say(f"data: {note}")
     n_windows, n_files = len(rows.sites), len(set(rows.windows.files))
-    size = f"{counted(n_windows, 'window')} of {counted(n_files, 'file')}, {len(rows.windows.classes)} classes"
-    # Without a terminal to measure, rich would cut the tables at 80 columns.
-    print_scores(tables, size, Console(width=None if sys.stdout.isatty() else 160))
-    if out is not None:
-        head = {"predictions": str(options.predictions), "truth": str(options.truth), "seed": options.seed}
-        counts = {"n_windows": n_windows, "n_files": n_files, "notes": list(rows.notes)}
-        write_text(out, as_json(head | counts, tables) if out.suffix.lower() == ".json" else as_csv(tables))
-        print(out)
+    head = {"predictions": str(options.predictions), "truth": str(options.truth[0]), "seed": options.seed}
+    counts = {"n_windows": "windows", "n_files": "files"}
+    return Scored(
+        names=METRICS,
+        class_names={"ap": "AP", "auc": "AUC"},
+        site_counts=counts,
+        class_counts=counts,
+        class_metrics=("auc", "ap"),
+        tables=tables,
+        head=head | {"n_windows": n_windows, "n_files": n_files, "notes": list(rows.notes)},
+        size=f"{counted(n_windows, 'window')} of {counted(n_files, 'file')}, {len(rows.windows.classes)} classes",
+    )
 
 
-def print_scores(tables: dict[str, pd.DataFrame], size: str, console: Console) -> None:
+def score_events(options: argparse.Namespace) -> Scored:
+    from analysis.event_metrics import (
+        CLASS_METRICS,
+        METRICS,
+        EventRules,
+        class_metrics,
+        count_events,
+        metric_table,
+        site_metrics,
+    )
+    from analysis.paper_metrics import Bootstrap
+    from sed_model.core.texts import counted, printable
+    from sed_model.data.scored_events import read_scored_events
+
+    given = {name: getattr(options, name) for name in RULES if getattr(options, name) is not None}
+    read = read_scored_events(
+        options.events, options.truth, options.label_column, *([options.sites] if options.sites else [])
+    )
+    _check_sites(options.sites, read.sites, read.files)
+    for note in read.notes:
+        cli.say(f"data: {note}")
+    if read.left_out:
+        cli.say(f"left out:\n{printable(read.left_out.report())}")
+    rules, bootstrap = EventRules(**given), Bootstrap(options.seed)
+    counts = count_events(read.truth, read.detected, read.files, read.classes, rules)
+    tables = {
+        "metrics": metric_table(counts, bootstrap),
+        "sites": site_metrics(counts, read.sites, bootstrap),
+        "classes": class_metrics(counts, bootstrap),
+    }
+    head = {"events": [str(path) for path in options.events], "truth": [str(path) for path in options.truth]}
+    numbers = {"n_events": len(read.truth), "n_detections": len(read.detected), "n_files": len(read.files)}
+    size = f"{counted(len(read.truth), 'event')} and {counted(len(read.detected), 'detection')} of "
+    return Scored(
+        names=METRICS,
+        class_names={"event_f1": "event F1", "event_precision": "precision", "event_recall": "recall"},
+        site_counts={"n_files": "files"},
+        class_counts={"n_events": "events", "n_detections": "detections", "n_right": "right"},
+        class_metrics=CLASS_METRICS,
+        tables=tables,
+        head=head
+        | {"seed": options.seed, "rules": vars(rules)}
+        | numbers
+        | {"notes": list(read.notes), "left_out": read.left_out.report().splitlines()},
+        size=size + f"{counted(len(read.files), 'file')}, {len(read.classes)} classes",
+    )
+
+
+def _check_sites(sites: re.Pattern[str] | None, found: Sequence[str], files: Sequence[str]) -> None:
+    """
+    Raises:
+        DataError: the user's pattern is in no name.
+    """
+    from sed_model.core.errors import DataError
+
+    if sites and not any(found):
+        raise DataError(f"--sites {sites.pattern}: is in no file's name, such as {files[0]}.")
+
+
+def print_scores(scored: Scored, console: Console) -> None:
     """Print the metrics, the sites and the worst classes."""
-    from rich.markup import escape
-    from rich.table import Table
+    from analysis.score_tables import print_classes, print_metrics, print_sites
 
-    from analysis.paper_metrics import METRICS
-    from sed_model.core.texts import shown
-
-    metrics = Table("metric", "value", "95 %", "classes", title=size)
-    for row in tables["metrics"].to_dict("records"):
-        classes = "-" if row["n_classes"] != row["n_classes"] else f"{row['n_classes']:.0f}"
-        metrics.add_row(METRICS[str(row["metric"])], _value(row["value"]), _interval(row["low"], row["high"]), classes)
-    console.print(metrics)
-    if tables["metrics"].set_index("metric")["value"].isna()["padded_cmap"]:
+    print_metrics(scored.tables["metrics"], scored.names, scored.size, console)
+    values = scored.tables["metrics"].set_index("metric")["value"]
+    if "padded_cmap" in values and values.isna()["padded_cmap"]:
         console.print("padded cmAP is of scores within 0 and 1 only, which these are not", highlight=False)
-    sites = Table("site", "windows", "files", *METRICS.values(), title="sites")
-    for row in tables["sites"].to_dict("records"):
-        sites.add_row(
-            escape(shown(row["site"])),
-            str(row["n_windows"]),
-            str(row["n_files"]),
-            *(f"{_value(row[name])} ({_interval(row[f'{name}_low'], row[f'{name}_high'])})" for name in METRICS),
-        )
-    if len(tables["sites"]):
-        console.print(sites)
-    else:
-        console.print("no site: no file's name tells one (--sites PATTERN)", highlight=False)
-    worst = tables["classes"].dropna(subset="ap").head(N_CLASSES)
-    classes_title = "classes, the worst first" if len(worst) < N_CLASSES else f"the {N_CLASSES} worst classes"
-    classes_table = Table("class", "windows", "files", "AP", "95 %", "AUC", "95 %", title=classes_title)
-    for row in worst.to_dict("records"):
-        intervals = {name: _interval(row[f"{name}_low"], row[f"{name}_high"]) for name in ("ap", "auc")}
-        counts = str(row["n_windows"]), str(row["n_files"])
-        scores = _value(row["ap"]), intervals["ap"], _value(row["auc"]), intervals["auc"]
-        classes_table.add_row(escape(shown(row["label"])), *counts, *scores)
-    console.print(classes_table)
-    if absent := int(tables["classes"]["ap"].isna().sum()):
-        console.print(f"classes that are in no window, and have no AP: {absent}", highlight=False)
-
-
-def _value(value: float) -> str:
-    return "-" if value != value else f"{value:.4f}"
-
-
-def _interval(low: float, high: float) -> str:
-    return "-" if low != low else f"{low:.3f}-{high:.3f}"
-
-
-def as_json(head: dict[str, Any], tables: dict[str, pd.DataFrame]) -> str:
-    """Everything as one JSON object; what is not defined is null."""
-    records = {name: json.loads(table.to_json(orient="records", double_precision=10)) for name, table in tables.items()}
-    return json.dumps(head | records, indent=2)
-
-
-def as_csv(tables: dict[str, pd.DataFrame]) -> str:
-    """Everything in one table: level (all, site or class), name, metric, value, low, high."""
-    import pandas as pd
-
-    from analysis.paper_metrics import METRICS
-
-    parts = [tables["metrics"].assign(level="all", name="")]
-    for level, table, name, metrics in (
-        ("site", tables["sites"], "site", tuple(METRICS)),
-        ("class", tables["classes"], "label", ("auc", "ap")),
-    ):
-        for metric in metrics if len(table) else ():
-            columns = {metric: "value", f"{metric}_low": "low", f"{metric}_high": "high", name: "name"}
-            parts.append(table[list(columns)].rename(columns=columns).assign(level=level, metric=metric))
-    return pd.concat(parts)[["level", "name", "metric", "value", "low", "high"]].to_csv(index=False)
+    print_sites(scored.tables["sites"], scored.names, scored.site_counts, console)
+    print_classes(scored.tables["classes"], scored.class_names, scored.class_counts, console)
+    measure = next(iter(scored.class_names))
+    if absent := int(scored.tables["classes"][measure].isna().sum()):
+        what = f"in no window, and have no {scored.class_names[measure]}"
+        console.print(f"classes that are {what}: {absent}", highlight=False)
 
 
 if __name__ == "__main__":

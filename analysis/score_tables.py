@@ -1,0 +1,87 @@
+"""The tables of a score: on the terminal, as JSON and as CSV."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from sed_model.core.texts import shown
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.console import Console
+
+N_CLASSES = 20
+"""So many of the worst classes are printed; a file has all."""
+
+
+def print_metrics(table: pd.DataFrame, names: Mapping[str, str], size: str, console: Console) -> None:
+    """Print a row a metric: metric, value, low, high, n_classes."""
+    from rich.table import Table
+
+    metrics = Table("metric", "value", "95 %", "classes", title=size)
+    for row in table.to_dict("records"):
+        classes = "-" if row["n_classes"] != row["n_classes"] else f"{row['n_classes']:.0f}"
+        metrics.add_row(names[str(row["metric"])], _value(row["value"]), _interval(row["low"], row["high"]), classes)
+    console.print(metrics)
+
+
+def print_sites(table: pd.DataFrame, names: Mapping[str, str], counts: Mapping[str, str], console: Console) -> None:
+    """Print a row a site: its counts, by column and heading, and each metric with its interval."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    if table.empty:
+        console.print("no site: no file's name tells one (--sites PATTERN)", highlight=False)
+        return
+    sites = Table("site", *counts.values(), *names.values(), title="sites")
+    for row in table.to_dict("records"):
+        values = [f"{_value(row[name])} ({_interval(row[f'{name}_low'], row[f'{name}_high'])})" for name in names]
+        sites.add_row(escape(shown(row["site"])), *(str(row[count]) for count in counts), *values)
+    console.print(sites)
+
+
+def print_classes(table: pd.DataFrame, names: Mapping[str, str], counts: Mapping[str, str], console: Console) -> None:
+    """Print the worst classes by the first metric: label, counts by column and heading, metrics with intervals."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    worst = table.dropna(subset=next(iter(names))).head(N_CLASSES)
+    title = "classes, the worst first" if len(worst) < N_CLASSES else f"the {N_CLASSES} worst classes"
+    headings = [heading for name in names.values() for heading in (name, "95 %")]
+    classes = Table("class", *counts.values(), *headings, title=title)
+    for row in worst.to_dict("records"):
+        values = [(_value(row[name]), _interval(row[f"{name}_low"], row[f"{name}_high"])) for name in names]
+        cells = [cell for pair in values for cell in pair]
+        classes.add_row(escape(shown(row["label"])), *(str(row[count]) for count in counts), *cells)
+    console.print(classes)
+
+
+def _value(value: float) -> str:
+    return "-" if value != value else f"{value:.4f}"
+
+
+def _interval(low: float, high: float) -> str:
+    return "-" if low != low else f"{low:.3f}-{high:.3f}"
+
+
+def as_json(head: dict[str, Any], tables: Mapping[str, pd.DataFrame]) -> str:
+    """Everything as one JSON object; what is not defined is null."""
+    records = {name: json.loads(table.to_json(orient="records", double_precision=10)) for name, table in tables.items()}
+    return json.dumps(head | records, indent=2)
+
+
+def as_csv(tables: Mapping[str, pd.DataFrame], of_sites: Sequence[str], of_classes: Sequence[str]) -> str:
+    """Everything in one table: level (all, site or class), name, metric, value, low, high."""
+    import pandas as pd
+
+    parts = [tables["metrics"].assign(level="all", name="")]
+    for level, table, name, metrics in (
+        ("site", tables["sites"], "site", of_sites),
+        ("class", tables["classes"], "label", of_classes),
+    ):
+        for metric in metrics if len(table) else ():
+            columns = {metric: "value", f"{metric}_low": "low", f"{metric}_high": "high", name: "name"}
+            parts.append(table[list(columns)].rename(columns=columns).assign(level=level, metric=metric))
+    return pd.concat(parts)[["level", "name", "metric", "value", "low", "high"]].to_csv(index=False)

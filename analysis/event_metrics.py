@@ -15,8 +15,8 @@ import pandas as pd
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_bipartite_matching
 
-from analysis.paper_metrics import Bootstrap, interval
-from sed_model.run_folder.resampling import draws_of_files, mean_of_classes
+from analysis.paper_metrics import Bootstrap, file_weights, interval
+from sed_model.run_folder.resampling import mean_of_classes
 
 METRICS = {
     "event_f1": "event-based F1",
@@ -132,7 +132,7 @@ def metric_table(counts: EventCounts, bootstrap: Bootstrap) -> pd.DataFrame:
 
     A class with neither an event nor a detection does not count. Intervals of a single file are NaN.
     """
-    weights = _weights(len(counts.files), bootstrap)
+    weights = file_weights(len(counts.files), bootstrap)
     rows: list[tuple[str, float, float, float, float]] = []
     for name, drawn in (("event_f1", counts.events.drawn(weights)), ("segment_f1", counts.segments.drawn(weights))):
         by_class = drawn.f1()
@@ -146,7 +146,7 @@ def class_metrics(counts: EventCounts, bootstrap: Bootstrap) -> pd.DataFrame:
     """A row a class, by event-based F1, the worst first: label, n_events, n_detections, n_right, and value, _low and
     _high of each of CLASS_METRICS; NaN where it is not defined.
     """
-    weights = _weights(len(counts.files), bootstrap)
+    weights = file_weights(len(counts.files), bootstrap)
     events, segments = counts.events.drawn(weights), counts.segments.drawn(weights)
     columns = {"n_events": counts.events.true, "n_detections": counts.events.found, "n_right": counts.events.right}
     table = pd.DataFrame({"label": counts.classes} | {name: values.sum(axis=0) for name, values in columns.items()})
@@ -172,13 +172,6 @@ def site_metrics(counts: EventCounts, sites: Sequence[str], bootstrap: Bootstrap
             values |= {name: row["value"], f"{name}_low": row["low"], f"{name}_high": row["high"]}
         rows.append(values)
     return pd.DataFrame(rows)
-
-
-def _weights(n_files: int, bootstrap: Bootstrap) -> np.ndarray:
-    """How often each file counts, [1 + resamples, files]: once, then as it is drawn."""
-    n_resamples = bootstrap.n_resamples if n_files > 1 else 0
-    draws = draws_of_files(n_files, n_resamples, np.random.default_rng(bootstrap.seed))
-    return np.concatenate([np.ones((1, n_files)), draws])
 
 
 def _spans(events: pd.DataFrame) -> dict[tuple[str, str], np.ndarray]:

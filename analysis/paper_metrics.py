@@ -59,13 +59,18 @@ class Resampled:
 def resample(scored: OutOfFold, bootstrap: Bootstrap) -> Resampled:
     """What the intervals of all metrics are made of."""
     names, of_window = np.unique(np.asarray(scored.files, dtype=str), return_inverse=True)
-    n_resamples = bootstrap.n_resamples if len(names) > 1 else 0
-    draws = draws_of_files(len(names), n_resamples, np.random.default_rng(bootstrap.seed))
-    weights = np.concatenate([np.ones((1, len(of_window))), draws[:, of_window]])
+    weights = file_weights(len(names), bootstrap)[:, of_window]
     with threadpool_limits(1, user_api="blas"):  # the products are small
         aucs = weighted_class_aucs(scored.targets, scored.probabilities, weights)
         aps = weighted_class_aps(scored.targets, scored.probabilities, weights)
     return Resampled(weights, aucs, aps, bootstrap.confidence)
+
+
+def file_weights(n_files: int, bootstrap: Bootstrap) -> np.ndarray:
+    """How often each file counts, [1 + resamples, files]: once, then as it is drawn; one file is not drawn."""
+    n_resamples = bootstrap.n_resamples if n_files > 1 else 0
+    draws = draws_of_files(n_files, n_resamples, np.random.default_rng(bootstrap.seed))
+    return np.concatenate([np.ones((1, n_files)), draws])
 
 
 def metric_table(scored: OutOfFold, resampled: Resampled) -> pd.DataFrame:

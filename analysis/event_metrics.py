@@ -1,7 +1,7 @@
 """The metrics that papers report of events with onset and offset, with bootstrap intervals over the files.
 
 Event-based and segment-based F1: Mesaros, Heittola, Virtanen, Metrics for Polyphonic Sound Event Detection, 2016. Own
-code, for sed_eval 0.2.1 needs pkg_resources, which setuptools no longer has; on its own the values are the same.
+code, for sed_eval 0.2.1 needs pkg_resources, which setuptools no longer has.
 """
 
 from __future__ import annotations
@@ -118,7 +118,8 @@ def n_matched(true: np.ndarray, found: np.ndarray, rules: EventRules) -> int:
     collar_s = rules.onset_collar_s + ROUNDING_S
     first, end = (np.searchsorted(found[:, 0], true[:, 0] + shift_s) for shift_s in (-collar_s, collar_s))
     of_event = np.repeat(np.arange(len(true)), end - first)
-    of_detection = np.concatenate([np.arange(*span) for span in zip(first, end, strict=True)] or [[]]).astype(int)
+    before = np.repeat(np.cumsum(end - first) - (end - first), end - first)  # pairs of the events before
+    of_detection = np.repeat(first, end - first) + np.arange(len(of_event)) - before
     lengths_s = true[:, 1] - true[:, 0]
     allowed_s = np.maximum(rules.offset_collar_s, rules.offset_share * lengths_s) + ROUNDING_S
     near = np.abs(true[of_event, 1] - found[of_detection, 1]) <= allowed_s[of_event]

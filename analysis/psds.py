@@ -1,8 +1,8 @@
 """Polyphonic sound detection scores (PSDS) of frame scores, over all thresholds at once, as DCASE reports them.
 
 Bilen et al., A Framework for the Robust Evaluation of Sound Event Detection, 2020; Ebbers, Serizel, Haeb-Umbach,
-Threshold-Independent Evaluation of Sound Event Detection Scores, 2022. Own code, for sed_scores_eval 0.0.4, which gives
-the same values, has to be compiled and needs pkg_resources, which setuptools no longer has.
+Threshold-Independent Evaluation of Sound Event Detection Scores, 2022. Own code: sed_scores_eval 0.0.4, which gives
+the same values, has to be compiled, fails with pandas 3 and needs pkg_resources, which setuptools no longer has.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class PsdsRules:
     Attributes:
         dtc: share of a detection that events of its class have to cover; else it is a false positive.
         gtc: share of an event that such detections have to cover; then it is found.
-        cttc: share of a false positive that events of another class have to cover, to be a cross trigger; None: none is.
+        cttc: share of a false positive that events of another class have to cover: a cross trigger; None: none is.
         alpha_ct: what cross triggers cost beside false positives.
         alpha_st: what the spread of the classes costs: this often their standard deviation.
         max_efpr: up to so many effective false positives an hour.
@@ -70,7 +70,7 @@ class _Changes:
     Attributes:
         scores, files: [changes]; `files` are places of files.
         found, false: events found and false positives more, [changes].
-        crossed: false positives more that events of each class cover, [changes, classes]; none counts for its own.
+        crossed: false positives more that events of each class cover, [changes, classes].
     """
 
     scores: np.ndarray
@@ -187,7 +187,6 @@ def _changes(
     crossed = np.zeros(overlaps_s.shape, np.int64)
     if rules.cttc is not None:
         crossed[~right] = _reaches(overlaps_s[~right], rules.cttc * lengths_s[~right, None])
-        crossed[:, place[0]] = 0
     births, deaths, false = runs[:, 2], runs[:, 3], (~right).astype(np.int64)
     scores, found = [births, deaths], [np.zeros(2 * len(runs), np.int64)]
     for start_s, end_s in events:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sed_model.core.errors import DataError
 from sed_model.core.texts import shown
 
 if TYPE_CHECKING:
@@ -14,6 +17,55 @@ if TYPE_CHECKING:
 
 N_CLASSES = 20
 """So many of the worst classes are printed; a file has all."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What was scored. Names are of columns, with their headings; metrics have `_low` and `_high` beside them.
+
+    Attributes:
+        tables: metrics, sites and classes.
+        names: the metrics of the first table.
+        site_names: those of a site.
+        site_counts: columns that say how much of a site there is.
+        class_names: the metrics of a class that are printed; the first one sorts them.
+        class_counts: columns that say how much of a class there is.
+        class_metrics: all metrics of a class.
+        size: how much was scored, for people.
+        head: what a .json file begins with.
+    """
+
+    tables: Mapping[str, pd.DataFrame]
+    names: Mapping[str, str]
+    site_names: Mapping[str, str]
+    site_counts: Mapping[str, str]
+    class_names: Mapping[str, str]
+    class_counts: Mapping[str, str]
+    class_metrics: Sequence[str]
+    size: str
+    head: Mapping[str, Any]
+
+
+def check_sites(pattern: re.Pattern[str] | None, sites: Sequence[str], files: Sequence[str]) -> None:
+    """
+    Raises:
+        DataError: the user's pattern is in no file's name.
+    """
+    if pattern and not any(sites):
+        raise DataError(f"--sites {pattern.pattern}: is in no file's name, such as {files[0]}.")
+
+
+def print_scores(scored: Scored, console: Console) -> None:
+    """Print the metrics, the sites and the worst classes."""
+    print_metrics(scored.tables["metrics"], scored.names, scored.size, console)
+    values = scored.tables["metrics"].set_index("metric")["value"]
+    if "padded_cmap" in values and values.isna()["padded_cmap"]:
+        console.print("padded cmAP is of scores within 0 and 1 only, which these are not", highlight=False)
+    print_sites(scored.tables["sites"], scored.site_names, scored.site_counts, console)
+    print_classes(scored.tables["classes"], scored.class_names, scored.class_counts, console)
+    metric, name = next(iter(scored.class_names.items()))
+    if absent := int(scored.tables["classes"][metric].isna().sum()):
+        console.print(f"classes that are in no window, and have no {name}: {absent}", highlight=False)
 
 
 def print_metrics(table: pd.DataFrame, names: Mapping[str, str], size: str, console: Console) -> None:
@@ -66,20 +118,21 @@ def _interval(low: float, high: float) -> str:
     return "-" if low != low else f"{low:.3f}-{high:.3f}"
 
 
-def as_json(head: dict[str, Any], tables: Mapping[str, pd.DataFrame]) -> str:
+def as_json(scored: Scored) -> str:
     """Everything as one JSON object; what is not defined is null."""
-    records = {name: json.loads(table.to_json(orient="records", double_precision=10)) for name, table in tables.items()}
-    return json.dumps(head | records, indent=2)
+    tables = scored.tables.items()
+    records = {name: json.loads(table.to_json(orient="records", double_precision=10)) for name, table in tables}
+    return json.dumps({**scored.head, **records}, indent=2)
 
 
-def as_csv(tables: Mapping[str, pd.DataFrame], of_sites: Sequence[str], of_classes: Sequence[str]) -> str:
+def as_csv(scored: Scored) -> str:
     """Everything in one table: level (all, site or class), name, metric, value, low, high."""
     import pandas as pd
 
-    parts = [tables["metrics"].assign(level="all", name="")]
+    parts = [scored.tables["metrics"].assign(level="all", name="")]
     for level, table, name, metrics in (
-        ("site", tables["sites"], "site", of_sites),
-        ("class", tables["classes"], "label", of_classes),
+        ("site", scored.tables["sites"], "site", tuple(scored.site_names)),
+        ("class", scored.tables["classes"], "label", scored.class_metrics),
     ):
         for metric in metrics if len(table) else ():
             columns = {metric: "value", f"{metric}_low": "low", f"{metric}_high": "high", name: "name"}

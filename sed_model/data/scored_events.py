@@ -88,6 +88,9 @@ def read_scored_events(
     stems = tuple(sorted(files.values()))
     sites = tuple(site_in(stem, site) for stem in stems)
     classes = tuple(sorted({*true_events["label"], *detected["label"]}))
+    rows = [row for side in (found, true) for rows in side.values() for row in rows]
+    named = {finder.find(text)[0] for row in rows for text in split_labels(row.label, finder, ";|")}
+    reader.notes.count("classes with nothing but what is left out, not in the mean", len(named.difference(classes)))
     return ScoredEvents(stems, sites, classes, true_events, detected, reader.notes.lines(), reader.left_out)
 
 

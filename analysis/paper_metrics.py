@@ -59,13 +59,18 @@ class Resampled:
 def resample(scored: OutOfFold, bootstrap: Bootstrap) -> Resampled:
     """What the intervals of all metrics are made of."""
     names, of_window = np.unique(np.asarray(scored.files, dtype=str), return_inverse=True)
-    n_resamples = bootstrap.n_resamples if len(names) > 1 else 0
-    draws = draws_of_files(len(names), n_resamples, np.random.default_rng(bootstrap.seed))
-    weights = np.concatenate([np.ones((1, len(of_window))), draws[:, of_window]])
+    weights = file_weights(len(names), bootstrap)[:, of_window]
     with threadpool_limits(1, user_api="blas"):  # the products are small
         aucs = weighted_class_aucs(scored.targets, scored.probabilities, weights)
         aps = weighted_class_aps(scored.targets, scored.probabilities, weights)
     return Resampled(weights, aucs, aps, bootstrap.confidence)
+
+
+def file_weights(n_files: int, bootstrap: Bootstrap) -> np.ndarray:
+    """How often each file counts, [1 + resamples, files]: once, then as it is drawn; one file is not drawn."""
+    n_resamples = bootstrap.n_resamples if n_files > 1 else 0
+    draws = draws_of_files(n_files, n_resamples, np.random.default_rng(bootstrap.seed))
+    return np.concatenate([np.ones((1, n_files)), draws])
 
 
 def metric_table(scored: OutOfFold, resampled: Resampled) -> pd.DataFrame:
@@ -85,9 +90,9 @@ def metric_table(scored: OutOfFold, resampled: Resampled) -> pd.DataFrame:
     rows: list[tuple[str, float, float, float, float]] = []
     for name, values in of_classes.items():
         n_classes = (~np.isnan(values[0])).sum()
-        rows.append((name, *_interval(mean_of_classes(values), resampled.confidence), float(n_classes)))
+        rows.append((name, *interval(mean_of_classes(values), resampled.confidence), float(n_classes)))
     top1 = top1_accuracies(positive, scored.probabilities, resampled.weights)
-    rows.append(("top1", *_interval(top1, resampled.confidence), float("nan")))
+    rows.append(("top1", *interval(top1, resampled.confidence), float("nan")))
     return pd.DataFrame(rows, columns=["metric", "value", "low", "high", "n_classes"])
 
 
@@ -104,7 +109,7 @@ def class_metrics(scored: OutOfFold, resampled: Resampled) -> pd.DataFrame:
         }
     )
     for name, values in (("auc", resampled.aucs), ("ap", resampled.aps)):
-        intervals = [_interval(column, resampled.confidence) for column in values.T]
+        intervals = [interval(column, resampled.confidence) for column in values.T]
         table[[name, f"{name}_low", f"{name}_high"]] = np.array(intervals).reshape(-1, 3)
     return table.sort_values(["ap", "label"], na_position="last", ignore_index=True)
 
@@ -151,7 +156,7 @@ def _padded_aps(scored: OutOfFold, weights: np.ndarray) -> np.ndarray:
         return weighted_class_aps(np.concatenate([scored.targets, ones]), np.concatenate([scores, ones]), padded)
 
 
-def _interval(of_draws: np.ndarray, confidence: float) -> tuple[float, float, float]:
+def interval(of_draws: np.ndarray, confidence: float) -> tuple[float, float, float]:
     """The value, which comes first, and the interval of the values of resamples, which follow it."""
     value, drawn = of_draws[0], of_draws[1:][~np.isnan(of_draws[1:])]
     if np.isnan(value) or not len(drawn):

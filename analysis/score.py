@@ -1,39 +1,46 @@
-"""Score a submission against labels: the metrics that papers report, by class and by site.
+"""Score a submission against labels, or detected events against annotations: the metrics that papers report.
 
 python -m analysis.score --predictions submission.csv --truth labels.csv [--out FILE.json]
+python -m analysis.score --events events --truth annotations [--out FILE.json]
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sed_model.core import cli
 
 if TYPE_CHECKING:
-    import pandas as pd
-    from rich.console import Console
+    from analysis.score_tables import Scored
 
 DESCRIPTION = """Score a submission (row_id and a column of scores for each class) against labels of its windows:
 macro AUC, cmAP, cmAP5, padded cmAP and top-1 accuracy, AUC and average precision of each class, and all of it by
 site, with 95 % intervals over resampled files. The labels have one of the competitions' forms: row_id and a column
-of 0 and 1 for each class; filename, start, end, primary_label; or row_id, seconds, birds."""
+of 0 and 1 for each class; filename, start, end, primary_label; or row_id, seconds, birds.
+
+Or score detected events against true ones: event-based F1 with collars, and segment-based F1. Both are files or
+folders of Raven's selection tables, Audacity's label tracks, or CSV tables (filename, start, end, label), as predict
+--events writes them; a folder with an events.csv gives that alone."""
 EXAMPLES = """  python -m analysis.score --predictions submission.csv --truth DIR/test_soundscapes_labels.csv
-  python -m analysis.score --predictions submission.csv --truth labels.csv --sites '^([^_]+)_' --out scores.json"""
-N_CLASSES = 20
-"""So many of the worst classes are printed; a file has all."""
+  python -m analysis.score --predictions submission.csv --truth labels.csv --sites '^([^_]+)_' --out scores.json
+  python -m analysis.score --events events --truth annotations --onset-collar-s 0.5 --out scores.csv"""
+RULES = ("onset_collar_s", "offset_collar_s", "offset_share", "segment_s")
 
 
 def build_parser() -> argparse.ArgumentParser:
     parser = cli.parser("analysis.score", DESCRIPTION, EXAMPLES)
     add = parser.add_argument
-    add("--predictions", type=cli.path, required=True, metavar="CSV", help="the submission")
-    add("--truth", type=cli.path, required=True, metavar="CSV", help="labels of its windows")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--predictions", type=cli.path, metavar="CSV", help="the submission")
+    events_help = "detected events: tables (.txt, .csv, .tsv), or folders of them with all folders below"
+    what.add_argument("--events", type=cli.path, nargs="+", metavar="PATH", help=events_help)
+    truth_help = "labels of the submission's windows, or tables of the true events"
+    add("--truth", type=cli.path, nargs="+", required=True, metavar="PATH", help=truth_help)
     add(
         "--sites",
         type=pattern,
@@ -42,6 +49,16 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("--seed", type=cli.seed, default=0, metavar="N", help="draws the resamples of the intervals (0)")
     add("--out", type=cli.path, metavar="FILE", help="write everything to a .json or .csv file")
+    group = parser.add_argument_group("events")
+    add = group.add_argument
+    add("--onset-collar-s", type=cli.nonnegative_float, metavar="S", help="so far an onset may be off (0.2)")
+    add("--offset-collar-s", type=cli.nonnegative_float, metavar="S", help="so far an offset may be off (0.2), or")
+    share_help = "this share of the event's length, where that is more (0.2)"
+    add("--offset-share", type=cli.nonnegative_float, metavar="X", help=share_help)
+    add("--segment-s", type=cli.positive_float, metavar="S", help="length of a segment (1)")
+    add("--label-column", metavar="NAME", help="column of the classes, where several may be meant")
+    scores_help = "frame scores, of predict --event-scores: their PSDS, too"
+    add("--frame-scores", type=cli.path, metavar="DIR", help=scores_help)
     return parser
 
 
@@ -57,113 +74,56 @@ def pattern(text: str) -> re.Pattern[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    options = build_parser().parse_args(arguments)
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    if options.predictions:
+        for name in (*RULES, "label_column", "frame_scores"):
+            if getattr(options, name) is not None:
+                parser.error(f"--{name.replace('_', '-')} is about events: give --events instead of --predictions")
+        if len(options.truth) > 1:
+            parser.error("--truth takes one table of labels beside --predictions")
     from rich.console import Console
 
-    from analysis.paper_metrics import Bootstrap, class_metrics, metric_table, resample, site_metrics
-    from sed_model.core.errors import ConfigError, DataError
+    from analysis.score_tables import as_csv, as_json, print_scores
+    from sed_model.core.errors import ConfigError
     from sed_model.core.files import write_text
     from sed_model.core.paths import check_output
-    from sed_model.core.texts import counted
-    from sed_model.data.scored_rows import read_scored_rows
 
     out: Path | None = options.out
     if out is not None:
         if out.suffix.lower() not in (".json", ".csv"):
             raise ConfigError(f"--out {out}: name a .json or a .csv file.")
         check_output(out, "--out")
-    rows = read_scored_rows(options.predictions, options.truth, *([options.sites] if options.sites else []))
-    if options.sites and not any(rows.sites):
-        raise DataError(f"--sites {options.sites.pattern}: is in no file's name, such as {rows.windows.files[0]}.")
-    bootstrap = Bootstrap(options.seed)
-    resampled = resample(rows.windows, bootstrap)
-    tables = {
-        "metrics": metric_table(rows.windows, resampled),
-        "sites": site_metrics(rows.windows, rows.sites, bootstrap),
-        "classes": class_metrics(rows.windows, resampled),
-    }
-    for note in rows.notes:
-        cli.say(f"data: {note}")
-    n_windows, n_files = len(rows.sites), len(set(rows.windows.files))
-    size = f"{counted(n_windows, 'window')} of {counted(n_files, 'file')}, {len(rows.windows.classes)} classes"
+    scored = score_events(options) if options.events else score_windows(options)
     # Without a terminal to measure, rich would cut the tables at 80 columns.
-    print_scores(tables, size, Console(width=None if sys.stdout.isatty() else 160))
+    print_scores(scored, Console(width=None if sys.stdout.isatty() else 160))
     if out is not None:
-        head = {"predictions": str(options.predictions), "truth": str(options.truth), "seed": options.seed}
-        counts = {"n_windows": n_windows, "n_files": n_files, "notes": list(rows.notes)}
-        write_text(out, as_json(head | counts, tables) if out.suffix.lower() == ".json" else as_csv(tables))
+        write_text(out, as_json(scored) if out.suffix.lower() == ".json" else as_csv(scored))
         print(out)
 
 
-def print_scores(tables: dict[str, pd.DataFrame], size: str, console: Console) -> None:
-    """Print the metrics, the sites and the worst classes."""
-    from rich.markup import escape
-    from rich.table import Table
+def score_windows(options: argparse.Namespace) -> Scored:
+    from analysis.paper_metrics import Bootstrap
+    from analysis.score_windows import score
 
-    from analysis.paper_metrics import METRICS
-    from sed_model.core.texts import shown
-
-    metrics = Table("metric", "value", "95 %", "classes", title=size)
-    for row in tables["metrics"].to_dict("records"):
-        classes = "-" if row["n_classes"] != row["n_classes"] else f"{row['n_classes']:.0f}"
-        metrics.add_row(METRICS[str(row["metric"])], _value(row["value"]), _interval(row["low"], row["high"]), classes)
-    console.print(metrics)
-    if tables["metrics"].set_index("metric")["value"].isna()["padded_cmap"]:
-        console.print("padded cmAP is of scores within 0 and 1 only, which these are not", highlight=False)
-    sites = Table("site", "windows", "files", *METRICS.values(), title="sites")
-    for row in tables["sites"].to_dict("records"):
-        sites.add_row(
-            escape(shown(row["site"])),
-            str(row["n_windows"]),
-            str(row["n_files"]),
-            *(f"{_value(row[name])} ({_interval(row[f'{name}_low'], row[f'{name}_high'])})" for name in METRICS),
-        )
-    if len(tables["sites"]):
-        console.print(sites)
-    else:
-        console.print("no site: no file's name tells one (--sites PATTERN)", highlight=False)
-    worst = tables["classes"].dropna(subset="ap").head(N_CLASSES)
-    classes_title = "classes, the worst first" if len(worst) < N_CLASSES else f"the {N_CLASSES} worst classes"
-    classes_table = Table("class", "windows", "files", "AP", "95 %", "AUC", "95 %", title=classes_title)
-    for row in worst.to_dict("records"):
-        intervals = {name: _interval(row[f"{name}_low"], row[f"{name}_high"]) for name in ("ap", "auc")}
-        counts = str(row["n_windows"]), str(row["n_files"])
-        scores = _value(row["ap"]), intervals["ap"], _value(row["auc"]), intervals["auc"]
-        classes_table.add_row(escape(shown(row["label"])), *counts, *scores)
-    console.print(classes_table)
-    if absent := int(tables["classes"]["ap"].isna().sum()):
-        console.print(f"classes that are in no window, and have no AP: {absent}", highlight=False)
+    return score(options.predictions, options.truth[0], options.sites, Bootstrap(options.seed))
 
 
-def _value(value: float) -> str:
-    return "-" if value != value else f"{value:.4f}"
+def score_events(options: argparse.Namespace) -> Scored:
+    from analysis.event_metrics import EventRules
+    from analysis.paper_metrics import Bootstrap
+    from analysis.score_events import EventJob, score
 
-
-def _interval(low: float, high: float) -> str:
-    return "-" if low != low else f"{low:.3f}-{high:.3f}"
-
-
-def as_json(head: dict[str, Any], tables: dict[str, pd.DataFrame]) -> str:
-    """Everything as one JSON object; what is not defined is null."""
-    records = {name: json.loads(table.to_json(orient="records", double_precision=10)) for name, table in tables.items()}
-    return json.dumps(head | records, indent=2)
-
-
-def as_csv(tables: dict[str, pd.DataFrame]) -> str:
-    """Everything in one table: level (all, site or class), name, metric, value, low, high."""
-    import pandas as pd
-
-    from analysis.paper_metrics import METRICS
-
-    parts = [tables["metrics"].assign(level="all", name="")]
-    for level, table, name, metrics in (
-        ("site", tables["sites"], "site", tuple(METRICS)),
-        ("class", tables["classes"], "label", ("auc", "ap")),
-    ):
-        for metric in metrics if len(table) else ():
-            columns = {metric: "value", f"{metric}_low": "low", f"{metric}_high": "high", name: "name"}
-            parts.append(table[list(columns)].rename(columns=columns).assign(level=level, metric=metric))
-    return pd.concat(parts)[["level", "name", "metric", "value", "low", "high"]].to_csv(index=False)
+    given = {name: getattr(options, name) for name in RULES if getattr(options, name) is not None}
+    job = EventJob(
+        tuple(options.events),
+        tuple(options.truth),
+        EventRules(**given),
+        options.label_column,
+        options.sites,
+        options.frame_scores,
+    )
+    return score(job, Bootstrap(options.seed))
 
 
 if __name__ == "__main__":

@@ -250,6 +250,10 @@ def add_events(parser: argparse.ArgumentParser) -> None:
     )
     add("--event-gap-s", type=cli.nonnegative_float, default=0.5, metavar="S", help="shorter pauses are bridged (0.5)")
     add("--event-min-s", type=cli.nonnegative_float, default=0.2, metavar="S", help="shorter events are left out (0.2)")
+    scores_help = (
+        "also write frame_scores/<stem>.tsv, from which analysis.score computes PSDS (a number a class and 0.1 s)"
+    )
+    add("--event-scores", action="store_true", help=scores_help)
 
 
 def add_decisions(parser: argparse.ArgumentParser) -> None:
@@ -323,7 +327,12 @@ def predict(options: argparse.Namespace, ensemble: Ensemble, folders: Sequence[P
         post=post_settings(options),
         events=options.events,
         event_settings=EventSettings(
-            options.event_high, options.event_low, options.event_median_s, options.event_gap_s, options.event_min_s
+            high=options.event_high,
+            low=options.event_low,
+            median_s=options.event_median_s,
+            min_gap_s=options.event_gap_s,
+            min_event_s=options.event_min_s,
+            frame_scores=options.event_scores,
         ),
         n_threads=options.threads,
         recursive=options.recursive,

@@ -43,6 +43,7 @@ class Annotation:
     Attributes:
         file: the audio file as the table names it; empty where the table's own name tells it.
         line: of the table.
+        folder: in which the table says that the file lies; empty where it says nothing.
     """
 
     file: str
@@ -50,6 +51,7 @@ class Annotation:
     end_s: float
     label: str
     line: int
+    folder: str = ""
 
 
 @dataclass(frozen=True)
@@ -204,7 +206,8 @@ class _TableReader:
             self._problems.add("minutes", f"line {number}: {minute!r} is no whole number; mend it")
             minute = "0"
         start_s = MINUTE_S * (int(minute) - (self._rules.first_minute or 0))
-        return Annotation(self._file(row, columns), start_s, start_s + MINUTE_S, row[columns["label"]], number)
+        folder, file = self._file(row, columns)
+        return Annotation(file, start_s, start_s + MINUTE_S, row[columns["label"]], number, folder)
 
     def _span(self, number: int, row: Sequence[str], columns: dict[str, int]) -> Annotation:
         cells = {kind: row[columns[kind]] for kind in ("start", "end", "offset") if kind in columns}
@@ -216,11 +219,13 @@ class _TableReader:
                 )
         shift_s = times["offset"] - times["start"] if "offset" in times else 0.0
         start_s, end_s = round(times["start"] + shift_s, 6), round(times["end"] + shift_s, 6)
-        return Annotation(self._file(row, columns), start_s, end_s, row[columns["label"]], number)
+        folder, file = self._file(row, columns)
+        return Annotation(file, start_s, end_s, row[columns["label"]], number, folder)
 
-    def _file(self, row: Sequence[str], columns: dict[str, int]) -> str:
-        """The name of the file alone: folders are those of the annotator's machine."""
-        return PurePosixPath(row[columns["file"]].replace("\\", "/")).name if "file" in columns else ""
+    def _file(self, row: Sequence[str], columns: dict[str, int]) -> tuple[str, str]:
+        """Folder and name of the file, apart: folders are those of the annotator's machine."""
+        path = PurePosixPath(row[columns["file"]].replace("\\", "/") if "file" in columns else "")
+        return "/".join(path.parts[:-1]), path.name
 
 
 def _seconds(text: str, notes: Notes) -> float:

@@ -119,7 +119,7 @@ def _read_tables(
     places: Sequence[Path], reading: ReadingRules, rules: WindowRules, notes: Notes
 ) -> list[AnnotationTable]:
     problems, tables = Problems(), []
-    for path in _table_paths(places, notes):
+    for path in table_paths(places, notes):
         table = problems.attempt(lambda path=path: read_annotations(path, reading, notes))  # type: ignore[misc]
         if table is not None and table.format == "minute table" and rules.target_s < MINUTE_S:
             problems.add(
@@ -132,8 +132,9 @@ def _read_tables(
     return tables
 
 
-def _table_paths(places: Sequence[Path], notes: Notes) -> list[Path]:
-    """
+def table_paths(places: Sequence[Path], notes: Notes) -> list[Path]:
+    """The tables among files and folders, each once; what else lies in the folders is counted.
+
     Raises:
         DataError: a place is not there, or holds no table.
     """

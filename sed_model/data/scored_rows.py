@@ -80,10 +80,11 @@ def read_scored_rows(predictions: Path, truth: Path, site: re.Pattern[str] = SIT
     windows = tuple((stem, math.nan, end_s) for stem, end_s in true_keys)
     values = scores[list(targets.columns)].to_numpy(np.float64)[rows]
     scored = OutOfFold(tuple(targets.columns), windows, targets.to_numpy(np.float32), values)
-    return ScoredRows(scored, tuple(_site(stem, site) for stem, _ in true_keys), notes.lines())
+    return ScoredRows(scored, tuple(site_in(stem, site) for stem, _ in true_keys), notes.lines())
 
 
-def _site(stem: str, pattern: re.Pattern[str]) -> str:
+def site_in(stem: str, pattern: re.Pattern[str]) -> str:
+    """The first group of the pattern in a file's stem; empty where it is not there."""
     found = pattern.search(stem)
     return (found[1] or "") if found else ""
 

@@ -1,5 +1,6 @@
 """Frame scores -> sound events with onset and offset -> events.csv, Audacity label tracks and Raven selection tables.
 
+Frame scores themselves are written as sed_scores_eval reads them, from which PSDS is computed, too (analysis.score).
 Times are in seconds.
 """
 
@@ -22,6 +23,9 @@ from sed_model.core.label_tracks import TRACK_SUFFIXES, Event, tracks
 from sed_model.core.paths import LONGEST_NAME
 from sed_model.scores.overlap import FRAME_S
 
+FRAME_SCORES = "frame_scores"
+"""Folder of the tables of frame scores, in that of the events."""
+
 
 @dataclass(frozen=True)
 class EventSettings:
@@ -33,6 +37,7 @@ class EventSettings:
         median_s: length of the median filter, which removes blips and holes of up to half of it; 0: none.
         min_gap_s: shorter pauses between two events of a class join them.
         min_event_s: shorter events are left out.
+        frame_scores: write the filtered scores, too.
     """
 
     high: float = 0.5
@@ -40,6 +45,7 @@ class EventSettings:
     median_s: float = 0.5
     min_gap_s: float = 0.5
     min_event_s: float = 0.2
+    frame_scores: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.low <= self.high <= 1:
@@ -96,6 +102,15 @@ def event_table(by_file: Sequence[tuple[str, Sequence[Event]]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["filename", "onset_s", "offset_s", "label", "score"])
 
 
+def frame_table(frames: Float[np.ndarray, "frames classes"], frame_s: float, classes: Sequence[str]) -> str:
+    """onset, offset and a column of scores for each class, with tabs: a row a frame."""
+    table = pd.DataFrame(frames, columns=list(classes))
+    edges_s = np.round(np.arange(len(frames) + 1) * frame_s, 6)
+    table.insert(0, "onset", edges_s[:-1], allow_duplicates=True)
+    table.insert(1, "offset", edges_s[1:], allow_duplicates=True)
+    return table.to_csv(sep="\t", index=False, float_format="%.6g")
+
+
 def check_stems(stems: Sequence[str], folder: Path) -> None:
     """
     Raises:
@@ -129,6 +144,9 @@ class EventWriter:
         stem = Path(filename).parent / Path(filename).stem
         for suffix, text in tracks(events, self._band_hz).items():
             write_text(self._folder / f"{stem}{suffix}", text)
+        if self._settings.frame_scores:
+            smooth = filter_frames(frames, round(self._settings.median_s / FRAME_S))
+            write_text(self._folder / FRAME_SCORES / f"{stem}.tsv", frame_table(smooth, FRAME_S, self._classes))
         self._by_file.append((filename, events))
 
     def finish(self) -> int:

@@ -109,3 +109,63 @@ def test_names_in_tables_are_data_on_the_terminal(
     printed = capsys.readouterr().out
     assert "[red]\\x1b[31m" in printed
     assert "\x1b" not in printed
+
+
+EVENTS = "filename,onset_s,offset_s,label,score\nH01_20230420_070000.ogg,1.19,2.2,wren,0.9\n"
+
+
+@pytest.fixture
+def event_words(tmp_path: Path) -> list[str]:
+    """One detection that is right, one event that is missed."""
+    (tmp_path / "events" / "frame_scores").mkdir(parents=True)
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "events" / "events.csv").write_text(EVENTS)
+    track = "1.0\t2.0\twren\n3.0\t4.0\trobin\n5.0\t5.0\twren\n"
+    (tmp_path / "annotations" / "H01_20230420_070000.txt").write_text(track)
+    frames = "".join(f"{second}\t{second + 1}\t{int(second == 1)}\t0\n" for second in range(6))
+    table = tmp_path / "events" / "frame_scores" / "H01_20230420_070000.tsv"
+    table.write_text(f"onset\toffset\twren\trobin\n{frames}")
+    return ["--events", str(tmp_path / "events"), "--truth", str(tmp_path / "annotations")]
+
+
+def test_events_are_scored_and_what_is_left_out_is_told(
+    event_words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(event_words)
+    printed = capsys.readouterr().out
+    assert "events without a length (1):" in printed
+    assert "2 events, 1 detection, 1 file, 2 classes" in printed
+    for name in ("event-based F1 ", "event-based F1, micro"):
+        (line,) = (line for line in printed.splitlines() if name in line and line.count("│") == 5)
+        assert line.split("│")[2].strip() == {"event-based F1 ": "0.5000"}.get(name, "0.6667")
+
+
+def test_events_against_themselves_have_1(event_words: list[str], tmp_path: Path) -> None:
+    main(["--events", event_words[3], "--truth", event_words[3], "--out", str(tmp_path / "scores.json")])
+    document = json.loads((tmp_path / "scores.json").read_text())
+    assert [row["value"] for row in document["metrics"]] == [1.0, 1.0, 1.0, 1.0]
+
+
+def test_frame_scores_have_psds_of_all_and_by_class(event_words: list[str], tmp_path: Path) -> None:
+    words = [*event_words, "--frame-scores", str(tmp_path / "events" / "frame_scores")]
+    main([*words, "--out", str(tmp_path / "scores.csv")])
+    table = pd.read_csv(tmp_path / "scores.csv").set_index(["level", "name", "metric"])["value"]
+    assert (table["class", "wren", "psds1"], table["class", "robin", "psds1"]) == (1.0, 0.0)
+    assert table["all"].droplevel(0)["psds1"] == 0.0  # mean 0.5 less the standard deviation, 0.5
+    assert ("site", "H01", "event_f1") in table.index
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--onset-collar-s", "1"], "--onset-collar-s is about events: give --events instead of --predictions"),
+        (["--truth", "a", "b"], "one table of labels beside --predictions"),
+        (["--events", "a"], "not allowed with argument --predictions"),
+    ],
+)
+def test_options_of_events_are_refused_beside_a_submission(
+    words: list[str], more: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main([*words, *more])
+    assert message in capsys.readouterr().err

@@ -218,6 +218,9 @@ def workplace(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Wo
     (folder / "annotations").mkdir()
     soundscape = min((data / "train_soundscapes").iterdir())
     (folder / "annotations" / f"{soundscape.stem}.txt").write_text(f"1.0\t2.5\t{SPECIES[0].common_name}\n")
+    (folder / "test_annotations").mkdir()
+    soundscape = min((data / "test_soundscapes").iterdir())
+    (folder / "test_annotations" / f"{soundscape.stem}.txt").write_text(f"1.0\t2.5\t{SPECIES[0].label}\n")
     unwanted = max(
         (data / "train_soundscapes").iterdir()
     )  # the copies and silences that the page looks for are none here

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from sed_model.core.errors import ConfigError
 from sed_model.core.label_tracks import Event
 from sed_model.predict.events import (
     EventSettings,
+    EventWriter,
     event_table,
     filter_frames,
     find_events,
@@ -71,6 +73,16 @@ def test_silence_has_no_events() -> None:
 def test_thresholds_out_of_order_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"low=0\.6 and high=0\.5"):
         EventSettings(high=0.5, low=0.6)
+
+
+def test_frame_scores_are_written_filtered_where_they_are_asked_for(tmp_path: Path) -> None:
+    frames = np.array([[0.0], [1.0], [0.0], [0.5]], np.float32)
+    for asked in (False, True):
+        settings = EventSettings(median_s=0.3, frame_scores=asked)
+        EventWriter(tmp_path / str(asked), ["owl"], settings, (0.0, 8000.0)).add("A/S1.ogg", frames)
+    (table,) = tmp_path.rglob("*.tsv")
+    assert table == tmp_path / "True" / "frame_scores" / "A" / "S1.tsv"
+    assert table.read_text() == "onset\toffset\towl\n0\t0.1\t0\n0.1\t0.2\t0\n0.2\t0.3\t0.5\n0.3\t0.4\t0.5\n"
 
 
 def test_the_table_of_all_events_keeps_names_as_they_are() -> None:

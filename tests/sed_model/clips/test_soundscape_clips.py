@@ -157,7 +157,12 @@ def test_recordings_and_cross_entropy_have_no_events(tiny_data: TrainingData, al
 def test_events_are_stretched_with_their_clip(tiny_data: TrainingData, always: SedConfig, backend: str) -> None:
     """Second 2 is the part from 1/6 on of its clip of 1.5 s, the event that from 1/3 to 1/2; then all play faster."""
     faster = {"augment.wave.prob": 1.0, "augment.wave.stretch_prob": 1.0, "augment.wave.stretch_min_rate": 1.0}
-    changes = faster | {"data.window_s": 1.5, "loss.strong_weight": 0.5, "augment.backend": backend, "augment.mix.prob": 0.0}
+    changes = faster | {
+        "data.window_s": 1.5,
+        "loss.strong_weight": 0.5,
+        "augment.backend": backend,
+        "augment.mix.prob": 0.0,
+    }
     config = always.with_overrides(changes)
     clips = TrainingClips(with_events(opened(tiny_data, config), (2.25, 2.5, "grekis")), config, "train_bce")
     batches = [clips[ClipKey(0, position, 0)] for position in range(30)]

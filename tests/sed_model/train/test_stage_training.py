@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,13 +16,15 @@ from sed_model.clips.dataset import Batch, EpochLoaders
 from sed_model.clips.training_data import TrainingData, open_training_data
 from sed_model.config.sed_config import SedConfig
 from sed_model.config.stages import plan_stages
-from sed_model.core.errors import TrainingError
+from sed_model.core.errors import ConfigError, TrainingError
 from sed_model.model.devices import Runtime
 from sed_model.model.network import SedModel, SedOutput
 from sed_model.model.shares import Share
+from sed_model.train.fit import fit
 from sed_model.train.losses import consistency
 from sed_model.train.optim import learning_rate
 from sed_model.train.stage_training import Place, StageTraining, loudest_inside
+from tests.sed_model.fit_jobs import job
 
 CPU = Runtime(torch.device("cpu"), None)
 
@@ -529,3 +532,16 @@ def test_without_a_weight_a_training_is_as_without_events(setting: Setting) -> N
         found.append((losses, weights(training)))
     assert found[0][0] == found[1][0] != found[2][0]
     assert all(torch.equal(value, found[1][1][name]) for name, value in found[0][1].items())
+
+
+@pytest.mark.parametrize("missing", ["events", "labels"])
+def test_times_that_the_data_does_not_have_are_refused_before_training(
+    setting: Setting, tmp_path: Path, missing: str
+) -> None:
+    table = pd.DataFrame([("S0", 1.0, 2.0, "grekis")], columns=["path", "start_s", "end_s", "primary_label"])
+    folder = setting.data.folder
+    folder = folder if missing == "events" else replace(folder, soundscape_labels=None, soundscape_events=table)
+    config = setting.config.with_overrides({"loss.strong_weight": 0.5})
+    told = rf"strong_weight=0\.5: needs .* has no train_soundscapes_{missing}\.csv; .*import_annotations, or set"
+    with pytest.raises(ConfigError, match=told):
+        fit(job(config, tmp_path), replace(setting.data, folder=folder))

@@ -28,7 +28,7 @@ def test_a_class_sounds_in_the_frames_whose_centre_lies_in_an_event() -> None:
 
 
 def test_events_that_overlap_count_once() -> None:
-    targets, _ = frame_truth(torch.tensor([[[0, 0.0, 0.6], [0, 0.4, 1.0]]]), torch.ones(1, 1), 4)
+    targets, _ = frame_truth(torch.tensor([[[0, 0.0, 0.7], [0, 0.3, 1.0]]]), torch.ones(1, 1), 4)
     assert targets.flatten().tolist() == [1, 1, 1, 1]
 
 

@@ -66,6 +66,7 @@ def log_mel_batch(batch_size: int, config: SedConfig) -> Batch:
         torch.arange(batch_size),
         torch.zeros(batch_size, 0),
         torch.zeros(batch_size, dtype=torch.int8),
+        torch.zeros(batch_size, 0, 3),
     )
 
 

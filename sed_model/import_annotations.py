@@ -16,7 +16,8 @@ from sed_model.core import cli
 if TYPE_CHECKING:
     from sed_model.data.annotations import ImportedLabels
 
-DESCRIPTION = """Annotations -> train_soundscapes_labels.csv, by which a data folder's soundscapes validate and train.
+DESCRIPTION = """Annotations -> train_soundscapes_labels.csv, by which a data folder's soundscapes validate and train,
+and train_soundscapes_events.csv, the times of the events, by which frames can train (loss.strong_weight).
 Reads Raven's selection tables, Audacity's label tracks, and CSV tables of starts and ends (filename, start, end, label)
 or minutes (filename, minute, label). A table is about the soundscape that it names, or that it is named after
 (S1.txt, S1.Table.1.selections.txt). Labels are those of train.csv, or names in taxonomy.csv. What cannot be used is
@@ -39,7 +40,12 @@ def build_parser() -> argparse.ArgumentParser:
         help="tables (.txt, .csv, .tsv), or folders of them with all folders below",
     )
     add("--data", type=cli.path, required=True, metavar="DIR", help="the data folder that holds the soundscapes")
-    add("--out", type=cli.path, metavar="FILE", help=f"table to write (default: {LABELS} of the data folder)")
+    add(
+        "--out",
+        type=cli.path,
+        metavar="FILE",
+        help=f"table of labels to write (default: {LABELS} of the data folder); the events go beside it",
+    )
     add(
         "--complete",
         action="store_true",
@@ -70,6 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     reading = ReadingRules(options.label_column, options.first_minute)
     imported = import_annotations(options.annotations, options.data, reading, rules)
     write_text(out, imported.labels.to_csv(index=False))
+    if len(imported.timed):
+        write_text(events_beside(out), imported.timed.to_csv(index=False))
     print_import(imported, out, rules.target_s)
     if options.out is None:
         data = shlex.quote(str(options.data))
@@ -81,18 +89,23 @@ def _place(data: Path, out: Path | None) -> Path:
     """Where the labels go.
 
     Raises:
-        ConfigError: they cannot, or the data folder has labels already and no other place is given.
+        ConfigError: they cannot, or the data folder has labels or events already and no other place is given.
     """
     from sed_model.core.errors import ConfigError
     from sed_model.core.paths import check_output, is_there
-    from sed_model.data.layouts import LABEL_TABLES
+    from sed_model.data.layouts import EVENT_TABLE, LABEL_TABLES
 
-    there = [name for name in LABEL_TABLES if is_there(data / name)]
+    there = [name for name in (*LABEL_TABLES, EVENT_TABLE) if is_there(data / name)]
     if out is None and there:
         raise ConfigError(f"{data / there[0]}: is there already; write to another --out FILE, or move it away.")
     place = data / LABELS if out is None else out
     check_output(place, "--data" if out is None else "--out")
     return place
+
+
+def events_beside(labels: Path) -> Path:
+    """Where the events of a table of labels go: train_soundscapes_events.csv, or other_events.csv for other.csv."""
+    return labels.with_name(f"{labels.stem.removesuffix('_labels')}_events.csv")
 
 
 def print_import(imported: ImportedLabels, out: Path, target_s: float) -> None:
@@ -116,6 +129,8 @@ def print_import(imported: ImportedLabels, out: Path, target_s: float) -> None:
     cli.say(
         f"labels       {out}: {counted(len(labels), 'window')} of {target_s:g} s, {n_empty:,} of them without a call"
     )
+    if len(imported.timed):
+        cli.say(f"times        {events_beside(out)}: {counted(len(imported.timed), 'event')}")
 
 
 if __name__ == "__main__":

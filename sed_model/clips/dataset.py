@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from sed_model.audio.windows import cut, stretched, window_samples
 from sed_model.augment.spectral import SpectralImages
 from sed_model.augment.wave import WaveAugmenter
+from sed_model.clips.clip_events import padded, stretched_events
 from sed_model.clips.embeddings import Embedding, centre_of, embedding_of_cut
 from sed_model.clips.pseudo_clips import Clip, PseudoMixer
 from sed_model.clips.samplers import EpochSampler, batch_size_for, recording_weights
@@ -36,6 +37,7 @@ class Batch(NamedTuple):
     row: Tensor  # [batch], row of the recording or window: to name files in errors
     embedding: Tensor  # [batch, dim], of the teacher, around its centre; zeros where unknown; dim is 0 without one
     origin: Tensor  # [batch], see `Clip.origin`
+    events: Tensor  # [batch, events, 3], see `clip_events`; no rows where frames are not trained by them
 
 
 NO_EMBEDDING = torch.zeros(0)
@@ -99,6 +101,7 @@ class TrainingClips(Dataset[Batch]):
         self._centre = None if self._teacher is None else centre_of(self._teacher, data.cache, self.paths)
         self._mixer = self._pseudo_mixer(data)
         self._soundscapes = _soundscape_mixer(data, config, stage_name)
+        self._n_events = 0 if self._soundscapes is None else self._soundscapes.n_events
         wave, front_end = config.augment.wave, config.front_end
         self._augment: Callable[[NDArray[np.float32], int], tuple[NDArray[np.float32], float]] = (
             SpectralImages(front_end, wave, config.model.multi_resolution).stretched
@@ -132,6 +135,7 @@ class TrainingClips(Dataset[Batch]):
             torch.tensor(key.row),
             self._around_centre(clip.embedding),
             torch.tensor(clip.origin, dtype=torch.int8),
+            torch.from_numpy(padded(stretched_events(clip.events, rate), self._n_events)),
         )
 
     @property

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from pydantic import ValidationError
 
 from sed_model.audio.cache import AudioCache
 from sed_model.audio.windows import WHOLE, Part, common_part, context_of, cut
+from sed_model.clips.clip_events import NO_EVENTS, ClipEvents
 from sed_model.clips.embeddings import (
     Embedding,
     EmbeddingSource,
@@ -215,7 +216,7 @@ class Clip:
     """A waveform [samples], -1..1, what is true of a part of it, and what a teacher heard in all of it.
 
     `origin` is LABELLED for a labelled window of a soundscape, PSEUDO_LABELLED where a pseudo-labelled one is in it,
-    and else RECORDED: a recording, whose class is `primary_label`.
+    and else RECORDED: a recording, whose class is `primary_label`. Only labelled windows have `events`.
     """
 
     waveform: Float32[np.ndarray, " samples"]
@@ -224,6 +225,7 @@ class Clip:
     embedding: Embedding = None
     origin: int = RECORDED
     primary_label: str = ""
+    events: ClipEvents = field(default_factory=NO_EVENTS.copy)
 
 
 class PseudoMixer:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
 from sed_model.audio.windows import context_of, cut
+from sed_model.clips.clip_events import NO_EVENTS, ClipEvents, as_shares, events_by_path, events_within
 from sed_model.clips.embeddings import embedding_of_cut
 from sed_model.clips.pseudo_clips import LABELLED, Clip
 from sed_model.clips.training_data import TrainingData
@@ -18,6 +21,9 @@ class SoundscapeMixer:
     """Puts labelled soundscape windows in the place of some clips. Draws follow the rng.
 
     A window is heard with what is around it in its soundscape, as when it is predicted.
+
+    Attributes:
+        n_events: the most events that a window has; 0 where frames are not trained by them.
     """
 
     def __init__(self, table: pd.DataFrame, data: TrainingData, config: SedConfig) -> None:
@@ -35,6 +41,8 @@ class SoundscapeMixer:
         self._labels = table[list(data.folder.classes)].to_numpy(np.float32)
         self._truth = TargetBuilder(data.folder.classes)
         self._check_ends()
+        self._events = events_by_path(data.folder) if config.loss.strong_weight > 0 else {}
+        self.n_events = max((len(self._events_in(row)) for row in range(len(self._paths))), default=0)
 
     def _check_ends(self) -> None:
         """The audio that is not there must not be trained on as what is next to it."""
@@ -55,5 +63,14 @@ class SoundscapeMixer:
         duration_s = self._cache.n_samples(path) / rate
         context = context_of(float(self._start_s[row]), float(self._end_s[row]), duration_s, n_samples / rate)
         place = self._cache, path, round(context.start_s * rate), n_samples
-        truth = self._truth.for_soundscape(self._labels[row])
-        return Clip(cut(*place), truth, context.part, embedding_of_cut(self._teacher, *place), LABELLED)
+        truth, embedding = self._truth.for_soundscape(self._labels[row]), embedding_of_cut(self._teacher, *place)
+        clip = Clip(cut(*place), truth, context.part, embedding, LABELLED)
+        # A shorter soundscape is repeated to fill the clip, and with it what nobody lists.
+        if duration_s < n_samples / rate:
+            return clip
+        return replace(clip, events=as_shares(self._events_in(row), context.start_s, n_samples / rate))
+
+    def _events_in(self, row: int) -> ClipEvents:
+        """The events in a window, cut at its ends: what is around it need not be labelled. Times are in seconds."""
+        events = self._events.get(self._paths[row], NO_EVENTS)
+        return events_within(events, float(self._start_s[row]), float(self._end_s[row]))

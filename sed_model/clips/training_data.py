@@ -107,6 +107,24 @@ def check_distil(weight: float, has_embeddings: bool) -> None:
         )
 
 
+def check_events(weight: float, folder: DataFolder) -> None:
+    """Whether there are events where their times are asked for.
+
+    Args:
+        weight: `loss.strong_weight`, or the highest that may be drawn.
+
+    Raises:
+        ConfigError: there are none.
+    """
+    if weight > 0 and (folder.soundscape_events is None or folder.soundscape_labels is None):
+        missing = "labels" if folder.soundscape_labels is None else "events"
+        raise ConfigError(
+            f"loss.strong_weight={weight:g}: needs labelled soundscapes and the times of their events, but "
+            f"{folder.root} has no train_soundscapes_{missing}.csv; make it with python -m "
+            "sed_model.import_annotations, or set loss.strong_weight=0."
+        )
+
+
 def check_leaks(data: TrainingData, parent: Lineage | None, name: str = "") -> None:
     """Whether the parent, and who made the pseudo-labels, were trained on nothing that validates here.
 

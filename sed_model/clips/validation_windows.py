@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from sed_model.audio.windows import context_of, cut, level_of, window_samples
+from sed_model.clips.clip_events import NO_EVENTS
 from sed_model.clips.dataset import NO_EMBEDDING, Batch
 from sed_model.clips.pseudo_clips import RECORDED
 from sed_model.clips.training_data import TrainingData
@@ -151,6 +152,7 @@ class ValidationWindows(Dataset[Batch]):
             torch.tensor(item),
             NO_EMBEDDING,
             torch.tensor(RECORDED, dtype=torch.int8),  # or labelled: nothing mixes them
+            torch.from_numpy(NO_EVENTS),
         )
 
 

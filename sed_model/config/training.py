@@ -19,6 +19,14 @@ class Loss(Section):
     clip_weight: float = key(
         0.5, "Weight of the clip loss; the rest is the loss of the loudest frame.", "share", ge=0, le=1
     )
+    strong_weight: float = key(
+        0.0,
+        "Weight of the frames' loss, beside the stage's, in labelled windows that train and have events with onset and "
+        "offset (train_soundscapes_events.csv); 0: their times are not used.",
+        "number",
+        ge=0,
+        le=1,
+    )
     focal_gamma: float = key(2.0, "Focusing exponent of the focal part.", "exponent", ge=0, le=8)
     focal_alpha: float = key(0.25, "Weight of positives in the focal part.", "share", ge=0, le=1)
     asymmetric_gamma_neg: float = key(4.0, "Focusing exponent for negatives.", "exponent", ge=0, le=8)

@@ -1,7 +1,8 @@
 """Annotations of soundscapes -> the table of their labels, `train_soundscapes_labels.csv`.
 
 A window of `target_s` holds a class where at least `min_overlap_s` of one of its events lie in the window; an event of
-which so much lies in none labels the window of its middle.
+which so much lies in none labels the window of its middle. The events themselves are kept for
+`train_soundscapes_events.csv`, but for those that are whole windows: their times say nothing of when something calls.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from sed_model.data.annotation_events import NO_CALL, Event, EventReader
 from sed_model.data.annotation_formats import MINUTE_S, SUFFIXES, AnnotationTable, ReadingRules, read_annotations
 from sed_model.data.label_rows import EDGE_TOLERANCE_S, LabelledFiles, Window, window_table
 from sed_model.data.layouts import find_layout
+from sed_model.data.soundscape_events import COLUMNS as EVENT_COLUMNS
 from sed_model.data.tables import Notes, Problems, read_text_table
 from sed_model.data.train_table import TrainTable, read_classes
 
@@ -60,6 +62,7 @@ class ImportedLabels:
         formats: how many tables of each format there were.
         n_soundscapes: that some table is about.
         events: those that count, joined where they touch, by soundscape, class and time.
+        timed: a row an event that has an onset and an offset of its own, as `train_soundscapes_events.csv` lists them.
         n_joined: events that are part of another now.
         notes: oddities that were read, counted.
         left_out: what was not used, by the reason.
@@ -69,6 +72,7 @@ class ImportedLabels:
     formats: Counter[str]
     n_soundscapes: int
     events: tuple[Event, ...]
+    timed: pd.DataFrame
     n_joined: int
     notes: tuple[str, ...]
     left_out: Problems
@@ -95,11 +99,14 @@ def import_annotations(places: Sequence[Path], root: Path, reading: ReadingRules
     if not windows:
         told = reader.left_out.report() or "no table has an event; --complete labels the windows of whole files"
         raise DataError(f"{root}: no window is labelled by these annotations:\n{told}")
+    timed = [event for event in calls if not is_whole_windows(event, rules.target_s)]
+    reader.notes.count("events that are whole windows, whose times are not kept", len(calls) - len(timed))
     return ImportedLabels(
         _with_row_ids(window_table(windows, files), files.classes),
         Counter(table.format for table in tables),
         len(reader.annotated),
         tuple(events),
+        event_table(join_events(timed)),
         len(calls) - len(events),
         reader.notes.lines(),
         reader.left_out,
@@ -197,6 +204,19 @@ def windows_of(event: Event, rules: WindowRules) -> list[int]:
     if labelled or event.label == NO_CALL:
         return labelled
     return [int((event.start_s + event.end_s) / 2 // target_s)]
+
+
+def is_whole_windows(event: Event, target_s: float) -> bool:
+    """Whether an event begins and ends with a window: a label of windows or minutes, written as a span."""
+    times = event.start_s, event.end_s
+    on_grid = all(abs(time_s - target_s * round(time_s / target_s)) < 1e-6 for time_s in times)
+    return on_grid and event.end_s > event.start_s
+
+
+def event_table(events: Sequence[Event]) -> pd.DataFrame:
+    """filename, start_s, end_s, primary_label: a row an event."""
+    rows = [(PurePosixPath(event.path).name, event.start_s, event.end_s, event.label) for event in events]
+    return pd.DataFrame(rows, columns=list(EVENT_COLUMNS))
 
 
 def _with_row_ids(table: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:

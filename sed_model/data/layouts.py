@@ -15,6 +15,7 @@ from sed_model.data.tables import columns_of
 LabelForm = Literal["columns", "spans", "birds"]
 TABLES = ("train.csv", "train_metadata.csv")
 LABEL_TABLES = ("train_soundscapes_labels.csv", "train_soundscape_labels.csv")
+EVENT_TABLE = "train_soundscapes_events.csv"
 SPANS = {"filename", "start", "end", "primary_label"}
 FORMS: dict[LabelForm, str] = {
     "columns": "row_id and one column per class",

@@ -1,12 +1,14 @@
 """A folder in BirdCLEF layout -> checked tables; every problem in one report.
 
-`DIR/train.csv`, `DIR/train_audio/<primary_label>/*`, optionally `taxonomy.csv`, `train_soundscapes/` and
-`train_soundscapes_labels.csv`; or what earlier competitions called these (`layouts`).
+`DIR/train.csv`, `DIR/train_audio/<primary_label>/*`, optionally `taxonomy.csv`, `train_soundscapes/`,
+`train_soundscapes_labels.csv` and `train_soundscapes_events.csv`; or what earlier competitions called these
+(`layouts`).
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -17,8 +19,10 @@ import pandas as pd
 from sed_model.audio.audio_files import EMPTY, UNREADABLE, AudioListing, beside, content_digests, list_audio
 from sed_model.config.sed_config import Data
 from sed_model.core.errors import DataError, some
-from sed_model.data.layouts import find_layout
+from sed_model.data.label_rows import LabelledFiles
+from sed_model.data.layouts import EVENT_TABLE, find_layout
 from sed_model.data.leave_out import read_leave_out
+from sed_model.data.soundscape_events import read_soundscape_events
 from sed_model.data.soundscape_labels import read_soundscape_labels
 from sed_model.data.tables import Notes, Problems, read_text_table
 from sed_model.data.train_table import TrainTable, read_classes, read_recordings
@@ -49,6 +53,8 @@ class DataFolder:
     """Recordings and soundscapes that `data.leave_out` takes out of all others, sorted."""
     leave_out_sha256: str | None = None
     """Of the file that lists them."""
+    soundscape_events: pd.DataFrame | None = None
+    """path, start_s, end_s, primary_label: a row a sound event in a soundscape; None without the table."""
 
 
 def read_configured(root: Path, data: Data) -> DataFolder:
@@ -88,8 +94,13 @@ def read_data_folder(
                 labels_csv, root / layout.soundscapes, classes, target_s, notes, follow_links
             )
         )
+    events = None
+    if os.path.lexists(root / EVENT_TABLE) and classes:
+        files = LabelledFiles(scapes, classes, target_s)
+        events = problems.attempt(lambda: read_soundscape_events(root / EVENT_TABLE, files, notes))
     problems.raise_if_any(root)
     whole = DataFolder(root, classes, recordings, soundscapes, labels, (), "", str(layout), layout.soundscapes)
+    whole = replace(whole, soundscape_events=events)
     kept = whole if leave_out is None else _without(whole, leave_out, notes)
     paths = [*kept.recordings["path"], *kept.soundscapes]
     contents = dict(zip(paths, content_digests(root, paths), strict=True))
@@ -111,14 +122,16 @@ def _without(whole: DataFolder, leave_out: Path, notes: Notes) -> DataFolder:
     recordings = whole.recordings[~whole.recordings["path"].isin(left_out)].reset_index(drop=True)
     if recordings.empty:
         raise DataError(f"data.leave_out={leave_out}: leaves no recording of {whole.root}; take some out of the list.")
-    labels = whole.soundscape_labels
-    if labels is not None:
-        labels = labels[~labels["path"].isin(left_out)].reset_index(drop=True)
+    labels, events = (
+        None if table is None or (kept := table[~table["path"].isin(left_out)]).empty else kept.reset_index(drop=True)
+        for table in (whole.soundscape_labels, whole.soundscape_events)
+    )
     return replace(
         whole,
         recordings=recordings,
         soundscapes=tuple(path for path in whole.soundscapes if path not in left_out),
-        soundscape_labels=None if labels is None or labels.empty else labels,
+        soundscape_labels=labels,
+        soundscape_events=events,
         left_out=tuple(left_out),
         leave_out_sha256=listed.sha256,
     )
@@ -177,4 +190,6 @@ def _fingerprint(folder: DataFolder, contents: Mapping[str, bytes]) -> str:
     if labels is not None:
         add("labels", labels["path"].to_list(), labels["start_s"].to_list(), labels["end_s"].to_list())
         digest.update(labels[list(classes)].to_numpy(np.uint8).tobytes())
+    if folder.soundscape_events is not None:
+        add("events", *(folder.soundscape_events[name].to_list() for name in folder.soundscape_events))
     return digest.hexdigest()

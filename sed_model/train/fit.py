@@ -14,7 +14,7 @@ import torch
 
 from sed_model.clips.dataset import EpochLoaders
 from sed_model.clips.samplers import with_batch_size
-from sed_model.clips.training_data import TrainingData, check_distil, check_leaks
+from sed_model.clips.training_data import TrainingData, check_distil, check_events, check_leaks
 from sed_model.config.sed_config import SedConfig
 from sed_model.config.stages import StagePlan
 from sed_model.config.training import STAGE_NAMES
@@ -72,7 +72,8 @@ def fit(job: FitJob, data: TrainingData, runtime: Runtime | None = None) -> Iter
     that of one process, up to dropout, stochastic depth and, on CPUs, the batch statistics of BatchNorm.
 
     Raises:
-        ConfigError: `distil.weight` asks for a teacher's embeddings, and the data has none.
+        ConfigError: `distil.weight` asks for a teacher's embeddings, or `loss.strong_weight` for events, and the data
+            has none.
         TrainingError: a non-finite loss, with step and files, or memory that ran out.
         CheckpointError: the folder holds the state of another run, or the parent does not fit; it or who made the
             pseudo-labels was trained on what validates here.
@@ -86,6 +87,7 @@ class _Run:
         self.config = with_batch_size(job.config, len(data.split.train), self.runtime.world_size)
         check_leaks(data, job.parent.lineage if job.parent else None)
         check_distil(self.config.distil.weight, has_embeddings=data.embeddings is not None)
+        check_events(self.config.loss.strong_weight, data.folder)
         self.state, self.note = load_state(job.folder)
         torch.manual_seed(self.config.seed)
         starts_afresh = job.parent is None and self.state is None

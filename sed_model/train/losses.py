@@ -139,6 +139,18 @@ def stage_loss(
     return settings.clip_weight * of_clip + (1 - settings.clip_weight) * of_frame
 
 
+def strong_loss(frame_logits: Float[Tensor, "batch frames classes"], truth: Truth[Tensor]) -> Scalar:
+    """Binary cross-entropy of every frame and class that the mask keeps, 0 where it keeps none.
+
+    A clip's loss is the mean over them, the batch's that of the clips that have any, by their weights.
+
+    Args:
+        truth: targets and mask [batch, frames, classes], weights [batch].
+    """
+    elements = _bce_elements(frame_logits.float(), truth.targets.float())
+    return _mean(elements.flatten(1), truth.mask.flatten(1), truth.weights)
+
+
 def consistency(first: Scores, second: Scores) -> Scalar:
     """Binary cross-entropy of two views of each clip with the larger of both probabilities, which is not pulled.
 

@@ -47,7 +47,8 @@ from sed_model.model.heads import frames_inside
 from sed_model.model.network import SedModel, SedOutput
 from sed_model.model.shares import Share, share_of
 from sed_model.train.distil import Distilled, DistilledOutput, distil_loss
-from sed_model.train.losses import consistency, stage_loss
+from sed_model.train.frame_truth import frame_truth, mix_frames
+from sed_model.train.losses import consistency, stage_loss, strong_loss
 from sed_model.train.optim import Ema, build_optimizer, learning_rate, set_learning_rate
 
 LEAST_LOSS_SCALE = 2.0**-14
@@ -76,6 +77,7 @@ class Inputs(NamedTuple):
     """Start and end of what the truth is for, as shares of the window."""
     heard: Float[Tensor, "batch dim"]
     """What the teacher heard in the clips; nothing where the stage trains without one."""
+    mix: Mix
 
 
 @dataclass(frozen=True)
@@ -204,6 +206,13 @@ class StageTraining:
         if isinstance(output, DistilledOutput):
             heard = [distil_loss(view, inputs.heard) for view in by_view(output.embedding.float())]
             losses = [loss + self.config.distil.weight * term for loss, term in zip(losses, heard, strict=True)]
+        if settings.strong_weight > 0 and batch.events.shape[1]:
+            frames = by_view(output.frame_logits.float())
+            timed = self._frame_truth(batch, inputs, share, n_steps=frames[0].shape[1])
+            losses = [
+                loss + settings.strong_weight * strong_loss(view, timed)
+                for loss, view in zip(losses, frames, strict=True)
+            ]
         loss = torch.stack(losses).mean()
         return loss + self.consistency_weight * consistency(*clip_logits) if self.n_views > 1 else loss
 
@@ -234,7 +243,15 @@ class StageTraining:
         heard = batch.embedding
         if self._trained is not self.model:
             heard = mix_embeddings(share.gather(heard), mix)
-        return Inputs(torch.cat(views), truth, loudest, share.of(parts).repeat(self.n_views, 1), heard)
+        return Inputs(torch.cat(views), truth, loudest, share.of(parts).repeat(self.n_views, 1), heard, mix)
+
+    def _frame_truth(self, batch: Batch, inputs: Inputs, share: Share, n_steps: int) -> Truth[Tensor]:
+        """What is true of the frames of the whole batch, as far as their events tell, in the parts of the labels."""
+        rule = label_rule(self.config.augment.mix, self.stage)
+        own = frame_truth(share.gather(batch.events), share.gather(batch.targets), n_steps)
+        targets, known = mix_frames(*own, inputs.mix, rule)
+        parts = share.gather(inputs.parts.chunk(self.n_views)[0])
+        return Truth(targets, known & frames_inside(parts, n_steps)[:, :, None], inputs.truth.weights)
 
     def _mixed_truth(self, batch: Batch, mix: Mix, share: Share, rule: LabelRule) -> Truth[Tensor]:
         mask, targets, weights = (share.gather(own) for own in (batch.mask, batch.targets, batch.weights))

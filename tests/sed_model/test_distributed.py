@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from sed_model.clips.training_data import TrainingData
+from sed_model.clips.training_data import TrainingData, open_training_data
 from sed_model.clips.validation_windows import ValidationWindows
 from sed_model.config.sed_config import SedConfig
 from sed_model.config.stages import plan_stages
@@ -23,8 +22,7 @@ from sed_model.model.checkpoint import load_model
 from sed_model.model.devices import Runtime, choose_runtime
 from sed_model.predict.window_scores import predict_dataset
 from sed_model.train.fit import FitJob, fit
-from tests.sed_model.ddp_worker import stages_of
-from tests.sed_model.teachers import ClassTeacher
+from tests.sed_model.ddp_worker import stages_of, taught
 
 pytestmark = pytest.mark.slow  # two more Python processes that import torch
 ROOT = Path(__file__).resolve().parents[2]
@@ -60,10 +58,12 @@ EXACT = SHORT | {
 }
 FOUR_BY_TWO = EXACT | {"optim.batch_size": 4, "optim.accumulation_steps": 2}
 TWO_VIEWS = EXACT | {"pseudo.consistency_weight": 1.0, "stages.pseudo.epochs": 4, "stages.pseudo.lr": 0.05}
+STRONG = EXACT | {"loss.strong_weight": 1.0, "data.soundscape_folds": 2, "data.soundscape_prob": 0.9}
 JOBS: dict[str, dict[str, Any]] = {
     "batch_norm": BATCH_NORM,
     "exact": EXACT,
     "two_views": TWO_VIEWS,
+    "strong": STRONG,
     # Its second process has room for two clips, and so the first takes no more either.
     "short_of_memory": EXACT | {"optim.batch_size": 8, "optim.auto_batch": True},
 }
@@ -122,8 +122,8 @@ def test_the_shared_validation_is_that_of_the_model_that_is_kept(
 
 @pytest.mark.parametrize(
     ("job", "job_alone"),
-    [("exact", EXACT), ("two_views", TWO_VIEWS), ("short_of_memory", FOUR_BY_TWO)],
-    ids=["exact", "two_views", "short_of_memory"],
+    [("exact", EXACT), ("two_views", TWO_VIEWS), ("strong", STRONG), ("short_of_memory", FOUR_BY_TWO)],
+    ids=["exact", "two_views", "strong", "short_of_memory"],
 )
 def test_two_processes_give_the_numbers_of_one(
     two_processes: tuple[Path, Results],
@@ -136,7 +136,7 @@ def test_two_processes_give_the_numbers_of_one(
     """Losses of all epochs and predictions of the best model, with mixing, augmentation, weights and masks."""
     config = tiny_config.with_overrides(job_alone)
     plans = plan_stages(config, stages_of(config))
-    data = replace(tiny_data, embeddings=ClassTeacher())
+    data = taught(open_training_data(tiny_data.folder, config, progress=False))
     alone = list(fit(FitJob(config, plans, tmp_path), data, Runtime(torch.device("cpu"), None)))
     together = two_processes[1][job][0]
     for name in ("train_loss", "val_loss", "macro_auc", "lr"):

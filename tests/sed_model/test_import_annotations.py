@@ -33,9 +33,12 @@ def test_labels_are_written_where_the_data_folder_has_them(root: Path, capsys: p
     assert "events       1 of 1 classes, 3.0 s in all; 1 more were part of another" in printed
     assert "train_soundscapes_labels.csv: 4 windows of 5 s, 3 of them without a call\n" in printed
     assert f"search --space arch.yaml --data {root} --dry-run" in printed
-    labels = read_data_folder(root).soundscape_labels
-    assert labels is not None
-    assert labels["grekis"].tolist() == [1, 0, 0, 0]
+    assert "train_soundscapes_events.csv: 1 event\n" in printed
+    folder = read_data_folder(root)
+    assert folder.soundscape_labels is not None
+    assert folder.soundscape_labels["grekis"].tolist() == [1, 0, 0, 0]
+    assert folder.soundscape_events is not None
+    assert folder.soundscape_events.to_numpy().tolist() == [["train_soundscapes/S1.wav", 1.0, 4.0, "grekis"]]
 
 
 def test_labels_that_are_there_are_not_overwritten(root: Path, tmp_path: Path) -> None:
@@ -45,7 +48,21 @@ def test_labels_that_are_there_are_not_overwritten(root: Path, tmp_path: Path) -
         main([*words, "--complete"])
     main([*words, "--complete", "--out", str(tmp_path / "other.csv")])
     assert len(pd.read_csv(tmp_path / "other.csv")) == 4
+    assert len(pd.read_csv(tmp_path / "other_events.csv")) == 1
     assert len(pd.read_csv(root / "train_soundscapes_labels.csv")) == 1
+
+
+def test_events_that_are_there_are_not_overwritten(root: Path) -> None:
+    (root / "train_soundscapes_events.csv").write_text("mine")
+    with pytest.raises(ConfigError, match=r"events.csv: is there already"):
+        main(["--annotations", str(root.parent / "notes"), "--data", str(root)])
+    assert (root / "train_soundscapes_events.csv").read_text() == "mine"
+
+
+def test_labels_of_whole_windows_leave_no_table_of_events(root: Path) -> None:
+    (root.parent / "notes" / "S1.txt").write_text("5\t10\tgrekis\n")
+    main(["--annotations", str(root.parent / "notes"), "--data", str(root)])
+    assert not (root / "train_soundscapes_events.csv").exists()
 
 
 def test_nothing_is_written_where_nothing_is_labelled(root: Path) -> None:

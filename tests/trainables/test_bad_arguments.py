@@ -77,6 +77,10 @@ ARGUMENTS = {
         ["--set", "distil.weight=1"],
         ["distil.weight=1", "trainables.probe", "--teacher", "set distil.weight=0"],
     ),
+    "times without events": (
+        ["--set", "loss.strong_weight=0.5", "--set", "data.soundscape_folds=2"],
+        ["loss.strong_weight=0.5", "train_soundscapes_events.csv", "sed_model.import_annotations", "strong_weight=0"],
+    ),
     "folds in words": (["--refit-folds", "all"], ["--refit-folds", "'all'"]),
     "warm start from nowhere": (["--warm-start", "nowhere"], ["nowhere", "no run folder"]),
     "storage of an unknown kind": (["--storage", "ftp://host/runs"], ["--storage", "ftp://host/runs", "s3://"]),
@@ -158,6 +162,9 @@ TRAIN = {
     "unknown key": (["--stage", "all", "--set", "optim.rate=1"], ["optim.rate", "unknown"]),
     "out that is a file": (["--stage", "all", "--out", "/dev/null"], ["/dev/null", "is a file"]),
     "a weight without a teacher": (["--stage", "all", "--set", "distil.weight=1"], ["distil.weight=1", "--teacher"]),
+    "times without parts": (
+        ["--stage", "all", "--set", "loss.strong_weight=1"], ["loss.strong_weight=1", "set data.soundscape_folds=4"]
+    ),
     "a teacher that is no run": (
         ["--stage", "all", "--teacher", "runs/mine", "--set", "distil.weight=1"],
         ["runs/mine", "is no run folder"],

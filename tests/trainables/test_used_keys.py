@@ -48,6 +48,7 @@ RULES |= {"inference.overlap", "inference.smoothing_centre"}
 ASLEEP = {
     *("model.gem_p", "model.attention_heads", "optim.restarts", "augment.spec.filter_max_db"),
     *("augment.wave.background_min_snr_db", "augment.wave.background_max_snr_db", "data.soundscape_prob"),
+    "loss.strong_weight",
     "distil.last_stage",
     *(name for name in known_keys() if name.startswith(("loss.focal", "loss.asym", "loss.soft"))),
 }
@@ -109,6 +110,14 @@ def test_what_others_ask_for_is_used() -> None:
             "data.validation is folds",
         ),
         ("data.soundscape_prob", {}, "soundscapes", "data.soundscape_folds is 0, and only 4 asks for it"),
+        ("loss.strong_weight", {}, "soundscapes", "data.soundscape_folds is 0, and only 4 asks for it; set data.sound"),
+        ("loss.strong_weight", {"data.soundscape_folds": 4}, "soundscapes", ""),
+        (
+            "loss.strong_weight",
+            {"data.soundscape_folds": 4, "data.soundscape_prob": 0.0},
+            "soundscapes",
+            "data.soundscape_prob is 0, so that no clip is a labelled soundscape; raise that too.",
+        ),
         ("data.sampler_power", {"data.sampler": "uniform"}, None, "data.sampler is uniform"),
         ("model.pretrained", {"model.weights": "a.safetensors"}, None, "model.weights is a.safetensors, and only null"),
         ("augment.wave.gain_max_db", {"augment.wave.gain_prob": 0.0}, None, "augment.wave.gain_prob is 0"),

@@ -124,12 +124,12 @@ def check_teacher_heard(space: SearchSpace, has_embeddings: bool) -> None:
     Raises:
         ConfigError: `distil.weight` is set, or may be drawn, above 0, and there are no embeddings of a teacher.
     """
-    check_distil(highest_distil_weight(space), has_embeddings)
+    check_distil(highest(space, "distil.weight"), has_embeddings)
 
 
-def highest_distil_weight(space: SearchSpace) -> float:
-    """That `distil.weight` is set to, or may be drawn."""
-    return max(probes(space).get("distil.weight", (space.base.distil.weight,)))
+def highest(space: SearchSpace, name: str) -> float:
+    """The most that a number is set to, or that may be drawn of it."""
+    return float(max(probes(space).get(name, (space.base.flat()[name],))))
 
 
 def check_top_k(top_k: int | None, pseudo_labels: bool, space: SearchSpace) -> None:

@@ -18,7 +18,7 @@ from trainables.labelling.job import label_soundscapes
 from trainables.labelling.plan import plan_ensemble
 from trainables.on_ray.cluster import ClusterInfo, machine_for, ray_session
 from trainables.on_ray.node_check import check_nodes
-from trainables.searching.checks import check_unused, highest_distil_weight
+from trainables.searching.checks import check_unused, highest
 from trainables.searching.dry_run import print_dry_run
 from trainables.searching.finalists import deliver_mean, delivered_text, plan_parts, trains_finalists
 from trainables.searching.hear_once import heard_once
@@ -65,7 +65,7 @@ def run_search(options: SearchOptions) -> None:
 def with_what_was_heard(prepared: Prepared) -> Prepared:
     """The search with the index of what its teacher heard, where a trial may learn from that."""
     job = prepared.job
-    if job.teacher is None or job.hearing is None or highest_distil_weight(prepared.space) == 0:
+    if job.teacher is None or job.hearing is None or highest(prepared.space, "distil.weight") == 0:
         return prepared
     hearing = heard_once(job.hearing, prepared.data, prepared.space.base.data)
     return replace(prepared, job=replace(job, teacher=replace(job.teacher, hearing=hearing)))

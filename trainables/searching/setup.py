@@ -12,7 +12,7 @@ from typing import Any
 from optuna.trial import FrozenTrial
 
 from sed_model.clips.pseudo_clips import PseudoLabels, read_pseudo_labels
-from sed_model.clips.training_data import TrainingData, check_leaks
+from sed_model.clips.training_data import TrainingData, check_events, check_leaks
 from sed_model.config.sed_config import load_config
 from sed_model.core.errors import ConfigError, DataError
 from sed_model.data.demo import write_demo_data
@@ -36,6 +36,7 @@ from trainables.searching.checks import (
     check_top_k,
     check_unused,
     check_workers,
+    highest,
 )
 from trainables.searching.data_checks import (
     check_data,
@@ -115,6 +116,7 @@ def prepare(options: SearchOptions, machine: ClusterInfo | None = None) -> Prepa
         data = demo_data(space)
     kind = validation_kind(data, space.base.data)
     check_used(parse_overrides(options.overrides), space.base, use_of(space, teacher, kind))
+    check_events(highest(space, "loss.strong_weight"), data)
     check_finalists(options.finalists, space, data)
     space = with_known_batch(space, data, max(1, options.n_workers))
     record = record_of(options, run, space, data)

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sed_model.clips.samplers import batch_size_for, with_batch_size
-from sed_model.clips.training_data import check_distil, check_leaks, n_training_recordings
+from sed_model.clips.training_data import check_distil, check_events, check_leaks, n_training_recordings
 from sed_model.config.sed_config import SedConfig, load_config
 from sed_model.config.stages import PARENTS, SUPERVISED_STAGES, plan_stages
 from sed_model.config.training import STAGE_NAMES
@@ -91,6 +91,7 @@ def run_training(options: TrainOptions) -> None:
         folder = read_configured(write_demo_data(root), config.data)
     kind = validation_kind(folder, config.data)
     check_used(parse_overrides(options.overrides), config, Use("train", stages, validation=kind))
+    check_events(config.loss.strong_weight, folder)
     if options.teacher is not None:
         teacher = RunFolder(options.teacher)
         check_same_data(teacher, teacher.read_search(), folder)

@@ -93,6 +93,7 @@ NEEDS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "data.split_seed": ("data.validation", ("folds", "auto")),
     "data.soundscape_folds": ("data.validation", ("soundscapes", "auto")),
     "data.soundscape_prob": ("data.soundscape_folds", (4, *range(2, 51))),
+    "loss.strong_weight": ("data.soundscape_folds", (4, *range(2, 51))),
     "optim.min_steps_per_epoch": ("optim.batch_size", (None,)),
     "model.pretrained": ("model.weights", (None,)),
     **{f"augment.wave.room_{name}": ("augment.wave.room_folder", (None,)) for name in GENERATED_ROOMS},
@@ -107,6 +108,7 @@ NOTHING_LEFT = {
 }
 """A key -> the share that leaves nothing to it where it is 1, and what that means."""
 NEEDS_SOME: dict[str, tuple[tuple[str, str], ...]] = {
+    "loss.strong_weight": (("data.soundscape_prob", "no clip is a labelled soundscape"),),
     "distil.last_stage": (("distil.weight", "no stage is distilled"),),
     "pseudo.same_class_share": (("pseudo.replace_share", "no clip is replaced"),),
     "augment.spec.freq_mask_bands": (("augment.spec.freq_masks", "there is none"),),
@@ -166,7 +168,7 @@ def unused_reason(name: str, config: SedConfig, use: Use) -> str:
     reason = _foreign(name, use)
     if reason or not use.stages:
         return reason
-    if name.startswith("loss."):
+    if name.startswith("loss.") and name not in NEEDS:
         return _of_another_loss(name, config, use)
     if name == "distil.weight":
         return _never_distilled(config, use)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -93,3 +94,81 @@ def test_without_parts_no_soundscape_trains(tiny_data: TrainingData, always: Sed
     data = opened(tiny_data, config)
     assert data.split.soundscapes_train == ()
     assert len(data.split.soundscapes_validation) == 2
+
+
+# --- events with onset and offset
+
+
+def with_events(data: TrainingData, *events: tuple[float, float, str]) -> TrainingData:
+    """Events (start, end, class) in both soundscapes."""
+    rows = [(f"train_soundscapes/S{number}.wav", *event) for number in range(2) for event in events]
+    table = pd.DataFrame(rows, columns=["path", "start_s", "end_s", "primary_label"])
+    return replace(data, folder=replace(data.folder, soundscape_events=table))
+
+
+def events_of(data: TrainingData, config: SedConfig, n_clips: int = 40) -> set[tuple[tuple[float, ...], ...]]:
+    """The rows of events of some clips, without padding."""
+    clips = TrainingClips(data, config, "train_bce")
+    tables = [clips[ClipKey(0, position, 0)].events for position in range(n_clips)]
+    assert len({table.shape for table in tables}) == 1
+    return {tuple(tuple(round(x, 4) for x in row) for row in table.tolist() if row[0] >= 0) for table in tables}
+
+
+def test_a_clip_has_the_events_of_its_window_as_shares(tiny_data: TrainingData, always: SedConfig) -> None:
+    """Clips of 1.5 s around windows of 1 s. The event from 1.75 s to 2.5 s is cut at 2 s, where one window ends.
+
+    Clip of window 0: from 0 s; 1: from 0.75 s; 2: from 1.75 s. A point at 0.3 s.
+    """
+    config = always.with_overrides({"data.window_s": 1.5, "loss.strong_weight": 0.5})
+    data = with_events(opened(tiny_data, config), (0.3, 0.3, "1139490"), (1.75, 2.5, "grekis"), (1.5, 1.6, "abethr1"))
+    second = ((1.0, 0.5, 0.5667), (2.0, 0.6667, 0.8333))
+    first, third = ((0.0, 0.2, 0.2),), ((2.0, 0.1667, 0.5),)
+    found = events_of(data, config)
+    assert {tuple(sorted(rows)) for rows in found} == {(), first, second, third}
+
+
+def test_without_a_weight_batches_are_as_without_events(tiny_data: TrainingData, always: SedConfig) -> None:
+    """Bit by bit; and with one all but the events."""
+    event = (0.25, 0.5, "grekis")
+    plain, timed = opened(tiny_data, always), with_events(opened(tiny_data, always), event)
+    weighted = always.with_overrides({"loss.strong_weight": 0.5})
+    sets = [TrainingClips(*one, "train_bce") for one in ((plain, always), (timed, always), (timed, weighted))]
+    for position in range(12):
+        without, unused, used = (clips[ClipKey(0, position, position)] for clips in sets)
+        assert all(torch.equal(*pair) for pair in zip(without, unused, strict=True))
+        assert all(torch.equal(*pair) for pair in zip(without[:-1], used[:-1], strict=True))
+        assert (without.events.shape, used.events.shape) == ((0, 3), (1, 3))
+
+
+def test_a_soundscape_that_is_repeated_to_fill_a_clip_has_no_events(tiny_data: TrainingData, always: SedConfig) -> None:
+    """Of 6 s, for a window of 7 s: what is listed at 0.3 s sounds again at 6.3 s."""
+    config = always.with_overrides({"data.window_s": 7.0, "loss.strong_weight": 0.5})
+    assert events_of(with_events(opened(tiny_data, config), (0.25, 0.5, "grekis")), config) == {()}
+
+
+def test_recordings_and_cross_entropy_have_no_events(tiny_data: TrainingData, always: SedConfig) -> None:
+    config = always.with_overrides({"loss.strong_weight": 0.5})
+    data = with_events(opened(tiny_data, config), (0.25, 0.5, "grekis"))
+    assert events_of(data, config.with_overrides({"data.soundscape_prob": 0.0})) == {()}
+    assert TrainingClips(data, config, "pretrain_ce")[ClipKey(0, 0, 0)].events.shape == (0, 3)
+
+
+@pytest.mark.parametrize("backend", ["audiomentations", "spectral"])
+def test_events_are_stretched_with_their_clip(tiny_data: TrainingData, always: SedConfig, backend: str) -> None:
+    """Second 2 is the part from 1/6 on of its clip of 1.5 s, the event that from 1/3 to 1/2; then all play faster."""
+    faster = {"augment.wave.prob": 1.0, "augment.wave.stretch_prob": 1.0, "augment.wave.stretch_min_rate": 1.0}
+    changes = faster | {
+        "data.window_s": 1.5,
+        "loss.strong_weight": 0.5,
+        "augment.backend": backend,
+        "augment.mix.prob": 0.0,
+    }
+    config = always.with_overrides(changes)
+    clips = TrainingClips(with_events(opened(tiny_data, config), (2.25, 2.5, "grekis")), config, "train_bce")
+    batches = [clips[ClipKey(0, position, 0)] for position in range(30)]
+    timed = [batch for batch in batches if batch.events[0, 0] >= 0]
+    starts = [batch.part[0].item() for batch in timed]
+    assert len(set(starts)) > 2
+    assert 1 / 6 / 1.25 - 1e-4 < min(starts) < max(starts) < 1 / 6
+    for batch, start in zip(timed, starts, strict=True):
+        assert batch.events[0].tolist() == pytest.approx([2, 2 * start, 3 * start], abs=1e-5)

@@ -12,11 +12,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sed_model.audio.audio_files import list_audio
 from sed_model.core.errors import DataError
+from sed_model.core.label_tracks import TRACK_SUFFIXES, tracks
+from sed_model.core.label_tracks import Event as Heard
 from sed_model.data.annotation_events import NO_CALL, Event
 from sed_model.data.annotation_formats import ReadingRules
 from sed_model.data.annotations import ImportedLabels, WindowRules, import_annotations, join_events, windows_of
+from sed_model.data.label_rows import LabelledFiles
+from sed_model.data.soundscape_events import read_soundscape_events
 from sed_model.data.soundscape_labels import read_soundscape_labels
+from sed_model.data.tables import Notes
+from sed_model.predict.events import event_table as predicted_table
 from tests.hostile import drawn
 from tests.sed_model.csv_folder import GOOD
 from tests.tiny_data import RATE_HZ, write_wav
@@ -249,3 +256,50 @@ def test_joined_events_cover_the_same_seconds_and_never_touch(spans: list[tuple[
     assert covered(joined).equals(covered(events))
     gaps = [b.start_s - a.end_s for a, b in pairwise(joined) if a.label == b.label]
     assert all(gap > 0 for gap in gaps)
+
+
+# --- the events themselves
+
+
+def test_events_keep_their_times_beside_the_labels(import_from: Import) -> None:
+    """Joined where they touch, cut at the end of the audio; a point in time stays one."""
+    imported = import_from({"S1.txt": "1.25\t2\tgrekis\n2\t3.5\tgrekis\n18\t25\tgrekis\n5\t5\t1139490\n"})
+    assert imported.timed.to_numpy().tolist() == [
+        ["S1.wav", 5.0, 5.0, "1139490"],
+        ["S1.wav", 1.25, 3.5, "grekis"],
+        ["S1.wav", 18.0, 22.0, "grekis"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("table", "rules", "timed"),
+    [
+        ("filename,start,end,label\nS1.wav,5,10,grekis\nS1.wav,5,9,grekis\n", {}, [["S1.wav", 5.0, 9.0, "grekis"]]),
+        ("filename,minute,label\nS3.wav,0,grekis\n", {"target_s": 60.0}, []),
+    ],
+)
+def test_labels_of_whole_windows_are_no_events(
+    root: Path, import_from: Import, table: str, rules: dict[str, float], timed: list[object]
+) -> None:
+    """They say that something calls in a window, and nothing of when."""
+    write_wav(root / "train_soundscapes" / "S3.wav", np.zeros(60 * RATE_HZ, np.float32))
+    imported = import_from({"t.csv": table}, **rules)
+    assert imported.timed.to_numpy().tolist() == timed
+    assert "events that are whole windows, whose times are not kept: 1" in imported.notes
+
+
+def test_what_predict_wrote_comes_back_as_events(root: Path, import_from: Import) -> None:
+    """To the millisecond, each once though three tables hold it; its score is not kept."""
+    heard = [Heard(1.2, 1.9, "grekis", 0.9), Heard(1.5, 7.25, "1139490", 0.6)]
+    texts = dict(zip(TRACK_SUFFIXES, tracks(heard, (50.0, 4000.0)).values(), strict=True))
+    files = {f"S1{suffix}": text for suffix, text in texts.items()}
+    imported = import_from(files | {"events.csv": predicted_table([("S1.wav", heard)]).to_csv(index=False)})
+    assert imported.timed.to_numpy().tolist() == [["S1.wav", 1.5, 7.25, "1139490"], ["S1.wav", 1.2, 1.9, "grekis"]]
+
+
+def test_the_house_reads_the_events_that_are_written(root: Path, import_from: Import) -> None:
+    imported = import_from({"S1.txt": "1\t2\tgrekis\n18\t25\tgrekis\n"})
+    imported.timed.to_csv(root / "train_soundscapes_events.csv", index=False)
+    files = LabelledFiles(list_audio(root, "train_soundscapes"), CLASSES, 5.0)
+    events = read_soundscape_events(root / "train_soundscapes_events.csv", files, Notes())
+    assert events[["start_s", "end_s"]].to_numpy().tolist() == [[1.0, 2.0], [18.0, 22.0]]

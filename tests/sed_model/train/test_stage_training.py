@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from sed_model.clips.dataset import Batch, EpochLoaders
-from sed_model.clips.training_data import TrainingData
+from sed_model.clips.training_data import TrainingData, open_training_data
 from sed_model.config.sed_config import SedConfig
 from sed_model.config.stages import plan_stages
-from sed_model.core.errors import TrainingError
+from sed_model.core.errors import ConfigError, TrainingError
 from sed_model.model.devices import Runtime
 from sed_model.model.network import SedModel, SedOutput
 from sed_model.model.shares import Share
+from sed_model.train.fit import fit
 from sed_model.train.losses import consistency
 from sed_model.train.optim import learning_rate
 from sed_model.train.stage_training import Place, StageTraining, loudest_inside
+from tests.sed_model.fit_jobs import job
 
 CPU = Runtime(torch.device("cpu"), None)
 
@@ -449,3 +453,107 @@ def test_a_state_comes_back(setting: Setting) -> None:
     assert stats[0] == stats[1]
     for name, value in weights(first).items():
         assert torch.equal(value, second.model.state_dict()[name])
+
+
+# --- events with onset and offset
+
+
+def timed(setting: Setting, **overrides: Any) -> tuple[StageTraining, Batch]:
+    """A stage, and its first batch with an event of class 2 in the middle third of clip 0, whose label it is."""
+    training = setting.training(augment__mix__prob=0.0, **overrides)
+    training.model.eval()
+    batch = Batch(*next(iter(training.loaders.training(1))))
+    labels = torch.zeros(4, 3)
+    labels[0, 2] = 1
+    events = torch.tensor([[[2.0, 1 / 3, 2 / 3]], *[[[-1.0, 0.0, 0.0]]] * 3])
+    return training, batch._replace(targets=labels, events=events, part=torch.tensor([[0.0, 1.0]] * 4))
+
+
+def of_batch(training: StageTraining, batch: Batch) -> float:
+    return training.loss(batch, Place(training.plan.name, 1, 1, ()), Share(4)).item()
+
+
+@pytest.mark.parametrize("weight", [0.25, 1.0])
+def test_frames_cost_their_entropy_by_the_weight(setting: Setting, weight: float) -> None:
+    """By hand: the mean over the frames and classes of the one clip with an event, added to the stage's loss."""
+    seen: list[torch.Tensor] = []
+
+    def note(output: SedOutput, _: int) -> SedOutput:
+        seen.append(output.frame_logits.detach())
+        return output
+
+    plain = of_batch(*timed(setting, loss__strong_weight=0.0))
+    with_term = of_batch(*timed(setting, loss__strong_weight=weight, spoil=note))
+    frames = seen[0][0]
+    centres = (np.arange(len(frames)) + 0.5) / len(frames)
+    targets = torch.zeros_like(frames)
+    targets[(centres >= 1 / 3) & (centres < 2 / 3), 2] = 1
+    term = -(targets * frames.sigmoid().log() + (1 - targets) * (-frames).sigmoid().log()).mean()
+    assert 0 < targets.sum() < len(frames)
+    assert with_term == pytest.approx(plain + weight * term.item(), abs=1e-6)
+
+
+def test_frames_outside_the_part_of_the_label_have_no_target(setting: Setting) -> None:
+    """Loud frames of all classes in the second half cost nothing where the label is for the first."""
+
+    def loud(output: SedOutput, _: int) -> SedOutput:
+        frames = output.frame_logits.clone()
+        frames[:, frames.shape[1] // 2 + 1 :] += 50.0
+        return SedOutput(output.clip_logits, frames)
+
+    losses = []
+    for spoil in (None, loud):
+        training, batch = timed(setting, loss__strong_weight=1.0, spoil=spoil)
+        losses.append(of_batch(training, batch._replace(part=torch.tensor([[0.0, 0.5]] * 4))))
+    assert losses[0] == pytest.approx(losses[1])
+
+
+def test_without_an_event_in_a_batch_a_weight_changes_nothing(setting: Setting) -> None:
+    losses = []
+    for weight in (0.0, 1.0):
+        training, batch = timed(setting, loss__strong_weight=weight)
+        losses.append(of_batch(training, batch._replace(events=torch.tensor([[[-1.0, 0.0, 0.0]]] * 4))))
+    assert losses[0] == losses[1]
+
+
+def test_both_views_of_a_clip_have_its_events(setting: Setting) -> None:
+    """Without masks and dropout they are one: the term counts once."""
+    terms = []
+    for views in (0.0, 1.0):
+        of_stage = {"stage": "pseudo", "pseudo__consistency_weight": views}
+        losses = [of_batch(*timed(setting, loss__strong_weight=weight, **of_stage)) for weight in (0.0, 1.0)]
+        terms.append(losses[1] - losses[0])
+    assert terms[0] > 0.01
+    assert terms[1] == pytest.approx(terms[0], abs=1e-6)
+
+
+def test_without_a_weight_a_training_is_as_without_events(setting: Setting) -> None:
+    """To the last bit: losses and weights of two epochs with labelled soundscapes, mixed."""
+    rows = [(f"train_soundscapes/S{number}.wav", 2.2, 2.7, "grekis") for number in range(2)]
+    table = pd.DataFrame(rows, columns=["path", "start_s", "end_s", "primary_label"])
+    config = setting.config.with_overrides({"data.soundscape_folds": 2, "data.soundscape_prob": 0.8})
+    folder = setting.data.folder
+    found = []
+    for events, weight in ((None, 0.0), (table, 0.0), (table, 1.0)):
+        data = open_training_data(replace(folder, soundscape_events=events), config, progress=False)
+        training = Setting(data, config).training(loss__strong_weight=weight)
+        losses = []
+        for epoch in (1, 2):
+            torch.manual_seed(epoch)
+            losses.append(training.train_epoch(epoch).loss)
+        found.append((losses, weights(training)))
+    assert found[0][0] == found[1][0] != found[2][0]
+    assert all(torch.equal(value, found[1][1][name]) for name, value in found[0][1].items())
+
+
+@pytest.mark.parametrize("missing", ["events", "labels"])
+def test_times_that_the_data_does_not_have_are_refused_before_training(
+    setting: Setting, tmp_path: Path, missing: str
+) -> None:
+    table = pd.DataFrame([("S0", 1.0, 2.0, "grekis")], columns=["path", "start_s", "end_s", "primary_label"])
+    folder = setting.data.folder
+    folder = folder if missing == "events" else replace(folder, soundscape_labels=None, soundscape_events=table)
+    config = setting.config.with_overrides({"loss.strong_weight": 0.5})
+    told = rf"strong_weight=0\.5: needs .* has no train_soundscapes_{missing}\.csv; .*import_annotations, or set"
+    with pytest.raises(ConfigError, match=told):
+        fit(job(config, tmp_path), replace(setting.data, folder=folder))

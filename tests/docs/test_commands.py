@@ -87,7 +87,7 @@ RUN.sort(key=lambda command: ("demo_data" not in command, COMMAND_PAGES[command]
 
 STAND_FOR = {
     r" --gpus-per-(trial|worker) \d": "",  # as the tutorial says where there is no GPU
-    r"--soundscapes DIR\b": "--soundscapes birdclef-2025/test_soundscapes",
+    r"--soundscapes DIR(?=\s|$)": "--soundscapes birdclef-2025/test_soundscapes",
     r"\bDIR\b": "birdclef-2025",
     r"\bNAME\b": "second",
     r"\bFILE\b": "pooling.yaml",

@@ -53,9 +53,9 @@ class OneBatch:
         yield self.batch
 
 
-def log_mel_batch(batch_size: int, config: SedConfig) -> Batch:
+def image_batch(batch_size: int, config: SedConfig) -> Batch:
     generator = torch.Generator().manual_seed(0)
-    shape = (batch_size, config.front_end.n_mels, n_frames_in(config.data.window_s, config.front_end))
+    shape = (batch_size, 1, config.front_end.n_mels, n_frames_in(config.data.window_s, config.front_end))
     targets = F.one_hot(torch.arange(batch_size) % N_CLASSES, N_CLASSES).float()
     return Batch(
         torch.rand(shape, generator=generator),
@@ -73,7 +73,7 @@ def log_mel_batch(batch_size: int, config: SedConfig) -> Batch:
 def plain_step(config: SedConfig, batch: Batch) -> Callable[[int], object]:
     model = SedModel(config, N_CLASSES).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=1e-4)
-    images = batch.inputs.unsqueeze(1)
+    images = batch.inputs
 
     def step(_: int) -> None:
         loss = F.binary_cross_entropy_with_logits(model(images).clip_logits, batch.targets)
@@ -99,7 +99,7 @@ def main() -> int:
         config = SedConfig().with_overrides(
             {"model.backbone": backbone, "model.pretrained": False, "augment.mix.domain": "spectrogram"}
         )
-        batch = log_mel_batch(batch_size, config)
+        batch = image_batch(batch_size, config)
         torch.manual_seed(0)
         sides = [Side(plain_step(config, batch)), Side(our_step(config, batch))]
         holds.append(

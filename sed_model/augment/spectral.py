@@ -34,21 +34,20 @@ class SpectralImages:
     """What the backbone sees of augmented clips: with `multi_resolution` both log-mels, augmented alike."""
 
     def __init__(self, front_end: FrontEnd, settings: WaveAugment, multi_resolution: bool) -> None:
-        self._log_mels = [
-            SpectralFrontEnd(front_end, settings, short) for short in (False, True)[: 1 + multi_resolution]
-        ]
+        kinds = (False, True) if multi_resolution else (False,)
+        self._log_mels = [SpectralFrontEnd(front_end, settings, short) for short in kinds]
 
     def stretched(self, waveform: Samples, seed: int) -> tuple[Float32[np.ndarray, "channels mels frames"], float]:
-        """The image of an augmented clip, and how many times as fast the clip plays."""
-        images, rates = zip(*(log_mel.stretched(waveform, seed) for log_mel in self._log_mels), strict=True)
-        return np.stack(images), rates[0]
+        """The image of an augmented clip, and how many times as fast it plays: its start stays, all else moves."""
+        draw = self._log_mels[0].draw(seed)
+        return np.stack([log_mel.render(waveform, draw) for log_mel in self._log_mels]), draw.stretch_rate
 
 
 class SpectralFrontEnd:
     """Augmented log-mels of waveforms, on one CPU core; the same seed gives the same result.
 
     Args:
-        short: log-mels of `fast_mel.ShortMel`; the same seed draws the same augmentation for both kinds.
+        short: log-mels of `fast_mel.ShortMel`.
 
     Raises:
         ConfigError: at construction, where a folder of sounds cannot be used.
@@ -64,12 +63,11 @@ class SpectralFrontEnd:
 
     def augmented_log_mel(self, waveform: Samples, seed: int) -> LogMels:
         """Log-mel of an augmented clip (int16 or float32), 0..1."""
-        return self.stretched(waveform, seed)[0]
+        return self.render(waveform, self.draw(seed))
 
-    def stretched(self, waveform: Samples, seed: int) -> tuple[LogMels, float]:
-        """The augmented log-mel, and how many times as fast the clip plays: its start stays, all else moves."""
-        draw = draw_wave(self._settings, len(self._rooms), len(self._backgrounds), np.random.default_rng(seed))
-        return self.render(waveform, draw), draw.stretch_rate
+    def draw(self, seed: int) -> WaveDraw:
+        """What happens to a clip; the same for log-mels of both kinds."""
+        return draw_wave(self._settings, len(self._rooms), len(self._backgrounds), np.random.default_rng(seed))
 
     def render(self, waveform: Samples, draw: WaveDraw) -> LogMels:
         """Log-mel of a clip with given parameters, 0..1."""

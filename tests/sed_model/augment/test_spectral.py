@@ -17,7 +17,7 @@ from torchaudio.functional import phase_vocoder
 
 from sed_model.audio.decoding import decode
 from sed_model.augment.sound_folders import open_rooms
-from sed_model.augment.spectral import SpectralFrontEnd
+from sed_model.augment.spectral import SpectralFrontEnd, SpectralImages
 from sed_model.augment.wave_draw import Background, Filter, Limit, Span, WaveDraw, draw_wave, filter_power
 from sed_model.config.augment import WaveAugment
 from sed_model.config.sed_config import FrontEnd
@@ -305,6 +305,7 @@ def test_the_rate_that_is_told_is_the_one_that_was_drawn() -> None:
     settings = settings.model_copy(update={f"{name}_pass_prob": 0.0 for name in ("band", "high", "low")})
     wave = np.zeros(4 * front_end.sample_rate_hz, np.float32)
     wave[len(wave) // 2 - 800 : len(wave) // 2 + 800] = np.random.default_rng(0).normal(0, 0.1, 1600)
-    log_mel, rate = SpectralFrontEnd(front_end, settings).stretched(wave, seed=1)
+    image, rate = SpectralImages(front_end, settings, multi_resolution=True).stretched(wave, seed=1)
     assert rate != 1
-    assert int(log_mel.sum(axis=0).argmax()) / log_mel.shape[1] == pytest.approx(0.5 / rate, abs=0.02)
+    for log_mel in image:
+        assert int(log_mel.sum(axis=0).argmax()) / log_mel.shape[1] == pytest.approx(0.5 / rate, abs=0.02)

@@ -44,7 +44,7 @@ class Command:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", module, *map(str, arguments)],
                 cwd=ROOT,
-                env=inherited | {"PYTHONDONTWRITEBYTECODE": ""} | environment,
+                env={**inherited, "PYTHONDONTWRITEBYTECODE": "", **environment},
                 stdout=output,
                 stderr=errors,
                 start_new_session=True,

@@ -40,8 +40,9 @@ def interleaved_ms(sides: Iterable[Side], n_rounds: int) -> list[float]:
     return [float(np.median(times)) for times in times_ms]
 
 
-def report(name: str, plain_ms: float, ours_ms: float, target: float) -> bool:
-    """Print the result; whether the ratio reaches the target."""
+def report(name: str, times_ms: Iterable[float], target: float) -> bool:
+    """Print the result of both sides, the plain one first; whether the ratio reaches the target."""
+    plain_ms, ours_ms = times_ms
     ratio = plain_ms / ours_ms
     return print_result(
         name, plain=plain_ms, ours=ours_ms, unit="ms CPU", ratio=ratio, target=target, holds=ratio >= target

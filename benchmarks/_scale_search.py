@@ -34,7 +34,7 @@ from trainables.searching.recorder import Recorder
 from trainables.searching.searcher import SedSearcher
 from trainables.searching.setup import Prepared
 from trainables.searching.tune_run import search
-from trainables.spaces.load import load_space
+from trainables.spaces.load import load_space, with_settings
 from trainables.spaces.search_space import SearchSpace
 from trainables.spaces.settings import AshaSettings
 from trainables.trials.trial import SearchJob

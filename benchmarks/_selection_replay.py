@@ -102,7 +102,7 @@ class SetReplay:
         own = of_rows(pairs[self.variant], candidates)
         twins = {row: self._twins(row) for row in candidates}
         judging = weights == 0 if validation.part == "test" else np.ones(self.n_files["test"])
-        search = Search(candidates, scores, self.variant, agreed, own.macro_auc(resampled), twins)
+        search = Search(candidates, scores, self.variant, agreed, own.macro_auc(resampled.astype(np.float64)), twins)
         return search, judging[None].astype(np.float64)
 
     def _twins(self, row: int) -> tuple[int, ...]:

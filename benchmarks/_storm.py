@@ -27,6 +27,7 @@ EARLY = 0.2
 START_UP_S = 15.0
 VICTIMS: dict[str, Callable[[str], bool]] = {
     "trial": lambda name: name.startswith("ray::ImplicitFunc"),
+    "training": lambda name: name.startswith("ray::ImplicitFunc"),
     "worker": lambda name: name.startswith("ray::") and "Agent" not in name and "ImplicitFunc" not in name,
     "raylet": lambda name: "raylet/raylet" in name.partition(" ")[0],
     "gcs": lambda name: name.partition(" ")[0].endswith("gcs_server"),
@@ -83,6 +84,8 @@ class Storm:
     agents_gone_s: list[float] = field(default_factory=list)
     """The same of Ray's agents, where they outlived the others."""
     dying: list[Dead] = field(default_factory=list)
+    struck_in: int = -1
+    """The last session of which a finalist's training was killed."""
 
     def rage(self, start: Callable[[int], Command], ready: str, look: Callable[[], list[str]]) -> None:
         """Until the command ends with status 0.
@@ -120,10 +123,7 @@ class Storm:
             kill = self.kills.pop(0)
             if not (kill.early and kill.kind == "driver"):
                 command.wait_until(lambda: ready in command.output, SILENT_S, 0.05)
-            end_s = time.monotonic() + kill.gap_s
-            while command.runs and time.monotonic() < end_s:
-                self.bury()
-                time.sleep(0.02)
+            command.wait_until(self.bury, kill.gap_s, 0.02)
             if kill.kind in ("trial", "worker"):
                 # A trial whose process dies is tried again once: not the same one, nor the next, which may have it now.
                 names = list(dict.fromkeys(started(command.output)))
@@ -132,7 +132,13 @@ class Storm:
                     self.counts["missed"] += 1
                     continue
                 n_struck = len(names)
-            struck = command.runs and self.strike(kill.kind, command)
+            if kill.kind == "training":
+                # One that dies is tried again once, and another may have been struck before: one a session is safe.
+                if self.struck_in == len(self.outputs):
+                    self.counts["missed"] += 1
+                    continue
+                self.struck_in = len(self.outputs)
+            struck = command.process.poll() is None and self.strike(kill.kind, command)
             self.counts[f"killed {kill.kind}" if struck else "missed"] += 1
             if struck and kill.kind in ("raylet", "gcs", "agent"):
                 return  # the command cannot go on for long

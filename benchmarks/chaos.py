@@ -1,4 +1,4 @@
-"""Searches and ensembles under random kills: nothing may be lost, done twice, inconsistent, or left behind.
+"""Searches, ensembles, probes, chains under random kills: nothing may be lost, done twice, inconsistent, left behind.
 
     python benchmarks/chaos.py [--trials 60] [--kills 12] [--seed 0] [--part local|cluster|..] [--keep DIR]
 
@@ -8,6 +8,10 @@ local     a quarter of it with a Ray of its own; driver, trials and Ray's proces
 cluster   the search on a Ray that goes on, two trials at a time; CPUs and placement groups have to come back
 workers   trials whose Ray Train workers, controllers and actors are killed
 ensemble  a labelling job whose driver and actors are killed; its labels have to equal those of an undisturbed one
+finalists the search of two trials whose finalists train on parts of labelled soundscapes; driver and trainings are
+          killed. All models have to equal those of an undisturbed one
+hear      a foreign model hears recordings, and probes are fitted; driver and actors are killed. The same
+chain     the whole road from a data folder to a Kaggle folder; the driver is killed. Every step has to be done once
 
 Kills are drawn from --seed; when they strike depends on the machine as well. Each part has --kills of them (workers a
 third, where one costs half a minute), and runs to its end afterwards. One JSON line per part, with counts; the exit
@@ -21,9 +25,7 @@ folder of 0 bytes for each dashboard.
 from __future__ import annotations
 
 import argparse
-import atexit
 import contextlib
-import json
 import os
 import shutil
 import signal
@@ -31,7 +33,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,83 +40,19 @@ import numpy as np
 import pandas as pd
 import psutil
 import ray
-from _command import Command, title
+from _chaos_place import SPACE, Place, report, storm_counts
+from _chaos_roads import chain, finalists, hear
+from _command import title
 from _run_checks import Ledger, check_equal, ended, left_over, problems_of, started
 from _storm import GONE_WITHIN_S, VICTIMS, Storm, draw_kills
 from ray.util import placement_group_table
 
 from sed_model.data.demo import write_demo_data
 
-SPACE = """
-base:
-  front_end: {sample_rate_hz: 8000, n_fft: 512, hop_length: 200, n_mels: 48, f_min_hz: 50, f_max_hz: 4000}
-  model: {backbone: mobilenetv3_small_050, pretrained: false}
-  augment: {wave: {prob: 0.0}}
-  data: {window_s: 5}
-  optim: {batch_size: 16, min_steps_per_epoch: 1}
-  stages: {pretrain_ce: {epochs: 3}, train_bce: {epochs: 3}}
-  pseudo: {keep_class: 0.05, keep_window: 0.05, max_share: 50.0}
-search: {stages: [pretrain_ce, train_bce], scheduler: {asha: {grace_period: 2, reduction_factor: 2}}}
-space:
-  stages.pretrain_ce.lr: {loguniform: [1.0e-4, 1.0e-2]}
-  model.pool_type:       {choice: [avg, max, gem]}
-"""
 N_SOUNDSCAPES = 48
 N_CPUS = 2
 EXIT_TERMINATED = 143
 FLAT_MIB_A_TRIAL, FLAT_FILES = 0.5, 5
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where all parts work: data, space, logs, runs."""
-
-    base: Path
-    n_trials: int
-    n_kills: int
-
-    @property
-    def reference(self) -> Path:
-        """The run that nothing disturbed."""
-        return self.base / "soak" / "run"
-
-    def command(self, module: str, part: str, session: int, *words: object) -> Command:
-        environment = {"SED_CACHE_DIR": str(self.base / "cache"), "TMPDIR": str(self.base / "tmp")}
-        (self.base / part).mkdir(exist_ok=True)
-        log = self.base / part / f"session_{session:02d}.log"
-        command = Command(module, *words, log=log, environment=environment)
-        atexit.register(command.end)
-        return command
-
-    def search(self, part: str, n_trials: int, *options: object) -> Callable[[int], Command]:
-        """Starts session n of the search of a part."""
-        place = ("--out", self.base / part, "--name", "run", "--no-pseudo-labels", *options)
-        new = ("--space", self.base / "tiny.yaml", "--data", self.base / "data", "--num-trials", n_trials)
-
-        def start(session: int) -> Command:
-            begun = (self.base / part / "run" / "search.yaml").is_file()
-            words = ("--resume", *place) if begun else (*new, *place)
-            return self.command("trainables.search", part, session, *words)
-
-        return start
-
-
-def report(name: str, problems: list[str], **counts: Any) -> bool:
-    """Print the part's JSON line, and what does not hold; whether all does."""
-    for problem in problems:
-        print(f"{name}: {problem}", file=sys.stderr, flush=True)
-    print(json.dumps({"name": name, **counts, "problems": len(problems), "holds": not problems}), flush=True)
-    return not problems
-
-
-def storm_counts(storm: Storm) -> dict[str, Any]:
-    return {
-        "duration_s": round(time.monotonic() - storm.start_s),
-        "sessions": len(storm.outputs),
-        **dict(sorted(storm.counts.items())),
-        "gone_s": max(storm.gone_s, default=0),
-        "agents_gone_s": max(storm.agents_gone_s, default=0),
-    }
 
 
 def check_search(storm: Storm, run: Path, n_trials: int) -> list[str]:
@@ -300,7 +237,8 @@ def main() -> int:
 
 
 PARTS: dict[str, Callable[[Place, np.random.Generator], bool]] = {
-    "local": local, "cluster": cluster, "workers": workers, "ensemble": ensemble,
+    "local": local, "cluster": cluster, "workers": workers, "ensemble": ensemble, "finalists": finalists,
+    "hear": hear, "chain": chain,
 }  # fmt: skip
 NEED_SOAK = ("local", "ensemble")
 """They are compared with the undisturbed search, or label with its models."""

@@ -141,8 +141,8 @@ def measure(folder: Path) -> bool:
         return Side(run, WINDOWS_A_ROUND)
 
     plain_ms, wave_ms, spectral_ms = interleaved_ms([side(plain), side(by_wave), side(by_spectrum)], N_ROUNDS)
-    wave_holds = report("input_path_10s_audiomentations", plain_ms, wave_ms, WAVE_TARGET)
-    return report("input_path_10s_spectral", plain_ms, spectral_ms, SPECTRAL_TARGET) and wave_holds
+    wave_holds = report("input_path_10s_audiomentations", (plain_ms, wave_ms), WAVE_TARGET)
+    return report("input_path_10s_spectral", (plain_ms, spectral_ms), SPECTRAL_TARGET) and wave_holds
 
 
 def main() -> int:

@@ -26,8 +26,8 @@ def main() -> int:
     ]
     plain_ms, chunked_ms, kernel_ms = interleaved_ms(sides, N_ROUNDS)
     holds = [
-        report("log_mel_10s_library_calls", plain_ms, chunked_ms, LIBRARY_TARGET),
-        report("log_mel_10s_kernel", plain_ms, kernel_ms, KERNEL_TARGET),
+        report("log_mel_10s_library_calls", (plain_ms, chunked_ms), LIBRARY_TARGET),
+        report("log_mel_10s_kernel", (plain_ms, kernel_ms), KERNEL_TARGET),
     ]
     if difference > 1e-4:
         print(f"the kernel differs from torchaudio by {difference:.2g}", file=sys.stderr)

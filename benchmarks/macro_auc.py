@@ -26,7 +26,7 @@ def main() -> int:
     scores = (targets * 0.1 + rng.random((N_ROWS, N_CLASSES))).round(3)  # about ten windows share a score
     difference = abs(plain_macro_auc(targets, scores) - macro_auc(targets, scores))
     sides = [Side(lambda _: plain_macro_auc(targets, scores)), Side(lambda _: macro_auc(targets, scores))]
-    holds = report("macro_auc_10000x206", *interleaved_ms(sides, N_REPEATS), TARGET_RATIO)
+    holds = report("macro_auc_10000x206", interleaved_ms(sides, N_REPEATS), TARGET_RATIO)
     if difference > FARTHEST:
         print(f"the sides differ by {difference:.2g}", file=sys.stderr)
     return 0 if holds and difference <= FARTHEST else 1

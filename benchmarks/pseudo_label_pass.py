@@ -110,7 +110,7 @@ def compare(name: str, members: Members, path: Path, target: float) -> bool:
         Side(lambda _: plain(members.torch, path), n_windows),
         Side(lambda _: ours(members.graphs, path), n_windows),
     ]
-    holds = report(name, *interleaved_ms(sides, N_ROUNDS), target)
+    holds = report(name, interleaved_ms(sides, N_ROUNDS), target)
     if difference > FARTHEST:
         print(f"{name}: the sides differ by {difference:.2g}", file=sys.stderr)
     return holds and difference <= FARTHEST

@@ -111,8 +111,8 @@ def main() -> int:
                 for step in PARTS[name].steps:
                     for figure, values in measured_apart(step, size, Path(folder)).items():
                         points[figure] |= {int(at): value for at, value in values.items()}
-        for figure, values in points.items():
-            holds &= report(figure, METRICS[figure], values)
+        for figure, by_size in points.items():
+            holds &= report(figure, METRICS[figure], by_size)
     return 0 if holds else 1
 
 

@@ -28,10 +28,12 @@ import torch
 from score_trial import score
 
 from sed_model.audio.windows import decode_as_cached
-from sed_model.augment.batch import LabelRule
+from sed_model.augment.batch import LabelRule, Mix
 from sed_model.clips.training_data import open_training_data
+from sed_model.config.augment import MixAugment
 from sed_model.config.sed_config import load_config
 from sed_model.config.stages import plan_stages
+from sed_model.config.training import Stage
 from sed_model.core.errors import UserError
 from sed_model.core.files import write_json
 from sed_model.data.recordings import read_data_folder
@@ -126,14 +128,18 @@ def settings(toggle: str) -> dict[str, Any]:
 @contextmanager
 def loudest_frames_by(toggle: str) -> Iterator[None]:
     """Train with the rule of a row of `MIXES`; cross-entropy goes without union, as ever."""
-    product = stage_training.loudest_rule
+    product = vars(stage_training)["loudest_rule"]
     if toggle in MIXES:
         rule = MIXES[toggle][1]
-        stage_training.loudest_rule = lambda _, stage, __: "convex" if stage.loss == "ce" else rule
+
+        def loudest_rule(settings: MixAugment, stage: Stage, mix: Mix) -> LabelRule:
+            return "convex" if stage.loss == "ce" else rule
+
+        vars(stage_training)["loudest_rule"] = loudest_rule
     try:
         yield
     finally:
-        stage_training.loudest_rule = product
+        vars(stage_training)["loudest_rule"] = product
 
 
 @torch.inference_mode()

@@ -27,6 +27,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import optuna
 import pandas as pd
 from _result import print_result
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
@@ -43,6 +44,8 @@ from trainables.spaces.settings import AshaSettings
 
 CURVES = Path(__file__).parent / "curves"
 METRIC = "best_macro_auc"
+NO_TUNE: Any = None
+"""The schedulers of trials that are replayed do not ask for it."""
 WITHIN = 0.99
 N_AT_A_TIME = 4
 SMALL_AT_A_TIME = 2
@@ -118,7 +121,7 @@ def replay(
             point = searcher.suggest(trial.trial_id)
             values = point["values"] if "values" in point else flat(point)
             trial.config |= {"drawn_by": point.get("drawn_by")}
-            scheduler.on_trial_add(None, trial)
+            scheduler.on_trial_add(NO_TUNE, trial)
             running.append(Running(trial, recorded.curve(values)))
             n_trials += 1
         for run in list(running):
@@ -128,7 +131,7 @@ def replay(
             history.append(best)
             finished = run.epoch == len(run.curve)
             result = {METRIC: score, "epoch": run.epoch, "training_iteration": run.epoch, "finished": finished}
-            stop = scheduler.on_trial_result(None, run.trial, result) == TrialScheduler.STOP
+            stop = scheduler.on_trial_result(NO_TUNE, run.trial, result) == TrialScheduler.STOP
             if stop or finished:
                 searcher.on_trial_complete(run.trial.trial_id, result)
                 running.remove(run)

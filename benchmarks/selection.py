@@ -79,7 +79,7 @@ def with_fitted(table: pd.DataFrame) -> pd.DataFrame:
             others = alike[(alike["set"] != of_set) & alike["rule"].isin(known)]
             if others.empty:
                 continue
-            best = others.groupby("rule")["gain"].mean().idxmax()
+            best = str(others.groupby("rule")["gain"].mean().idxmax())
             own = alike[(alike["set"] == of_set) & (alike["rule"] == best)]
             added.append(own.assign(rule=name, chosen=best))
     return pd.concat([table, *added], ignore_index=True)
@@ -99,7 +99,7 @@ def print_markdown(table: pd.DataFrame) -> None:
         print(f"\n### {of_set}, {n} candidates, files: {files}\n")
         print_rows(rows.set_index("rule")[figures])
     for files, rows in table.groupby("files", sort=False):
-        print(f"\n### All sets and numbers of candidates, files: {files}\n")
+        print("\n### All sets and numbers of candidates, files: " + str(files) + "\n")
         print_rows(across_sets(rows))
     if "chosen" in table:
         print("\n### How often the other sets chose what\n")
@@ -109,7 +109,7 @@ def print_markdown(table: pd.DataFrame) -> None:
 def print_rows(rows: pd.DataFrame) -> None:
     print("| rule | " + " | ".join(map(str, rows.columns)) + " |\n|" + "---|" * (rows.shape[1] + 1))
     for rule, figures in rows.iterrows():
-        print(f"| {rule} | " + " | ".join(told(str(name), value) for name, value in figures.items()) + " |")
+        print(f"| {rule!s} | " + " | ".join(told(str(name), value) for name, value in figures.items()) + " |")
 
 
 def told(name: str, value: float) -> str:

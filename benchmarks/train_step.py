@@ -102,9 +102,7 @@ def main() -> int:
         batch = image_batch(batch_size, config)
         torch.manual_seed(0)
         sides = [Side(plain_step(config, batch)), Side(our_step(config, batch))]
-        holds.append(
-            report(f"train_step_{backbone}_batch_{batch_size}", *interleaved_ms(sides, N_ROUNDS), TARGET_RATIO)
-        )
+        holds.append(report(f"train_step_{backbone}_batch_{batch_size}", interleaved_ms(sides, N_ROUNDS), TARGET_RATIO))
     return 0 if all(holds) else 1
 
 

@@ -77,7 +77,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    rows = pd.read_csv(options.out).to_dict("records") if options.out.exists() else []
+    rows: list[Any] = pd.read_csv(options.out).to_dict("records") if options.out.exists() else []
     done = {row["number"] for row in rows}
     points = [
         Point(number, values, options.data.absolute(), options.weights.absolute())

@@ -56,14 +56,14 @@ def leads_of(tables: Sequence[Table], score: str) -> pd.DataFrame:
 
 def choose(leads: pd.DataFrame, size: int) -> list[int]:
     """Numbers of at most so many complementary configurations, the best to begin with first; the default is none."""
-    nothing = leads.loc[DEFAULT]
-    left, best, chosen = leads.drop(index=DEFAULT), nothing, list[int]()
+    nothing, left = leads.loc[DEFAULT].to_numpy(), leads.drop(index=DEFAULT)
+    best, chosen = nothing, list[int]()
     while len(chosen) < size and len(left):
-        reached = left.clip(lower=best, axis=1).mean(axis=1)
-        number = reached.idxmax()
-        if reached[number] > best.mean() + ROUNDING:
-            chosen.append(int(number))
-            best, left = np.maximum(best, left.loc[number]), left.drop(index=number)
+        reached = np.maximum(left.to_numpy(), best)
+        place = int(reached.mean(axis=1).argmax())
+        if reached[place].mean() > best.mean() + ROUNDING:
+            chosen.append(int(left.index[place]))
+            best, left = reached[place], left.drop(index=left.index[place])
         elif best is nothing:
             break
         else:
@@ -139,7 +139,8 @@ def print_worth(rows: Sequence[dict[str, Any]]) -> None:
     by_trials = pd.DataFrame(rows).groupby("trials")
     means = by_trials.mean(numeric_only=True).reset_index()
     means["set"] = [f"mean of {n_sets} sets" for n_sets in by_trials.size()]
-    for row in [*rows, *means.to_dict("records")]:
+    columns = [str(column) for column in means.columns]
+    for row in [*rows, *(dict(zip(columns, values, strict=True)) for values in means.to_numpy())]:
         name = f"{row['set']}, {row['trials']} trials"
         facts = {key: round(float(value), 4) for key, value in row.items() if key not in ("set", "trials")}
         print(json.dumps({"name": name, **facts, "holds": bool(row["portfolio"] >= row["random"])}), flush=True)

@@ -143,7 +143,7 @@ def record(row: Row) -> None:
     windows["unlabelled"] = predict(members[-1:], folder, "unlabelled")
     row.file.parent.mkdir(parents=True, exist_ok=True)
     with replacing(row.file.with_suffix(".npz")) as temporary, temporary.open("wb") as stream:
-        arrays = {part: scores.astype(np.float16) for part, (scores, _, _) in windows.items()}
+        arrays: dict[str, Any] = {part: scores.astype(np.float16) for part, (scores, _, _) in windows.items()}
         np.savez_compressed(stream, epochs=np.stack(run.by_epoch), **arrays)
     truth_file = row.file.with_name("truth.npz")
     if not truth_file.is_file():
@@ -217,7 +217,7 @@ def windows_of(folder: DataFolder, part: str, config: SedConfig) -> list[tuple[s
     ]
 
 
-def truth_arrays(windows: Mapping[str, tuple[Any, NDArray[np.float32], list[str]]]) -> dict[str, NDArray[Any]]:
+def truth_arrays(windows: Mapping[str, tuple[Any, NDArray[np.float32], list[str]]]) -> dict[str, Any]:
     """What is true of the labelled and the test windows, and the file (counted from 0) that each window is of."""
     arrays: dict[str, NDArray[Any]] = {}
     for part, (_, targets, files) in windows.items():

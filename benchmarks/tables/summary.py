@@ -56,7 +56,7 @@ class Table:
 
     @cached_property
     def n_epochs(self) -> NDArray[np.int64]:
-        return self.rows["curve"].str.split().str.len().to_numpy()
+        return np.array([len(curve.split()) for curve in self.rows["curve"]])
 
 
 def read_tables(folder: Path) -> list[Table]:

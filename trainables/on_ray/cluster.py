@@ -18,7 +18,7 @@ from typing import Any
 
 import psutil
 
-from sed_model.core.errors import ConfigError
+from sed_model.core.errors import ConfigError, TrainingError
 from trainables.on_ray.ray_places import check_ray_folder, token_for_this_process
 
 QUIET_ENVIRONMENT = {
@@ -46,6 +46,10 @@ ALLOCATOR_ENVIRONMENT = {
 """glibc reads these when a process starts: Ray hands them to its workers."""
 PACKAGES = ("sed_model", "trainables")
 """What workers import. The nodes of a cluster get the driver's code, whatever is installed there."""
+SLOW_START = (
+    "Ray does not start within half a minute: other work keeps this machine busy, or its memory is short; wait for "
+    "that to end (python -m trainables.doctor shows what is free), and type the same command again."
+)
 ANSWER_S = 5.0
 SUBMITTED_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """Ray sets it for the command that `ray job submit` starts."""
@@ -96,6 +100,7 @@ def ray_session(address: str | None = None, dashboard: bool = True) -> Iterator[
     Raises:
         ConfigError: no cluster answers at the address, or it cannot be used from here; or a local one has no place for
             its sockets.
+        TrainingError: a local Ray does not start on a machine that is busy.
     """
     prepare_environment()
     import ray
@@ -126,6 +131,10 @@ def ray_session(address: str | None = None, dashboard: bool = True) -> Iterator[
         if address is None:
             raise
         raise ConfigError(_connection_problem(address, str(error).strip())) from None
+    except Exception as error:  # Ray raises nothing more exact where its own node takes longer than it waits
+        if "timed out during startup" not in str(error):
+            raise
+        raise TrainingError(SLOW_START) from None
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, on_sigterm)  # Ray's own would leave with status 15
     try:

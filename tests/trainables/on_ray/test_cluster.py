@@ -23,7 +23,7 @@ from ray.autoscaler._private.util import prepare_config, validate_config
 from ray.exceptions import AuthenticationError
 from tensorboardX.proto.event_pb2 import Event
 
-from sed_model.core.errors import ConfigError
+from sed_model.core.errors import ConfigError, TrainingError
 from sed_model.model.checkpoint import load_model
 from trainables.on_ray.cluster import (
     ALLOCATOR_ENVIRONMENT,
@@ -104,6 +104,16 @@ def refusal_of(monkeypatch: pytest.MonkeyPatch, error: Exception) -> str:
     with pytest.raises(ConfigError) as refusal, ray_session("auto"):
         pass
     return str(refusal.value)
+
+
+def test_a_machine_that_is_too_busy_for_ray_is_told_without_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def init(**options: object) -> None:
+        raise Exception("The current node timed out during startup. This could happen because some of the raylet ..")
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", init)
+    with pytest.raises(TrainingError, match="Ray does not start within half a minute: other work"), ray_session():
+        pass
 
 
 def test_another_version_is_named_with_the_repair(monkeypatch: pytest.MonkeyPatch) -> None:

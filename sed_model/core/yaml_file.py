@@ -20,13 +20,13 @@ def read_yaml(path: Path, within: Path | None = None) -> dict[str, Any]:
     """A YAML file whose top level is a mapping.
 
     Args:
-        within: a folder that no link may lead out of; the file may be no pipe then.
+        within: a folder that no link may lead out of; the file may be no pipe then, as one that a user names may be.
 
     Raises:
         ConfigError: the file is missing, is not YAML, holds something else than a mapping, or writes a key twice.
     """
     try:
-        text = (path.read_bytes() if within is None else read_file(path, within)).decode("utf-8")
+        text = (_first_bytes(path) if within is None else read_file(path, within)).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read ({error}); give the path of a YAML file.") from None
     try:
@@ -42,6 +42,15 @@ def read_yaml(path: Path, within: Path | None = None) -> dict[str, Any]:
     if not isinstance(tree, dict) or not all(isinstance(name, str) for name in tree):
         raise ConfigError(f"{path}: holds a {type(tree).__name__}; its top level has to be a mapping of keys.")
     return tree
+
+
+def _first_bytes(path: Path) -> bytes:
+    """All of a file that is no longer than one may be; a device may have no end."""
+    with path.open("rb") as stream:
+        content = stream.read(MAX_CHARACTERS + 1)
+    if len(content) > MAX_CHARACTERS:
+        raise OSError(f"it holds more than {MAX_CHARACTERS:,} bytes")
+    return content
 
 
 def parse_yaml(text: str) -> Any:

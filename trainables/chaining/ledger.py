@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from sed_model.core.errors import ConfigError, DataError, DiskFullError
-from sed_model.core.files import write_text
+from sed_model.core.files import read_file, write_text
 from sed_model.core.paths import is_file
 from sed_model.core.texts import shown
 from sed_model.run_folder.delivered import Lead
@@ -139,7 +139,7 @@ def read_record(path: Path) -> Record:
         DataError: it is no file, or damaged.
     """
     try:
-        return Record.model_validate_json(path.read_bytes())
+        return Record.model_validate_json(read_file(path))
     except (ValidationError, OSError) as error:
         first = error.errors()[0] if isinstance(error, ValidationError) else None
         reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}" if first else error

@@ -22,6 +22,10 @@ LEAST_FREE_BYTES = 2**20
 """Tune stops before the disk is quite full: tables and journal can still be written then."""
 LOOK_EVERY_S = 5.0
 """At the machines."""
+OUT_OF_MEMORY = (
+    "Ray ended trials because the machine's memory was nearly full, by them or by other processes; free some, or run "
+    "fewer at a time with --max-concurrent 1."
+)
 RAY_KILLED = "Ray's processes were killed, perhaps for want of memory."
 
 
@@ -99,6 +103,7 @@ def run_tuner(tuner: tune.Tuner, stopping: StoppingCallback) -> None:
     Raises:
         UserError: why the loop was stopped.
         DiskFullError: no space is left.
+        StoppedError: Ray ended trials for want of memory.
     """
     try:
         try:
@@ -109,3 +114,8 @@ def run_tuner(tuner: tune.Tuner, stopping: StoppingCallback) -> None:
         if not tells_of_full_disk(error):
             raise
         raise stopping.disk_full() from None
+    except RuntimeError as error:
+        # Ray ends workers before the machine's memory is full, and Tune ends the loop of those that train.
+        if not isinstance(error.__cause__, ray.exceptions.OutOfMemoryError):
+            raise
+        raise StoppedError(OUT_OF_MEMORY) from None

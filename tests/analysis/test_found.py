@@ -142,7 +142,7 @@ def test_the_surest_windows_are_played_and_what_cannot_be_is_told(folder: Path, 
     assert "NA: probability 0.90, threshold 0.50." in page
     assert "NA: probability 0.70, threshold 0.50. Cannot be played: there is no such file." in page
     assert "<b>grekis" not in page
-    assert "http" not in page[: page.index("<script>")]
+    assert "://" not in page[: page.index("<script>")]
     assert "1 of these 3 windows cannot be played" in page
 
 

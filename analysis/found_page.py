@@ -133,11 +133,12 @@ def _worth(decisions: Decisions) -> str:
 def classes_section(found: Found) -> Section:
     """Every class, the most frequent first."""
     by_class = found.detections.assign(doubt=1 - found.detections["probability"]).groupby("label")
+    named = found.detections[found.detections["site"] != ""]
     counts = pd.DataFrame(
         {
             "windows": by_class.size(),
             "files": by_class["filename"].nunique(),
-            "sites": by_class["site"].nunique(),
+            "sites": named.groupby("label")["site"].nunique().reindex(list(by_class.groups), fill_value=0),
             "best probability": by_class["probability"].max(),
             "expected wrong": by_class["doubt"].sum(),
         }

@@ -10,7 +10,15 @@ import pytest
 import soundfile as sf
 
 from analysis import found
-from analysis.found_page import N_CLIPS, found_page, read_found, summary_section, surest_clips, surest_windows
+from analysis.found_page import (
+    N_CLIPS,
+    classes_section,
+    found_page,
+    read_found,
+    summary_section,
+    surest_clips,
+    surest_windows,
+)
 from sed_model.core.errors import ConfigError, DataError
 from sed_model.predict.presence import PresenceWriter
 from sed_model.run_folder.decisions import (
@@ -55,6 +63,13 @@ def test_the_summary_counts_and_says_how_sure_it_is(folder: Path) -> None:
     assert "of 4 windows that were heard; about 1 of these are expected to be wrong" in told
     assert "1 name of soundscapes tell no date and time" in told
     assert "macro F1 of 0.62, and .5 of the scores as they are one of 0.31" in told
+
+
+def test_a_name_without_a_site_is_no_site(folder: Path) -> None:
+    """NA was found at H01 and in quiet.ogg, grekis at H01."""
+    (table,) = classes_section(read_found(folder)).tables
+    sites = table.columns.index("sites")
+    assert [row[sites] for row in table.rows] == ["1", "1", "0"]
 
 
 def test_a_class_may_be_called_na_or_be_markup(folder: Path) -> None:

@@ -62,7 +62,7 @@ def confusion_figure(confusions: pd.DataFrame) -> go.Figure:
     order = [*names, *(name for name in dict.fromkeys(wrong["top_class"]) if name not in names)][: N_CONFUSED + 10]
     shares = confusions.pivot_table(index="present", columns="top_class", values="share", fill_value=0.0)
     shares = shares.reindex(index=names, columns=order, fill_value=0.0)
-    figure = blank("class with the highest score", "class that was there", 160 + ROW_PX * len(names))
+    figure = blank("class with the highest score", "", 160 + ROW_PX * len(names))
     figure.add_heatmap(
         z=shares.to_numpy().round(3).tolist(),
         x=list(range(len(order))),

@@ -1,4 +1,4 @@
-"""The tables of what was found -> a page: what, where, when, and how sure."""
+"""The tables of what was found -> a page: what, where, when, how sure, and what it sounds like."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,10 +7,13 @@ from pathlib import Path
 import pandas as pd
 import plotly.graph_objects as go
 
+from analysis.clips import ClipView, clip_view
 from analysis.figures import INK, ROW_PX, blank, label
 from analysis.page import Chapter, FigureView, Section, render, said, table_view
 from analysis.plots import BLUE
-from sed_model.core.errors import DataError
+from analysis.windows import FrontEnd
+from sed_model.core.errors import ConfigError, DataError
+from sed_model.core.paths import is_folder
 from sed_model.core.texts import counted, examples, first_line
 from sed_model.run_folder.decisions import (
     DECISIONS_FILE,
@@ -24,6 +27,16 @@ from sed_model.run_folder.decisions import (
 
 N_DRAWN = 40
 """Classes and sites of a picture, the most frequent first."""
+N_EACH = 3
+"""Windows of a class to listen to, of different files."""
+N_CLIPS = 90
+"""Of all classes: the surest of each first. With 0.25 MB of MP3 and PNG at most each, 22 MB of a page."""
+CLIP_S = 10.0
+"""Of a longer window so much is played."""
+PICTURE = FrontEnd(
+    sample_rate_hz=32_000, n_fft=2048, hop_length=800, n_mels=96, f_min_hz=50, f_max_hz=16_000, top_db=80
+)
+"""What the pictures show, whatever the models heard: the tables do not tell that."""
 TEXTS = ("filename", "site", "date", "recorded_at", "label", "problem")
 
 
@@ -62,15 +75,17 @@ def _read(folder: Path, name: str, columns: Sequence[str]) -> pd.DataFrame:
         raise DataError(f"{path}: cannot be used ({first_line(error)}); run predict --decisions again.") from None
 
 
-def found_page(folder: Path) -> str:
-    """The page.
+def found_page(folder: Path, soundscapes: Path | None = None) -> str:
+    """The page; `soundscapes` is the folder that predict was given, whose surest windows it plays.
 
     Raises:
         CheckpointError, DataError: see `read_found`.
+        ConfigError: the soundscapes are not there, or none of those that it would play.
     """
     found = read_found(folder)
+    clips = [] if soundscapes is None else surest_clips(found.detections, soundscapes)
     made = [summary_section(found), classes_section(found), sites_section(found), hours_section(found)]
-    sections = [*(section for section in made if section), surest_section(found)]
+    sections = [*(section for section in made if section), surest_section(found, clips)]
     return render(f"Found: {folder.resolve().name}", [], [Chapter("found", "Found", sections)])
 
 
@@ -118,11 +133,12 @@ def _worth(decisions: Decisions) -> str:
 def classes_section(found: Found) -> Section:
     """Every class, the most frequent first."""
     by_class = found.detections.assign(doubt=1 - found.detections["probability"]).groupby("label")
+    named = found.detections[found.detections["site"] != ""]
     counts = pd.DataFrame(
         {
             "windows": by_class.size(),
             "files": by_class["filename"].nunique(),
-            "sites": by_class["site"].nunique(),
+            "sites": named.groupby("label")["site"].nunique().reindex(list(by_class.groups), fill_value=0),
             "best probability": by_class["probability"].max(),
             "expected wrong": by_class["doubt"].sum(),
         }
@@ -212,13 +228,54 @@ def share_figure(rows: pd.DataFrame, key: str, places: Sequence[object], heard: 
     return figure
 
 
-def surest_section(found: Found) -> Section:
-    """The surest window of each class, to be listened to first: where it is wrong, the class may be a mistake."""
+def surest_section(found: Found, clips: Sequence[ClipView]) -> Section:
+    """The surest windows of each class, to be listened to first: where they are wrong, the class may be a mistake."""
     best = found.detections.sort_values("probability", ascending=False).drop_duplicates("label")
     columns = ["label", "filename", "start_s", "end_s", "probability"]
-    return Section(
-        "surest",
-        "To listen to first",
-        ["The surest window of each class. Where it is wrong, doubt the others of its class; detections.csv has all."],
-        tables=[table_view("Surest windows", best[columns])],
+    silent = sum(not clip.sound_uri for clip in clips)
+    sentences = said(
+        "The surest window of each class. Where it is wrong, doubt the others of its class; detections.csv has all.",
+        f"Below are the surest of {N_EACH} files of each class to hear, {N_CLIPS} in all at most, made as loud as they "
+        f"go; of a longer window the first {CLIP_S:g} s. Pictures are {PICTURE.f_min_hz:g} Hz to "
+        f"{PICTURE.f_max_hz / 1000:g} kHz, low frequencies at the bottom."
+        if clips
+        else "To hear them on this page, make it with --soundscapes and the folder that predict was given.",
+        f"{silent} of these {counted(len(clips), 'window')} cannot be played: their words say why." if silent else "",
     )
+    tables = [table_view("Surest windows", best[columns])]
+    return Section("surest", "To listen to first", sentences, tables=tables, clips=clips)
+
+
+def surest_windows(detections: pd.DataFrame, n_each: int = N_EACH, n_most: int = N_CLIPS) -> pd.DataFrame:
+    """The detections to listen to, by class and the surest first, at most one of a class and file.
+
+    Where they are too many, every class has its surest before one has its second; classes found most often come first.
+    """
+    best = detections.sort_values("probability", ascending=False, kind="stable").drop_duplicates(["label", "filename"])
+    n_found = detections.groupby("label").size()
+    best = best.assign(place=best.groupby("label").cumcount(), n_found=best["label"].map(n_found))
+    first = best[best["place"] < n_each].sort_values(
+        ["place", "n_found", "label"], ascending=[True, False, True], kind="stable"
+    )
+    return first.head(n_most).sort_values(["n_found", "label", "place"], ascending=[False, True, True], kind="stable")
+
+
+def surest_clips(detections: pd.DataFrame, soundscapes: Path) -> list[ClipView]:
+    """Those of `surest_windows`; of what cannot be played the words say why.
+
+    Raises:
+        ConfigError: the folder is not there, or holds none of the files.
+    """
+    if not is_folder(soundscapes):
+        raise ConfigError(f"--soundscapes {soundscapes}: is no folder; give the one that predict was given.")
+    clips = []
+    for row in surest_windows(detections).to_dict("records"):
+        start_s, end_s = row["start_s"], min(row["end_s"], row["start_s"] + CLIP_S)
+        words = f"{row['label']}: probability {row['probability']:.2f}, threshold {row['threshold']:.2f}."
+        clips.append(clip_view(soundscapes, (row["filename"], start_s, end_s), words, PICTURE))
+    if clips and not any(clip.sound_uri for clip in clips):
+        raise ConfigError(
+            f"--soundscapes {soundscapes}: none of the windows can be played ({clips[0].title}: {clips[0].words}); "
+            "give the folder that predict was given, or leave it out."
+        )
+    return clips

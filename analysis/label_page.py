@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from analysis.clips import ClipView
 from analysis.page import environment, in_script
 
 N_FIRST = 12
@@ -23,15 +24,12 @@ class ClassBox:
 
 @dataclass(frozen=True)
 class WindowView:
-    """A window to label; `row_id` names it in the table. Without sound and picture `words` say why."""
+    """A window to label; `row_id` names it in the table."""
 
-    title: str
-    words: str
+    clip: ClipView
     row_id: str
     boxes: Sequence[ClassBox]
     """The likeliest class first."""
-    picture_uri: str = ""
-    sound_uri: str = ""
 
     @property
     def first(self) -> Sequence[tuple[str, ClassBox]]:

@@ -9,6 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
+from analysis.clips import ClipView
 from analysis.parameters import as_text
 from sed_model.core.texts import shown
 
@@ -111,6 +112,7 @@ class Section:
     commands: Sequence[tuple[str, str]] = field(default=())
     is_grid: bool = False
     pairs: Sequence[PairsView] = ()
+    clips: Sequence[ClipView] = ()
 
 
 @dataclass(frozen=True)

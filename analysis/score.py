@@ -28,7 +28,9 @@ folders of Raven's selection tables, Audacity's label tracks, or CSV tables (fil
 --events writes them; a folder with an events.csv gives that alone."""
 EXAMPLES = """  python -m analysis.score --predictions submission.csv --truth DIR/test_soundscapes_labels.csv
   python -m analysis.score --predictions submission.csv --truth labels.csv --sites '^([^_]+)_' --out scores.json
-  python -m analysis.score --events events --truth annotations --onset-collar-s 0.5 --out scores.csv"""
+  python -m analysis.score --events events --truth annotations --onset-collar-s 0.5 --out scores.csv
+  python -m analysis.score --events events --truth raven_tables --data DIR"""
+OF_EVENTS = ("label_column", "frame_scores", "data")
 RULES = ("onset_collar_s", "offset_collar_s", "offset_share", "segment_s")
 
 
@@ -57,6 +59,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--offset-share", type=cli.nonnegative_float, metavar="X", help=share_help)
     add("--segment-s", type=cli.positive_float, metavar="S", help="length of a segment (1)")
     add("--label-column", metavar="NAME", help="column of the classes, where several may be meant")
+    names_help = "data folder whose taxonomy.csv has the names: classes may be named by scientific or common name, too"
+    add("--data", type=cli.path, metavar="DIR", help=names_help)
     scores_help = "frame scores, of predict --event-scores: their PSDS, too"
     add("--frame-scores", type=cli.path, metavar="DIR", help=scores_help)
     return parser
@@ -77,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = build_parser()
     options = parser.parse_args(arguments)
     if options.predictions:
-        for name in (*RULES, "label_column", "frame_scores"):
+        for name in (*RULES, *OF_EVENTS):
             if getattr(options, name) is not None:
                 parser.error(f"--{name.replace('_', '-')} is about events: give --events instead of --predictions")
         if len(options.truth) > 1:
@@ -122,6 +126,7 @@ def score_events(options: argparse.Namespace) -> Scored:
         options.label_column,
         options.sites,
         options.frame_scores,
+        options.data,
     )
     return score(job, Bootstrap(options.seed))
 

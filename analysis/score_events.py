@@ -40,6 +40,7 @@ class EventJob:
         label_column: of the classes; None: the one that is called like one.
         sites: its first group is the site in a file's name; None: as the competitions name files.
         frame_scores: folder of their tables; None: there is no PSDS.
+        data: folder whose taxonomy.csv says what classes are called; None: labels are those of the detections.
     """
 
     events: tuple[Path, ...]
@@ -48,14 +49,17 @@ class EventJob:
     label_column: str | None = None
     sites: re.Pattern[str] | None = None
     frame_scores: Path | None = None
+    data: Path | None = None
 
 
 def score(job: EventJob, bootstrap: Bootstrap) -> Scored:
     """Score, and say what was left out."""
-    read = read_scored_events(job.events, job.truth, job.label_column, job.sites or SITE)
+    read = read_scored_events(job.events, job.truth, job.label_column, job.sites or SITE, job.data)
     check_sites(job.sites, read.sites, read.files)
     for note in read.notes:
         cli.say(f"data: {note}")
+    if job.data is None and len(read.detected) and set(read.truth["label"]).isdisjoint(read.detected["label"]):
+        cli.say("data: no class has both an event and a detection; --data DIR reads the names of DIR/taxonomy.csv")
     if read.left_out:
         cli.say(f"left out:\n{printable(read.left_out.report())}")
     counts = count_events(read.truth, read.detected, read.files, read.classes, job.rules)

@@ -1,5 +1,6 @@
 """The parts of the report about what the best model can do: classes, calibration, confusion, pseudo-labels, windows."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,7 @@ def confusion_section(facts: RunFacts) -> Section:
             f"{first['share']:.0%} of those with {first['present']})."
         )
     figure = FigureView(
-        "Share of the windows of a class in which each class has the highest score", confusion_figure(table)
+        "Share of the windows of a class (a row) in which each class has the highest score", confusion_figure(table)
     )
     return Section(anchor, title, sentences, [figure], [table_view("Mistakes, commonest first", wrong)])
 
@@ -125,7 +126,12 @@ def pseudo_label_section(facts: RunFacts) -> Section:
         sentences.append(f"{len(labels.table):,} windows carry pseudo-labels, of {n_classes} classes.")
         tables.append(table_view("Pseudo-labels by class", counts))
     if pair is None:
-        sentences.append("No student learned from them: python -m trainables.student --run does that.")
+        run = shlex.quote(str(facts.run.path))
+        sentences.append(
+            f"python -m trainables.ensemble --run {run} makes them where there are such soundscapes."
+            if isinstance(labels, str)
+            else f"No student learned from them: python -m trainables.student --run {run} does that."
+        )
         return Section(anchor, title, sentences, figures, tables)
     teacher, student = pair
     try:

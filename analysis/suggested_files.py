@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import soundfile as sf
 
+from analysis.clips import clip_view
 from analysis.label_page import ClassBox, WindowView, render_label_page
 from analysis.students import best_predictions, best_with_predictions
 from analysis.suggestions import information_bits, suggest_windows
 from analysis.tables import RunFolderError, read_run
-from analysis.windows import FrontEnd, file_below, log_mel, picture_uri, read_clip, read_front_end, sound_uri
+from analysis.windows import FrontEnd, read_front_end
 from sed_model.core.files import write_text
 from sed_model.core.label_tracks import Event, tracks
 from sed_model.core.soundscape_names import row_id
@@ -95,22 +95,17 @@ def _view(row: Mapping[Hashable, Any], scores: MemberScores, front_end: FrontEnd
         ClassBox(int(place), scores.classes[place], texts[place])
         for place in np.argsort(-said.mean(axis=0), kind="stable")
     ]
-    title = f"{row['filename']}, {row['start_s']:g} to {row['end_s']:g} s"
     site = f"Site {row['site']}. " if row["site"] else ""
-    words = f"{site}Most open: {row['classes']}."
-    try:
-        clip = read_clip(file_below(scores.root, row["filename"]), row["start_s"], row["end_s"])
-        picture, sound = picture_uri(log_mel(clip, front_end)), sound_uri(clip)
-    except (OSError, ValueError, sf.SoundFileError) as error:
-        return WindowView(title, f"{words} Cannot be played: {first_line(error)}.", row["row_id"], boxes)
-    return WindowView(title, words, row["row_id"], boxes, picture, sound)
+    window = (row["filename"], row["start_s"], row["end_s"])
+    clip = clip_view(scores.root, window, f"{site}Most open: {row['classes']}.", front_end)
+    return WindowView(clip, row["row_id"], boxes)
 
 
 def _told(chosen: pd.DataFrame, views: list[WindowView], scores: MemberScores, out: Path) -> list[str]:
     sites = chosen["site"][chosen["site"] != ""].nunique()
     places = f", {counted(sites, 'site')}" if sites else ""
     n_files = len({name for name, _, _ in scores.windows})
-    silent = sum(not view.sound_uri for view in views)
+    silent = sum(not view.clip.sound_uri for view in views)
     lines = [
         f"{counted(len(chosen), 'window')} of {counted(chosen['filename'].nunique(), 'soundscape')}{places}; "
         f"{counted(len(scores.windows), 'window')} of {counted(n_files, 'soundscape')} were scored by "

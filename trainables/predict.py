@@ -352,7 +352,8 @@ def predict(options: argparse.Namespace, ensemble: Ensemble, folders: Sequence[P
         names = ", ".join(os.path.relpath(item.path, options.soundscapes) for item in done.bad)
         print(f"{len(done.bad)} of {done.n_files} soundscapes cannot be read, their rows are 0: {names}", flush=True)
     if options.decisions:
-        cli.print_next(f"python -m analysis.found --decisions {shlex.quote(str(options.decisions))}")
+        words = ["--decisions", str(options.decisions), "--soundscapes", str(options.soundscapes)]
+        cli.print_next(f"python -m analysis.found {shlex.join(words)}")
 
 
 def decisions(options: argparse.Namespace, ensemble: Ensemble, folders: Sequence[Path]) -> Decisions:

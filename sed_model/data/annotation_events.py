@@ -10,11 +10,10 @@ from pathlib import Path, PurePosixPath
 from sed_model.audio.decoding import duration_s
 from sed_model.core.texts import counted, nearest
 from sed_model.data.annotation_formats import Annotation, AnnotationTable
-from sed_model.data.class_names import class_names
+from sed_model.data.class_names import ClassFinder
 from sed_model.data.label_cells import split_labels
 from sed_model.data.label_rows import EDGE_TOLERANCE_S, LONGEST_S, LabelledFiles
 from sed_model.data.tables import MAX_LINES_PER_KIND, Notes, Problems
-from sed_model.teacher.matching import plain
 
 NO_CALL = ""
 """The label of a stretch in which somebody heard nothing, and said so."""
@@ -28,32 +27,6 @@ class Event:
     label: str
     start_s: float
     end_s: float
-
-
-class ClassFinder:
-    """The classes by what annotators call them: by label, or by a name that taxonomy.csv has once."""
-
-    def __init__(self, root: Path, files: LabelledFiles) -> None:
-        self._labels = files.labels
-        by_name: dict[str, set[str]] = {}
-        for one in class_names(root, files.classes):
-            for name in (one.scientific_name, one.common_name):
-                by_name.setdefault(plain(name), set()).add(one.primary_label)
-        self._by_name = {name: labels.pop() for name, labels in by_name.items() if name and len(labels) == 1}
-
-    def __contains__(self, text: object) -> bool:
-        return self.find(str(text))[0] is not None
-
-    def find(self, text: str) -> tuple[str | None, str]:
-        """The class, None where none is meant, and how the text differs from it."""
-        label, way = self._labels.find(text)
-        if label in self._labels:
-            return label, way
-        return self._by_name.get(plain(text)), "labels that are a scientific or common name of taxonomy.csv"
-
-    def in_cell(self, cell: str) -> tuple[str, ...]:
-        """The labels of a cell (`a;b`), known or not; `nocall` has none."""
-        return split_labels(cell, self, ";|")
 
 
 class EventReader:
@@ -73,7 +46,7 @@ class EventReader:
         """
         self.annotated: dict[str, float] = {}
         self.notes, self.left_out = Notes(), Problems()
-        self._root, self._files, self._classes = root, files, ClassFinder(root, files)
+        self._root, self._files, self._classes = root, files, ClassFinder(root, files.classes)
         self._absent: Counter[str] = Counter()
         self._unknown: Counter[str] = Counter()
 
@@ -144,7 +117,7 @@ class EventReader:
         if not row.label:
             self.left_out.add("events without a label", where)
             return ()
-        texts = self._classes.in_cell(row.label)
+        texts = split_labels(row.label, self._classes, ";|")
         known = []
         for text in texts:
             label, way = self._classes.find(text)

@@ -6,8 +6,11 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from sed_model.data.near_names import LabelFinder
 from sed_model.data.tables import Notes, read_text_table
-from sed_model.teacher.matching import ClassNames
+from sed_model.teacher.matching import ClassNames, plain
+
+NAMED = "labels that are a scientific or common name of taxonomy.csv"
 
 
 def class_groups(root: Path, classes: Sequence[str]) -> dict[str, tuple[str, ...]]:
@@ -43,3 +46,39 @@ def class_names(root: Path, classes: Sequence[str]) -> tuple[ClassNames, ...]:
         ]
         known = dict(zip(table["primary_label"], zip(*columns, strict=True), strict=True))
     return tuple(ClassNames(label, *known.get(label, (label, label))) for label in classes)
+
+
+class ClassFinder:
+    """The classes by what annotators call them: by label, or by a name that taxonomy.csv has once."""
+
+    def __init__(self, root: Path, classes: Sequence[str]) -> None:
+        """
+        Args:
+            root: the data folder.
+
+        Raises:
+            DataError: taxonomy.csv cannot be read.
+        """
+        self._labels = LabelFinder(classes)
+        self._names = dict.fromkeys(classes)
+        by_name: dict[str, set[str]] = {}
+        for one in class_names(root, classes):
+            for name in (one.scientific_name, one.common_name):
+                by_name.setdefault(plain(name), set()).add(one.primary_label)
+                self._names[name] = None
+        self._by_name = {name: labels.pop() for name, labels in by_name.items() if name and len(labels) == 1}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All that a class may be called."""
+        return tuple(self._names)
+
+    def __contains__(self, text: object) -> bool:
+        return self.find(str(text))[0] is not None
+
+    def find(self, text: str) -> tuple[str | None, str]:
+        """The class, None where none is meant, and how the text differs from it."""
+        label, way = self._labels.find(text)
+        if label in self._labels:
+            return label, way
+        return self._by_name.get(plain(text)), NAMED

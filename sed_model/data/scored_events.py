@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -13,16 +14,21 @@ from sed_model.audio.audio_files import AUDIO_SUFFIXES
 from sed_model.core.errors import DataError
 from sed_model.core.paths import is_file
 from sed_model.core.soundscape_names import SITE
-from sed_model.core.texts import counted, fold, nearest
+from sed_model.core.texts import counted, examples, fold, nearest
 from sed_model.data.annotation_formats import Annotation, AnnotationTable, ReadingRules, read_annotations
 from sed_model.data.annotations import table_paths
+from sed_model.data.class_names import ClassFinder
 from sed_model.data.label_cells import NO_LABEL, split_labels
 from sed_model.data.near_names import LabelFinder
 from sed_model.data.scored_rows import site_in
 from sed_model.data.tables import MAX_LINES_PER_KIND, Notes, Problems, columns_of
+from sed_model.data.train_table import read_taxonomy
 
 EVENTS_FILE = "events.csv"
 """Of `predict --events`; beside it lie the same events, as a track and a selection table for each soundscape."""
+N_NAMES = 20
+"""Names that are listed of those that were translated, and of those that were not."""
+Finder = LabelFinder | ClassFinder
 COLUMNS = ["file", "label", "start_s", "end_s"]
 TABLE_OF = re.compile(
     rf"(?:\.(?:table(?:\.\d+)?|selections?|labels|results|birdnet)|{'|'.join(map(re.escape, AUDIO_SUFFIXES))})+$",
@@ -55,7 +61,11 @@ class ScoredEvents:
 
 
 def read_scored_events(
-    events: Sequence[Path], truth: Sequence[Path], label_column: str | None = None, site: re.Pattern[str] = SITE
+    events: Sequence[Path],
+    truth: Sequence[Path],
+    label_column: str | None = None,
+    site: re.Pattern[str] = SITE,
+    data: Path | None = None,
 ) -> ScoredEvents:
     """Join detected events with true ones.
 
@@ -68,9 +78,12 @@ def read_scored_events(
         truth: the same, of what is true.
         label_column: which column holds the class, in the tables that have it; None: the one that is called like one.
         site: is searched for in the stem of each file; its first group is the site.
+        data: the data folder by whose taxonomy.csv both sides name classes: by label, scientific or common name. What
+            is none of them is a class of its own.
 
     Raises:
-        DataError: one report of the tables that cannot be read; files of one name; a truth that tells of no file.
+        DataError: taxonomy.csv cannot be read; one report of the tables that cannot be read; files of one name; a truth
+            that tells of no file.
     """
     reader = _Reader(label_column)
     found, true = reader.read("--events", events), reader.read("--truth", truth)
@@ -81,7 +94,7 @@ def read_scored_events(
     labels = {row.label for rows in found.values() for row in rows if row.label.lower() not in NO_LABEL}
     detections = {files[fold(stem)]: rows for stem, rows in found.items() if fold(stem) in files}
     reader.leave_out_files({stem: len(rows) for stem, rows in found.items() if fold(stem) not in files and rows}, files)
-    finder = LabelFinder(labels)
+    finder = LabelFinder(labels) if data is None else ClassFinder(data, read_taxonomy(data / "taxonomy.csv"))
     detected = reader.table("detections", detections, finder)
     true_events = reader.table("events", true, finder)
     _note_one_sided(true_events, detected, reader.notes)
@@ -89,9 +102,10 @@ def read_scored_events(
     sites = tuple(site_in(stem, site) for stem in stems)
     classes = tuple(sorted({*true_events["label"], *detected["label"]}))
     rows = [row for side in (found, true) for rows in side.values() for row in rows]
-    named = {finder.find(text)[0] for row in rows for text in split_labels(row.label, finder, ";|")}
+    named = {finder.find(text)[0] or text for row in rows for text in split_labels(row.label, finder, ";|")}
     reader.notes.count("classes with nothing but what is left out, not in the mean", len(named.difference(classes)))
-    return ScoredEvents(stems, sites, classes, true_events, detected, reader.notes.lines(), reader.left_out)
+    notes = (*reader.notes.lines(), *reader.name_lines(finder))
+    return ScoredEvents(stems, sites, classes, true_events, detected, notes, reader.left_out)
 
 
 class _Reader:
@@ -100,6 +114,7 @@ class _Reader:
     def __init__(self, label_column: str | None) -> None:
         self.notes, self.left_out = Notes(), Problems()
         self._label_column, self._has_column = label_column, label_column is None
+        self._meant: Counter[tuple[str, str | None]] = Counter()
 
     def read(self, option: str, places: Sequence[Path]) -> dict[str, list[Annotation]]:
         """The rows of each file, by its stem.
@@ -152,7 +167,7 @@ class _Reader:
             near = nearest(stem, files.values()) if place < MAX_LINES_PER_KIND else ""  # others are not shown
             self.left_out.add("files that the truth does not name", f"{stem}{near}: {counted(number, 'detection')}")
 
-    def table(self, what: str, rows_of: dict[str, list[Annotation]], finder: LabelFinder) -> pd.DataFrame:
+    def table(self, what: str, rows_of: dict[str, list[Annotation]], finder: Finder) -> pd.DataFrame:
         """The events by file and onset, without those that have no time or label."""
         events: list[tuple[str, str, float, float]] = []
         for stem, rows in rows_of.items():
@@ -171,11 +186,23 @@ class _Reader:
         self.notes.count(twice, len(events) - len(once))
         return pd.DataFrame(once, columns=COLUMNS)
 
-    def _labels(self, cell: str, finder: LabelFinder) -> list[str]:
-        found = [finder.find(text) for text in split_labels(cell, finder, ";|")]
-        for _, way in found:
-            self.notes.count(way, int(bool(way)))
-        return [label for label, _ in found]
+    def _labels(self, cell: str, finder: Finder) -> list[str]:
+        texts = split_labels(cell, finder, ";|")
+        found = [finder.find(text) for text in texts]
+        for text, (label, way) in zip(texts, found, strict=True):
+            self.notes.count(way, int(bool(way) and label is not None))
+            self._meant[text, label] += 1
+        return [label or text for text, (label, _) in zip(texts, found, strict=True)]
+
+    def name_lines(self, finder: Finder) -> tuple[str, ...]:
+        """What was translated by taxonomy.csv, and what it does not have, the most frequent first."""
+        if not isinstance(finder, ClassFinder):
+            return ()
+        rows = self._meant.most_common()
+        matched = [f"{text} = {label} ({n})" for (text, label), n in rows if label not in (None, text)]
+        unknown = [f"{text}{nearest(text, finder.names)} ({n})" for (text, label), n in rows if label is None]
+        kinds = {"read as": matched, "not in taxonomy.csv, scored as classes of their own": unknown}
+        return tuple(f"labels {kind}: {examples(some, N_NAMES)}" for kind, some in kinds.items() if some)
 
 
 def _files_of(table: AnnotationTable) -> list[tuple[str, str, list[Annotation]]]:

@@ -1,7 +1,9 @@
 """The report as a file: what it says of runs good and bad, and that strangers' text stays text."""
 
+import html
 import json
 import re
+import shlex
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -119,6 +121,11 @@ def test_windows_have_sounds_and_commands_are_there(page: str, hostile_run: Path
     assert elements.names.count("audio") >= 4
     assert f"python -m analysis.report --run {hostile_run}" in elements.text
     assert "python -m x --name '<b>'" in elements.text
+
+
+def test_what_is_missing_comes_with_a_command_for_this_run(page: str, hostile_run: Path) -> None:
+    run = shlex.quote(str(hostile_run))
+    assert any(f"python -m trainables.{name} --run {run} " in html.unescape(page) for name in ("ensemble", "student"))
 
 
 def test_frame_scores_are_drawn_where_they_are_stored(hostile_run: Path, tmp_path: Path) -> None:

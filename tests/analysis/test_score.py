@@ -146,6 +146,21 @@ def test_events_against_themselves_have_1(event_words: list[str], tmp_path: Path
     assert [row["value"] for row in document["metrics"]] == [1.0, 1.0, 1.0, 1.0]
 
 
+def test_names_are_read_by_the_taxonomy_of_the_data_folder(
+    event_words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One event and one detection that is right; without the taxonomy it is of another class, and that is told."""
+    (tmp_path / "annotations" / "H01_20230420_070000.txt").write_text("1.0\t2.0\tEurasian Wren\n")
+    (tmp_path / "taxonomy.csv").write_text("primary_label,common_name\nwren,Eurasian Wren\n")
+    main(event_words)
+    assert "--data DIR reads the names of DIR/taxonomy.csv" in capsys.readouterr().out
+    out = tmp_path / "scores.json"
+    main([*event_words, "--data", str(tmp_path), "--out", str(out)])
+    assert "labels read as: Eurasian Wren = wren (1)" in capsys.readouterr().out
+    values = {row["metric"]: row["value"] for row in json.loads(out.read_text())["metrics"]}
+    assert values["event_f1"] == 1.0
+
+
 def test_frame_scores_have_psds_of_all_and_by_class(event_words: list[str], tmp_path: Path) -> None:
     words = [*event_words, "--frame-scores", str(tmp_path / "events" / "frame_scores")]
     main([*words, "--out", str(tmp_path / "scores.csv")])
@@ -158,6 +173,7 @@ def test_frame_scores_have_psds_of_all_and_by_class(event_words: list[str], tmp_
 @pytest.mark.parametrize(
     ("more", "message"),
     [
+        (["--data", "a"], "--data is about events: give --events instead of --predictions"),
         (["--onset-collar-s", "1"], "--onset-collar-s is about events: give --events instead of --predictions"),
         (["--truth", "a", "b"], "one table of labels beside --predictions"),
         (["--events", "a"], "not allowed with argument --predictions"),

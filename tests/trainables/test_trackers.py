@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from sed_model.core.errors import ConfigError
+from sed_model.run_folder.delivered import Delivered, Finalist, Lead, Member
 from sed_model.run_folder.folder import RunFolder
 from trainables.searching import trackers
-from trainables.searching.trackers import check_tracker, open_tracker
+from trainables.searching.trackers import check_tracker, delivered_numbers, open_tracker, track_delivered
 
 SMALL = (
     "--num-trials",
@@ -69,6 +70,69 @@ def test_no_tracker_is_no_callback(tmp_path: Path) -> None:
 def test_a_place_that_mlflow_refuses_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"--track mlflow:file:.*: .*maintenance mode"):
         open_tracker(f"mlflow:file:{tmp_path / 'mlruns'}", tmp_path / "run")
+
+
+@pytest.fixture
+def delivered() -> Delivered:
+    """The default, and one that is better."""
+    members = tuple(Member(folder=f"trials/trial_0000/part_{part}", weights_sha256="0" * 64) for part in range(2))
+    facts: dict[str, Any] = {"se": 0.02, "is_delivered": True, "members": members}
+    lead = Lead(mean=0.05, se=0.01, p_better=0.9, shrunken=0.02)
+    finalists = (
+        Finalist(trial_id="trial_0003", macro_auc=0.85, is_default=False, lead=lead, **facts),
+        Finalist(trial_id="trial_0000", macro_auc=0.8, is_default=True, lead=None, **facts),
+    )
+    return Delivered(n_parts=2, n_files=8, finalists=finalists, macro_auc=0.875, se=0.01, lead=lead)
+
+
+PARTS = [
+    {"trial_id": "trial_0003", "fold": 1, "in_parts": True, "macro_auc": 0.75, "error": None},
+    {"trial_id": "trial_0003", "fold": 0, "in_parts": True, "macro_auc": None, "error": "broke"},
+    {"trial_id": "trial_0003", "fold": 0, "in_parts": False, "macro_auc": 0.5, "error": None},
+]
+"""Of refits.parquet: one that counts."""
+
+
+def test_what_is_delivered_is_a_run_for_each_finalist_and_one_for_the_mean(delivered: Delivered) -> None:
+    numbers = delivered_numbers(delivered, PARTS)
+    assert list(numbers) == ["trial_0003 finalist", "trial_0000 finalist", "delivered mean"]
+    lead = {"lead": 0.05, "p_better": 0.9}
+    own = {"macro_auc": 0.85, "macro_auc_se": 0.02, "n_models": 2, "is_delivered": 1, "part_1": 0.75}
+    assert numbers["trial_0003 finalist"] == own | lead
+    assert numbers["delivered mean"] == {"macro_auc": 0.875, "macro_auc_se": 0.01, "n_models": 4} | lead
+
+
+@needs("mlflow")
+@pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")  # of MLflow's own tables
+def test_finalists_and_the_mean_are_in_the_mlflow_database(delivered: Delivered, tmp_path: Path) -> None:
+    track_delivered("mlflow", tmp_path / "tracked", delivered)
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
+        query = "select name, status, value from runs join metrics using (run_uuid) where key = 'macro_auc'"
+        assert sorted(database.execute(query)) == [
+            ("delivered mean", "FINISHED", 0.875),
+            ("trial_0000 finalist", "FINISHED", 0.8),
+            ("trial_0003 finalist", "FINISHED", 0.85),
+        ]
+
+
+@needs("wandb")
+def test_finalists_and_the_mean_are_offline_runs_of_wandb(
+    delivered: Delivered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    track_delivered("wandb", tmp_path, delivered)
+    files = list((tmp_path / "wandb").glob("offline-run-*/run-*.wandb"))
+    assert len(files) == 3
+    written = b"".join(file.read_bytes() for file in files)
+    assert all(name in written for name in (b"trial_0003 finalist", b"delivered mean", b"0.875"))
+
+
+@needs("mlflow")
+def test_a_tracker_that_fails_at_the_end_is_told_and_ends_nothing(
+    delivered: Delivered, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    track_delivered(f"mlflow:file:{tmp_path / 'mlruns'}", tmp_path / "run", delivered)
+    assert "what is delivered could not be reported: " in capsys.readouterr().out
 
 
 @pytest.mark.slow

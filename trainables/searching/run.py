@@ -11,6 +11,7 @@ import pandas as pd
 
 from sed_model.data.splits import unlabelled_soundscapes
 from sed_model.predict.report_frames import write_frame_scores
+from sed_model.run_folder.delivered import read_delivered
 from sed_model.run_folder.leaderboard import best_trials
 from trainables.keeping.driver_lock import only_driver
 from trainables.labelling.candidates import EnsembleJob
@@ -28,7 +29,7 @@ from trainables.searching.options import DEFAULT_TOP_K, SearchOptions
 from trainables.searching.refit import plan_refits, refit, write_spread
 from trainables.searching.resources import check_room, memory_note, unused_gpus
 from trainables.searching.setup import Prepared, prepare
-from trainables.searching.trackers import open_tracker
+from trainables.searching.trackers import open_tracker, track_delivered
 from trainables.searching.tune_run import search
 from trainables.trials.trial import SearchJob, training_data
 
@@ -131,5 +132,8 @@ def refit_finalists(prepared: Prepared, cluster: ClusterInfo, options: SearchOpt
     elif trains_finalists(prepared.space, prepared.data):
         plans = plan_parts(run.read_trials(), job)
         refit(run, plans, job, cluster, options.max_concurrent)
+        before = read_delivered(run.path)
         if delivered := deliver_mean(run):
             print("\n" + "\n".join(delivered_text(delivered)), flush=True)
+            if delivered != before:  # a search that only goes on has reported it
+                track_delivered(prepared.record.get("track"), run.path, delivered, run.read_refits())

@@ -18,12 +18,18 @@ Read = Callable[..., ScoredEvents]
 def read(tmp_path: Path) -> Read:
     """The events of two folders of tables, by the names of these."""
 
-    def call(events: dict[str, str], truth: dict[str, str], label_column: str | None = None) -> ScoredEvents:
+    def call(
+        events: dict[str, str], truth: dict[str, str], label_column: str | None = None, taxonomy: str = ""
+    ) -> ScoredEvents:
         for side, tables in (("events", events), ("truth", truth)):
             for name, text in tables.items():
                 (tmp_path / side / name).parent.mkdir(parents=True, exist_ok=True)
                 (tmp_path / side / name).write_text(text)
-        return read_scored_events([tmp_path / "events"], [tmp_path / "truth"], label_column)
+        data = None
+        if taxonomy:
+            data = tmp_path
+            (data / "taxonomy.csv").write_text(taxonomy)
+        return read_scored_events([tmp_path / "events"], [tmp_path / "truth"], label_column, data=data)
 
     return call
 
@@ -99,6 +105,38 @@ def test_classes_are_matched_as_in_submissions_and_cells_may_hold_several(read: 
     scored = read({"S1.txt": "1\t2\t1234\n1\t2\tcaf\u00e9\n"}, {"S1.txt": "1\t2\t1234.0;cafe\u0301\n"})
     assert scored.classes == ("1234", "caf\u00e9")
     assert rows(scored) == rows(scored, "detected")
+
+
+TAXONOMY = (
+    "primary_label,scientific_name,common_name\n"
+    "eurwre1,Troglodytes troglodytes,Eurasian Wren\ngretit1,Parus major,Great Tit\n1,Larus,Gull\n2,Larus,Gull\n"
+)
+
+
+def test_names_of_a_taxonomy_are_its_labels_and_what_matched_is_told(read: Read) -> None:
+    truth = "1\t2\tEurasian wren\n3\t4\tParus major;eurwre1\n5\t6\tOwl\n5\t6\tGreat Tits\n"
+    scored = read({"S1.txt": "1\t2\teurwre1\n3\t4\tGreat_Tit\n"}, {"S1.txt": truth}, taxonomy=TAXONOMY)
+    assert [row[1:3] for row in rows(scored)] == [
+        ["Great Tits", 5.0], ["Owl", 5.0], ["eurwre1", 1.0], ["eurwre1", 3.0], ["gretit1", 3.0]
+    ]  # fmt: skip
+    assert {row[1] for row in rows(scored, "detected")} == {"eurwre1", "gretit1"}
+    assert scored.notes == (
+        "labels that are a scientific or common name of taxonomy.csv: 3",
+        "classes without a detection, whose events are all missed: 2",
+        "labels read as: Great_Tit = gretit1 (1), Eurasian wren = eurwre1 (1), Parus major = gretit1 (1)",
+        "labels not in taxonomy.csv, scored as classes of their own: Owl (1), Great Tits (did you mean Great Tit?) (1)",
+    )
+
+
+def test_a_name_that_two_classes_share_means_none_of_them(read: Read) -> None:
+    scored = read({"S1.txt": "1\t2\t1\n"}, {"S1.txt": "1\t2\tGull\n"}, taxonomy=TAXONOMY)
+    assert scored.classes == ("1", "Gull")
+
+
+def test_a_data_folder_without_a_taxonomy_is_refused(read: Read, tmp_path: Path) -> None:
+    read({"S1.txt": "1\t2\twren\n"}, {"S1.txt": "1\t2\twren\n"})
+    with pytest.raises(DataError, match=r"taxonomy\.csv"):
+        read_scored_events([tmp_path / "events"], [tmp_path / "truth"], data=tmp_path)
 
 
 def test_what_one_side_alone_has_is_counted(read: Read) -> None:

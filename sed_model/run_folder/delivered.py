@@ -57,7 +57,7 @@ class Finalist(_Part):
     """Over the default; None of the default itself, and where it is no finalist."""
     is_delivered: bool
     misfit: str = ""
-    """Why its models do not go with the others'; else one that is not delivered is proven worse than the default."""
+    """Why its models do not go with the others'; else one that is not delivered is rather worse than the default."""
     members: Annotated[tuple[Member, ...], Field(min_length=1)]
 
 

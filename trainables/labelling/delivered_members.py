@@ -32,7 +32,7 @@ def delivered_members(job: EnsembleJob) -> Choice | None:
     left_out: dict[str, str] = {}
     for one in delivered.finalists:
         if not one.is_delivered:
-            left_out[one.trial_id] = one.misfit or "it is proven worse than the default"
+            left_out[one.trial_id] = one.misfit or "it is rather worse than the default"
         elif problem := _misfit(job.run_dir, one, chosen[0] if chosen else None):
             left_out[one.trial_id] = problem
         elif len(chosen) < job.top_k:

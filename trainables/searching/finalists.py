@@ -2,7 +2,8 @@
 
 A few labelled files cannot tell good configurations apart, so the best by them is no better than others, and their mean
 is better than each. And labelled soundscapes are worth more in training than in choosing: each finalist is trained once
-for each part of them, which validates while the others train, so that all files still score it (cross-fitting). Where
+for each part of them, which validates while the others train, so that all files still score it (cross-fitting). What is
+good with soundscapes in training is not what is good without, so that trials train with them, too (`in_parts`). Where
 fewer trials than wanted beat the default, finalists train again with other seeds instead: models of a good
 configuration are worth more in a mean than those of a worse one.
 """
@@ -25,7 +26,7 @@ from sed_model.data.recordings import DataFolder
 from sed_model.data.soundscape_parts import LEAST_FILES
 from sed_model.data.splits import validation_kind
 from sed_model.model.checkpoint import read_lineage
-from sed_model.run_folder.delivered import LEAST_CHANCE, Delivered, Finalist, Lead, Member, verdict, write_delivered
+from sed_model.run_folder.delivered import Delivered, Finalist, Lead, Member, verdict, write_delivered
 from sed_model.run_folder.folder import RunFolder
 from sed_model.run_folder.leaderboard import finalists
 from sed_model.run_folder.out_of_fold import rounds_of, score
@@ -42,8 +43,16 @@ N_PARTS = 4
 MAX_SEED = 2**31
 MAX_EPOCHS = 1_000
 """Limits of the keys."""
+AS_GOOD = 0.5
+"""A finalist that is better than the default in fewer of the resamples would rather cost the mean than help it."""
 AVERAGED_EPOCHS = 3
 """No epoch is chosen by the few files of a part: finalists keep the mean of their last epochs, and none stops early."""
+
+
+IN_PARTS = (
+    f"trials train as their finalists will: as long, and with {N_PARTS - 1} of {N_PARTS} parts of the labelled "
+    "soundscapes; the other part scores them"
+)
 
 
 def n_labelled(data: DataFolder) -> int:
@@ -84,9 +93,11 @@ def check_finalists(given: int | None, space: SearchSpace, data: DataFolder) -> 
 
 def tell_finalists(space: SearchSpace, data: DataFolder, n_validating: int) -> None:
     """Print what labelled soundscapes can prove, of which so many validate trials, and what follows the trials."""
-    in_parts = trains_finalists(space, data)  # which validate each other, whatever the trials do
-    print(f"data: {what_can_be_proven(n_labelled(data) if in_parts else n_validating)}", flush=True)
-    if in_parts:
+    follow = trains_finalists(space, data)  # on parts that validate each other, whatever the trials do
+    print(f"data: {what_can_be_proven(n_labelled(data) if follow else n_validating)}", flush=True)
+    if follow:
+        if space.base.data.soundscape_folds:
+            print(IN_PARTS, flush=True)
         print(finalists_line(space.search), flush=True)
 
 
@@ -109,6 +120,19 @@ def finalists_line(search: SearchSettings) -> str:
         f"finalists: {who} again, with {N_PARTS - 1} of {N_PARTS} parts of the labelled soundscapes: up to "
         f"{n_trained * N_PARTS} trainings more{length} (--finalists 0: none)"
     )
+
+
+def in_parts(space: SearchSpace, data: DataFolder) -> SearchSpace:
+    """The space whose trials train as finalists do, if it asks for that and finalists will train.
+
+    What ranks trials is then what ranks finalists, and the model of a trial that ends is its finalist's of part 0. A
+    search that is gone on with has been changed already.
+    """
+    if not space.search.trials_in_parts or space.base.data.soundscape_folds or not trains_finalists(space, data):
+        return space
+    changes = changes_for(space.base, space.search.stages, space.search.finalist_epochs_scale)
+    search = space.search.model_copy(update={"finalist_epochs_scale": 1.0})
+    return replace(space, base=space.base.with_overrides(changes | of_part(space.base, 0)), search=search)
 
 
 def plan_parts(trials: Sequence[dict[str, Any]], job: SearchJob) -> list[Refit]:
@@ -220,7 +244,7 @@ def _read_one(run: RunFolder, number: int, trainings: Sequence[int], is_default:
 def deliver_mean(run: RunFolder) -> Delivered | None:
     """Score the finalists by their out-of-fold predictions, and write delivered.json and the columns of trials.parquet.
 
-    The mean is of all finalists but those that are proven worse than the default, or whose models do not go together.
+    The mean is of all finalists but those that are rather worse than the default, or whose models do not go together.
     """
     found = read_cross_fitted(run)
     if not found:
@@ -228,7 +252,7 @@ def deliver_mean(run: RunFolder) -> Delivered | None:
     default = next((place for place, one in enumerate(found) if one.is_default), None)
     first = found[0].rounds[0]
     leads = [_lead(found, place, default) for place in range(len(found))]
-    kept = [place for place, lead in enumerate(leads) if lead is None or lead.p_better >= LEAST_CHANCE]
+    kept = [place for place, lead in enumerate(leads) if lead is None or lead.p_better >= AS_GOOD]
     misfits = _misfits(run, {place: found[place] for place in kept})
     kept = [place for place in kept if place not in misfits]
     mean = np.mean([one.probabilities for place in kept for one in found[place].rounds], axis=0)
@@ -308,7 +332,7 @@ def delivered_text(delivered: Delivered) -> list[str]:
     ]
     for one in delivered.finalists:
         told = "the default" if one.is_default else lead_text(one.lead)
-        left_out = "" if one.is_delivered else f"; left out: {one.misfit}" if one.misfit else "; proven worse, left out"
+        left_out = "" if one.is_delivered else f"; left out: {one.misfit}" if one.misfit else "; rather worse, left out"
         lines.append(f"  {one.trial_id}  {one.macro_auc:.4f} ± {one.se:.4f}  {told}{left_out}")
     if len(delivered.finalists) > 1:
         lines.append(f"  mean of all  {delivered.macro_auc:.4f} ± {delivered.se:.4f}  {lead_text(delivered.lead)}")

@@ -46,7 +46,7 @@ from trainables.searching.data_checks import (
     tell_data,
     with_known_batch,
 )
-from trainables.searching.finalists import check_finalists, tell_finalists
+from trainables.searching.finalists import check_finalists, in_parts, tell_finalists
 from trainables.searching.options import SearchOptions
 from trainables.searching.resources import check_room
 from trainables.searching.trackers import check_tracker
@@ -118,6 +118,7 @@ def prepare(options: SearchOptions, machine: ClusterInfo | None = None) -> Prepa
     check_used(parse_overrides(options.overrides), space.base, use_of(space, teacher, kind))
     check_events(highest(space, "loss.strong_weight"), data)
     check_finalists(options.finalists, space, data)
+    space = in_parts(space, data)
     space = with_known_batch(space, data, max(1, options.n_workers))
     record = record_of(options, run, space, data)
     tell_data(data)

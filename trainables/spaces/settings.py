@@ -70,6 +70,11 @@ class SearchSettings(_Section):
         le=100,
         description="Multiplies the epochs of those stages in which finalists hear labelled soundscapes.",
     )
+    trials_in_parts: bool = Field(
+        True,
+        description="Where finalists will train, trials train as they do: on three of four parts of the labelled "
+        "soundscapes, as long, without choosing an epoch; the fourth scores them, and its model is the finalist's.",
+    )
     refit_folds: tuple[int, ...] = Field((), description="Folds, or offsets of the seed, that the best are trained on.")
 
     @field_validator("stages")

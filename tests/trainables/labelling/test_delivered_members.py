@@ -63,7 +63,7 @@ def test_members_are_the_models_of_the_finalists_in_parts(written: Path, run: Pa
     assert [member.trial_id for member in made.choice.members] == names
     assert [folder.relative_to(run).as_posix() for folder in made.choice.folders][1] == "trials/trial_0001/part_1"
     assert made.choice.label_sets() == {0: (True, False, True, False), 1: (False, True, False, True)}
-    assert made.choice.facts["left_out"] == {"trial_0002": "it is proven worse than the default"}
+    assert made.choice.facts["left_out"] == {"trial_0002": "it is rather worse than the default"}
     assert [one["trial_id"] for one in members_record(made, (True, False, True, False))["members"]] == names[::2]
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from sed_model.core.errors import CheckpointError
+from sed_model.data.recordings import DataFolder, read_data_folder
 from sed_model.model.checkpoint import load_model
 from sed_model.predict.ensemble import load_ensemble
 from sed_model.run_folder.delivered import DELIVERED_FILE, read_delivered
@@ -21,10 +22,18 @@ from sed_model.run_folder.out_of_fold import of_mean, rounds_of, score
 from sed_model.run_folder.predictions import read_predictions, write_predictions
 from sed_model.run_folder.run_tables import trial_id
 from tests.models import save_random_model
+from tests.trainables.tiny import write_data
 from tests.windows import Windows
 from trainables.labelling.candidates import EnsembleJob, find_candidates
 from trainables.labelling.run_members import members_of
-from trainables.searching.finalists import N_PARTS, deliver_mean, delivered_text, plan_parts, what_can_be_proven
+from trainables.searching.finalists import (
+    N_PARTS,
+    deliver_mean,
+    delivered_text,
+    in_parts,
+    plan_parts,
+    what_can_be_proven,
+)
 from trainables.spaces.load import load_space
 from trainables.spaces.search_space import SearchSpace
 from trainables.trials.trial import SearchJob
@@ -107,6 +116,35 @@ def test_stages_that_labelled_soundscapes_train_are_longer_in_finalists(space: S
 
     assert epochs == {"stages.train_bce.epochs": 3}
     assert same.changes["stages.train_bce.epochs"] == 1
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> DataFolder:
+    """Eight labelled soundscapes: enough for parts."""
+    return read_data_folder(write_data(tmp_path_factory.mktemp("labelled") / "data", 2 * N_PARTS), 1.0)
+
+
+def with_search(space: SearchSpace, **settings: Any) -> SearchSpace:
+    return replace(space, search=space.search.model_copy(update=settings))
+
+
+def test_trials_in_parts_train_as_their_finalists_of_the_first_part(space: SearchSpace, labelled: DataFolder) -> None:
+    changed = in_parts(space, labelled)
+    (first, *_) = plan_parts([row(changed, 0, 0.7, "default")], job(changed))
+
+    assert changed.base.data.soundscape_folds == N_PARTS
+    assert changed.base.stages["train_bce"].epochs == 3 * space.base.stages["train_bce"].epochs
+    assert changed.base.with_overrides(first.changes) == changed.base
+    assert in_parts(changed, labelled) == changed  # a search that is gone on with
+
+
+def test_without_finalists_trials_stay_as_they_are(space: SearchSpace, labelled: DataFolder, tiny_root: Path) -> None:
+    none, few = with_search(space, finalists=0), with_search(space, trials_in_parts=True)
+
+    assert in_parts(none, labelled) == none
+    assert in_parts(few, read_data_folder(tiny_root, 1.0)) == few  # two labelled soundscapes make no parts
+    as_before = with_search(space, trials_in_parts=False)
+    assert in_parts(as_before, labelled) == as_before
 
 
 def test_students_are_as_long_as_finalists_as_they_are(space: SearchSpace) -> None:
@@ -351,7 +389,7 @@ def test_the_text_says_what_is_proven_and_what_is_delivered(run: RunFolder) -> N
     assert "4 parts of the 16 labelled soundscapes" in lines[0]
     assert lines[1].startswith("  trial_0001  0.")
     assert "better with a chance of 100%" in lines[1]
-    assert any(line.startswith("  trial_0003") and line.endswith("proven worse, left out") for line in lines)
+    assert any(line.startswith("  trial_0003") and line.endswith("rather worse, left out") for line in lines)
     assert lines[-1] == "proven better than the default: trial_0001; the mean of 12 models is delivered"
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 
 from analysis.report import main as report
 from sed_model.model.checkpoint import read_lineage
@@ -93,6 +94,32 @@ def test_a_part_that_was_lost_costs_nothing_but_itself(
 
     assert "1 training of 1 finalist," in output
     assert read_delivered(broken.path) == read_delivered(run.path)
+
+
+def test_a_trial_in_parts_is_its_finalist_s_training_of_the_first_part(
+    searched: tuple[RunFolder, str], run_search: Callable[..., str], tiny_space: Path, tmp_path: Path
+) -> None:
+    """It is not trained twice, also where the search is gone on with."""
+    data, space = searched[0].path.parents[1] / "data", tmp_path / "space.yaml"
+    tree = yaml.safe_load(tiny_space.read_text(encoding="utf-8"))
+    tree["base"] = str(tiny_space.with_name("base.yaml"))
+    tree["search"] |= {"scheduler": "none"}
+    space.write_text(yaml.safe_dump(tree), encoding="utf-8")
+    words = ("--out", tmp_path, "--name", "run", "--max-concurrent", "2", "--no-pseudo-labels", "--num-trials")
+    run_search("--space", space, "--data", data, *words, "1", "--finalists", "1")
+    run = RunFolder(tmp_path / "run")
+    run_search("--resume", *words, "2")
+
+    refits = {(row["number"], row["fold"]): row for row in run.read_refits()}
+    taken = [row for row in refits.values() if row["epochs"] == 0]
+    assert [row["fold"] for row in taken] == [0] * len(taken)
+    assert {row["number"] for row in taken} == {number for number, _ in refits}
+    for row in taken:
+        of_trial, of_part = (read_lineage(one) for one in (run.trial(row["number"]), run.refit(row["number"], True, 0)))
+        assert of_trial.weights_sha256 == of_part.weights_sha256
+        assert of_trial.split is not None
+        assert (of_trial.split.soundscape_folds, of_trial.split.fold) == (4, 0)
+    assert {row["config.stages.train_bce.epochs"] for row in run.read_trials()} == {3}
 
 
 @pytest.fixture(scope="module")

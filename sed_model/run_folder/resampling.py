@@ -1,5 +1,7 @@
 """ROC-AUC and average precision of predictions over bootstrap resamples of the files."""
 
+from typing import Any
+
 import numpy as np
 
 from sed_model.run_folder.metrics import POSITIVE_FROM
@@ -46,9 +48,8 @@ def weighted_class_aucs(
     affordable; scikit-learn gives the same values one at a time.
     """
     weights = weights.astype(np.float32)
-    rows = [slice(None)] if parts is None else [np.flatnonzero(parts == part) for part in np.unique(parts)]
     n_won, n_pairs = np.zeros((2, len(weights), target.shape[1]))
-    for of_part in rows:
+    for of_part in _rows_of(parts):
         for index in range(target.shape[1]):
             counts = _pairs(target[of_part, index], probabilities[of_part, index], weights[:, of_part])
             n_won[:, index] += counts[0]
@@ -66,14 +67,18 @@ def weighted_class_aps(
     have it. See above.
     """
     weights = weights.astype(np.float32)
-    rows = [slice(None)] if parts is None else [np.flatnonzero(parts == part) for part in np.unique(parts)]
     total, n_positive = np.zeros((2, len(weights), target.shape[1]))
-    for of_part in rows:
+    for of_part in _rows_of(parts):
         for index in range(target.shape[1]):
             sums = _precisions(target[of_part, index], scores[of_part, index], weights[:, of_part])
             total[:, index] += sums[0]
             n_positive[:, index] += sums[1]
     return np.divide(total, n_positive, out=np.full(total.shape, np.nan), where=n_positive > 0)
+
+
+def _rows_of(parts: np.ndarray | None) -> list[Any]:
+    """The windows of each part; None: all windows are of one."""
+    return [slice(None)] if parts is None else [np.flatnonzero(parts == part) for part in np.unique(parts)]
 
 
 def _precisions(target: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -163,8 +163,13 @@ OTHERS = tuple(name for name in METRICS if name != MACRO_AUC)
 """Those that only tables of searches by them have a column of."""
 
 
+def score_text(name: str, value: float) -> str:
+    """A score for people, who take one without a name for macro AUC."""
+    return f"{value:.4f}" if name == MACRO_AUC else f"{METRICS[name].title} {value:.4f}"
+
+
 def metric_of(rows: Iterable[Mapping[Any, Any]]) -> str:
-    """What a search went by, as the rows of its tables tell: all have macro AUC, and those of another metric that, too."""
+    """What a search went by, as rows of its tables tell: all have macro AUC, those of another metric that as well."""
     return next((name for row in rows for name in OTHERS if row.get(name) is not None), MACRO_AUC)
 
 

@@ -53,23 +53,33 @@ def finalists_table(delivered: Delivered, costs: Mapping[str, float]) -> pd.Data
     Args:
         costs: CPU ms a window of one model of each trial.
     """
-    rows = []
+    rows, metric = [], delivered.metric
     for one in delivered.finalists:
         name = f"{one.trial_id} (default)" if one.is_default else one.trial_id
         cost = costs.get(one.trial_id, math.nan) * len(one.members)
-        rows.append({**_row(name, one, one.is_delivered), "models": len(one.members), "cpu_ms_per_window": cost})
+        rows.append(
+            {
+                **_row(name, one, metric, one.is_delivered),
+                "models": len(one.members),
+                "cpu_ms_per_window": cost,
+            }
+        )
     cost = sum(costs.get(one.trial_id, math.nan) * len(one.members) for one in delivered.finalists if one.is_delivered)
-    rows.append({**_row("their mean", delivered, True), "models": len(delivered.members), "cpu_ms_per_window": cost})
+    rows.append({**_row("their mean", delivered, metric), "models": len(delivered.members), "cpu_ms_per_window": cost})
     best = delivered.best
-    single = {**_row("--single", best, True), "models": 1, "cpu_ms_per_window": costs.get(best.trial_id, math.nan)}
+    single = {
+        **_row("--single", best, metric),
+        "models": 1,
+        "cpu_ms_per_window": costs.get(best.trial_id, math.nan),
+    }
     return pd.DataFrame([*rows, single])
 
 
-def _row(name: str, scored: Finalist | Delivered, is_delivered: bool) -> dict[str, Any]:
-    score, error, lead = scored.macro_auc, scored.se, scored.lead
+def _row(name: str, scored: Finalist | Delivered, metric: str, is_delivered: bool = True) -> dict[str, Any]:
+    score, error, lead = scored.score, scored.se, scored.lead
     return {
         "trial_id": name,
-        "macro_auc": f"{score:.4f} ± {error:.4f}",
+        metric: f"{score:.4f} ± {error:.4f}",
         "lead": f"{lead.mean:+.4f} ± {lead.se:.4f}" if lead else "",
         "shrunken lead": f"{lead.shrunken:+.4f}" if lead else "",
         "chance to be better": f"{lead.p_better:.0%}" if lead else "",

@@ -12,11 +12,12 @@ from plotly.offline import get_plotlyjs
 from analysis.clips import ClipView
 from analysis.parameters import as_text
 from sed_model.core.texts import shown
+from sed_model.run_folder.window_metrics import METRICS
 
 NO_VALUE = "–"
 COLUMN_TITLES = {
     "trial_id": "trial",
-    "macro_auc": "macro AUC",
+    **{name: metric.title for name, metric in METRICS.items()},
     "macro_auc_se": "its error",
     "refit_mean": "mean AUC trained again",
     "refit_sd": "its deviation",

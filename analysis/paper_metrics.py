@@ -1,10 +1,4 @@
-"""The metrics that papers report of windows scored by class, with bootstrap intervals over the files.
-
-macro AUC: mean ROC-AUC, as the competitions since 2024 score. cmAP: mean of the classes' average precision (also called
-macro AP). cmAP5: the same over classes with at least five windows (BirdSet, Rauch et al. 2024). Padded cmAP: as
-BirdCLEF 2023 scored, with five windows more that hold every class and score 1. Top-1: the share of windows with a call
-whose best-scored class is in them.
-"""
+"""The metrics of `sed_model.run_folder.window_metrics` with bootstrap intervals over the files."""
 
 from __future__ import annotations
 
@@ -15,21 +9,14 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # scikit-learn brings it
 
+from sed_model.run_folder import window_metrics
 from sed_model.run_folder.metrics import POSITIVE_FROM
 from sed_model.run_folder.predictions import OutOfFold
 from sed_model.run_folder.resampling import draws_of_files, mean_of_classes, weighted_class_aps, weighted_class_aucs
+from sed_model.run_folder.window_metrics import Said, often, padded_aps, top1_accuracies
 
-METRICS = {
-    "macro_auc": "macro AUC",
-    "cmap": "cmAP (macro AP)",
-    "cmap5": "cmAP5",
-    "padded_cmap": "padded cmAP",
-    "top1": "top-1 accuracy",
-}
+METRICS = {name: metric.title for name, metric in window_metrics.METRICS.items()} | {"cmap": "cmAP (macro AP)"}
 """Column -> what people call it."""
-N_PADDED = 5
-FROM_WINDOWS = 5
-"""Windows that a class of cmAP5 is in at least."""
 
 
 @dataclass(frozen=True)
@@ -79,20 +66,20 @@ def metric_table(scored: OutOfFold, resampled: Resampled) -> pd.DataFrame:
     NaN stands where a metric is not defined: no class with a positive (and, for the AUC, a negative); padded cmAP of
     scores outside 0..1; an interval of fewer than two files.
     """
-    positive = scored.targets >= POSITIVE_FROM
-    often = resampled.aps[:, positive.sum(axis=0) >= FROM_WINDOWS]
+    said = Said(scored.targets, scored.probabilities, resampled.weights)
+    with threadpool_limits(1, user_api="blas"):
+        of_padded = padded_aps(said)
     of_classes = {
         "macro_auc": resampled.aucs,
         "cmap": resampled.aps,
-        "cmap5": often,
-        "padded_cmap": _padded_aps(scored, resampled.weights),
+        "cmap5": resampled.aps[:, often(scored.targets)],
+        "padded_cmap": of_padded,
     }
     rows: list[tuple[str, float, float, float, float]] = []
     for name, values in of_classes.items():
         n_classes = (~np.isnan(values[0])).sum()
         rows.append((name, *interval(mean_of_classes(values), resampled.confidence), float(n_classes)))
-    top1 = top1_accuracies(positive, scored.probabilities, resampled.weights)
-    rows.append(("top1", *interval(top1, resampled.confidence), float("nan")))
+    rows.append(("top1", *interval(top1_accuracies(said), resampled.confidence), float("nan")))
     return pd.DataFrame(rows, columns=["metric", "value", "low", "high", "n_classes"])
 
 
@@ -127,33 +114,6 @@ def site_metrics(scored: OutOfFold, sites: Sequence[str], bootstrap: Bootstrap) 
             counts |= {name: row["value"], f"{name}_low": row["low"], f"{name}_high": row["high"]}
         rows.append(counts)
     return pd.DataFrame(rows)
-
-
-def top1_accuracies(positive: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The share of windows with a call whose best class is in them, float64 [resamples]; NaN without such a window.
-
-    Of several classes that score best alike, the share that is in the window counts.
-
-    Args:
-        positive: bool [windows, classes].
-        scores: [windows, classes].
-        weights: how often each window counts, [resamples, windows].
-    """
-    called = positive.any(axis=1)
-    best = scores[called] == scores[called].max(axis=1, keepdims=True)
-    right = (best & positive[called]).sum(axis=1) / best.sum(axis=1)
-    n_windows = weights[:, called].sum(axis=1)
-    return np.divide(weights[:, called] @ right, n_windows, out=np.full(len(weights), np.nan), where=n_windows > 0)
-
-
-def _padded_aps(scored: OutOfFold, weights: np.ndarray) -> np.ndarray:
-    scores = scored.probabilities
-    if scores.min() < 0 or scores.max() > 1:
-        return np.full((len(weights), len(scored.classes)), np.nan)
-    ones = np.ones((N_PADDED, len(scored.classes)))
-    padded = np.concatenate([weights, np.ones((len(weights), N_PADDED))], axis=1)
-    with threadpool_limits(1, user_api="blas"):
-        return weighted_class_aps(np.concatenate([scored.targets, ones]), np.concatenate([scores, ones]), padded)
 
 
 def interval(of_draws: np.ndarray, confidence: float) -> tuple[float, float, float]:

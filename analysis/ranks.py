@@ -18,6 +18,7 @@ from sed_model.run_folder.leaderboard import in_order
 from sed_model.run_folder.metrics import auc_per_class
 from sed_model.run_folder.predictions import OutOfFold
 from sed_model.run_folder.resampling import draws_of_files, mean_of_classes, weighted_macro_aucs
+from sed_model.run_folder.window_metrics import MACRO_AUC, metric_in
 
 N_RESAMPLES = 200
 N_TERCILES = 3
@@ -41,21 +42,24 @@ def rank_trials(run: Run) -> pd.DataFrame:
 
     Returns:
         rank, trial_id, number, status, macro_auc (0..1), gap (to the highest, >= 0), epochs, stage, duration_s,
-        params_m, error, REFIT_COLUMNS where finalists were trained again, drawn_by where it is known, then a column for
+        params_m, error, what the search went by where it is another metric (the gap is of it), REFIT_COLUMNS where
+        finalists were trained again, drawn_by where it is known, then a column for
         each varied setting under its short name, NA where it was inactive.
     """
     trials = in_order(run.trials)
+    metric = metric_in(trials.columns)
     columns = ["trial_id", "number", "status", "macro_auc", "epochs", "stage", "duration_s", "params_m", "error"]
+    columns += [] if metric == MACRO_AUC else [metric]
     if trials["refit_mean"].notna().any():
         columns += REFIT_COLUMNS
     if trials["drawn_by"].notna().any():
         columns.append("drawn_by")
     settings = parameter_values(run, varied_parameters(run))
     ranking = trials[columns].join(settings).reset_index(drop=True)
-    ranked = ranking["macro_auc"].notna() & (ranking["status"] != "failed")
+    ranked = ranking[metric].notna() & (ranking["status"] != "failed")
     ranking.insert(0, "rank", (ranked.cumsum()).where(ranked).astype("Int64"))
-    best = ranking.loc[ranked, "macro_auc"].max()
-    ranking.insert(5, "gap", (best - ranking["macro_auc"]).where(ranked))
+    best = ranking.loc[ranked, metric].max()
+    ranking.insert(5, "gap", (best - ranking[metric]).where(ranked))
     return ranking
 
 

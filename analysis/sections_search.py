@@ -28,6 +28,7 @@ from analysis.tables import REFIT_COLUMNS, Run
 from sed_model.core.paths import is_there
 from sed_model.core.texts import counted
 from sed_model.run_folder.predictions import OutOfFold
+from sed_model.run_folder.window_metrics import MACRO_AUC, metric_in
 
 TOP = 10
 MAX_TABLE_ROWS = 100
@@ -101,7 +102,8 @@ def ranking_section(facts: RunFacts) -> Section:
     settings = [parameter.name for parameter in varied_parameters(facts.run)]
     refits = [name for name in REFIT_COLUMNS if name in ranked]
     draws = ["drawn_by"] if "drawn_by" in ranked else []
-    columns = ["rank", "trial_id", "status", "macro_auc", *refits, "gap", "epochs", "stage", *settings, "minutes"]
+    scores = dict.fromkeys([metric_in(facts.run.trials.columns), MACRO_AUC])
+    columns = ["rank", "trial_id", "status", *scores, *refits, "gap", "epochs", "stage", *settings, "minutes"]
     columns += ["params_m", *draws]
     minutes = ranked.assign(minutes=ranked["duration_s"] / 60)
     some = f"the best {MAX_TABLE_ROWS} of {len(ranked):,}" if len(ranked) > MAX_TABLE_ROWS else "all that have a score"

@@ -13,6 +13,7 @@ from sed_model.run_folder.line_to_beat import teacher_folder
 from sed_model.run_folder.metrics import POSITIVE_FROM
 from sed_model.run_folder.predictions import OutOfFold
 from sed_model.run_folder.resampling import class_aucs
+from sed_model.run_folder.window_metrics import MACRO_AUC, metric_in
 
 CHANGE_COLUMNS = ("label", "n_positive", "n_labels", "teacher_auc", "student_auc", "gain")
 
@@ -111,7 +112,8 @@ def best_with_predictions(run: Run) -> str:
     Raises:
         RunFolderError: there is none.
     """
-    rows = run.trials[["trial_id", "number", "status", "macro_auc"]].to_dict("records")
+    columns = dict.fromkeys(["trial_id", "number", "status", MACRO_AUC, metric_in(run.trials.columns)])
+    rows = run.trials[list(columns)].to_dict("records")
     for row in finalists(rows, len(rows)):
         if is_there(oof_path(run.path, row["trial_id"])):
             return str(row["trial_id"])

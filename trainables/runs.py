@@ -20,7 +20,8 @@ from sed_model.core.paths import expanded, is_file
 from sed_model.core.texts import printable
 from sed_model.run_folder.folder import RunFolder, newest_runs
 from sed_model.run_folder.leaderboard import best_trials
-from trainables.keeping.run_contents import COLUMNS, is_busy, removable, remove, size_of, summarise
+from sed_model.run_folder.window_metrics import score_text
+from trainables.keeping.run_contents import COLUMNS, RunSummary, is_busy, removable, remove, size_of, summarise
 
 DESCRIPTION = """Look at the run folders of searches, and make room on the disk.
 
@@ -90,7 +91,7 @@ def list_runs(options: argparse.Namespace) -> None:
         print(f"no run in {options.out}")
         return
     table = Table(title=escape(f"runs in {options.out}"), title_justify="left")
-    for column in ("name", "status", "trials", "failed", "best macro AUC", "best trial", "size", "started"):
+    for column in ("name", "status", "trials", "failed", "best score", "best trial", "size", "started"):
         table.add_column(column, justify="right" if column in ("trials", "failed", "size") else "left", no_wrap=True)
     for run in runs:
         trials = "-" if run.n_ended is None else f"{run.n_ended} of {run.n_trials}"
@@ -100,7 +101,7 @@ def list_runs(options: argparse.Namespace) -> None:
                 run.status,
                 trials,
                 text_of(run.n_failed),
-                score_text(run.best_macro_auc),
+                best_text(run),
             ),
             *(text_of(run.best_trial), size_text(run.size_bytes), escape(text_of(run.started))),
         )
@@ -139,7 +140,8 @@ def show_run(options: argparse.Namespace) -> None:
     for place, row in enumerate(best, start=1):
         minutes = "-" if row["duration_s"] is None else f"{row['duration_s'] / 60:.1f} min"
         epochs = f"{text_of(row['epochs'])} epochs"
-        print(f"{place:>4}  {row['trial_id']}  {score_text(row['macro_auc'])}  {row['status']}, {epochs}, {minutes}")
+        score = score_text(summary.metric, row[summary.metric])
+        print(f"{place:>4}  {row['trial_id']}  {score}  {row['status']}, {epochs}, {minutes}")
     for name, error in failures.items():
         reason = next(iter((error or "").splitlines()), "") or "no reason recorded"
         print(f"failed  {name}: {printable(reason):.{MAX_REASON}}")
@@ -191,8 +193,8 @@ def size_text(size_bytes: float) -> str:
     return f"{size_bytes:.1f} GB"
 
 
-def score_text(score: float | None) -> str:
-    return "-" if score is None else f"{score:.4f}"
+def best_text(run: RunSummary) -> str:
+    return "-" if run.best_score is None else score_text(run.metric, run.best_score)
 
 
 def text_of(value: object) -> str:

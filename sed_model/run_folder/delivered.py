@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from sed_model.core.errors import CheckpointError
 from sed_model.core.files import write_json
 from sed_model.core.paths import is_file
+from sed_model.run_folder.window_metrics import MACRO_AUC, METRICS
 
 DELIVERED_FILE = "delivered.json"
 LEAST_CHANCE = 0.05
@@ -28,8 +29,24 @@ class Member(_Part):
     weights_sha256: str
 
 
+class _Scored(_Part):
+    """What out-of-fold predictions reach: `score` of the metric of the search, with its standard error `se`."""
+
+    macro_auc: Share
+    score: Share
+    se: Annotated[float, Field(ge=0)]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_macro_auc(cls, values: Any) -> Any:
+        """Files of earlier releases have no other score."""
+        if isinstance(values, dict) and "score" not in values and "macro_auc" in values:
+            return {**values, "score": values["macro_auc"]}
+        return values
+
+
 class Lead(_Part):
-    """How much better something is than the default: macro AUC on the same files, from a paired bootstrap over them.
+    """How much better something is than the default: a score on the same files, from a paired bootstrap over them.
 
     Attributes:
         se: standard error of `mean`.
@@ -43,15 +60,13 @@ class Lead(_Part):
     shrunken: float
 
 
-class Finalist(_Part):
-    """A configuration that was trained for each part; `macro_auc` is that of its out-of-fold predictions.
+class Finalist(_Scored):
+    """A configuration that was trained for each part, and what its out-of-fold predictions reach.
 
     `members` are of the parts in turn, once or several times; the score is that of one model a part, in the mean.
     """
 
     trial_id: str
-    macro_auc: Share
-    se: Annotated[float, Field(ge=0)]
     is_default: bool
     lead: Lead | None
     """Over the default; None of the default itself, and where it is no finalist."""
@@ -61,19 +76,27 @@ class Finalist(_Part):
     members: Annotated[tuple[Member, ...], Field(min_length=1)]
 
 
-class Delivered(_Part):
-    """What a search delivers: the equal-weight mean of the members of all finalists with `is_delivered`."""
+class Delivered(_Scored):
+    """What a search delivers: the equal-weight mean of the members of all finalists with `is_delivered`.
+
+    The score is that of the mean of the delivered finalists' out-of-fold predictions.
+    """
 
     format: Literal[1] = 1
+    metric: str = MACRO_AUC
+    """What the search went by, of `window_metrics.METRICS`."""
     n_parts: Annotated[int, Field(ge=2)]
     n_files: Annotated[int, Field(ge=2)]
     """Labelled soundscapes, each heard by all parts' models but one."""
     finalists: Annotated[tuple[Finalist, ...], Field(min_length=1)]
     """The best first."""
-    macro_auc: Share
-    """Of the mean of the delivered finalists' out-of-fold predictions."""
-    se: Annotated[float, Field(ge=0)]
     lead: Lead | None
+
+    @model_validator(mode="after")
+    def _is_known(self) -> Self:
+        if self.metric not in METRICS:
+            raise ValueError(f"metric {self.metric:.40} is none of {', '.join(METRICS)}")
+        return self
 
     @model_validator(mode="after")
     def _some_are_delivered(self) -> Self:
@@ -83,6 +106,11 @@ class Delivered(_Part):
         if odd:
             raise ValueError(f"{odd[0]} has not as many members of each of the {self.n_parts} parts")
         return self
+
+    @property
+    def title(self) -> str:
+        """What people call the metric."""
+        return METRICS[self.metric].title
 
     @property
     def members(self) -> tuple[Member, ...]:

@@ -17,7 +17,15 @@ from sed_model.core.paths import is_file
 from sed_model.core.texts import shown
 from sed_model.core.yaml_file import read_yaml
 from sed_model.run_folder.leaderboard import on_front, rank
-from sed_model.run_folder.run_tables import CURVE_FIELDS, REFIT_FIELDS, TRIAL_FIELDS, read_rows, trial_id, trial_table
+from sed_model.run_folder.run_tables import (
+    CURVE_FIELDS,
+    REFIT_FIELDS,
+    TRIAL_FIELDS,
+    read_rows,
+    trial_id,
+    trial_table,
+    with_scores,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -110,12 +118,12 @@ class RunFolder:
 
     def write_tables(self, trials: Sequence[Mapping[str, Any]], curves: Sequence[Mapping[str, Any]]) -> None:
         """The curves first: whenever the search is killed, a trial that is shown to have ended has its whole curve."""
-        write_parquet(self.path / "curves.parquet", pa.Table.from_pylist([dict(row) for row in curves], CURVE_FIELDS))
+        write_parquet(self.path / "curves.parquet", _table(CURVE_FIELDS, curves))
         rows = [{**row, "on_front": front} for row, front in zip(trials, on_front(trials), strict=True)]
         write_parquet(self.path / "trials.parquet", trial_table(rows))
 
     def write_refits(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        write_parquet(self.path / "refits.parquet", pa.Table.from_pylist([dict(row) for row in rows], REFIT_FIELDS))
+        write_parquet(self.path / "refits.parquet", _table(REFIT_FIELDS, rows))
 
     def read_refits(self) -> list[dict[str, Any]]:
         return read_rows(self.path / "refits.parquet", REFIT_FIELDS)
@@ -136,6 +144,10 @@ class RunFolder:
         table = rank(self.read_trials())
         write_text(self.leaderboard, table.to_csv(index=False, float_format="%.6g"))
         return table
+
+
+def _table(fields: pa.Schema, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    return pa.Table.from_pylist([dict(row) for row in rows], with_scores(fields, rows))
 
 
 def is_probe(run: RunFolder) -> bool:

@@ -1,4 +1,7 @@
-"""Which trials are better than others: the leaderboard, the best of it, and the front of score and cost."""
+"""Which trials are better than others: the leaderboard, the best of it, and the front of score and cost.
+
+The score is that of the metric that the search went by, which the rows tell: see `window_metrics.metric_of`.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sed_model.run_folder.run_tables import TRIAL_FIELDS
+from sed_model.run_folder.window_metrics import MACRO_AUC, metric_in, metric_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +25,9 @@ def rank(trials: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     import pandas as pd  # half a second, which `trainables.runs list` can do without
 
     frame = pd.DataFrame([dict(row) for row in trials])
-    frame = frame.reindex(columns=list(dict.fromkeys([*frame.columns, *TRIAL_FIELDS.names])))
+    metric = metric_of(trials)
+    known = [*frame.columns, *TRIAL_FIELDS.names, metric, f"{metric}_se"]
+    frame = frame.reindex(columns=list(dict.fromkeys(known)))
     frame["on_front"] = on_front(trials)
     varied = [name for name in frame.columns if name.startswith("config.") and _varies(frame[name])]
     frame = in_order(frame)
@@ -29,8 +35,9 @@ def rank(trials: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     columns = [
         "trial_id",
         "status",
-        "macro_auc",
-        "macro_auc_se",
+        metric,
+        f"{metric}_se",
+        *([] if metric == MACRO_AUC else [MACRO_AUC]),
         *refits,
         "stage",
         "epoch",
@@ -48,9 +55,10 @@ def rank(trials: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 def in_order(trials: pd.DataFrame) -> pd.DataFrame:
     """The rows in the order of `rank`."""
-    keys = trials[["refit_mean", "macro_auc", "number"]].astype("float64").assign(failed=trials["status"] == "failed")
+    metric = metric_in(trials.columns)
+    keys = trials[["refit_mean", metric, "number"]].astype("float64").assign(failed=trials["status"] == "failed")
     keys["place"] = trials["status"].map({"complete": 0, "running": 1, "pruned": 2, "failed": 3})
-    names = ["failed", "refit_mean", "macro_auc", "place", "number"]
+    names = ["failed", "refit_mean", metric, "place", "number"]
     return trials.loc[keys.sort_values(names, ascending=[True, False, False, True, True], kind="stable").index]
 
 
@@ -60,8 +68,10 @@ def best_trials(trials: Sequence[Mapping[Any, Any]], k: int) -> list[dict[str, A
     That order is one of the models in the trials' folders: `refit_mean` is there only where such a model is of a whole
     training (`refit.write_spread`, `finalists.deliver_mean`), so a pruned finalist is ranked by its own score.
     """
-    scored = [dict(row) for row in trials if row["status"] in ("complete", "pruned") and not _missing(row["macro_auc"])]
-    return sorted(scored, key=_merit)[:k]
+    metric = metric_of(trials)
+    ended = [dict(row) for row in trials if row["status"] in ("complete", "pruned")]
+    scored = [row for row in ended if not _missing(row.get(metric))]
+    return sorted(scored, key=lambda row: _merit(row, metric))[:k]
 
 
 def finalists(trials: Sequence[Mapping[Any, Any]], k: int) -> list[dict[str, Any]]:
@@ -69,12 +79,12 @@ def finalists(trials: Sequence[Mapping[Any, Any]], k: int) -> list[dict[str, Any
     return best_trials([{**row, "refit_mean": None} for row in trials], k)
 
 
-def _merit(row: Mapping[str, Any]) -> tuple[Any, ...]:
+def _merit(row: Mapping[str, Any], metric: str) -> tuple[Any, ...]:
     mean: Any = row.get("refit_mean")
     return (
         _missing(mean),
         0.0 if _missing(mean) else -mean,
-        -row["macro_auc"],
+        -row[metric],
         row["status"] != "complete",
         row["number"],
     )
@@ -82,7 +92,8 @@ def _merit(row: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def on_front(trials: Sequence[Mapping[Any, Any]]) -> list[bool]:
     """Whether no other trial scores higher at no more CPU time a window, or as high at less."""
-    points: list[tuple[Any, Any]] = [(row.get("cpu_ms_per_window"), row["macro_auc"]) for row in trials]
+    metric = metric_of(trials)
+    points: list[tuple[Any, Any]] = [(row.get("cpu_ms_per_window"), row.get(metric)) for row in trials]
     valid = [
         (cost, score)
         for (cost, score), row in zip(points, trials, strict=True)

@@ -12,6 +12,7 @@ from sed_model.core.texts import first_line
 from sed_model.run_folder.delivered import read_delivered
 from sed_model.run_folder.folder import RunFolder, is_probe
 from sed_model.run_folder.leaderboard import best_trials
+from sed_model.run_folder.window_metrics import MACRO_AUC, METRICS, OTHERS
 
 COLUMNS = ("trial_id", "number", "status", "macro_auc", "refit_mean", "split")
 FILES = {"soundscapes": "soundscapes", "folds": "recordings"}
@@ -42,12 +43,19 @@ def line_to_beat(run: Path, record: Mapping[str, Any], splits: Iterable[str | No
         return ""
     teacher = RunFolder(folder)
     try:
-        return _told(teacher, {split for split in splits if split}) if is_probe(teacher) else ""
+        return _told(teacher, {split for split in splits if split}, _name(record)) if is_probe(teacher) else ""
     except UserError as error:
         return f"The score of the teacher's probe cannot be read: {first_line(error)}"
 
 
-def _told(teacher: RunFolder, splits: set[str]) -> str:
+def _name(record: Mapping[str, Any]) -> str:
+    """What names the probe's score in the text of a search that goes by another metric."""
+    search = record.get("search")
+    metric = search.get("metric") if isinstance(search, dict) else None
+    return f"{METRICS[MACRO_AUC].title} " if metric in OTHERS else ""
+
+
+def _told(teacher: RunFolder, splits: set[str], name: str) -> str:
     trials = teacher.read_trials(COLUMNS)
     best, delivered = best_trials([{**row, "refit_mean": None} for row in trials], 1), read_delivered(teacher.path)
     if not best or not splits:
@@ -56,10 +64,10 @@ def _told(teacher: RunFolder, splits: set[str]) -> str:
         return "The teacher's probe was validated on other files: its score is not comparable."
     split = teacher.read_search()["data"].get("split")
     files = FILES.get(split.get("kind", ""), "files") if isinstance(split, dict) else "files"
-    alone = best[0]["macro_auc"]
+    alone = f"{best[0]['macro_auc']:.4f}"
     if delivered is None:
-        return f"The line to beat: the teacher's probe has {alone:.4f} on the same {files}."
+        return f"The line to beat: the teacher's probe has {name}{alone} on the same {files}."
     return (
-        f"The line to beat: the teacher's probe has {delivered.macro_auc:.4f} on the same {files}, and {alone:.4f} "
+        f"The line to beat: the teacher's probe has {name}{delivered.macro_auc:.4f} on the same {files}, and {alone} "
         "where it learned from none of them."
     )

@@ -1,10 +1,11 @@
-"""The one definition of the score: ROC-AUC of each class, and their mean (macro).
+"""The one definition of the scores: ROC-AUC of each class and their mean (macro); average precision of each class.
 
-A class counts when it has at least one positive and one negative; a soft target is a positive from 0.5.
+For the AUC a class counts when it has at least one positive and one negative; a soft target is a positive from 0.5.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -29,12 +30,7 @@ def auc_per_class(
         DataError: the shapes differ, or a target is NaN.
         TrainingError: a score is NaN.
     """
-    _check(targets, scores)
-    # Columns become contiguous rows, in a type that sorts fast (float16 does not) and keeps every tie.
-    scores_by_class = np.ascontiguousarray(scores.T, dtype=np.result_type(scores.dtype, np.float32))
-    positives_by_class = np.ascontiguousarray(targets.T) >= POSITIVE_FROM
-    columns = zip(scores_by_class, positives_by_class, strict=True)
-    return np.array([_auc(values[positive], values[~positive]) for values, positive in columns], dtype=np.float64)
+    return _per_class(_auc, targets, scores)
 
 
 def macro_auc(targets: Shaped[np.ndarray, "rows classes"], scores: Shaped[np.ndarray, "rows classes"]) -> float:
@@ -55,6 +51,41 @@ def macro_auc(targets: Shaped[np.ndarray, "rows classes"], scores: Shaped[np.nda
             "data.fold, or fewer data.n_folds)."
         )
     return float(defined.mean())
+
+
+def ap_per_class(
+    targets: Shaped[np.ndarray, "rows classes"], scores: Shaped[np.ndarray, "rows classes"]
+) -> Float64[np.ndarray, " classes"]:
+    """Average precision of each class, 0..1; NaN for a class without a positive. Ties are taken together.
+
+    `resampling.weighted_class_aps` gives the same; it compares each pair, which is worth it for many resamples.
+
+    Raises:
+        DataError: the shapes differ, or a target is NaN.
+        TrainingError: a score is NaN.
+    """
+    return _per_class(_average_precision, targets, scores)
+
+
+def _per_class(
+    of_class: Callable[[NDArray[Any], NDArray[Any]], float], targets: NDArray[Any], scores: NDArray[Any]
+) -> NDArray[np.float64]:
+    """What `of_class` makes of the scores of the positives and of the negatives of each class."""
+    _check(targets, scores)
+    # Columns become contiguous rows, in a type that sorts fast (float16 does not) and keeps every tie.
+    scores_by_class = np.ascontiguousarray(scores.T, dtype=np.result_type(scores.dtype, np.float32))
+    positives_by_class = np.ascontiguousarray(targets.T) >= POSITIVE_FROM
+    columns = zip(scores_by_class, positives_by_class, strict=True)
+    return np.array([of_class(values[positive], values[~positive]) for values, positive in columns], dtype=np.float64)
+
+
+def _average_precision(positive_scores: NDArray[Any], negative_scores: NDArray[Any]) -> float:
+    if not positive_scores.size:
+        return float("nan")
+    positive_scores, negative_scores = np.sort(positive_scores), np.sort(negative_scores)
+    right = positive_scores.size - np.searchsorted(positive_scores, positive_scores, side="left")
+    wrong = negative_scores.size - np.searchsorted(negative_scores, positive_scores, side="left")
+    return float((right / (right + wrong)).mean())
 
 
 def _auc(positive_scores: NDArray[Any], negative_scores: NDArray[Any]) -> float:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from sed_model.core.errors import CheckpointError, DataError
+from sed_model.core.errors import CheckpointError
+from sed_model.run_folder import window_metrics
 from sed_model.run_folder.delivered import Delivered, Member
 from sed_model.run_folder.predictions import OutOfFold, read_predictions
-from sed_model.run_folder.resampling import class_aucs, mean_of_classes
+from sed_model.run_folder.window_metrics import MACRO_AUC
 
 
 def joined(parts: Sequence[OutOfFold]) -> OutOfFold:
@@ -31,19 +32,13 @@ def joined(parts: Sequence[OutOfFold]) -> OutOfFold:
     return OutOfFold(parts[0].classes, tuple(windows[place] for place in order), targets, probabilities, numbers)
 
 
-def score(said: OutOfFold) -> float:
-    """Macro AUC, by pairs of windows that one model scored.
+def score(said: OutOfFold, metric: str = MACRO_AUC) -> float:
+    """One of `window_metrics.METRICS`, by windows that one model scored: see there.
 
     Raises:
-        DataError: no class has a window with it and one without it that one model scored.
+        DataError: the windows do not define it.
     """
-    of_classes = float(mean_of_classes(class_aucs(said.targets, said.probabilities, said.parts)))
-    if np.isnan(of_classes):
-        raise DataError(
-            f"macro AUC is undefined over {len(said.windows)} windows: in no part of the labelled soundscapes has a "
-            "class both windows with it and without it; label more soundscapes, or give --finalists 0."
-        )
-    return of_classes
+    return window_metrics.score(metric, said.targets, said.probabilities, said.parts)
 
 
 def of_members(run: Path, members: Sequence[Member], within: Path | None = None) -> OutOfFold:

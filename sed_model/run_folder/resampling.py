@@ -1,5 +1,7 @@
 """ROC-AUC and average precision of predictions over bootstrap resamples of the files."""
 
+from typing import Any
+
 import numpy as np
 
 from sed_model.run_folder.metrics import POSITIVE_FROM
@@ -46,9 +48,8 @@ def weighted_class_aucs(
     affordable; scikit-learn gives the same values one at a time.
     """
     weights = weights.astype(np.float32)
-    rows = [slice(None)] if parts is None else [np.flatnonzero(parts == part) for part in np.unique(parts)]
     n_won, n_pairs = np.zeros((2, len(weights), target.shape[1]))
-    for of_part in rows:
+    for of_part in _rows_of(parts):
         for index in range(target.shape[1]):
             counts = _pairs(target[of_part, index], probabilities[of_part, index], weights[:, of_part])
             n_won[:, index] += counts[0]
@@ -56,23 +57,38 @@ def weighted_class_aucs(
     return np.divide(n_won, n_pairs, out=np.full(n_won.shape, np.nan), where=n_pairs > 0)
 
 
-def weighted_class_aps(target: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def weighted_class_aps(
+    target: np.ndarray, scores: np.ndarray, weights: np.ndarray, parts: np.ndarray | None = None
+) -> np.ndarray:
     """The average precision of each class under each weighting, float64 [resamples, classes]; NaN without a positive.
 
-    The mean over the positives of the share of positives among all windows that score at least as much: the area under
-    the steps of the precision-recall curve, ties taken together, as scikit-learn and torchmetrics have it. See above.
+    The mean over the positives of the share of positives among all windows (of the same part) that score at least as
+    much: the area under the steps of the precision-recall curve, ties taken together, as scikit-learn and torchmetrics
+    have it. See above.
     """
     weights = weights.astype(np.float32)
-    aps = np.full((len(weights), target.shape[1]), np.nan)
-    for index in range(target.shape[1]):
-        positive, column = target[:, index] >= POSITIVE_FROM, scores[:, index]
-        not_below = (column[:, None] >= column[positive]).astype(np.float32)
-        drawn = weights[:, positive]
-        n_right = (drawn @ not_below[positive]).astype(np.float64)
-        precision = np.divide(n_right, weights @ not_below, out=np.zeros_like(n_right), where=n_right > 0)
-        n_positive = drawn.sum(axis=1, dtype=np.float64)
-        np.divide((precision * drawn).sum(axis=1), n_positive, out=aps[:, index], where=n_positive > 0)
-    return aps
+    total, n_positive = np.zeros((2, len(weights), target.shape[1]))
+    for of_part in _rows_of(parts):
+        for index in range(target.shape[1]):
+            sums = _precisions(target[of_part, index], scores[of_part, index], weights[:, of_part])
+            total[:, index] += sums[0]
+            n_positive[:, index] += sums[1]
+    return np.divide(total, n_positive, out=np.full(total.shape, np.nan), where=n_positive > 0)
+
+
+def _rows_of(parts: np.ndarray | None) -> list[Any]:
+    """The windows of each part; None: all windows are of one."""
+    return [slice(None)] if parts is None else [np.flatnonzero(parts == part) for part in np.unique(parts)]
+
+
+def _precisions(target: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The sum of the positives' precisions, and their number, under each weighting."""
+    positive = target >= POSITIVE_FROM
+    not_below = (scores[:, None] >= scores[positive]).astype(np.float32)
+    drawn = weights[:, positive]
+    n_right = (drawn @ not_below[positive]).astype(np.float64)
+    precision = np.divide(n_right, weights @ not_below, out=np.zeros_like(n_right), where=n_right > 0)
+    return (precision * drawn).sum(axis=1), drawn.sum(axis=1, dtype=np.float64)
 
 
 def _pairs(target: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -14,6 +14,7 @@ from sed_model.core.errors import DataError
 from sed_model.core.parquet import holds, read_parquet
 from sed_model.core.texts import examples, shown
 from sed_model.run_folder.checks import duplicates, empty, outside, unknown
+from sed_model.run_folder.window_metrics import MACRO_AUC, METRICS, OTHERS
 
 TRIAL_FIELDS = pa.schema(
     [
@@ -84,20 +85,27 @@ CURVE_FIELDS = pa.schema(
 )
 """One row per trial and epoch. `best_macro_auc` is the best so far, which begins anew after a stage with
 cross-entropy; it is what rungs and Optuna compare. Runs of earlier releases lack it."""
+SCORE_FIELDS = pa.schema([(column, pa.float64()) for name in OTHERS for column in (name, f"{name}_se", f"best_{name}")])
+"""What the tables of a search by another metric have beside macro AUC: its value, in trials.parquet with its standard
+error (`macro_auc_se` is empty), in curves.parquet with the best so far. `stage`, `epoch` and `macro_auc` of a trial are
+of its best epoch by that metric, and `refit_mean` and `refit_sd` are of the metric. Tables of other searches lack these
+columns: see `window_metrics.metric_of`."""
 STATUSES = ("complete", "pruned", "failed", "running")
 LATER = frozenset(
     {
         *("cpu_ms_per_window", "drawn_by", "on_front", "refit_mean", "refit_sd", "n_refits", "split"),
         *("best_macro_auc", "in_parts", "macro_auc_se"),
+        *SCORE_FIELDS.names,
     }
 )
 """Columns that runs of earlier releases lack, and runs that did not measure the cost."""
 LIMITS = {
-    **dict.fromkeys(("macro_auc", "best_macro_auc", "refit_mean"), (0, 1)),
+    **dict.fromkeys(("refit_mean", *METRICS, *(f"best_{name}" for name in METRICS)), (0, 1)),
     **dict.fromkeys(
-        ("epoch", "epochs", "duration_s", "params_m", "cpu_ms_per_window", "refit_sd", "n_refits", "macro_auc_se"),
+        ("epoch", "epochs", "duration_s", "params_m", "cpu_ms_per_window", "refit_sd", "n_refits"),
         (0, math.inf),
     ),
+    **dict.fromkeys((f"{name}_se" for name in METRICS), (0, math.inf)),
 }
 CONFIG_PREFIX = "config."
 """Columns of this prefix hold the configuration of a trial."""
@@ -115,14 +123,20 @@ def trial_id(number: int) -> str:
 def trial_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     """The fixed columns with their types, then the configuration's, typed by their values."""
     names = dict.fromkeys(name for row in rows for name in row if name.startswith(CONFIG_PREFIX))
-    arrays = [pa.array([row.get(field.name) for row in rows], type=field.type) for field in TRIAL_FIELDS]
-    fields = list(TRIAL_FIELDS)
+    fields = list(with_scores(TRIAL_FIELDS, rows))
+    arrays = [pa.array([row.get(field.name) for row in rows], type=field.type) for field in fields]
     for name in names:
         values = [row.get(name) for row in rows]
         kind = _column_type(values)
         arrays.append(pa.array([kind.cast(value) for value in values], type=kind.type))
         fields.append(pa.field(name, kind.type))
     return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
+
+
+def with_scores(fields: pa.Schema, rows: Sequence[Mapping[str, Any]]) -> pa.Schema:
+    """The columns, and those of the metric that the rows are of where it is not macro AUC."""
+    given = [field for field in SCORE_FIELDS if any(row.get(field.name) is not None for row in rows)]
+    return pa.schema([*fields, *given])
 
 
 @dataclass(frozen=True)
@@ -164,7 +178,7 @@ def read_table(
     """A table of a run folder: the columns of `schema`, in their types, and whatever else the file has.
 
     Args:
-        columns: read these only.
+        columns: read these only; with macro AUC comes what the search went by.
         within: a folder that no link may lead out of.
 
     Raises:
@@ -172,7 +186,10 @@ def read_table(
         DataError: it is damaged, or no table of a search.
     """
     try:
-        table = read_parquet(path, schema, LATER, columns, within)
+        wanted = [*columns, *SCORE_FIELDS.names] if columns is not None and MACRO_AUC in columns else columns
+        table = read_parquet(path, pa.schema([*schema, *SCORE_FIELDS]), LATER, wanted, within)
+        unused = [name for name in SCORE_FIELDS.names if name in table.column_names]
+        table = table.drop_columns([name for name in unused if table[name].null_count == len(table)])
         filled = [field.name for field in schema if not field.nullable]
         problems = list(empty(table, filled)) or [*_odd_rows(table), *_odd_settings(table)]
         if problems:

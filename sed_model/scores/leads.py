@@ -9,15 +9,18 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 
 from sed_model.run_folder.delivered import Lead
-from sed_model.run_folder.resampling import draws_of_files, weighted_macro_aucs
+from sed_model.run_folder.resampling import draws_of_files
+from sed_model.run_folder.window_metrics import MACRO_AUC, METRICS, Said
 
 N_RESAMPLES = 1_000
 N_RESAMPLES_OF_A_TRIAL = 200
 """Each trial has its error, as often as it gets better; that of so many draws is right to 5 %."""
 SPREAD_OF_CONFIGURATIONS = 0.02
-"""How much configurations of a search differ in truth, as a standard deviation of macro AUC: leads are shrunk by it."""
+"""How much configurations of a search differ in truth, as a standard deviation of macro AUC: leads are shrunk by it.
+It was measured for macro AUC alone, and is taken for other metrics as well."""
 SD_OF_A_LEAD = 0.075
-"""The paired difference of two models has about so large a standard deviation, over the root of the number of files."""
+"""The paired difference of two models has about so large a standard deviation, over the root of the number of files: of
+macro AUC, for which alone it was measured."""
 ONE_SIDED = 1.645
 """Standard errors that a lead has to be above 0, to be right in 95 % of the cases."""
 
@@ -28,8 +31,9 @@ def resampled_scores(
     files: Sequence[str],
     parts: NDArray[np.integer] | None = None,
     n_resamples: int = N_RESAMPLES,
+    metric: str = MACRO_AUC,
 ) -> NDArray[np.float64]:
-    """Macro AUC of each model on each of many draws of the files, the same ones for all: [models, resamples].
+    """The metric of each model on each of many draws of the files, the same ones for all: [models, resamples].
 
     Args:
         parts: windows of which one part of a model was the judge; pairs across parts do not count.
@@ -37,7 +41,8 @@ def resampled_scores(
     names, file_of = np.unique(np.asarray(files, object).astype(str), return_inverse=True)
     drawn = draws_of_files(len(names), n_resamples, np.random.default_rng(0))
     weights = drawn[:, file_of]
-    return np.stack([weighted_macro_aucs(targets, probabilities, weights, parts) for probabilities in by_model])
+    said = [Said(targets, probabilities, weights, parts) for probabilities in by_model]
+    return np.stack([METRICS[metric].of(one) for one in said])
 
 
 def standard_error(scores: NDArray[np.float64]) -> float:

@@ -35,6 +35,7 @@ from sed_model.model.checkpoint import (
 from sed_model.model.devices import Runtime, choose_runtime, has_batch_norm
 from sed_model.model.network import SedModel
 from sed_model.run_folder.predictions import OOF_FILE, write_predictions
+from sed_model.run_folder.window_metrics import MACRO_AUC
 from sed_model.train.auto_batch import StageSetUp, with_fitting_batch
 from sed_model.train.distil import projection_to
 from sed_model.train.progress import EpochResult, Progress, with_new_keys
@@ -47,7 +48,8 @@ class FitJob:
     """A chain of stages to train. `folder` gets the best model, its validation predictions and the training state.
 
     With `repeat_results` a run that resumes first yields the results of the epochs that it does not train again. Others
-    go on from the last of `plans` where it is not `is_last`: it is none that `distil.last_stage` means.
+    go on from the last of `plans` where it is not `is_last`: it is none that `distil.last_stage` means. The best epoch,
+    and when to stop early, are told by `metric`, of `window_metrics.METRICS`.
     """
 
     config: SedConfig
@@ -58,6 +60,7 @@ class FitJob:
     checkpoint_every_s: float = 20.0
     repeat_results: bool = False
     is_last: bool = True
+    metric: str = MACRO_AUC
 
 
 def fit(job: FitJob, data: TrainingData, runtime: Runtime | None = None) -> Iterator[EpochResult]:
@@ -98,7 +101,7 @@ class _Run:
         runtime.place(self.model)
         teacher = data.teacher(self.config)
         self.projection = projection_to(teacher.dim, self.config.seed).to(runtime.device) if teacher else None
-        self.validation = Validation(self.model, data, self.config, runtime)
+        self.validation = Validation(self.model, data, self.config, runtime, job.metric)
         self.progress = Progress(parent=job.parent.as_parent if job.parent else None)
         self.notes: list[str] = []
         self.last_save_s = time.monotonic()
@@ -148,14 +151,17 @@ class _Run:
                 stats.loss,
                 validated.loss,
                 validated.macro_auc,
-                progress.best_score,
+                progress.best_macro_auc,
                 progress.best_stage,
                 progress.best_epoch,
                 stats.lr,
                 stats.samples_per_s,
                 finished=finished,
-                best_macro_auc_se=progress.best_se,
+                best_se=progress.best_se,
                 note="; ".join(self.notes),
+                metric=self.job.metric,
+                score=validated.score,
+                best_score=progress.best_score,
             )
             self.notes.clear()
             progress.results.append(result)
@@ -198,7 +204,7 @@ class _Run:
             print(note, flush=True)
 
     def _keep_best(self, training: StageTraining, plan: StagePlan, validated: Validated) -> None:
-        progress, score = self.progress, validated.macro_auc
+        progress, score = self.progress, validated.score
         progress.epochs_without_gain += 1
         if score > progress.stage_best_score:
             weights = training.averaged_weights()
@@ -209,8 +215,9 @@ class _Run:
 
     def _take_best(self, training: StageTraining, plan: StagePlan, validated: Validated) -> None:
         progress = self.progress
-        progress.best_score, progress.best_stage, progress.best_epoch = validated.macro_auc, plan.name, progress.epoch
-        progress.best_se = validated.macro_auc_se(self.validation.windows)
+        progress.best_score, progress.best_stage, progress.best_epoch = validated.score, plan.name, progress.epoch
+        progress.best_macro_auc = validated.macro_auc
+        progress.best_se = validated.standard_error(self.validation.windows, self.job.metric)
         if self.runtime.rank == 0:
             self._write_best(plan, validated, training.config)
 
@@ -244,7 +251,11 @@ class _Run:
             data_fingerprint=self.data.folder.fingerprint,
             validation=self.data.split.kind,
             seed=self.config.seed,
-            metrics={"macro_auc": validated.macro_auc, "val_loss": validated.loss},
+            metrics={
+                MACRO_AUC: validated.macro_auc,
+                self.job.metric: validated.score,
+                "val_loss": validated.loss,
+            },
             round=max(self.job.round, parent.round if parent else 0),
             teachers=self.data.pseudo.labels.teachers if self.data.pseudo else (),
             pseudo_labels=self.data.pseudo.labels.fingerprint if self.data.pseudo else None,
@@ -286,6 +297,8 @@ class _Run:
             "data folder content": self.data.folder.fingerprint,
             "table of pseudo-labels": self.data.pseudo.labels.fingerprint if self.data.pseudo else "none",
         }
+        if self.job.metric != MACRO_AUC:
+            identity["metric"] = self.job.metric
         if teacher := self.data.teacher(self.config):
             identity["teacher's embedding"] = f"{teacher.name}, {teacher.dim} wide"
         return identity

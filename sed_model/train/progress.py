@@ -13,14 +13,16 @@ from torch import Tensor
 from sed_model.config.sed_config import config_from_dict
 from sed_model.core.errors import ConfigError
 from sed_model.model.checkpoint import Parent
+from sed_model.run_folder.window_metrics import MACRO_AUC
 
 
 @dataclass(frozen=True)
 class EpochResult:
     """What one epoch gave. Epochs count from 1; `epoch` runs on through the stages, `epochs` is where they all end.
 
-    `best_macro_auc` is the best so far, of `best_epoch` in `best_stage`: that of the model that is kept. After a stage
-    with cross-entropy it begins anew, since its softmax orders windows otherwise than the sigmoids that follow.
+    `best_macro_auc` is that of `best_epoch` in `best_stage`: of the model that is kept, which has the best `score` so
+    far. After a stage with cross-entropy that begins anew, since its softmax orders windows otherwise than the sigmoids
+    that follow.
     `finished` marks the last result of a run (a stage that stops early leaves `epoch` short of `epochs`).
     """
 
@@ -37,10 +39,22 @@ class EpochResult:
     lr: float
     samples_per_s: float
     finished: bool
-    best_macro_auc_se: float = math.nan
-    """Standard error of `best_macro_auc`; NaN in results of earlier releases."""
+    best_se: float = math.nan
+    """Standard error of the best score."""
+    metric: str = MACRO_AUC
+    """What the best epoch is chosen by, of `window_metrics.METRICS`."""
+    score: float = math.nan
+    """The metric, where it is not macro AUC."""
+    best_score: float = math.nan
     note: str = ""
     """What the user ought to know of this epoch (a batch that was halved), or ""."""
+
+    def as_report(self) -> dict[str, Any]:
+        """What searches hear and record: the fields, the metric's by its name."""
+        fields = asdict(self)
+        error, score, best = (fields.pop(name) for name in ("best_se", "score", "best_score"))
+        named = {} if self.metric == MACRO_AUC else {self.metric: score, f"best_{self.metric}": best}
+        return {**fields, **named, f"best_{self.metric}_se": error}
 
 
 @dataclass
@@ -50,6 +64,8 @@ class Progress:
     epoch: int = 0
     best_score: float = -math.inf
     best_se: float = math.nan
+    best_macro_auc: float = -math.inf
+    """That of the best epoch, which has the best score."""
     best_stage: str = ""
     best_epoch: int = 0
     stage_best_score: float = -math.inf
@@ -82,15 +98,24 @@ class Progress:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Progress:
-        """States of earlier releases have no averaged weights (they could not be told to make any) and no errors."""
+        """States of earlier releases have no averaged weights (they could not be told to make any) and no errors.
+
+        Their score is macro AUC.
+        """
+        known = {"best_macro_auc": state["best_score"], **state}
         return cls(
-            **{name: state[name] for name in FIELDS if name in state or name not in LATER},
+            **{name: known[name] for name in FIELDS if name in known or name not in LATER},
             parent=Parent(**state["parent"]) if state["parent"] else None,
-            results=[EpochResult(**result) for result in state["results"]],
+            results=[EpochResult(**_renamed(result)) for result in state["results"]],
         )
 
 
-LATER = ("mean_weights", "n_averaged", "best_se")
+def _renamed(result: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a result, whose standard error had another name in earlier releases."""
+    return {"best_se" if name == "best_macro_auc_se" else name: value for name, value in result.items()}
+
+
+LATER = ("mean_weights", "n_averaged", "best_se", "best_macro_auc")
 FIELDS = (
     *("epoch", "best_score", "best_stage", "best_epoch"),
     *("stage_best_score", "stage_best", "epochs_without_gain", *LATER),

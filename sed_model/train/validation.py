@@ -17,7 +17,7 @@ from sed_model.config.sed_config import SedConfig
 from sed_model.model.devices import Runtime, explained_memory_errors
 from sed_model.model.network import SedModel
 from sed_model.predict.window_scores import DatasetScores, predict_dataset
-from sed_model.run_folder.metrics import macro_auc
+from sed_model.run_folder.window_metrics import MACRO_AUC, score
 from sed_model.scores.leads import N_RESAMPLES_OF_A_TRIAL, resampled_scores, standard_error
 from sed_model.train.auto_batch import halved_until_it_fits
 from sed_model.train.stage_training import StageTraining
@@ -28,27 +28,34 @@ FEWEST_ON_A_CPU = 8
 
 @dataclass(frozen=True)
 class Validated:
-    """What the validation after an epoch gave: probabilities of the windows, loss of their clip logits, macro AUC."""
+    """What the validation after an epoch gave: probabilities of the windows, loss of their clip logits, and scores.
+
+    `score` is of the metric by which the best epoch is chosen.
+    """
 
     probabilities: Float32[np.ndarray, "windows classes"]
     loss: float
     macro_auc: float
+    score: float
 
-    def macro_auc_se(self, windows: ValidationWindows) -> float:
-        """The standard error of the macro AUC, by a bootstrap over the files of the windows."""
+    def standard_error(self, windows: ValidationWindows, metric: str) -> float:
+        """That of the score, by a bootstrap over the files of the windows."""
         resampled = resampled_scores(
-            windows.targets, [self.probabilities], windows.paths, n_resamples=N_RESAMPLES_OF_A_TRIAL
+            windows.targets, [self.probabilities], windows.paths, n_resamples=N_RESAMPLES_OF_A_TRIAL, metric=metric
         )
         return standard_error(resampled)
 
 
 class Validation:
-    """The validation of a run; `windows` are those that score it.
+    """The validation of a run; `windows` are those that score it, by `metric` of `window_metrics.METRICS`.
 
     It holds nothing of the run but the model: two that hold each other stay in memory after their end.
     """
 
-    def __init__(self, model: SedModel, data: TrainingData, config: SedConfig, runtime: Runtime) -> None:
+    def __init__(
+        self, model: SedModel, data: TrainingData, config: SedConfig, runtime: Runtime, metric: str = MACRO_AUC
+    ) -> None:
+        self.metric = metric
         self.windows = self._mine = ValidationWindows(data, config)
         if runtime.world_size > 1:
             self._mine = ValidationWindows(data, config, share_of(len(self.windows.paths), runtime))
@@ -79,7 +86,9 @@ class Validation:
         loss = training.validation_loss(scores.clip_logits, self.windows.targets)
         by_window = scores.window_scores(training.stage.loss, self.windows.rms)
         probabilities = by_window.probabilities(self._config.inference)
-        return Validated(probabilities, loss, macro_auc(self.windows.targets, probabilities))
+        auc = score(MACRO_AUC, self.windows.targets, probabilities)
+        of_metric = auc if self.metric == MACRO_AUC else score(self.metric, self.windows.targets, probabilities)
+        return Validated(probabilities, loss, auc, of_metric)
 
     def _scores(self, loss: str, tell: Callable[[str], None]) -> DatasetScores:
         """Scores of all validation windows; each process computes its share."""

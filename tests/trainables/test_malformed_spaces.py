@@ -69,7 +69,10 @@ MALFORMED = {
     "no space": ("search: {num_trials: 3}", r"space: is None; list at least one key"),
     "unknown section": ("serch: {}\n" + SMALL, r"serch: unknown section \(did you mean search\?\)"),
     "unknown setting": ("search: {trials: 3}\n" + SMALL, r"search\.trials: unknown setting .*num_trials"),
-    "unknown metric": ("search: {metric: auc}\n" + SMALL, r"search\.metric='auc': .*macro_auc"),
+    "unknown metric": (
+        "search: {metric: auc}\n" + SMALL,
+        r"search\.metric='auc': .*'macro_auc', 'cmap', 'cmap5', 'padded_cmap', 'top1' or",
+    ),
     "wrong direction": ("search: {mode: min}\n" + SMALL, r"mode=min makes macro_auc worse; write mode: max"),
     "stages out of order": ("search: {stages: [finetune, train_bce]}\n" + SMALL, r"search\.stages: is .*in the order"),
     "unknown scheduler": (

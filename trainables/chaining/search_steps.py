@@ -14,6 +14,7 @@ from sed_model.core.texts import counted
 from sed_model.data.splits import unlabelled_soundscapes
 from sed_model.run_folder.delivered import read_delivered
 from sed_model.run_folder.leaderboard import best_trials
+from sed_model.run_folder.window_metrics import metric_of, score_text
 from trainables.chaining.budget import Costs, Plan, Wanted, most_that_fit, plan_steps
 from trainables.chaining.ledger import FINALISTS, FIRST, LABELS, SEARCH, Done, Ledger
 from trainables.chaining.options import ChainOptions
@@ -121,7 +122,10 @@ def other_trials(at: Searching, plan: Plan) -> Done:
         at.ledger.cut(SEARCH, f"{at.wanted.n_trials - n_ended} of {counted(at.wanted.n_trials, 'trial')}")
     rank_trials(at.prepared, at.ledger.spent_s)
     best = best_trials(run.read_trials(), 1)[0]
-    return Done(score=f"{best['macro_auc']:.4f}", said=f"{counted(n_ended, 'trial')}, the best is {best['trial_id']}")
+    metric = metric_of([best])
+    return Done(
+        score=score_text(metric, best[metric]), said=f"{counted(n_ended, 'trial')}, the best is {best['trial_id']}"
+    )
 
 
 def finalists(at: Searching, plan: Plan) -> Done:
@@ -144,7 +148,8 @@ def finalists(at: Searching, plan: Plan) -> Done:
     if delivered is None:
         return Done(said="none: a training of each has failed")
     n_models, n_trained = counted(len(delivered.members), "model"), counted(len(delivered.finalists), "finalist")
-    return Done(score=f"{delivered.macro_auc:.4f} ± {delivered.se:.4f}", said=f"the mean of {n_models} of {n_trained}")
+    score = f"{score_text(delivered.metric, delivered.score)} ± {delivered.se:.4f}"
+    return Done(score=score, said=f"the mean of {n_models} of {n_trained}")
 
 
 def finalists_s(at: Searching, n: int) -> float:

@@ -8,6 +8,7 @@ from pathlib import Path
 from sed_model.config.stages import plan_stages
 from sed_model.run_folder.delivered import LEAST_CHANCE
 from sed_model.run_folder.folder import RunFolder
+from sed_model.run_folder.window_metrics import score_text
 from trainables.chaining.budget import Plan
 from trainables.chaining.ledger import LABELS, STUDENT, Done, Ledger
 from trainables.chaining.options import ChainOptions
@@ -68,7 +69,7 @@ def round_s(ledger: Ledger, plan: Plan, number: int) -> float:
 def one_round(chain: ChainOptions, number: int, teacher: Path) -> Done:
     done = run_round(number, teacher, student_options(chain))
     told = "kept" if done.is_kept else "left out"
-    return Done(score=f"{done.macro_auc:.4f}", said=f"{told}; {lead_text(done.lead)}", lead=done.lead)
+    return Done(score=score_text(done.metric, done.score), said=f"{told}; {lead_text(done.lead)}", lead=done.lead)
 
 
 def student_options(chain: ChainOptions) -> StudentOptions:

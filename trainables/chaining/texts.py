@@ -90,7 +90,9 @@ def summary_lines(record: Record, budget_s: float) -> Iterator[str]:
     rows = [("step", "score", "time", "")]
     rows += [(name, step.done.score or "-", span(step.took_s), step.done.said) for name, step in record.steps.items()]
     yield from table(rows)
-    yield "scores: macro AUC on what validates, never on test data; each model scores only what it has not heard"
+    named = any(step.done.score and step.done.score[0].isalpha() for step in record.steps.values())
+    metric = "macro AUC, where no other metric is named," if named else "macro AUC"
+    yield f"scores: {metric} on what validates, never on test data; each model scores only what it has not heard"
     for what in record.cut.values():
         yield f"cut: {what}"
     yield f"in all {span(record.spent_s)} of {span(budget_s)}"

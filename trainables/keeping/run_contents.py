@@ -16,6 +16,7 @@ from sed_model.core.errors import DataError, UserError
 from sed_model.core.texts import printable
 from sed_model.run_folder.folder import RunFolder
 from sed_model.run_folder.leaderboard import best_trials
+from sed_model.run_folder.window_metrics import MACRO_AUC, metric_of
 from trainables.keeping.driver_lock import is_held, may_be_held
 
 STILL_RUNS_S = 600.0
@@ -41,6 +42,8 @@ class RunSummary:
     n_failed: int | None = None
     best_trial: str | None = None
     best_macro_auc: float | None = None
+    metric: str = MACRO_AUC
+    best_score: float | None = None
     problem: str | None = None
 
 
@@ -70,7 +73,7 @@ def summarise(run: RunFolder) -> RunSummary:
     except (UserError, pa.ArrowException) as error:
         return RunSummary(**common, status="damaged", problem=printable(str(error).splitlines()[0]))
     counts = {status: sum(row["status"] == status for row in trials) for status in ("complete", "pruned", "failed")}
-    best = next(iter(best_trials(trials, 1)), None)
+    best, metric = next(iter(best_trials(trials, 1)), None), metric_of(trials)
     return RunSummary(
         **common,
         status="complete" if sum(counts.values()) >= wanted else "running" if is_busy(run) else "interrupted",
@@ -83,6 +86,8 @@ def summarise(run: RunFolder) -> RunSummary:
         n_failed=counts["failed"],
         best_trial=None if best is None else best["trial_id"],
         best_macro_auc=None if best is None else best["macro_auc"],
+        metric=metric,
+        best_score=None if best is None else best[metric],
     )
 
 

@@ -11,8 +11,9 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 
 from sed_model.config.stages import StagePlan
 from sed_model.run_folder.run_tables import trial_id
+from sed_model.run_folder.window_metrics import MACRO_AUC
 from trainables.spaces.rungs import rung_epochs
-from trainables.spaces.settings import DEFAULT, AshaSettings
+from trainables.spaces.settings import DEFAULT, VAL_LOSS, AshaSettings
 
 FIRST_STAGE = "pretrain_ce"
 """In tables of earlier releases, which lack the best so far of comparable stages: that of cross-entropy."""
@@ -88,18 +89,18 @@ class Asha(AsyncHyperBandScheduler):
 def rung_reports(
     curves: Iterable[Mapping[str, Any]], finished: Iterable[int], metric: str
 ) -> list[tuple[int, int, float]]:
-    """What the finished trials (by their numbers) told ASHA: number, epoch, and best macro AUC so far or loss."""
+    """What the finished trials (by their numbers) told ASHA: number, epoch, and best score so far or loss."""
     numbers = {trial_id(number): number for number in finished}
     best: dict[int, tuple[str, float]] = {}
-    reports = []
+    reports, scored_by = [], MACRO_AUC if metric == VAL_LOSS else metric
     for row in sorted(curves, key=lambda row: (row["trial_id"], row["epoch"])):
-        number, stage, score = numbers.get(row["trial_id"]), row["stage"], row["macro_auc"]
+        number, stage, score = numbers.get(row["trial_id"]), row["stage"], row.get(scored_by)
         if number is None or score is None:
             continue
         before, highest = best.get(number, (stage, score))
         if before == FIRST_STAGE != stage:
             highest = score
-        told = row.get("best_macro_auc")
+        told = row.get(f"best_{scored_by}")
         best[number] = stage, max(highest, score) if told is None else told
-        reports.append((number, row["epoch"], best[number][1] if metric == "macro_auc" else row["val_loss"]))
+        reports.append((number, row["epoch"], row[VAL_LOSS] if metric == VAL_LOSS else best[number][1]))
     return reports

@@ -18,6 +18,7 @@ from sed_model.run_folder.split_record import SplitRecord
 from trainables.keeping.driver_lock import HOLDER_FILE, LOCK_FILE
 from trainables.searching.refit import changes_for
 from trainables.spaces.search_space import SearchSpace
+from trainables.spaces.settings import VAL_LOSS
 from trainables.trials.teacher import Teacher
 
 SPLIT_KEYS = tuple(
@@ -83,7 +84,7 @@ def check_method(space: SearchSpace) -> None:
 
 def check_metric(space: SearchSpace) -> None:
     """Validation losses compare only where all trials and all stages have the same loss."""
-    if space.search.metric != "val_loss":
+    if space.search.metric != VAL_LOSS:
         return
     stages = space.search.stages
     of_stages = {f"stages.{name}.{key}" for name in stages for key in ("loss", "secondary_weight")}

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from pydantic import ValidationError
 
 from sed_model.clips.dataset import TrainingClips, n_batches
@@ -19,6 +20,7 @@ from sed_model.data.coverage import check_coverage, coverage
 from sed_model.data.recordings import DataFolder
 from sed_model.run_folder.folder import RunFolder
 from sed_model.run_folder.split_record import SplitRecord
+from sed_model.run_folder.window_metrics import MACRO_AUC, score
 from trainables.spaces.search_space import SearchSpace
 
 
@@ -58,7 +60,12 @@ def batch_line(batch_sizes: Sequence[int], n_clips: int) -> str:
 
 
 def check_data(
-    data: DataFolder, config: SedConfig, stage: str, labels: PseudoLabels | None = None, tell_score: bool = True
+    data: DataFolder,
+    config: SedConfig,
+    stage: str,
+    labels: PseudoLabels | None = None,
+    tell_score: bool = True,
+    metric: str = MACRO_AUC,
 ) -> TrainingData:
     """Decode the audio (once, for all trials), open what training and validation read, and tell what the score covers.
 
@@ -79,6 +86,7 @@ def check_data(
     windows = ValidationWindows(training, config)
     covered = coverage(data, training.split, windows.targets, windows.paths)
     check_coverage(covered, data, len(windows))
+    score(metric, windows.targets, np.zeros(windows.targets.shape))  # no class may be in as many windows as it needs
     if tell_score:
         print(f"data: {covered}", flush=True)
     return training

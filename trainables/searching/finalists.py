@@ -32,6 +32,7 @@ from sed_model.run_folder.leaderboard import finalists
 from sed_model.run_folder.out_of_fold import rounds_of, score
 from sed_model.run_folder.predictions import OutOfFold
 from sed_model.run_folder.run_tables import trial_id
+from sed_model.run_folder.window_metrics import MACRO_AUC, metric_of
 from sed_model.scores.leads import files_to_prove, lead_over, provable_lead, resampled_scores, standard_error
 from trainables.labelling.candidates import misfit
 from trainables.searching.refit import Refit
@@ -94,7 +95,8 @@ def check_finalists(given: int | None, space: SearchSpace, data: DataFolder) -> 
 def tell_finalists(space: SearchSpace, data: DataFolder, n_validating: int) -> None:
     """Print what labelled soundscapes can prove, of which so many validate trials, and what follows the trials."""
     follow = trains_finalists(space, data)  # on parts that validate each other, whatever the trials do
-    print(f"data: {what_can_be_proven(n_labelled(data) if follow else n_validating)}", flush=True)
+    if space.search.score == MACRO_AUC:  # of others it was not measured
+        print(f"data: {what_can_be_proven(n_labelled(data) if follow else n_validating)}", flush=True)
     if follow:
         if space.base.data.soundscape_folds:
             print(IN_PARTS, flush=True)
@@ -147,7 +149,8 @@ def plan_parts(trials: Sequence[dict[str, Any]], job: SearchJob) -> list[Refit]:
     if default is None:
         rows = by_score[:wanted]
     else:
-        rows = [*[row for row in by_score if row["macro_auc"] > default["macro_auc"]][:wanted], default]
+        metric = metric_of(trials)
+        rows = [*[row for row in by_score if row[metric] > default[metric]][:wanted], default]
     n_trained = min(wanted + 1, len(by_score))
     plans = []
     for place, row in enumerate(islice(cycle(rows), n_trained if default else len(rows))):
@@ -196,6 +199,7 @@ class CrossFitted:
 
     number: int
     is_default: bool
+    metric: str
     members: tuple[Member, ...]
     rounds: tuple[OutOfFold, ...]
     """Of each N_PARTS models: all parts, each by the model that has not heard it, in the order of file and time."""
@@ -203,14 +207,17 @@ class CrossFitted:
     @cached_property
     def score(self) -> float:
         """Of one model a part, in the mean: several together have a better one, which says nothing of the settings."""
-        return fmean(map(score, self.rounds))
+        return self.by(self.metric)
+
+    def by(self, metric: str) -> float:
+        return fmean(score(one, metric) for one in self.rounds)
 
     @cached_property
     def resampled(self) -> np.ndarray:
         """The same on draws of the files, which are those of all finalists."""
         first = self.rounds[0]
         said = [one.probabilities for one in self.rounds]
-        return resampled_scores(first.targets, said, first.files, first.parts).mean(axis=0)
+        return resampled_scores(first.targets, said, first.files, first.parts, metric=self.metric).mean(axis=0)
 
 
 def read_cross_fitted(run: RunFolder) -> list[CrossFitted]:
@@ -219,9 +226,14 @@ def read_cross_fitted(run: RunFolder) -> list[CrossFitted]:
     for row in run.read_refits():
         if row["in_parts"] and not row["error"]:
             trained.setdefault(row["number"], set()).add(row["fold"])
-    defaults = {row["number"] for row in run.read_trials() if row["drawn_by"] == DEFAULT}
+    trials = run.read_trials()
+    defaults, metric = {row["number"] for row in trials if row["drawn_by"] == DEFAULT}, metric_of(trials)
     found = {number: whole_rounds(parts) for number, parts in sorted(trained.items())}
-    return [_read_one(run, number, parts, number in defaults) for number, parts in found.items() if parts]
+    return [
+        CrossFitted(number, number in defaults, metric, *_read_models(run, number, parts))
+        for number, parts in found.items()
+        if parts
+    ]
 
 
 def whole_rounds(trained: Set[int]) -> list[int]:
@@ -232,13 +244,15 @@ def whole_rounds(trained: Set[int]) -> list[int]:
     ]
 
 
-def _read_one(run: RunFolder, number: int, trainings: Sequence[int], is_default: bool) -> CrossFitted:
+def _read_models(
+    run: RunFolder, number: int, trainings: Sequence[int]
+) -> tuple[tuple[Member, ...], tuple[OutOfFold, ...]]:
     folders = [run.refit(number, True, training) for training in trainings]
     members = tuple(
         Member(folder=folder.relative_to(run.path).as_posix(), weights_sha256=read_lineage(folder).weights_sha256)
         for folder in folders
     )
-    return CrossFitted(number, is_default, members, tuple(rounds_of(run.path, members, N_PARTS)))
+    return members, tuple(rounds_of(run.path, members, N_PARTS))
 
 
 def deliver_mean(run: RunFolder) -> Delivered | None:
@@ -250,18 +264,20 @@ def deliver_mean(run: RunFolder) -> Delivered | None:
     if not found:
         return None
     default = next((place for place, one in enumerate(found) if one.is_default), None)
-    first = found[0].rounds[0]
+    first, metric = found[0].rounds[0], found[0].metric
     leads = [_lead(found, place, default) for place in range(len(found))]
     kept = [place for place, lead in enumerate(leads) if lead is None or lead.p_better >= AS_GOOD]
     misfits = _misfits(run, {place: found[place] for place in kept})
     kept = [place for place in kept if place not in misfits]
     mean = np.mean([one.probabilities for place in kept for one in found[place].rounds], axis=0)
-    (of_mean,) = resampled_scores(first.targets, [mean], first.files, first.parts)
-    score_of_mean = score(replace(first, probabilities=mean))
+    (of_mean,) = resampled_scores(first.targets, [mean], first.files, first.parts, metric=metric)
+    said = replace(first, probabilities=mean)
+    score_of_mean = score(said, metric)
     rows = [
         Finalist(
             trial_id=trial_id(one.number),
-            macro_auc=one.score,
+            macro_auc=one.by(MACRO_AUC),
+            score=one.score,
             se=standard_error(one.resampled),
             is_default=one.is_default,
             lead=leads[place],
@@ -274,8 +290,10 @@ def deliver_mean(run: RunFolder) -> Delivered | None:
     delivered = Delivered(
         n_parts=N_PARTS,
         n_files=len(set(first.files)),
-        finalists=tuple(sorted(rows, key=lambda row: -row.macro_auc)),
-        macro_auc=score_of_mean,
+        finalists=tuple(sorted(rows, key=lambda row: -row.score)),
+        metric=metric,
+        macro_auc=score(said),
+        score=score_of_mean,
         se=standard_error(of_mean),
         lead=lead_over(score_of_mean - found[default].score, of_mean, found[default].resampled)
         if default is not None and kept != [default]
@@ -316,7 +334,7 @@ def _write_scores(run: RunFolder, delivered: Delivered) -> None:
             print(f"{row['trial_id']} is half trained, but for its parts: its own score ranks it", flush=True)
             one = None
         row |= {
-            "refit_mean": one.macro_auc if one else None,
+            "refit_mean": one.score if one else None,
             "refit_sd": one.se if one else None,
             "n_refits": len(one.members) if one else None,
         }
@@ -326,16 +344,17 @@ def _write_scores(run: RunFolder, delivered: Delivered) -> None:
 
 def delivered_text(delivered: Delivered) -> list[str]:
     """Lines for people: how sure the finalists are, and what is delivered."""
+    scores = "scores" if delivered.metric == MACRO_AUC else delivered.title
     lines = [
-        f"finalists, trained on {delivered.n_parts} parts of the {delivered.n_files} labelled soundscapes (scores of "
-        "what each has not heard):"
+        f"finalists, trained on {delivered.n_parts} parts of the {delivered.n_files} labelled soundscapes "
+        f"({scores} of what each has not heard):"
     ]
     for one in delivered.finalists:
         told = "the default" if one.is_default else lead_text(one.lead)
         left_out = "" if one.is_delivered else f"; left out: {one.misfit}" if one.misfit else "; rather worse, left out"
-        lines.append(f"  {one.trial_id}  {one.macro_auc:.4f} ± {one.se:.4f}  {told}{left_out}")
+        lines.append(f"  {one.trial_id}  {one.score:.4f} ± {one.se:.4f}  {told}{left_out}")
     if len(delivered.finalists) > 1:
-        lines.append(f"  mean of all  {delivered.macro_auc:.4f} ± {delivered.se:.4f}  {lead_text(delivered.lead)}")
+        lines.append(f"  mean of all  {delivered.score:.4f} ± {delivered.se:.4f}  {lead_text(delivered.lead)}")
     return [*lines, verdict(delivered)]
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 from sed_model.core.texts import counted
 from sed_model.run_folder.folder import RunFolder
 from sed_model.run_folder.line_to_beat import line_to_beat
+from sed_model.run_folder.window_metrics import metric_in
 from trainables.spaces.search_space import SearchSpace
 
 
@@ -18,11 +19,12 @@ def leaderboard_text(board: pd.DataFrame, space: SearchSpace, n_rows: int = 10) 
 
     Settings stand under their last names. One that a trial's other settings leave without effect is shown as `-`.
     """
-    fixed = ["rank", "trial_id", "status", "macro_auc", "se", "epochs"]
+    metric = metric_in(board.columns)
+    fixed = ["rank", "trial_id", "status", metric, "se", "epochs"]
     names = list(board.columns)
     settings = names[names.index("on_front") + 1 :]
     top = board.head(n_rows)
-    top = top.assign(se=top["macro_auc_se"].map("{:.3f}".format, na_action="ignore"))
+    top = top.assign(se=top[f"{metric}_se"].map("{:.3f}".format, na_action="ignore"))
     cost = space.search.cost
     if cost is not None:
         fixed[5:5] = [cost, "on_front"]
@@ -33,7 +35,7 @@ def leaderboard_text(board: pd.DataFrame, space: SearchSpace, n_rows: int = 10) 
         fixed.insert(5, "refits")
         top = top.assign(refits=[refit_text(row) for row in top.to_dict("records")])
     shown = top[fixed].assign(
-        macro_auc=top["macro_auc"].map("{:.4f}".format, na_action="ignore"),
+        **{metric: top[metric].map("{:.4f}".format, na_action="ignore")},
         epochs=top["epochs"].map("{:.0f}".format, na_action="ignore"),
         minutes=(top["duration_s"] / 60).map("{:.1f}".format, na_action="ignore"),
     )

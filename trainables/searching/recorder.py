@@ -18,7 +18,8 @@ from sed_model.core.errors import DataError, DiskFullError
 from sed_model.core.files import drop_torn_line
 from sed_model.model.checkpoint import delete_state
 from sed_model.run_folder.folder import RunFolder
-from sed_model.run_folder.run_tables import CURVE_FIELDS, TRIAL_FIELDS, trial_id
+from sed_model.run_folder.run_tables import CURVE_FIELDS, SCORE_FIELDS, TRIAL_FIELDS, trial_id
+from sed_model.run_folder.window_metrics import MACRO_AUC, METRICS, metric_of
 from trainables.on_ray.repairs import trial_error
 from trainables.on_ray.stopping import StoppedError, StoppingCallback
 
@@ -93,10 +94,12 @@ class Recorder(StoppingCallback):
             print(epoch_line(name, result), flush=True)
             if result["epoch"] == 2 and self._at_a_time:  # the first epoch takes longer: it compiles
                 self._announce(updates["duration_s"] - (row["duration_s"] or 0.0), result["epochs"])
-            updates |= {field: result[f"best_{field}"] for field in ("macro_auc", "stage", "epoch")}
-            updates["macro_auc_se"] = known(result["best_macro_auc_se"])
+            metric = metric_of([result])
+            updates |= {field: result[f"best_{field}"] for field in ("macro_auc", metric, "stage", "epoch")}
+            updates[f"{metric}_se"] = known(result[f"best_{metric}_se"])
         updates["split"] = result.get("split")
-        self._keep(name, updates, {field: result[field] for field in CURVE_FIELDS.names[1:]}, at_once=True)
+        given = [*CURVE_FIELDS.names[1:], *(field for field in SCORE_FIELDS.names if field in result)]
+        self._keep(name, updates, {field: result[field] for field in given}, at_once=True)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         row = self._row(trial)
@@ -104,7 +107,8 @@ class Recorder(StoppingCallback):
             self._fail(row, row["error"], "")
             return
         status = "complete" if row.get("finished") else "pruned"
-        score = "no score" if row["macro_auc"] is None else f"best macro AUC {row['macro_auc']:.4f}"
+        metric = metric_of([row])
+        score = "no score" if row[metric] is None else f"best {METRICS[metric].title} {row[metric]:.4f}"
         self._finish(row, {"status": status}, f"{status}, {score}")
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -174,7 +178,8 @@ class Recorder(StoppingCallback):
 
     def _progress(self, done: int) -> str:
         """How far the search is; the time left as if the other trials took as long as those that have ended."""
-        scores = [row["macro_auc"] for row in self._trials.values() if row["macro_auc"] is not None]
+        metric = metric_of(self._trials.values())
+        scores = [row[metric] for row in self._trials.values() if row.get(metric) is not None]
         best = f", best {max(scores):.4f}" if scores else ""
         left_s = (time.monotonic() - self._start_s) / self._n_ended * (self._num_trials - done)
         left = f", about {left_s / 60:.0f} min left" if left_s > 30 else ""
@@ -254,10 +259,15 @@ def known(number: float) -> float | None:
 
 def epoch_line(name: str, result: Mapping[str, Any]) -> str:
     """One epoch for people, and below it what they ought to know of it."""
+    metric = metric_of([result])
+    best = f"(best {result[f'best_{metric}']:.4f})"
+    scores = f"AUC {result['macro_auc']:.4f}"
+    if metric != MACRO_AUC:
+        scores += f"  {METRICS[metric].title} {result[metric]:.4f}"
     return (
         f"{name}  {result['stage']:<11} epoch {result['epoch']:>3}/{result['epochs']}  "
         f"loss {result['train_loss']:.4f}  "
-        f"val {result['val_loss']:.4f}  AUC {result['macro_auc']:.4f} (best {result['best_macro_auc']:.4f})  "
+        f"val {result['val_loss']:.4f}  {scores} {best}  "
         f"{result['samples_per_s']:.1f} clips/s" + (f"\n{name}  {result['note']}" if result.get("note") else "")
     )
 

@@ -22,6 +22,7 @@ from sed_model.run_folder.folder import RunFolder
 from sed_model.run_folder.leaderboard import finalists
 from sed_model.run_folder.predictions import FRAMES_FILE, OOF_FILE
 from sed_model.run_folder.run_tables import trial_id
+from sed_model.run_folder.window_metrics import MACRO_AUC, METRICS, metric_of
 from trainables.on_ray.cluster import ClusterInfo
 from trainables.on_ray.repairs import AbandonedGroups, NodeLosses, trial_error
 from trainables.on_ray.stopping import StoppingCallback, run_tuner
@@ -149,7 +150,8 @@ def _new_scores(run: RunFolder, row: Mapping[str, Any], refits: Sequence[Mapping
     if not mine:
         return []
     own = own_fold(row, read_lineage(run.trial(row["number"])).validation)
-    return [other["macro_auc"] for other in mine if other["fold"] != own]
+    metric = metric_of([row])
+    return [other[metric] for other in mine if other["fold"] != own]
 
 
 def deliver(run: RunFolder, refits: Sequence[Mapping[str, Any]], trials: Sequence[dict[str, Any]]) -> set[int]:
@@ -169,8 +171,10 @@ def deliver(run: RunFolder, refits: Sequence[Mapping[str, Any]], trials: Sequenc
         if trained is not None:
             lineage = read_lineage(run.refit(row["number"], False, trained["fold"]))
             _copy_model(run.refit(row["number"], False, trained["fold"]), run.trial(row["number"]))
-            row |= {"macro_auc": lineage.metrics["macro_auc"], "stage": lineage.stage, "epoch": lineage.epoch}
-            row["macro_auc_se"] = None  # of the half-trained model
+            metric = metric_of([row])
+            row |= {"stage": lineage.stage, "epoch": lineage.epoch}
+            row |= {name: lineage.metrics[name] for name in (MACRO_AUC, metric)}
+            row[f"{metric}_se"] = None  # of the half-trained model
             whole.add(row["number"])
     return whole
 
@@ -204,9 +208,10 @@ class RefitRecorder(StoppingCallback):
             source, target = self._run.trial(plan.number), self._run.refit(*plan.place)
             target.mkdir(exist_ok=True)
             _copy_model(source, target)
-            score = read_lineage(target).metrics["macro_auc"]
+            scores = read_lineage(target).metrics
+            of_model = {name: scores[name] for name in METRICS if name in scores}
             costs = {"epochs": 0, "duration_s": 0.0, "error": None}
-            facts = {"seed": config.seed, "split": complete[plan.number]["split"], "macro_auc": score}
+            facts = {"seed": config.seed, "split": complete[plan.number]["split"], **of_model}
             self._rows[plan.place] = {"trial_id": trial_id(plan.number), **_columns(plan), **facts, **costs}
             self.done.add(plan.place)
         if self._rows:
@@ -235,7 +240,8 @@ class RefitRecorder(StoppingCallback):
     def _record(self, trial: Any, error: str | None) -> None:
         point, result = trial.config["refit"], trial.last_result or {}
         config = self._job.config(point["values"]).with_overrides(point["changes"])
-        score = result.get("best_macro_auc", math.nan)
+        metric = metric_of([result])
+        scores = {name: result.get(f"best_{name}", math.nan) for name in (MACRO_AUC, metric)}
         self._rows[place_of(trial)] = {
             "trial_id": trial_id(point["number"]),
             "number": point["number"],
@@ -243,14 +249,14 @@ class RefitRecorder(StoppingCallback):
             "in_parts": point["in_parts"],
             "seed": config.seed,
             "split": result.get("split"),
-            "macro_auc": score,
+            **scores,
             "epochs": result.get("epoch"),
             "duration_s": result.get("time_total_s"),
             "error": error,
         }
         with self.held_back():
             self._run.write_refits([self._rows[place] for place in sorted(self._rows)])
-            end = f"failed: {error}" if error else f"complete, best macro AUC {score:.4f}"
+            end = f"failed: {error}" if error else f"complete, best {METRICS[metric].title} {scores[metric]:.4f}"
             print(f"{_name(trial)} {end}", flush=True)
             delete_state(self._run.refit(*place_of(trial)))
 

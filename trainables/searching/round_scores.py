@@ -12,6 +12,7 @@ from sed_model.run_folder.folder import RunFolder
 from sed_model.run_folder.leaderboard import best_trials
 from sed_model.run_folder.out_of_fold import of_mean, score
 from sed_model.run_folder.predictions import OutOfFold, read_predictions
+from sed_model.run_folder.window_metrics import MACRO_AUC, metric_of
 from sed_model.scores.leads import lead_over, resampled_scores
 
 
@@ -32,12 +33,17 @@ def best_folder(run: RunFolder) -> Path:
     return run.trial(best[0]["number"])
 
 
+def metric_of_run(run_dir: Path) -> str:
+    return metric_of(RunFolder(run_dir).read_trials([MACRO_AUC]))
+
+
 def score_of(run_dir: Path) -> float:
-    return score(predictions_of(run_dir))
+    """By the metric that the run went by."""
+    return score(predictions_of(run_dir), metric_of_run(run_dir))
 
 
 def lead_of(student: Path, teacher: Path) -> Lead:
-    """Of a round over its teacher, by a paired bootstrap over the files that validate both.
+    """Of a round over its teacher by the round's metric, in a paired bootstrap over the files that validate both.
 
     Raises:
         CheckpointError: predictions are damaged, or have no window in common.
@@ -49,8 +55,12 @@ def lead_of(student: Path, teacher: Path) -> Lead:
         raise CheckpointError(f"{student}: was validated on other windows than {teacher.name}; train the round anew.")
     after = of_windows(new, common)
     before = of_windows(old, [place[new.windows[number]] for number in common])
-    resampled = [resampled_scores(one.targets, [one.probabilities], one.files, one.parts)[0] for one in (after, before)]
-    return lead_over(score(after) - score(before), resampled[0], resampled[1])
+    metric = metric_of_run(student)
+    resampled = [
+        resampled_scores(one.targets, [one.probabilities], one.files, one.parts, metric=metric)[0]
+        for one in (after, before)
+    ]
+    return lead_over(score(after, metric) - score(before, metric), resampled[0], resampled[1])
 
 
 def of_windows(said: OutOfFold, numbers: Sequence[int]) -> OutOfFold:

@@ -13,12 +13,13 @@ from sed_model.core.errors import ConfigError, DataError
 from sed_model.core.texts import shown
 from sed_model.run_folder.delivered import LEAST_CHANCE, Lead
 from sed_model.run_folder.folder import RunFolder
+from sed_model.run_folder.window_metrics import METRICS
 from trainables.on_ray.cluster import joined_address, ray_session
 from trainables.searching.checks import check_place
 from trainables.searching.cross_line import check_teachers, label_for_student
 from trainables.searching.next_steps import can_teach
 from trainables.searching.options import SearchOptions
-from trainables.searching.round_scores import lead_of, lead_text, models_of, score_of
+from trainables.searching.round_scores import lead_of, lead_text, metric_of_run, models_of, score_of
 from trainables.searching.run import run_search
 from trainables.trials.teacher import find_teacher
 
@@ -52,11 +53,16 @@ class StudentOptions:
 
 @dataclass(frozen=True)
 class Round:
-    """A round that is done: its run folder, its score, and its lead over its teacher."""
+    """A round that is done: its run folder, its score by its metric, and its lead over its teacher."""
 
     run: Path
-    macro_auc: float
+    metric: str
+    score: float
     lead: Lead
+
+    @property
+    def score_text(self) -> str:
+        return f"{METRICS[self.metric].title} {self.score:.4f}"
 
     @property
     def is_kept(self) -> bool:
@@ -103,13 +109,18 @@ def run_rounds(options: StudentOptions) -> None:
 def run_round(number: int, teacher: Path, options: StudentOptions) -> Round:
     """Train the round, new or gone on with, and say what it is worth against its teacher."""
     labellers = f", labels are by {' and '.join(one.name for one in options.teachers)}" if options.teachers else ""
-    print(f"\nround {number}: the teacher is {teacher.name} (macro AUC {score_of(teacher):.4f}){labellers}", flush=True)
+    before = metric_of_run(teacher)
+    known = f"{METRICS[before].title} {score_of(teacher):.4f}"
+    print(f"\nround {number}: the teacher is {teacher.name} ({known}){labellers}", flush=True)
     try:
         student = train_round(number, teacher, options)
     except KeyboardInterrupt:  # with the hint of the round's search, which would go on with that round alone
         raise KeyboardInterrupt from None
-    done = Round(student, score_of(student), lead_of(student, teacher))
-    print(f"round {number}: macro AUC {done.macro_auc:.4f}, {lead_text(done.lead)}", flush=True)
+    metric = metric_of_run(student)
+    done = Round(student, metric, score_of(student), lead_of(student, teacher))
+    print(f"round {number}: {done.score_text}, {lead_text(done.lead)}", flush=True)
+    if metric != before:
+        print(f"both are compared by {METRICS[metric].title}, the metric of the round's search space", flush=True)
     if not done.is_kept:
         print("the round is proven worse than its teacher: it is left out, and no further one follows", flush=True)
     return done

@@ -128,7 +128,9 @@ def prepare(options: SearchOptions, machine: ClusterInfo | None = None) -> Prepa
         check_room(job, machine)
     labels = labels_for(space, teacher)
     for number, config in enumerate(front_ends(space)):
-        training = check_data(data, config, space.search.stages[0], labels, tell_score=number == 0)
+        training = check_data(
+            data, config, space.search.stages[0], labels, tell_score=number == 0, metric=space.search.score
+        )
     if training.split.kind == "soundscapes":
         tell_finalists(space, data, len(training.split.soundscapes_validation))
     earlier = [trial for folder in options.warm_start for trial in earlier_trials(space, folder, data.fingerprint)]

@@ -35,7 +35,8 @@ def earlier_trials(space: SearchSpace, folder: Path, fingerprint: str) -> list[F
     """
     run = RunFolder(folder)
     check_comparable(space, run, fingerprint)
-    rows = [row for row in run.read_trials() if row["status"] in STATES and row["macro_auc"] is not None]
+    score = space.search.score
+    rows = [row for row in run.read_trials() if row["status"] in STATES and row.get(score) is not None]
     reports = rung_reports(run.read_curves(), {row["number"] for row in rows}, space.search.metric)
     trials = [_frozen(space, row, reports, folder.name) for row in rows]
     found = [trial for trial in trials if trial is not None]
@@ -86,8 +87,9 @@ def _frozen(
     curve = {epoch: value for number, epoch, value in reports if number == row["number"]}
     last = curve.get(max(curve, default=0))
     score = last
-    if space.search.metric == "macro_auc":  # a row of earlier releases may hold a higher one of cross-entropy
-        score = row["macro_auc"] if last is None else min(row["macro_auc"], last)
+    if space.search.metric == space.search.score:
+        own = row[space.search.score]  # a row of earlier releases may hold a higher one, of cross-entropy
+        score = own if last is None else min(own, last)
     values: list[Any] = [score] if space.search.cost is None else [score, row.get(space.search.cost)]
     try:
         point = space.point_of({**_renewed(row), **row})

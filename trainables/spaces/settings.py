@@ -8,10 +8,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from sed_model.config.training import STAGE_NAMES, StageName
 from sed_model.core.texts import nearest
+from sed_model.run_folder.window_metrics import MACRO_AUC, METRICS
 
-MODES: dict[str, str] = {"macro_auc": "max", "val_loss": "min"}
-"""The metrics that every trial reports after each epoch, and the better direction."""
-TUNE_METRICS = {"macro_auc": "best_macro_auc", "val_loss": "val_loss"}
+MetricName = Literal["macro_auc", "cmap", "cmap5", "padded_cmap", "top1", "val_loss"]
+VAL_LOSS = "val_loss"
+MODES: dict[str, str] = {**dict.fromkeys(METRICS, "max"), VAL_LOSS: "min"}
+"""What a trial reports after each epoch and a search may go by, and the better direction."""
+TUNE_METRICS = {**{name: f"best_{name}" for name in METRICS}, VAL_LOSS: VAL_LOSS}
 """What is reported of them to Tune: the best score so far, since the best epoch's model is the one that is kept."""
 Cost = Literal["cpu_ms_per_window", "params_m"]
 """What a model costs: measured CPU milliseconds for a window on one thread, or millions of parameters."""
@@ -37,7 +40,12 @@ class AshaSettings(_Section):
 
 
 class SearchSettings(_Section):
-    metric: Literal["macro_auc", "val_loss"] = "macro_auc"
+    metric: MetricName = Field(
+        "macro_auc",
+        description="What the search goes by: the best epoch and early stopping, what is drawn and stopped, who leads, "
+        "who is a finalist and what is proven of it. With val_loss, which only draws and stops, the rest is by "
+        "macro_auc.",
+    )
     mode: Literal["max", "min"] = "max"
     cost: Cost | None = Field(None, description="Second objective, to be small: the search looks for the Pareto front.")
     num_trials: int = Field(20, ge=1, le=1_000_000)
@@ -113,6 +121,11 @@ class SearchSettings(_Section):
         if self.mode != MODES[self.metric]:
             raise ValueError(f"mode={self.mode} makes {self.metric} worse; write mode: {MODES[self.metric]}.")
         return self
+
+    @property
+    def score(self) -> str:
+        """The metric that scores models."""
+        return MACRO_AUC if self.metric == VAL_LOSS else self.metric
 
     def as_dict(self) -> dict[str, Any]:
         """The section as it is written in YAML."""

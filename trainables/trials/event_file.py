@@ -38,7 +38,9 @@ class EventFile:
         self._write(hparams(values, {"macro_auc": 0.0}), 0)
 
     def write_epoch(self, result: EpochResult) -> None:
-        self._write([scalar(name, getattr(result, name)) for name in SCALARS], result.epoch)
+        told = result.as_report()
+        names = dict.fromkeys((*SCALARS, result.metric))
+        self._write([scalar(name, told[name]) for name in names], result.epoch)
 
     def _write(self, summaries: Iterable[Summary], step: int) -> None:
         if self._writer is None:

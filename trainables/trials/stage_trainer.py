@@ -24,6 +24,7 @@ from sed_model.core.errors import UserError
 from sed_model.data.recordings import read_configured
 from sed_model.model.checkpoint import load_model
 from sed_model.model.devices import choose_runtime
+from sed_model.run_folder.window_metrics import MACRO_AUC
 from sed_model.teacher.description import TeacherDescription
 from sed_model.train.fit import FitJob, fit
 from sed_model.train.progress import EpochResult
@@ -41,7 +42,8 @@ class RayTrainJob:
     """A chain of stages for Ray Train. Paths are absolute; `parent` is the folder of the model to start from.
 
     A student has the folder of the ensemble that made its `pseudo_labels`, and its `round`; `hearing` is the foreign
-    model that it may learn from. `is_last`: no further stage goes on from the last of these.
+    model that it may learn from. `is_last`: no further stage goes on from the last of these. The best epoch is told by
+    `metric`.
 
     `drawn` are the values that a search drew, for TensorBoard; `storage` is the URI of the folder's files, where the
     nodes share no folder.
@@ -62,6 +64,7 @@ class RayTrainJob:
     storage: str | None = None
     hearing: Hearing | None = None
     is_last: bool = True
+    metric: str = MACRO_AUC
 
     @property
     def records_place(self) -> str:
@@ -219,13 +222,14 @@ def _train_worker(settings: dict[str, Any]) -> None:
             repeat_results=settings["repeat_results"],
             round=job.round,
             is_last=job.is_last,
+            metric=job.metric,
         )
         for result in fit(fit_job, data, runtime):
             events.write_epoch(result)
             if rank == 0:
                 files.push()
                 settings["epochs"].tell(result)
-            ray.train.report(asdict(result))
+            ray.train.report(result.as_report())
 
 
 def scratch_folder(config: SedConfig, rank: int = 0) -> Path:

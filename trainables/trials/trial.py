@@ -6,7 +6,7 @@ import functools
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -141,7 +141,7 @@ def _train(config: SedConfig, folder: Path, job: SearchJob, drawn: Mapping[str, 
     costs = model_costs(config, len(data.folder.classes), job.run_dir, job.storage)
 
     def report(result: EpochResult) -> None:
-        tune.report({**asdict(result), **costs, "split": data.split.record.digest})
+        tune.report({**result.as_report(), **costs, "split": data.split.record.digest})
 
     if job.workers_per_trial > 0:
         # Tune wants to hear all epochs of a trial that goes on.
@@ -154,7 +154,8 @@ def _train(config: SedConfig, folder: Path, job: SearchJob, drawn: Mapping[str, 
     ):
         events.write_hparams(drawn)
         parent = None if start is None else load_model(start)
-        fit_job = FitJob(config, plans, files.folder, parent, repeat_results=True, round=job.round)
+        metric = job.space.search.score
+        fit_job = FitJob(config, plans, files.folder, parent, repeat_results=True, round=job.round, metric=metric)
         for result in fit(fit_job, data):
             events.write_epoch(result)
             files.push()
@@ -177,6 +178,7 @@ def ray_train_job(job: SearchJob, config: SedConfig, folder: Path) -> RayTrainJo
         pseudo_labels=labels,
         round=job.round,
         hearing=job.hearing,
+        metric=job.space.search.score,
     )
 
 

@@ -31,10 +31,10 @@ def told(probe: RunFolder, *splits: str | None) -> str:
 
 def deliver(run: RunFolder, macro_auc: float) -> None:
     members = tuple(Member(folder=f"trials/trial_0001/part_{part}", weights_sha256="0") for part in range(2))
-    common: dict[str, Any] = {"se": 0.01, "lead": None}
-    one = Finalist(trial_id="trial_0001", macro_auc=macro_auc, is_default=False, is_delivered=True, members=members,
+    common: dict[str, Any] = {"macro_auc": macro_auc, "score": macro_auc, "se": 0.01, "lead": None}
+    one = Finalist(trial_id="trial_0001", is_default=False, is_delivered=True, members=members,
                    **common)  # fmt: skip
-    write_delivered(run.path, Delivered(n_parts=2, n_files=8, finalists=(one,), macro_auc=macro_auc, **common))
+    write_delivered(run.path, Delivered(n_parts=2, n_files=8, finalists=(one,), **common))
 
 
 def test_its_best_trial_is_the_line_where_it_delivers_no_mean(probe: RunFolder) -> None:

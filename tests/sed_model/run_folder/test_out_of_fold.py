@@ -46,7 +46,7 @@ def test_the_mean_is_of_the_delivered_finalists(tmp_path: Path) -> None:
         finalist(tmp_path, "trial_0001", (0.75, 0.5)),
         finalist(tmp_path, "trial_0002", (0.0, 0.0), is_delivered=False),
     )
-    delivered = Delivered(n_parts=2, n_files=2, finalists=finalists, macro_auc=0.5, se=0.1, lead=None)
+    delivered = Delivered(n_parts=2, n_files=2, finalists=finalists, macro_auc=0.5, score=0.5, se=0.1, lead=None)
 
     mean = of_mean(tmp_path, delivered)
 

@@ -9,7 +9,7 @@ import pytest
 
 from sed_model.core.errors import DataError
 from sed_model.run_folder.folder import RunFolder
-from sed_model.run_folder.leaderboard import best_trials, rank
+from sed_model.run_folder.leaderboard import best_trials, finalists, rank
 from sed_model.run_folder.run_tables import trial_id
 
 
@@ -116,6 +116,41 @@ def test_the_pareto_front_is_marked(tmp_path: Path) -> None:
     run.write_tables([*rows, row(4, "failed", 0.9) | {"cpu_ms_per_window": 1.0}], [])
 
     assert [trial["on_front"] for trial in run.read_trials()] == [True, True, False, False, False]
+
+
+def by_cmap(*scores: tuple[float, float]) -> list[dict[str, Any]]:
+    """Trials of a search by cmAP: macro AUC and cmAP."""
+    return [row(n, "complete", auc, n=n) | {"cmap": ap, "cmap_se": 0.01} for n, (auc, ap) in enumerate(scores)]
+
+
+def test_a_search_by_another_metric_ranks_by_it(tmp_path: Path) -> None:
+    """By macro AUC the order would be 0, 1, 2."""
+    run = RunFolder(tmp_path)
+    rows = by_cmap((0.9, 0.2), (0.8, 0.3), (0.7, 0.4))
+    curve = {"trial_id": "trial_0000", "stage": "train_bce", "epoch": 1, "stage_epoch": 1, "macro_auc": 0.9}
+    run.write_tables(rows, [curve | {"cmap": 0.2, "best_cmap": 0.2}])
+    board = run.write_leaderboard()
+
+    assert [trial["cmap"] for trial in run.read_trials()] == [0.2, 0.3, 0.4]
+    assert [found["best_cmap"] for found in run.read_curves()] == [0.2]
+    assert [best["number"] for best in best_trials(run.read_trials(), 2)] == [2, 1]
+    assert [one["number"] for one in finalists(run.read_trials(), 3)] == [2, 1, 0]
+    assert board["trial_id"].to_list() == ["trial_0002", "trial_0001", "trial_0000"]
+    assert list(board.columns[2:6]) == ["status", "cmap", "cmap_se", "macro_auc"]
+    assert [trial["on_front"] for trial in run.read_trials()] == [False, False, True]
+
+
+def test_some_columns_come_with_what_the_search_goes_by(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    run.write_tables(by_cmap((0.9, 0.2)), [])
+    assert list(run.read_trials(["trial_id", "macro_auc"])[0]) == ["trial_id", "macro_auc", "cmap", "cmap_se"]
+    assert list(run.read_trials(["trial_id"])[0]) == ["trial_id"]
+
+
+def test_a_search_by_macro_auc_has_no_other_column(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    run.write_tables([row(0, "complete", 0.5)], [])
+    assert not set(run.read_trials()[0]) & {"cmap", "cmap_se", "best_cmap", "top1"}
 
 
 def test_finalists_lead_by_the_mean_of_their_scores() -> None:

@@ -23,6 +23,7 @@ from sed_model.model.devices import choose_runtime
 from sed_model.predict.window_scores import predict_dataset
 from sed_model.run_folder.metrics import macro_auc
 from sed_model.run_folder.predictions import read_predictions
+from sed_model.run_folder.window_metrics import score
 from sed_model.scores.leads import resampled_scores
 from sed_model.train.fit import fit
 from sed_model.train.progress import EpochResult
@@ -113,8 +114,25 @@ def test_the_best_score_comes_with_its_error_over_files(unbroken: tuple[Path, li
     told = read_predictions(folder)
     draws = resampled_scores(told.targets, [told.probabilities], told.files, n_resamples=200)
 
-    assert results[-1].best_macro_auc_se == pytest.approx(draws[0].std(), rel=1e-5)
-    assert 0 < results[-1].best_macro_auc_se < 0.5
+    assert results[-1].best_se == pytest.approx(draws[0].std(), rel=1e-5)
+    assert 0 < results[-1].best_se < 0.5
+
+
+def test_the_best_epoch_is_that_of_the_job_s_metric(
+    augmented: SedConfig, tiny_data: TrainingData, tmp_path: Path
+) -> None:
+    results = list(fit(replace(job(augmented, tmp_path), metric="cmap"), tiny_data))
+
+    for of_stage in (results[:3], results[3:]):
+        best = max(of_stage, key=lambda result: result.score)
+        told = of_stage[-1]
+        assert (told.best_score, told.best_epoch, told.best_macro_auc) == (best.score, best.epoch, best.macro_auc)
+    said = read_predictions(tmp_path)
+    assert score("cmap", said.targets, said.probabilities) == pytest.approx(results[-1].best_score, abs=1e-6)
+    assert read_lineage(tmp_path).metrics["cmap"] == results[-1].best_score
+    draws = resampled_scores(said.targets, [said.probabilities], said.files, n_resamples=200, metric="cmap")
+    assert results[-1].best_se == pytest.approx(draws[0].std(), rel=1e-4)
+    assert {"cmap", "best_cmap", "best_cmap_se"} <= set(results[-1].as_report())
 
 
 def test_a_weak_model_of_a_sigmoid_replaces_a_better_one_of_a_softmax(

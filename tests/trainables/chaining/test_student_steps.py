@@ -36,7 +36,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[tuple[int, st
             asked.append((number, teacher.name))
             mean, p_better = leads[number - 1]
             lead = Lead(mean=mean, se=0.01, p_better=p_better, shrunken=mean / 2)
-            return Round(teacher.with_name(f"run-student-{number}"), 0.8, lead)
+            return Round(teacher.with_name(f"run-student-{number}"), "macro_auc", 0.8, lead)
 
         monkeypatch.setattr(steps, "run_round", run_round)
         monkeypatch.setattr(steps, "can_teach", lambda run: True)

@@ -129,6 +129,14 @@ def test_reports_are_the_best_so_far_of_finished_trials() -> None:
     assert rung_reports(curves, {0}, "val_loss") == [(0, 1, 0.9), (0, 2, 0.5)]
 
 
+def test_reports_are_of_what_the_search_goes_by() -> None:
+    names = ("epoch", "macro_auc", "cmap", "best_cmap")
+    rows = [(1, 0.9, 0.3, 0.3), (2, 0.8, 0.4, 0.4), (3, 0.95, 0.2, 0.4)]
+    curves = [{"trial_id": "trial_0000", "stage": "train_bce", **dict(zip(names, row, strict=True))} for row in rows]
+    assert rung_reports(curves, {0}, "cmap") == [(0, 1, 0.3), (0, 2, 0.4), (0, 3, 0.4)]
+    assert rung_reports(curves, {0}, "macro_auc") == [(0, 1, 0.9), (0, 2, 0.9), (0, 3, 0.95)]
+
+
 def test_a_cross_entropy_score_is_not_reported_as_the_best_of_later_stages() -> None:
     """The table says the best so far; those of earlier releases do not, and carried it over the rung."""
     stages = ["pretrain_ce", "pretrain_ce", "train_bce", "train_bce"]

@@ -227,6 +227,46 @@ def test_the_mean_of_equals_with_noise_of_their_own_is_better_than_each(run: Run
     assert delivered.macro_auc > max(one.macro_auc for one in delivered.finalists)
 
 
+def test_a_search_by_another_metric_is_judged_by_it(run: RunFolder) -> None:
+    """The same predictions, by cmAP: what is proven and what is delivered is told of it."""
+    first = deliver_mean(run)
+    trials = [trial | {"cmap": trial["macro_auc"] / 2} for trial in run.read_trials()]
+    run.write_tables(trials, [])
+    delivered = deliver_mean(run)
+    assert first is not None
+    assert delivered is not None
+
+    parts = rounds_of(run.path, delivered.best.members, N_PARTS)[0]
+    assert (first.metric, first.score) == ("macro_auc", first.macro_auc)
+    assert (delivered.metric, delivered.title) == ("cmap", "cmAP")
+    assert delivered.best.score == pytest.approx(score(parts, "cmap"))
+    assert delivered.best.macro_auc == first.best.macro_auc == pytest.approx(score(parts))
+    assert delivered.score != delivered.macro_auc
+    default = next(one for one in delivered.finalists if one.is_default)
+    assert delivered.best.lead is not None
+    assert delivered.best.lead.mean == pytest.approx(delivered.best.score - default.score)
+    means = {trial["trial_id"]: trial["refit_mean"] for trial in run.read_trials()}
+    assert means == {one.trial_id: one.score for one in delivered.finalists}
+    assert "(cmAP of what each has not heard)" in delivered_text(delivered)[0]
+
+
+def test_a_finalist_beats_the_default_by_what_the_search_goes_by(space: SearchSpace) -> None:
+    """Trial 1 beats it by macro AUC alone, trial 2 by cmAP alone."""
+    rows = [row(space, 0, 0.7, "default"), row(space, 1, 0.9), row(space, 2, 0.6)]
+    by_cmap = [one | {"cmap": ap} for one, ap in zip(rows, (0.4, 0.3, 0.5), strict=True)]
+    assert [plan.number for plan in plan_parts(by_cmap, job(space))[: 2 * N_PARTS : N_PARTS]] == [2, 0]
+
+
+def test_what_an_earlier_release_delivered_is_by_macro_auc(run: RunFolder) -> None:
+    delivered = deliver_mean(run)
+    tree = json.loads((run.path / DELIVERED_FILE).read_text())
+    for part in (tree, *tree["finalists"]):
+        del part["score"]
+    del tree["metric"]
+    (run.path / DELIVERED_FILE).write_text(json.dumps(tree))
+    assert read_delivered(run.path) == delivered
+
+
 def write_again(run: RunFolder, space: SearchSpace, number: int, error: float) -> None:
     """The finalist's parts once more, with other seeds: the same files, and noise of their own."""
     for part in range(N_PARTS):

@@ -70,6 +70,42 @@ def test_the_row_shows_the_best_epoch(run: RunFolder) -> None:
     assert [curve["macro_auc"] for curve in run.read_curves()] == [0.6, 0.8, 0.7]
 
 
+def of_cmap(result: dict[str, Any], score: float, best: float) -> dict[str, Any]:
+    """A report of a search by cmAP, of which the standard error is."""
+    told = {name: value for name, value in result.items() if name != "best_macro_auc_se"}
+    return told | {"cmap": score, "best_cmap": best, "best_cmap_se": 0.03}
+
+
+def test_what_a_search_goes_by_stands_beside_macro_auc(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    """The second epoch has the best cmAP, the third the best macro AUC: the trial's are those of the second."""
+    reports = [report(1, 0.7), report(2, 0.6), report(3, 0.8, finished=True, best=(2, 0.6))]
+    scores = [(0.2, 0.2), (0.4, 0.4), (0.3, 0.4)]
+    recorded(run, *(of_cmap(one, *of_one) for one, of_one in zip(reports, scores, strict=True)))
+
+    (row,) = run.read_trials()
+    assert (row["cmap"], row["cmap_se"], row["macro_auc"], row["macro_auc_se"], row["epoch"]) == (
+        0.4,
+        0.03,
+        0.6,
+        None,
+        2,
+    )
+    curves = [(curve["cmap"], curve["best_cmap"], curve["macro_auc"]) for curve in run.read_curves()]
+    assert curves == [(0.2, 0.2, 0.7), (0.4, 0.4, 0.6), (0.3, 0.4, 0.8)]
+    told = capsys.readouterr().out
+    assert "AUC 0.8000  cmAP 0.3000 (best 0.4000)" in told
+    assert "trial_0000 complete, best cmAP 0.4000   [1 of 3 trials, best 0.4000" in told
+
+
+def test_a_search_that_goes_on_keeps_what_it_goes_by(run: RunFolder) -> None:
+    recorded(run, of_cmap(report(1, 0.7), 0.2, 0.2), ended=False)
+    recorder = recorder_of(run)
+    feed(recorder, 1, of_cmap(report(1, 0.6), 0.5, 0.5))
+    recorder.flush()
+
+    assert [row["cmap"] for row in run.read_trials()] == [0.2, 0.5]
+
+
 def test_a_result_of_an_earlier_release_has_no_standard_error(run: RunFolder) -> None:
     recorded(run, report(1, 0.6) | {"best_macro_auc_se": math.nan})
 

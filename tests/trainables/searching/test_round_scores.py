@@ -9,9 +9,10 @@ import pytest
 
 from sed_model.core.errors import CheckpointError
 from sed_model.run_folder.folder import RunFolder
+from sed_model.run_folder.out_of_fold import score
 from sed_model.run_folder.predictions import write_predictions
 from tests.windows import Windows
-from trainables.searching.round_scores import lead_of, score_of
+from trainables.searching.round_scores import lead_of, predictions_of, score_of
 
 TARGETS = np.random.default_rng(0).integers(0, 2, (40, 2)).astype(np.float32)
 
@@ -39,6 +40,18 @@ def test_windows_are_compared_whatever_their_order(tmp_path: Path) -> None:
     assert lead.mean == pytest.approx(1 - score_of(teacher))
     assert lead.p_better == 1
     assert lead_of(teacher, student).p_better == 0
+
+
+def test_a_round_is_compared_by_its_own_metric(tmp_path: Path) -> None:
+    """The teacher was searched by macro AUC: it is scored anew by the student's."""
+    teacher = write_run(tmp_path / "teacher", 0.75, list(range(10)))
+    student = write_run(tmp_path / "student", 0.4, list(range(10)))
+    (row,) = RunFolder(student).read_trials()
+    RunFolder(student).write_tables([row | {"cmap": 0.3}], [])
+
+    said = predictions_of(teacher)
+    assert lead_of(student, teacher).mean == pytest.approx(1 - score(said, "cmap"))
+    assert score_of(teacher) == score(said, "macro_auc") != score(said, "cmap")
 
 
 def test_a_round_without_a_model_is_named(tmp_path: Path) -> None:

@@ -102,6 +102,24 @@ def test_scores_of_other_data_are_refused(space: SearchSpace, old: RunFolder) ->
         earlier_trials(space, old.path, "other data")
 
 
+def test_scores_of_another_metric_are_refused(space: SearchSpace, old: RunFolder) -> None:
+    other = replace(space, search=space.search.model_copy(update={"metric": "cmap"}))
+
+    with pytest.raises(DataError, match=r"search\.metric was macro_auc, is cmap; set these as they were"):
+        earlier_trials(other, old.path, FINGERPRINT)
+
+
+def test_scores_are_those_of_what_both_searches_go_by(space: SearchSpace, old: RunFolder) -> None:
+    by_cmap = replace(space, search=space.search.model_copy(update={"metric": "cmap"}))
+    old.write_search({**old.read_search(), **by_cmap.as_dict()})
+    rows = [row | {"cmap": row["macro_auc"] and row["macro_auc"] / 2} for row in old.read_trials()]
+    old.write_tables(rows, [row | {"cmap": row["macro_auc"] / 2} for row in old.read_curves()])
+    complete, pruned = earlier_trials(by_cmap, old.path, FINGERPRINT)
+
+    assert complete.value == 0.35
+    assert pruned.intermediate_values == {1: 0.3, 2: 0.3}
+
+
 def test_scores_of_other_epochs_are_refused(tiny_space: Path, old: RunFolder) -> None:
     longer = load_space(tiny_space, {"stages.train_bce.epochs": 9})
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pandas as pd
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # scikit-learn brings it
+from threadpoolctl import threadpool_limits  # scikit-learn brings it
 
 from sed_model.run_folder.metrics import POSITIVE_FROM
 from sed_model.run_folder.predictions import OutOfFold

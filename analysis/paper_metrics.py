@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # scikit-learn brings it
+from threadpoolctl import threadpool_limits  # scikit-learn brings it
 
 from sed_model.run_folder import window_metrics
 from sed_model.run_folder.metrics import POSITIVE_FROM

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from scipy.stats import kruskal
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # scikit-learn brings it
+from threadpoolctl import threadpool_limits  # scikit-learn brings it
 
 from analysis.parameters import as_text, parameter_values, varied_parameters
 from analysis.predictions import oof_path, read_oof

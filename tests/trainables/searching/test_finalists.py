@@ -198,6 +198,20 @@ def test_what_is_proven_worse_than_the_default_is_no_part_of_the_mean(run: RunFo
     assert read_delivered(run.path) == delivered
 
 
+def test_what_is_rather_worse_than_the_default_is_left_out_though_it_is_not_proven(
+    run: RunFolder, space: SearchSpace
+) -> None:
+    for part in range(N_PARTS):
+        write_part(run, space, 2, part, 0.8)
+    delivered = deliver_mean(run)
+    assert delivered is not None
+    (worse,) = [one for one in delivered.finalists if one.trial_id == "trial_0002"]
+
+    assert worse.lead is not None
+    assert 0.05 < worse.lead.p_better < 0.5
+    assert not worse.is_delivered
+
+
 @pytest.mark.parametrize(
     ("changes", "loss", "kept", "reason"),
     [

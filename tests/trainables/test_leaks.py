@@ -127,6 +127,11 @@ def test_searches_of_one_split_go_together() -> None:
             SOUNDSCAPES,
             "scores do not compare; add --set data.validation=folds --set data.fold=0",
         ),
+        (
+            {"split": SOUNDSCAPES.model_dump()},
+            SOUNDSCAPES.model_copy(update={"soundscape_folds": 4, "digest": "of a part"}),
+            "here part 0 of 4 of the labelled soundscapes validates: .* write trials_in_parts: false into search",
+        ),
         ({}, FOLD_0, "did not record what validates"),
         ({"split": {"kind": "folds"}}, FOLD_0, "data.split of its search.yaml is damaged"),
         ({"split": 3}, FOLD_0, "data.split of its search.yaml is damaged"),

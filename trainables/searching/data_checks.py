@@ -129,9 +129,11 @@ def check_same_split(what: str, record: Mapping[str, Any], split: SplitRecord) -
         raise DataError(f"{what}: data.split of its search.yaml is damaged ({error.errors()[0]['msg']}); restore the "
                         "file, or leave it out.") from None  # fmt: skip
     if theirs.digest != split.digest:
+        whole = split.soundscape_folds and theirs.kind == "soundscapes" and not theirs.soundscape_folds
+        repair = "write trials_in_parts: false into search of the space" if whole else f"add {theirs.settings}"
         raise DataError(
-            f"{what}: was validated on {theirs}, here {split} validates: scores do not compare; add "
-            f"{theirs.settings}, or leave it out."
+            f"{what}: was validated on {theirs}, here {split} validates: scores do not compare; {repair}, or leave it "
+            "out."
         )
 
 

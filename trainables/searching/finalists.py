@@ -127,8 +127,8 @@ def finalists_line(search: SearchSettings) -> str:
 def in_parts(space: SearchSpace, data: DataFolder) -> SearchSpace:
     """The space whose trials train as finalists do, if it asks for that and finalists will train.
 
-    What ranks trials is then what ranks finalists, and the model of a trial that ends is its finalist's of part 0. A
-    search that is gone on with has been changed already.
+    What ranks trials is then what ranks finalists, and the model of a trial that ends is its finalist's of part 0.
+    Students have such a base already.
     """
     if not space.search.trials_in_parts or space.base.data.soundscape_folds or not trains_finalists(space, data):
         return space

@@ -118,7 +118,7 @@ def prepare(options: SearchOptions, machine: ClusterInfo | None = None) -> Prepa
     check_used(parse_overrides(options.overrides), space.base, use_of(space, teacher, kind))
     check_events(highest(space, "loss.strong_weight"), data)
     check_finalists(options.finalists, space, data)
-    space = in_parts(space, data)
+    space = space if options.resume else in_parts(space, data)  # one that is gone on with stays as it was begun
     space = with_known_batch(space, data, max(1, options.n_workers))
     record = record_of(options, run, space, data)
     tell_data(data)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from sed_model.core.errors import CheckpointError
 from sed_model.data.recordings import DataFolder, read_data_folder
@@ -24,6 +25,7 @@ from sed_model.run_folder.run_tables import trial_id
 from tests.models import save_random_model
 from tests.trainables.tiny import write_data
 from tests.windows import Windows
+from trainables import search
 from trainables.labelling.candidates import EnsembleJob, find_candidates
 from trainables.labelling.run_members import members_of
 from trainables.searching.finalists import (
@@ -34,6 +36,7 @@ from trainables.searching.finalists import (
     plan_parts,
     what_can_be_proven,
 )
+from trainables.searching.setup import prepare
 from trainables.spaces.load import load_space
 from trainables.spaces.search_space import SearchSpace
 from trainables.trials.trial import SearchJob
@@ -135,7 +138,7 @@ def test_trials_in_parts_train_as_their_finalists_of_the_first_part(space: Searc
     assert changed.base.data.soundscape_folds == N_PARTS
     assert changed.base.stages["train_bce"].epochs == 3 * space.base.stages["train_bce"].epochs
     assert changed.base.with_overrides(first.changes) == changed.base
-    assert in_parts(changed, labelled) == changed  # a search that is gone on with
+    assert in_parts(changed, labelled) == changed  # as a student's base
 
 
 def test_without_finalists_trials_stay_as_they_are(space: SearchSpace, labelled: DataFolder, tiny_root: Path) -> None:
@@ -145,6 +148,25 @@ def test_without_finalists_trials_stay_as_they_are(space: SearchSpace, labelled:
     assert in_parts(few, read_data_folder(tiny_root, 1.0)) == few  # two labelled soundscapes make no parts
     as_before = with_search(space, trials_in_parts=False)
     assert in_parts(as_before, labelled) == as_before
+
+
+@pytest.mark.parametrize("in_parts_at_first", [True, False])
+def test_a_search_goes_on_as_it_was_begun(
+    tiny_space: Path, labelled: DataFolder, tmp_path: Path, cache_dir: Path, in_parts_at_first: bool
+) -> None:
+    """Also one of an earlier release, which knew no parts of trials."""
+    tree = yaml.safe_load(tiny_space.read_text(encoding="utf-8")) | {"base": str(tiny_space.with_name("base.yaml"))}
+    tree["search"]["trials_in_parts"] = in_parts_at_first
+    (tmp_path / "space.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
+    words = ["--out", str(tmp_path), "--name", "x"]
+    begun = prepare(search.parse(["--space", str(tmp_path / "space.yaml"), "--data", str(labelled.root), *words]))
+    record = {**begun.record, "search": dict(begun.record["search"])}
+    del record["search"]["trials_in_parts"]
+    begun.run.write_search(record)
+    again = prepare(search.parse(["--resume", *words]))
+
+    assert again.space.base == begun.space.base
+    assert again.space.base.data.soundscape_folds == (N_PARTS if in_parts_at_first else 0)
 
 
 def test_students_are_as_long_as_finalists_as_they_are(space: SearchSpace) -> None:

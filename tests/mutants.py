@@ -247,7 +247,7 @@ MUTANTS = [
         ("        score=score_of_mean,", "        score=score(said),"),
         ('"seed": (config.seed + number)', '"seed": (config.seed + number % N_PARTS)'),
         ("fmean(score(one, metric) for one in self.rounds)", "score(self.rounds[0], metric)"),
-        ("lead.p_better >= LEAST_CHANCE", "lead.p_better >= 0"),
+        ("lead.p_better >= AS_GOOD", "lead.p_better >= 0"),
         ("(softmax[place], -found", "(-found"),
         ("for place in kept if place not in misfits", "for place in kept")),
     *bugs_in("trainables/searching/warm_start.py", "trainables/searching/test_warm_start.py",

@@ -248,7 +248,7 @@ MUTANTS = [
         ('"seed": (config.seed + number)', '"seed": (config.seed + number % N_PARTS)'),
         ("fmean(score(one, metric) for one in self.rounds)", "score(self.rounds[0], metric)"),
         ("lead.p_better >= AS_GOOD", "lead.p_better >= 0.05"),
-        ("search.model_copy(update={\"finalist_epochs_scale\": 1.0})", "search"),
+        ("space.search.model_copy(update={\"finalist_epochs_scale\": 1.0})", "space.search"),
         ("(softmax[place], -found", "(-found"),
         ("for place in kept if place not in misfits", "for place in kept")),
     *bugs_in("trainables/searching/warm_start.py", "trainables/searching/test_warm_start.py",

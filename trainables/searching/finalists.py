@@ -130,11 +130,19 @@ def in_parts(space: SearchSpace, data: DataFolder) -> SearchSpace:
     What ranks trials is then what ranks finalists, and the model of a trial that ends is its finalist's of part 0.
     Students have such a base already.
     """
-    if not space.search.trials_in_parts or space.base.data.soundscape_folds or not trains_finalists(space, data):
+    base = base_in_parts(space)
+    if base == space.base or not trains_finalists(space, data):
         return space
-    changes = changes_for(space.base, space.search.stages, space.search.finalist_epochs_scale)
-    search = space.search.model_copy(update={"finalist_epochs_scale": 1.0})
-    return replace(space, base=space.base.with_overrides(changes | of_part(space.base, 0)), search=search)
+    return replace(space, base=base, search=space.search.model_copy(update={"finalist_epochs_scale": 1.0}))
+
+
+def base_in_parts(space: SearchSpace) -> SedConfig:
+    """The base of a space whose trials train as finalists do, where it asks for that; else its own."""
+    search, base = space.search, space.base
+    if not search.trials_in_parts or not search.finalists or search.refit_folds or base.data.soundscape_folds:
+        return base
+    part = {"data.fold": base.data.fold % N_PARTS}
+    return base.with_overrides(changes_for(base, search.stages, search.finalist_epochs_scale) | part)
 
 
 def plan_parts(trials: Sequence[dict[str, Any]], job: SearchJob) -> list[Refit]:

@@ -46,7 +46,7 @@ from trainables.searching.data_checks import (
     tell_data,
     with_known_batch,
 )
-from trainables.searching.finalists import check_finalists, in_parts, tell_finalists
+from trainables.searching.finalists import base_in_parts, check_finalists, in_parts, tell_finalists
 from trainables.searching.options import SearchOptions
 from trainables.searching.resources import check_room
 from trainables.searching.trackers import check_tracker
@@ -115,10 +115,10 @@ def prepare(options: SearchOptions, machine: ClusterInfo | None = None) -> Prepa
     if data is None:
         data = demo_data(space)
     kind = validation_kind(data, space.base.data)
+    space = space if options.resume else in_parts(space, data)  # one that is gone on with stays as it was begun
     check_used(parse_overrides(options.overrides), space.base, use_of(space, teacher, kind))
     check_events(highest(space, "loss.strong_weight"), data)
     check_finalists(options.finalists, space, data)
-    space = space if options.resume else in_parts(space, data)  # one that is gone on with stays as it was begun
     space = with_known_batch(space, data, max(1, options.n_workers))
     record = record_of(options, run, space, data)
     tell_data(data)
@@ -226,7 +226,7 @@ def new_run(options: SearchOptions) -> tuple[RunFolder, SearchSpace, Path | None
     if data_dir is None:
         updates.setdefault("num_trials", min(DEMO_TRIALS, space.search.num_trials))
     space = with_settings(space, updates)
-    check_used(parse_overrides(options.overrides), space.base, use_of(space, teacher))
+    check_used(parse_overrides(options.overrides), base_in_parts(space), use_of(space, teacher))
     run = RunFolder(options.out / (options.name or f"{space.name}-{time.strftime('%Y%m%d-%H%M%S')}"))
     check_unused(run)
     return run, space, data_dir

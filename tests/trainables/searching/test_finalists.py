@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
-from sed_model.core.errors import CheckpointError
+from sed_model.core.errors import CheckpointError, ConfigError
 from sed_model.data.recordings import DataFolder, read_data_folder
 from sed_model.model.checkpoint import load_model
 from sed_model.predict.ensemble import load_ensemble
@@ -30,6 +30,7 @@ from trainables.labelling.candidates import EnsembleJob, find_candidates
 from trainables.labelling.run_members import members_of
 from trainables.searching.finalists import (
     N_PARTS,
+    base_in_parts,
     deliver_mean,
     delivered_text,
     in_parts,
@@ -148,6 +149,26 @@ def test_without_finalists_trials_stay_as_they_are(space: SearchSpace, labelled:
     assert in_parts(few, read_data_folder(tiny_root, 1.0)) == few  # two labelled soundscapes make no parts
     as_before = with_search(space, trials_in_parts=False)
     assert in_parts(as_before, labelled) == as_before
+
+
+def test_the_part_that_scores_trials_is_the_fold(space: SearchSpace) -> None:
+    of_fold = replace(space, base=space.base.with_overrides({"data.fold": 3}))
+    of_recordings = replace(space, base=space.base.with_overrides({"data.n_folds": 6, "data.fold": 5}))
+
+    assert base_in_parts(of_fold).data.fold == 3
+    assert base_in_parts(of_recordings).data.fold == 1  # there are four parts
+
+
+def test_what_only_trials_in_parts_have_a_use_for_may_be_set(
+    tiny_space: Path, labelled: DataFolder, tiny_root: Path, tmp_path: Path, cache_dir: Path
+) -> None:
+    words = ["--space", str(tiny_space), "--out", str(tmp_path), "--name", "x", "--set", "data.soundscape_prob=0.25"]
+
+    prepared = prepare(search.parse([*words, "--data", str(labelled.root)]))
+
+    assert prepared.space.base.data.soundscape_prob == 0.25
+    with pytest.raises(ConfigError, match=r"soundscape_prob=0\.25: would change nothing"):
+        prepare(search.parse([*words, "--data", str(tiny_root)]))
 
 
 @pytest.mark.parametrize("in_parts_at_first", [True, False])

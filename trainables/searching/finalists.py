@@ -51,8 +51,8 @@ AVERAGED_EPOCHS = 3
 
 
 IN_PARTS = (
-    f"trials train as their finalists will: as long, and with {N_PARTS - 1} of {N_PARTS} parts of the labelled "
-    "soundscapes; the other part scores them"
+    f"trials train as their finalists will: as long, ended by ASHA alone, no epoch chosen, and with {N_PARTS - 1} of "
+    f"{N_PARTS} parts of the labelled soundscapes; the other part scores them"
 )
 
 

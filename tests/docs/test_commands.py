@@ -32,6 +32,7 @@ NOT_RUN = {
     "python benchmarks/tables/record.py": "trains for hours",
     "python benchmarks/score_search.py": "trains for hours; what it scores with is run as score_trial.py",
     "python benchmarks/score_soundscapes.py": "trains for half an hour; test_finalists_run.py trains on parts",
+    "python benchmarks/score_finalists.py": "trains for hours; test_finalists_run.py trains on parts",
     "python benchmarks/score_teacher.py": "trains for an hour, and needs BirdNET; score_trial.py, its judge, is run",
     "python benchmarks/score_students.py": "trains for an hour a seed; test_students_benchmark.py does all of it once",
     "python benchmarks/score_toggles.py": "trains for an hour; what it scores with is run as score_trial.py",

@@ -18,7 +18,8 @@ from tests.trainables.tiny import SPACE, write_data, write_space
 
 
 def space_by(folder: Path, metric: str) -> Path:
-    search: dict[str, object] = {**SPACE["search"], "metric": metric}  # type: ignore[dict-item]
+    """Whose trials keep their best epoch."""
+    search: dict[str, object] = {**SPACE["search"], "metric": metric, "trials_in_parts": False}  # type: ignore[dict-item]
     return write_space(folder / "space", {**SPACE, "search": search})
 
 

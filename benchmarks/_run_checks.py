@@ -121,8 +121,8 @@ def problems_of_trial(
         yield f"{row['status']} in the table, {told.state.name} in the journal"
     if [point["epoch"] for point in curve] != list(range(1, (row["epochs"] or 0) + 1)):
         yield f"ran {row['epochs']} epochs, its curve has {[point['epoch'] for point in curve]}"
-    if row["status"] == "failed":
-        return
+    if row["status"] == "failed" or row["config.optim.average_epochs"]:
+        return  # the mean of the last epochs is scored: no best of the curve
     best, so_far, loss = float("-inf"), {}, ""
     for point in curve:
         before, loss = loss, row[f"config.stages.{point['stage']}.loss"]
